@@ -1,0 +1,146 @@
+"""What a hyperparameter may be, said where it is declared.
+
+A component is a function or class whose keyword-only parameters are its hyperparameters. Their annotations carry the allowed
+values: ``delta: Positive = 1.0``. ``problems`` reads the signature and tells what is wrong with a set of values, so a range is
+written once, and nothing else needs to know it.
+
+``Row`` stands for one number for all runs, or a column with one number for each run (shaped to broadcast against the data).
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from torch import Tensor
+
+from dlrun.errors import nearest
+
+Row = float | Tensor
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Allowed numbers: from ``low`` to ``high``, ends included unless they are open."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return math.isfinite(value) and above and below
+
+    def __str__(self) -> str:
+        if self.low == -math.inf and self.high == math.inf:
+            return "a finite number"
+        if self.high == math.inf:
+            return f"a number {'above' if self.open_low else 'of at least'} {self.low:g}"
+        return f"a number in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
+
+
+Finite = Annotated[Row, Interval()]
+Positive = Annotated[Row, Interval(0, open_low=True)]
+NonNegative = Annotated[Row, Interval(0)]
+Probability = Annotated[Row, Interval(0, 1)]
+Share = Annotated[Row, Interval(0, 1, open_high=True)]  # a probability or decay rate that may not reach 1
+OpenShare = Annotated[Row, Interval(0, 1, open_low=True, open_high=True)]  # strictly between 0 and 1
+Count = Annotated[int, Interval(1)]
+Natural = Annotated[int, Interval(0)]
+
+
+def hyperparameters(component: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The hyperparameters of a component: its keyword-only parameters, or all parameters of a class that torch provides."""
+    parameters = inspect.signature(component).parameters.values()
+    named = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+    if not named and inspect.isclass(component):
+        named = {p.name: p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
+    return named
+
+
+def problems(component: Callable[..., Any], values: Mapping[str, Any], where: str) -> list[str]:
+    """Every problem of ``values`` as hyperparameters of ``component``, one line each; ``where`` is the config key they stand at."""
+    known = hyperparameters(component)
+    hints = get_type_hints(component.__init__ if inspect.isclass(component) else component, include_extras=True)
+    found = []
+    for name, value in values.items():
+        if name not in known:
+            found.append(f"{where}.{name}: no such key; {where} takes {', '.join(known) or 'none'}{nearest(name, known)}")
+        elif name in hints:
+            said = mismatch(hints[name], value)
+            if said:
+                found.append(f"{where}.{name}={show(value)}: must be {said}")
+    found += [
+        f"{where}.{name}: is missing; give it a value"
+        for name, parameter in known.items()
+        if parameter.default is parameter.empty and name not in values
+    ]
+    return found
+
+
+def show(value: Any) -> str:
+    """A value as a user would type it on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{','.join(show(item) for item in value)}]"
+    return str(value)
+
+
+def mismatch(hint: Any, value: Any) -> str:
+    """What ``hint`` allows, in words, when ``value`` is not that; an empty string when it is."""
+    if get_origin(hint) is Annotated:
+        base, *extras = get_args(hint)
+        interval = next((extra for extra in extras if isinstance(extra, Interval)), None)
+        if interval is not None:
+            whole = base is int
+            fits = _is_number(value, whole) and value in interval
+            return "" if fits else str(interval).replace("a number", "a whole number") if whole else str(interval)
+        return mismatch(base, value)
+    if get_origin(hint) is Literal:
+        allowed = get_args(hint)
+        return (
+            ""
+            if value in allowed
+            else f"one of {', '.join(show(option) for option in allowed)}{nearest(str(value), map(str, allowed))}"
+        )
+    if get_origin(hint) in (Union, UnionType):
+        said = [mismatch(option, value) for option in get_args(hint) if option is not Tensor]
+        return "" if "" in said else " or ".join(dict.fromkeys(said))
+    if get_origin(hint) in (list, tuple):
+        return _mismatch_items(hint, value)
+    if hint is NoneType:
+        return "" if value is None else "null"
+    if hint is bool:
+        return "" if isinstance(value, bool) else "true or false"
+    if hint in (int, float):
+        return "" if _is_number(value, hint is int) else f"a {'whole ' if hint is int else ''}number"
+    if hint is str:
+        return "" if isinstance(value, str) else "a word"
+    return ""
+
+
+def _mismatch_items(hint: Any, value: Any) -> str:
+    items = get_args(hint)
+    if not isinstance(value, list | tuple):
+        return f"a list such as [{', '.join('...' for _ in items[:2])}]" if get_origin(hint) is tuple else "a list"
+    if get_origin(hint) is tuple and items[-1] is not Ellipsis:
+        if len(value) != len(items):
+            return f"a list of {len(items)}"
+        pairs = list(zip(items, value, strict=True))
+    else:
+        pairs = [(items[0], item) for item in value]
+    said = next((text for text in (mismatch(item_hint, item) for item_hint, item in pairs) if text), "")
+    return f"a list in which each is {said}" if said else ""
+
+
+def _is_number(value: Any, whole: bool) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int) or (not whole and isinstance(value, float))
