@@ -1,0 +1,59 @@
+# What one does with dlrun's source. `make` alone lists it.
+# Every target sets up .venv first if it is missing or older than pyproject.toml and constraints.txt.
+
+PYTHON ?= $(firstword $(shell command -v python3.13 python3.12 python3.11 python3))
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+# One thread a test process: the networks are small, and the processes share the cores.
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lint types bench venv clean distclean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+run: $(READY) ## train: make run ARGS="dataset=xor activation=tanh"
+	@$(BIN)/dlrun $(ARGS)
+
+test: $(READY) ## run the tests: make test ARGS="-k optimizers"
+	@$(TESTS) $(ARGS)
+
+check: $(READY) ## formatting, lint, types and tests: what CI runs
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(TESTS)
+
+format: $(READY) ## format the source and mend what lint can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lint: $(READY) ## lint alone
+	@$(BIN)/ruff check .
+
+types: $(READY) ## mypy alone
+	@$(BIN)/mypy
+
+bench: $(READY) ## run the benchmarks and print their ratios
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+venv: $(READY) ## only set up .venv
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"dlrun needs Python 3.11 to 3.13, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install $(TORCH)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean: ## remove caches and built packages; outputs/ stays
+	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv too
+	rm -rf $(VENV)

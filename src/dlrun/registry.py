@@ -1,0 +1,142 @@
+"""The conf tree as a registry: one folder a group, one YAML file an option. There is no second list of names.
+
+The leading comment block of a file says what the option is: its first line is the summary, and a ``# @package`` line is Hydra's.
+Reading the registry needs neither torch nor Hydra, so that names can be listed and checked in milliseconds.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dlrun.errors import InputError, nearest
+
+_PACKAGED = Path(__file__).parent / "conf"
+_SOURCE = Path(__file__).parents[2] / "conf"
+_added: list[Path] = []
+
+
+def root() -> Path:
+    """The folder of dlrun's own config: inside an installed package, or at the top of the source tree."""
+    return _PACKAGED if _PACKAGED.is_dir() else _SOURCE
+
+
+def add_folder(folder: Path | str) -> None:
+    """Search ``folder`` too, after dlrun's own: a user's options join the groups, and cannot replace built-in ones."""
+    path = Path(folder).resolve()
+    if path != root().resolve() and path not in _added:
+        _added.append(path)
+
+
+def folders() -> list[Path]:
+    """Every config folder, in the order of search."""
+    return [root(), *_added]
+
+
+def groups() -> list[str]:
+    """The names of all groups, sorted; Hydra's own settings are none of them."""
+    found = {
+        entry.name
+        for folder in folders()
+        if folder.is_dir()
+        for entry in folder.iterdir()
+        if entry.is_dir() and entry.name != "hydra" and any(entry.glob("*.yaml"))
+    }
+    return sorted(found)
+
+
+def options(group: str) -> list[str]:
+    """The names of all options of ``group``, sorted; empty for an unknown group."""
+    return sorted({file.stem for folder in folders() for file in (folder / group).glob("*.yaml")})
+
+
+def path(group: str, name: str) -> Path:
+    """The YAML file of an option.
+
+    Raises:
+        InputError: there is no such group or option; the message names the nearest one.
+    """
+    known = options(group)
+    if not known:
+        raise InputError(f"{group}: no such group; the groups are {', '.join(groups())}{nearest(group, groups())}")
+    if name not in known:
+        raise InputError(f"{group}={name}: no such option; {group} takes {', '.join(known)}{nearest(name, known)}")
+    return next(file for folder in folders() if (file := folder / group / f"{name}.yaml").is_file())
+
+
+def header(group: str, name: str) -> list[str]:
+    """The leading comment block of an option's file, without the comment signs."""
+    return list(_header(path(group, name)))
+
+
+def summary(group: str, name: str) -> str:
+    """The first line of an option's header: what it is, and where it comes from."""
+    return next(_header(path(group, name)), "")
+
+
+def comments(group: str, name: str) -> dict[str, str]:
+    """What the header says about single keys: its lines of the form ``key: meaning``, with their continuation lines."""
+    known = load_option(group, name)
+    said: dict[str, str] = {}
+    current = ""
+    for line in header(group, name):
+        match = re.match(r"(\w+): +(.*)", line)
+        if match and match[1] in known:
+            current = match[1]
+            said[current] = match[2]
+        elif current and line.startswith(" "):
+            said[current] += f" {line.strip()}"
+        else:
+            current = ""
+    return said
+
+
+def load_option(group: str, name: str) -> dict[str, Any]:
+    """An option's content as a plain dictionary, read the way Hydra reads it (so 1e-3 is a number); interpolations stay text.
+
+    Raises:
+        InputError: there is no such option, or its file is not a YAML mapping.
+    """
+    import yaml
+
+    file = path(group, name)
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_loader())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: is not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict | None):
+        raise InputError(f"{file}: must hold keys and values, not a {type(content).__name__}")
+    return content or {}
+
+
+def _header(file: Path) -> Iterator[str]:
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if not line.startswith("#"):
+                return
+            text = line[1:].removeprefix(" ").rstrip()
+            if text and not text.startswith("@package"):
+                yield text
+
+
+@cache
+def _loader() -> type:
+    """YAML's safe loader with the floats of YAML 1.2, and dates left as text, as in OmegaConf."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers = {  # noqa: RUF012 - the attribute through which PyYAML is configured
+            first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":float", ":timestamp"))]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    number = re.compile(
+        r"""^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
+            |[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+
+            |[-+]?\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?
+            |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
+        re.VERBOSE,
+    )
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789."))
+    return Loader
