@@ -1,0 +1,55 @@
+"""What the configuration of every dataset says beside its source's own hyperparameters: how it is split and scaled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from dlrun.components.hyperparameters import Count, Natural, problems
+from dlrun.data.dataset import Fraction, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """The keys that every dataset has in common.
+
+    Attributes:
+        task: what is to be learnt, so that tools can read it without loading the data.
+        validation, test: shares of all rows, in [0, 1).
+        folds, fold: with folds above 1, fold number ``fold`` is the test set, and ``test`` plays no part.
+        stratify: keep the proportions of the classes in each subset.
+        standardize: centre and scale the features by their training rows.
+        standardize_target: the same for the targets of a regression.
+    """
+
+    task: Task
+    validation: Fraction = 0.2
+    test: Fraction = 0.2
+    folds: Count = 1
+    fold: Natural = 0
+    stratify: bool = True
+    standardize: bool = True
+    standardize_target: bool = True
+
+
+COMMON_KEYS: tuple[str, ...] = tuple(field.name for field in fields(Preparation))
+
+
+def preparation_problems(params: Mapping[str, Any], where: str = "dataset") -> list[str]:
+    """Every problem of the common keys in ``params``, one line each; other keys are left to the source's own signature."""
+    common = {name: value for name, value in params.items() if name in COMMON_KEYS}
+    found = problems(Preparation, common, where)
+    if not found:
+        chosen = Preparation(**common)
+        if chosen.folds > 1 and chosen.fold >= chosen.folds:
+            found.append(
+                f"{where}.fold={chosen.fold}: must be a whole number in [0, {chosen.folds - 1}], as {where}.folds={chosen.folds}"
+            )
+        if chosen.folds == 1 and chosen.fold > 0:
+            found.append(
+                f"{where}.fold={chosen.fold}: there is one split while {where}.folds=1; set {where}.folds=5, for example"
+            )
+        tested = chosen.test if chosen.folds == 1 else 1 / chosen.folds
+        if chosen.validation + tested >= 1:
+            asked = f"{where}.test={chosen.test:g}" if chosen.folds == 1 else f"{where}.folds={chosen.folds}"
+            found.append(f"{where}.validation={chosen.validation:g} and {asked}: leave no rows for training; lower one of them")
+    return found

@@ -1,0 +1,138 @@
+"""Scaling and imputation, fitted on training rows alone and kept as plain numbers.
+
+The raw data is held once, and a split adds nothing but a fill, a shift and a factor for each feature:
+
+    x -> (x - shift) * factor, missing values filled first        y -> (y - y_shift) * y_factor   (regression)
+
+Shapes: N rows, D features, K outputs, C channels, M members of a pair or triplet. The numbers are [D] for tables and for
+pairs and triplets (all members share them), and [C, 1, 1] for images (all pixels of a channel share them).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dlrun.data.dataset import Data
+from dlrun.errors import DataError
+
+_TOGETHER = 1 << 22  # numbers looked at together: 32 MB, however many rows there are
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessing:
+    """What was fitted: float64 tensors, broadcastable against one row of x and one row of y.
+
+    Attributes:
+        fill: stands in for a missing value: the median of the training rows.
+        shift: the mean of the training rows after filling.
+        factor: 1 / standard deviation (of the population); 0 for a feature that is constant or all missing in training,
+            so that a value never seen in training has no effect.
+        y_shift, y_factor: [K], the same for regression targets; 0 and 1 otherwise, and y_factor is 1 for a constant target.
+    """
+
+    fill: Tensor
+    shift: Tensor
+    factor: Tensor
+    y_shift: Tensor
+    y_factor: Tensor
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """``(where(isnan(x), fill, x) - shift) * factor``, in the dtype and on the device of x: [..., *shape] to the same."""
+        filled = torch.where(x.isnan(), self.fill.to(x), x)
+        return filled.sub_(self.shift.to(x)).mul_(self.factor.to(x))
+
+    def targets(self, y: Tensor) -> Tensor:
+        """``(y - y_shift) * y_factor``: [..., K] to the same; class numbers stay as they are."""
+        return (y - self.y_shift.to(y)) * self.y_factor.to(y) if y.is_floating_point() else y
+
+    def original(self, prediction: Tensor) -> Tensor:
+        """The inverse of ``targets``: predictions of a regression [..., K] in the units of the data."""
+        return prediction / self.y_factor.to(prediction) + self.y_shift.to(prediction)
+
+    def to_json(self) -> dict[str, Any]:
+        """Nested lists of numbers that ``from_json`` reads back without loss."""
+        return {field.name: getattr(self, field.name).tolist() for field in fields(self)}
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> "Preprocessing":
+        """What ``to_json`` wrote.
+
+        Raises:
+            DataError: when a key is missing or does not hold finite numbers.
+        """
+        numbers = {field.name: _numbers(content, field.name) for field in fields(Preprocessing)}
+        return Preprocessing(**numbers)
+
+
+def fit(data: Data, train: Tensor, *, standardize: bool = True, standardize_target: bool = True) -> Preprocessing:
+    """Fit on the training rows; no other row is looked at.
+
+    Args:
+        data: N rows; regression targets are ``data.train_y`` where there is one, since they are what training sees.
+        train: training rows, int64 [n].
+        standardize: centre and scale features; without it shift is 0 and factor 1 (0 for a feature that is all missing).
+        standardize_target: centre and scale regression targets.
+
+    Returns:
+        The fitted numbers.
+    """
+    features = data.x.movedim(2 if data.x.dim() == 3 else 1, 0)
+    parts = [_statistics(part) for part in _chunks(features, train)]
+    fill, mean, deviation, missing = (torch.cat(part) for part in zip(*parts, strict=True))
+    shift, factor = (mean, _inverse(deviation)) if standardize else (torch.zeros_like(mean), torch.ones_like(mean))
+    factor = torch.where(missing, 0.0, factor)
+    if data.x.dim() == 4:
+        fill, shift, factor = (value[:, None, None] for value in (fill, shift, factor))
+    y_shift, y_factor = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    if data.task == "regression":
+        y = (data.y if data.train_y is None else data.train_y).index_select(0, train).to(torch.float64)
+        y_shift, y_factor = torch.zeros_like(y[0]), torch.ones_like(y[0])
+        if standardize_target:
+            y_shift, y_deviation = y.mean(0), torch.where(y.amax(0) > y.amin(0), y.std(0, correction=0), 0.0)
+            y_factor = torch.where(y_deviation > 0, _inverse(y_deviation), 1.0)
+    return Preprocessing(fill, shift, factor, y_shift, y_factor)
+
+
+def _chunks(features: Tensor, train: Tensor) -> Iterator[Tensor]:
+    """The training values of a few features at a time, so that x is never copied whole: float64 [d, values] each."""
+    width = max(1, _TOGETHER // (len(train) * features[0, 0].numel()))
+    for start in range(0, len(features), width):
+        yield features[start : start + width].index_select(1, train).flatten(1).to(torch.float64)
+
+
+def _statistics(values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Median, mean, standard deviation and "all missing" of each row of [d, n]; mean and deviation with the median filled in."""
+    absent = values.isnan()
+    n = values.shape[1]
+    present = n - absent.sum(1)
+    middle = torch.stack(((present - 1).clamp_min(0) // 2, (present // 2).clamp_max(n - 1)), dim=1)
+    # NaN sorts last, so that the count of a row finds its middle. Without NaN all counts agree, and a partition is faster.
+    numbers = values.numpy()
+    ordered = np.sort(numbers, axis=1) if absent.any() else np.partition(numbers, [(n - 1) // 2, n // 2], axis=1)
+    low, high = torch.from_numpy(ordered).gather(1, middle).unbind(1)
+    missing = present == 0
+    median = torch.where(missing, 0.0, low + (high - low) / 2)
+    filled = torch.where(absent, median[:, None], values)
+    # The deviation of equal numbers need not round to 0, hence the comparison of the ends.
+    deviation = torch.where(filled.amax(1) > filled.amin(1), filled.std(1, correction=0), 0.0)
+    return median, filled.mean(1), deviation, missing
+
+
+def _inverse(deviation: Tensor) -> Tensor:
+    """1 / deviation, and 0 where that is not a finite number."""
+    inverse = 1.0 / deviation
+    return torch.where(inverse.isfinite(), inverse, 0.0)
+
+
+def _numbers(content: Mapping[str, Any], name: str) -> Tensor:
+    try:
+        numbers = torch.tensor(content[name], dtype=torch.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"preprocessing.{name}: must be a list of numbers; the file is damaged or of another kind") from error
+    if numbers.numel() == 0 or not numbers.isfinite().all():
+        raise DataError(f"preprocessing.{name}: must be finite numbers; the file is damaged or of another kind")
+    return numbers

@@ -1,0 +1,1 @@
+"""Where data comes from: one function for each dataset, its keyword-only parameters being its hyperparameters."""

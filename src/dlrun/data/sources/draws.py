@@ -1,0 +1,35 @@
+"""Random numbers for synthetic data: the "data" stream of a data seed, which is no run's seed.
+
+Each use in a dataset has its own ``part``, so that the noise does not depend on how the points were drawn.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from dlrun import streams
+
+
+def normal(seed: int, part: int, *shape: int) -> Tensor:
+    """Standard normal numbers, float64 of the given shape."""
+    return streams.normal(_key(seed, part), math.prod(shape), torch.float64).reshape(shape)
+
+
+def uniform(seed: int, part: int, *shape: int) -> Tensor:
+    """Uniform numbers in [0, 1), float64 of the given shape."""
+    return streams.uniform(_key(seed, part), math.prod(shape), torch.float64).reshape(shape)
+
+
+def permutation(seed: int, part: int, n: int) -> Tensor:
+    """A random order of 0 .. n-1, int64 [n]."""
+    return streams.permutations(_key(seed, part), n)[0]
+
+
+def settled(values: Tensor) -> Tensor:
+    """Values rounded to 10 decimals, so that the last bit of a processor's sine does not change a dataset's fingerprint."""
+    return values.round(decimals=10) + 0.0  # no negative zeros
+
+
+def _key(seed: int, part: int) -> Tensor:
+    return streams.keys([seed], "data", part=part)

@@ -1,0 +1,187 @@
+"""Train, validation and test rows: seeded, stratified by class, or dealt into folds.
+
+Sizes depend on the number of rows of each class and on the fractions, never on the seed: round(N * test) test rows,
+round(N * validation) validation rows, the rest for training. Stratified, each class gets its proportional share of them by
+the method of largest remainders, and at least one row of each subset where it has that many.
+
+Shapes: N rows, R splits made together, C classes (1 when the split is not stratified).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dlrun import streams
+from dlrun.data.dataset import Data
+from dlrun.errors import DataError
+
+Counts = NDArray[np.int64]
+
+_TRAIN, _VALIDATION, _TEST = 0, 1, 2
+_TOGETHER = 1 << 22  # rows of all splits held at once: 32 MB of indices
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The rows of each subset, int64, in ascending order; together they are all rows, and no row is in two of them."""
+
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+
+def split(
+    data: Data,
+    *,
+    seed: int,
+    validation: float = 0.2,
+    test: float = 0.2,
+    folds: int = 1,
+    fold: int = 0,
+    stratify: bool = True,
+) -> Split:
+    """One split of ``data``; see ``splits``."""
+    return splits(data, [seed], fold=[fold], validation=validation, test=test, folds=folds, stratify=stratify)[0]
+
+
+def splits(
+    data: Data,
+    seeds: Sequence[int],
+    *,
+    fold: Sequence[int] = (),
+    validation: float = 0.2,
+    test: float = 0.2,
+    folds: int = 1,
+    stratify: bool = True,
+) -> list[Split]:
+    """Many splits of ``data`` at once, one for each seed; each equals what ``split`` gives alone.
+
+    With ``folds`` above 1 the rows of a seed are dealt into folds as equal as possible: fold k is the test set of split k
+    (``test`` plays no part), and its validation rows come from the folds that follow it.
+
+    Args:
+        seeds: seeds of the "split" stream, R of them.
+        fold: which fold each split tests on, R of them; 0 for all when empty.
+        validation: share of all rows for validation, in [0, 1).
+        test: share of all rows for testing, in [0, 1).
+        stratify: keep the proportions of the classes (binary, multiclass and metric_learning; no effect elsewhere).
+
+    Returns:
+        R splits.
+
+    Raises:
+        DataError: when there are too few rows, or a class has a single one and ``stratify`` is set.
+    """
+    fold = list(fold) or [0] * len(seeds)
+    members = _members(data, stratify)
+    codes = {k: _codes(data.name, members, validation, test, folds, k) for k in sorted(set(fold))}
+    found: list[Split] = []
+    rows = len(data)
+    together = max(1, _TOGETHER // rows)
+    for start in range(0, len(seeds), together):
+        stop = min(start + together, len(seeds))
+        order_RN = _order(members, streams.keys(seeds[start:stop], "split"))
+        code_RN = torch.stack([codes[k] for k in fold[start:stop]])
+        subset_RN = torch.empty_like(code_RN).scatter_(1, order_RN, code_RN)
+        found += [Split(*(_where(subset, part) for part in (_TRAIN, _VALIDATION, _TEST))) for subset in subset_RN.numpy()]
+    return found
+
+
+def _where(subset: NDArray[np.int8], part: int) -> Tensor:
+    return torch.from_numpy(np.flatnonzero(subset == part))
+
+
+def _members(data: Data, stratify: bool) -> list[Tensor]:
+    """The rows of each class that has any, C tensors; all rows as one class when the split is not stratified."""
+    labels = data.labels if stratify else None
+    if labels is None:
+        return [torch.arange(len(data))]
+    counts = torch.bincount(labels)
+    lonely = [int(label) for label in (counts == 1).nonzero()]
+    if lonely:
+        names = ", ".join(repr(data.classes[label] if label < len(data.classes) else label) for label in lonely[:8])
+        raise DataError(
+            f"dataset {data.name}: {len(lonely)} of the classes have a single row ({names}), and a stratified split needs at "
+            "least 2 rows of each; add rows, leave the class out, or set dataset.stratify=false"
+        )
+    rows = torch.from_numpy(np.argsort(labels.numpy(), kind="stable"))
+    return [part for part in torch.tensor_split(rows, counts.cumsum(0)[:-1]) if len(part)]
+
+
+def _order(members: list[Tensor], keys_R: Tensor) -> Tensor:
+    """All rows, class after class, each class in random order: int64 [R, N]."""
+    shuffled = [rows[streams.permutations(streams.derive(keys_R, number), len(rows))] for number, rows in enumerate(members)]
+    return torch.cat(shuffled, dim=1)
+
+
+def _codes(name: str, members: list[Tensor], validation: float, test: float, folds: int, fold: int) -> Tensor:
+    """Which subset each place of the order belongs to: int8 [N]."""
+    counts = np.array([len(rows) for rows in members], dtype=np.int64)
+    rows = int(counts.sum())
+    starts = np.cumsum(counts) - counts
+    place = np.arange(rows)
+    if folds > 1:
+        if not 0 <= fold < folds <= rows:
+            raise DataError(
+                f"dataset {name}: folds={folds}, fold={fold} with {rows} rows; "
+                "there can be as many folds as rows, and fold goes from 0 to folds-1"
+            )
+        tested = place % folds == fold
+        rank = (place - fold - 1) % folds * rows + place
+        wanted = int(tested.sum())
+    else:
+        wanted = _round(rows, test)
+        rank = place
+    validated = _round(rows, validation)
+    _check_sizes(name, counts, wanted, validated, f"validation={validation:g}, {f'{folds=}' if folds > 1 else f'test={test:g}'}")
+    if folds > 1:
+        left = counts - np.add.reduceat(tested, starts, dtype=np.int64)
+    else:
+        test_rows = _allocate(counts, wanted, np.maximum(counts - 2, 1), counts - 1)
+        tested = place - np.repeat(starts, counts) < np.repeat(test_rows, counts)
+        left = counts - test_rows
+    codes = np.full(rows, _TRAIN, dtype=np.int8)
+    codes[tested] = _TEST
+    for start, count, size in zip(starts, counts, _allocate(counts, validated, left - 1, left - 1), strict=True):
+        free = start + np.flatnonzero(~tested[start : start + count])
+        codes[free[np.argsort(rank[free], kind="stable")[:size]]] = _VALIDATION
+    return torch.from_numpy(codes)
+
+
+def _round(rows: int, share: float) -> int:
+    return max(1, int(rows * share + 0.5)) if share > 0 else 0
+
+
+def _check_sizes(name: str, counts: Counts, tested: int, validated: int, asked: str) -> None:
+    rows, classes = int(counts.sum()), len(counts)
+    left = rows - tested - validated
+    if left < classes:
+        need = "at least 1" if classes == 1 else f"{classes}, one for each class"
+        remedy = "give more rows, or lower dataset.validation or dataset.test"
+        remedy += ", or set dataset.stratify=false" if classes > 1 else ""
+        raise DataError(f"dataset {name}: {rows} rows with {asked} leave {max(0, left)} for training, not {need}; {remedy}")
+
+
+def _allocate(counts: Counts, total: int, gentle: Counts, limit: Counts) -> Counts:
+    """Share ``total`` rows among classes in proportion to ``counts``, by largest remainders: int64 [C].
+
+    Every class gets at least one while there are enough. No class gets more than ``gentle``, which leaves rows for the other
+    subsets, unless the total cannot be reached without; then no more than ``limit``, whose sum must reach it.
+    """
+    cap = gentle if gentle.sum() >= total else limit
+    least = np.minimum(cap, 1)
+    if least.sum() > total:
+        least = np.zeros_like(counts)
+    exact = counts * total / counts.sum()
+    given: Counts = np.clip(counts * total // counts.sum(), least, cap)
+    # Ties go to the first class, so that sizes follow from the counts alone.
+    while (missing := total - int(given.sum())) != 0:
+        step = 1 if missing > 0 else -1
+        movable = given < cap if step > 0 else given > least
+        short = np.where(movable, (exact - given) * step, -np.inf)
+        given[np.argsort(-short, kind="stable")[: min(abs(missing), int(movable.sum()))]] += step
+    return given

@@ -1,0 +1,178 @@
+"""Preprocessing: fitted on training rows alone, finite everywhere, inverted exactly, kept as JSON."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from dlrun.data import preprocessing
+from dlrun.data.dataset import Data
+from dlrun.data.preprocessing import Preprocessing, fit
+from dlrun.data.sources.real import breast_cancer, diabetes, digits
+from dlrun.data.splits import split
+from dlrun.errors import DataError
+
+NAN = math.nan
+
+
+def table(x: Tensor, y: Tensor | None = None) -> Data:
+    y = torch.arange(len(x), dtype=torch.float64)[:, None] if y is None else y
+    return Data("toy", x, y, "regression", y.shape[1], tuple(f"x{i}" for i in range(x.shape[1])), ("y",) * y.shape[1])
+
+
+def numbers(fitted: Preprocessing) -> list[Tensor]:
+    return [fitted.fill, fitted.shift, fitted.factor, fitted.y_shift, fitted.y_factor]
+
+
+@pytest.mark.parametrize("together", [1, 1000, 1 << 22])
+def test_equals_scikit_learn(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preprocessing, "_TOGETHER", together)
+    data = breast_cancer()
+    x = data.x.clone()
+    x[torch.arange(0, 569, 7), torch.arange(0, 569, 7) % 29] = NAN
+    data = replace(data, x=x)
+    train = split(data, seed=0).train
+    filled = SimpleImputer(strategy="median").fit(x[train].numpy())
+    scaler = StandardScaler().fit(filled.transform(x[train].numpy()))
+    expected = scaler.transform(filled.transform(x.numpy()))
+    assert np.allclose(fit(data, train).inputs(x).numpy(), expected, rtol=1e-9, atol=1e-11)
+
+
+def test_training_rows_have_mean_0_and_deviation_1() -> None:
+    data = diabetes()
+    train = split(data, seed=0).train
+    fitted = fit(data, train)
+    for values in (fitted.inputs(data.x[train]), fitted.targets(data.y[train])):
+        assert values.mean(0).abs().max() < 1e-12
+        assert (values.std(0, correction=0) - 1).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("value", [1e9, NAN])
+def test_other_rows_change_nothing(value: float) -> None:
+    data = diabetes()
+    part = split(data, seed=0)
+    x, y = data.x.clone(), data.y.clone()
+    x[part.test] = value
+    x[part.validation] = value
+    y[part.test] = 1e9
+    y[part.validation] = -1e9
+    before, after = fit(data, part.train), fit(replace(data, x=x, y=y), part.train)
+    assert all(one.equal(other) for one, other in zip(numbers(before), numbers(after), strict=True))
+
+
+def test_a_constant_feature_has_no_effect() -> None:
+    x = torch.tensor([[0.1, 1.0], [0.1, 2.0], [0.1, 3.0], [7.0, 4.0]], dtype=torch.float64)
+    fitted = fit(table(x), torch.arange(3))
+    assert fitted.factor[0] == 0
+    assert fitted.inputs(x)[:, 0].tolist() == [0, 0, 0, 0]
+
+
+def test_missing_values_become_the_training_median() -> None:
+    x = torch.tensor([[1.0], [NAN], [3.0], [10.0], [NAN]], dtype=torch.float64)
+    fitted = fit(table(x), torch.arange(4), standardize=False)
+    assert fitted.fill.item() == 3.0
+    assert fitted.inputs(x)[:, 0].tolist() == [1.0, 3.0, 3.0, 10.0, 3.0]
+    even = torch.tensor([[1.0], [2.0], [4.0], [50.0]], dtype=torch.float64)
+    assert fit(table(even), torch.arange(4)).fill.item() == 3.0
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+def test_a_feature_that_is_all_missing_in_training_has_no_effect(standardize: bool) -> None:
+    x = torch.tensor([[NAN, 1.0], [NAN, 2.0], [5.0, 3.0]], dtype=torch.float64)
+    fitted = fit(table(x), torch.arange(2), standardize=standardize)
+    assert fitted.inputs(x)[:, 0].tolist() == [0, 0, 0]
+    assert all(value.isfinite().all() for value in numbers(fitted))
+
+
+def test_without_scaling_nothing_changes() -> None:
+    data = diabetes()
+    fitted = fit(data, torch.arange(300), standardize=False, standardize_target=False)
+    assert fitted.inputs(data.x).equal(data.x)
+    assert fitted.targets(data.y).equal(data.y)
+
+
+def test_targets_invert() -> None:
+    data = diabetes()
+    fitted = fit(data, torch.arange(300))
+    assert torch.allclose(fitted.original(fitted.targets(data.y)), data.y, rtol=1e-12)
+    quantiles = torch.zeros(4, 7, 3)  # runs, rows, three outputs for the one target
+    assert torch.allclose(fitted.original(quantiles), fitted.y_shift.float())
+
+
+def test_several_targets_are_scaled_one_by_one() -> None:
+    y = torch.stack((torch.arange(8.0), 100 * torch.arange(8.0), torch.full((8,), 3.0)), dim=1).double()
+    fitted = fit(table(torch.zeros(8, 1), y), torch.arange(8))
+    assert torch.allclose(fitted.targets(y)[:, 0], fitted.targets(y)[:, 1])
+    assert fitted.targets(y)[:, 2].abs().max() == 0
+    assert torch.allclose(fitted.original(fitted.targets(y)), y)
+
+
+def test_corrupted_training_targets_are_what_is_fitted() -> None:
+    data = diabetes()
+    fitted = fit(replace(data, train_y=data.y + 1000), torch.arange(100))
+    assert torch.allclose(fitted.y_shift, data.y[:100].mean(0) + 1000)
+
+
+def test_class_numbers_stay() -> None:
+    data = digits()
+    assert fit(data, torch.arange(100)).targets(data.y).equal(data.y)
+    binary = breast_cancer()
+    assert fit(binary, torch.arange(100)).targets(binary.y).equal(binary.y)
+
+
+def test_pixels_of_a_channel_share_their_numbers() -> None:
+    x = torch.stack((torch.rand(20, 4, 4), 50 + 9 * torch.rand(20, 4, 4)), dim=1).double()
+    data = Data("toy", x, torch.arange(20) % 2, "multiclass", 2, ("a", "b"), ("y",))
+    fitted = fit(data, torch.arange(12))
+    assert fitted.factor.shape == (2, 1, 1)
+    scaled = fitted.inputs(x)[:12]
+    assert scaled.mean((0, 2, 3)).abs().max() < 1e-12
+    assert (scaled.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-12
+    assert fit(digits(), torch.arange(500)).inputs(digits().x).shape == (1797, 1, 8, 8)
+
+
+def test_members_of_a_pair_share_their_numbers() -> None:
+    x = torch.rand(30, 2, 5).double()
+    y = torch.ones(30, 1)
+    data = Data("toy", x, y, "similarity", 1, ("x",) * 5, ("same",))
+    fitted = fit(data, torch.arange(30))
+    assert torch.allclose(fitted.shift, x.flatten(0, 1).mean(0))
+
+
+def test_dtype_of_the_data_is_kept() -> None:
+    fitted = fit(diabetes(), torch.arange(100))
+    assert fitted.inputs(torch.rand(3, 10)).dtype == torch.float32
+    assert fitted.shift.dtype == torch.float64
+
+
+def test_far_from_zero_is_no_matter() -> None:
+    x = (1e12 + torch.arange(10.0, dtype=torch.float64))[:, None]
+    fitted = fit(table(x), torch.arange(10))
+    assert math.isclose(fitted.factor.item(), 1 / np.std(np.arange(10.0)), rel_tol=1e-6)
+    tiny = torch.tensor([[0.0], [5e-324]], dtype=torch.float64)
+    assert fit(table(tiny), torch.arange(2)).factor.item() == 0.0
+
+
+def test_json_round_trip() -> None:
+    for data in (diabetes(), digits()):
+        fitted = fit(data, torch.arange(200))
+        text = json.dumps(fitted.to_json(), allow_nan=False)
+        again = Preprocessing.from_json(json.loads(text))
+        assert all(one.equal(other) for one, other in zip(numbers(fitted), numbers(again), strict=True))
+
+
+@pytest.mark.parametrize("damage", [None, "words", [], [NAN], [[1.0], [2.0, 3.0]]])
+def test_damaged_json(damage: object) -> None:
+    content = fit(diabetes(), torch.arange(100)).to_json()
+    content["shift"] = damage
+    with pytest.raises(DataError, match=r"preprocessing\.shift"):
+        Preprocessing.from_json(content)
+    del content["shift"]
+    with pytest.raises(DataError, match=r"preprocessing\.shift"):
+        Preprocessing.from_json(content)
