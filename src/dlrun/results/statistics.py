@@ -1,0 +1,276 @@
+"""Whether one group is better than another, over seeds: paired tests, corrections, effect size, equivalence, a verdict.
+
+n pairs of runs with the same seed (and fold) give differences d_1..d_n with mean m and standard deviation s. All tests rest on
+
+    se = s * sqrt(1/n + r)
+
+where r = 0 for independent seeds, and r = (test rows) / (training rows) when the pairs are folds of a repeated
+cross-validation, which share training rows (Nadeau & Bengio 2003, Inference for the generalization error).
+"""
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from dlrun.results.table import t_quantile
+
+Word = Literal["better", "worse", "equivalent", "not enough evidence"]
+
+Key = TypeVar("Key", bound=Hashable)
+
+ALPHA = 0.05
+POWER = 0.8
+_MOST_PAIRS = 10_000  # beyond it a number of seeds is no advice
+_EXACT_WILCOXON = 50  # the most pairs for which the exact distribution is counted out
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Differences a - b over pairs.
+
+    Args:
+        n: pairs with two finite values; ``dropped`` pairs had a value that is missing or not finite.
+        mean, sd: of the differences; NaN below one and two pairs.
+        low, high: the confidence interval of the mean.
+        t_p: two-sided paired t-test; None below two pairs.
+        wilcoxon_p: two-sided signed-rank test; None below two pairs.
+        effect: Cohen's d_z = mean / sd with Hedges' correction; None below three pairs or without spread.
+        ratio: r of the module's formula.
+    """
+
+    n: int
+    dropped: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+    t_p: float | None
+    wilcoxon_p: float | None
+    effect: float | None
+    ratio: float = 0.0
+
+    @property
+    def error(self) -> float:
+        """The standard error of the mean."""
+        return self.sd * math.sqrt(1 / self.n + self.ratio) if self.n else math.nan
+
+    def equivalence_p(self, margin: float) -> float | None:
+        """TOST: the larger p of the two one-sided tests that the mean is within -margin and +margin; None below two pairs."""
+        if self.n < 2:
+            return None
+        distance = margin - abs(self.mean)
+        if self.error == 0:
+            return 0.0 if distance > 0 else 1.0
+        return _t_upper(distance / self.error, self.n - 1)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What can be said, in a word and in a sentence. ``more`` is how many more pairs would settle it, None if not known."""
+
+    word: Word
+    text: str
+    more: int | None = None
+
+
+def paired(
+    a: Mapping[Key, float],
+    b: Mapping[Key, float],
+    *,
+    confidence: float = 1 - ALPHA,
+    ratio: float = 0.0,
+) -> Paired:
+    """Compare two groups over the keys (seeds) that both have.
+
+    Args:
+        a, b: seed -> value.
+        ratio: (test rows) / (training rows) for folds of a repeated cross-validation, 0 for independent seeds.
+    """
+    pairs = [a[key] - b[key] for key in a if key in b]
+    kept = [difference for difference in pairs if math.isfinite(difference)]
+    return summarize_differences(kept, dropped=len(pairs) - len(kept), confidence=confidence, ratio=ratio)
+
+
+def summarize_differences(
+    differences: Sequence[float], *, dropped: int = 0, confidence: float = 1 - ALPHA, ratio: float = 0.0
+) -> Paired:
+    """The tests of the finite ``differences`` of n pairs."""
+    n = len(differences)
+    if n == 0:
+        return Paired(0, dropped, math.nan, math.nan, math.nan, math.nan, None, None, None, ratio)
+    mean = math.fsum(differences) / n
+    if n == 1:
+        return Paired(1, dropped, mean, math.nan, math.nan, math.nan, None, None, None, ratio)
+    sd = 0.0 if min(differences) == max(differences) else math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1))
+    error = sd * math.sqrt(1 / n + ratio)
+    half = t_quantile((1 + confidence) / 2, n - 1) * error
+    if error == 0:
+        p = 1.0 if mean == 0 else 0.0
+    else:
+        p = min(1.0, 2 * _t_upper(abs(mean) / error, n - 1))
+    effect = hedges(n - 1) * mean / sd if n > 2 and sd > 0 else None
+    return Paired(n, dropped, mean, sd, mean - half, mean + half, p, wilcoxon(differences), effect, ratio)
+
+
+def hedges(df: int) -> float:
+    """Hedges' correction of a standardized mean, J = gamma(df/2) / (sqrt(df/2) gamma((df-1)/2)). Hedges 1981; df above 1."""
+    return math.exp(math.lgamma(df / 2) - math.lgamma((df - 1) / 2)) / math.sqrt(df / 2)
+
+
+def wilcoxon(differences: Sequence[float]) -> float:
+    """Two-sided p of the signed-rank test; zeros are dropped, ties get their mean rank.
+
+    Up to 50 pairs the distribution of the rank sum is counted out, ties included. Beyond, the normal approximation with the
+    correction for ties.
+    """
+    values = np.asarray([d for d in differences if d != 0])
+    n = len(values)
+    if n == 0:
+        return 1.0
+    _, inverse, counts = np.unique(np.abs(values), return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    doubled = (2 * ends - counts + 1)[inverse]  # twice the mean rank, so that it is whole
+    positive = int(doubled[values > 0].sum())
+    total = n * (n + 1)
+    smaller = min(positive, total - positive)
+    if n <= _EXACT_WILCOXON:
+        ways = np.zeros(total + 1)
+        ways[0] = 1.0
+        for rank in doubled.tolist():
+            ways[rank:] = ways[rank:] + ways[: total + 1 - rank]
+        return min(1.0, 2 * float(ways[: smaller + 1].sum()) / 2.0**n)
+    spread = math.sqrt(n * (n + 1) * (2 * n + 1) / 24 - float((counts.astype(float) ** 3 - counts).sum()) / 48)
+    return math.erfc((total / 4 - smaller / 2) / spread / math.sqrt(2))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """p-values corrected for their number, in the same order (Holm 1979); None stays None and is not counted.
+
+    The i-th smallest of m becomes max over j <= i of min(1, (m - j + 1) p_j).
+    """
+    order = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, index) in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p))
+        corrected[index] = largest
+    return corrected
+
+
+def pairs_for_difference(mean: float, sd: float, *, alpha: float = ALPHA, power: float = POWER, ratio: float = 0.0) -> int | None:
+    """How many pairs a paired t-test needs to find a difference of ``mean``; None when no reasonable number does."""
+    if mean == 0 or not math.isfinite(mean):
+        return None
+
+    def reached(n: int) -> float:
+        return _t_power(abs(mean) / _error(sd, n, ratio), n - 1, t_quantile(1 - alpha / 2, n - 1))
+
+    return _least(reached, power) if sd > 0 else 2
+
+
+def pairs_for_equivalence(
+    mean: float, sd: float, margin: float, *, alpha: float = ALPHA, power: float = POWER, ratio: float = 0.0
+) -> int | None:
+    """How many pairs TOST needs to show that a difference of ``mean`` is within ``margin``; None when none does."""
+    if not abs(mean) < margin:
+        return None
+
+    def reached(n: int) -> float:
+        error, limit = _error(sd, n, ratio), t_quantile(1 - alpha, n - 1)
+        near, far = (_t_power((margin + side) / error, n - 1, limit) for side in (-abs(mean), abs(mean)))
+        return near + far - 1
+
+    return _least(reached, power) if sd > 0 else 2
+
+
+def verdict(
+    result: Paired,
+    *,
+    higher_is_better: bool,
+    p: float | None = None,
+    margin: float | None = None,
+    equivalence_p: float | None = None,
+    alpha: float = ALPHA,
+) -> Verdict:
+    """Say in words whether a is better than b.
+
+    Equivalence within ``margin`` goes before a difference, since a margin says which differences do not matter. Without a margin
+    only identical values are equivalent. The number of further seeds holds if the difference stays as measured.
+
+    Args:
+        p: the t-test's p corrected for the number of comparisons; the uncorrected one when None.
+        margin: the largest difference that does not matter, in the metric's unit.
+        equivalence_p: TOST's p corrected for the number of comparisons; the uncorrected one when None.
+    """
+    if result.n == 0:
+        return Verdict("not enough evidence", "not enough evidence: no seeds in common")
+    if result.n == 1:
+        return Verdict("not enough evidence", "not enough evidence: one pair of runs has no spread; run at least 5 seeds", 4)
+    p = result.t_p if p is None else p
+    if margin is not None and equivalence_p is None:
+        equivalence_p = result.equivalence_p(margin)
+    if result.sd == 0 and result.mean == 0:
+        return Verdict("equivalent", f"equivalent: identical in all {result.n} pairs")
+    if margin is not None and equivalence_p is not None and equivalence_p < alpha:
+        return Verdict("equivalent", f"equivalent within {margin:.3g}")
+    if p is not None and p < alpha:
+        word: Word = "better" if (result.mean > 0) == higher_is_better else "worse"
+        return Verdict(word, f"{word} by {abs(result.mean):.3g}")
+    return _undecided(result, p, margin, equivalence_p, alpha)
+
+
+def _undecided(result: Paired, p: float | None, margin: float | None, equivalence_p: float | None, alpha: float) -> Verdict:
+    # The correction multiplied p by some number; planning has to stand up to the same.
+    strict = alpha / _times(p, result.t_p)
+    wanted = {"a difference": pairs_for_difference(result.mean, result.sd, alpha=strict, ratio=result.ratio)}
+    if margin is not None:
+        strict = alpha / _times(equivalence_p, result.equivalence_p(margin))
+        wanted["equivalence"] = pairs_for_equivalence(result.mean, result.sd, margin, alpha=strict, ratio=result.ratio)
+    enough = [(n, what) for what, n in wanted.items() if n is not None]
+    if not enough:
+        return Verdict("not enough evidence", f"not enough evidence: {_MOST_PAIRS:,} seeds would not be enough either")
+    n, what = min(enough)
+    more = max(1, n - result.n)
+    seeds = "1 more seed" if more == 1 else f"about {more:,} more seeds"
+    return Verdict("not enough evidence", f"not enough evidence: {seeds} would show {what}", more)
+
+
+def _times(corrected: float | None, bare: float | None) -> float:
+    return max(1.0, corrected / bare) if corrected is not None and bare else 1.0
+
+
+def _error(sd: float, n: int, ratio: float) -> float:
+    return sd * math.sqrt(1 / n + ratio)
+
+
+def _least(reached: Callable[[int], float], power: float) -> int | None:
+    """The least number of pairs, at least 2, for which ``reached`` is ``power``; it grows with the number."""
+    high = 2
+    while reached(high) < power:
+        if high >= _MOST_PAIRS:
+            return None
+        high = min(2 * high, _MOST_PAIRS)
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if middle >= 2 and reached(middle) >= power else (middle, high)
+    return high
+
+
+def _t_upper(t: float, df: int) -> float:
+    """The share of Student's t above ``t``."""
+    from scipy.special import stdtr
+
+    return float(stdtr(df, -t))
+
+
+def _t_power(shift: float, df: int, limit: float) -> float:
+    """The share of the noncentral t, shifted by ``shift``, above ``limit``."""
+    from scipy.special import nctdtr, ndtr
+
+    if df > 200 or shift > 30:  # where the noncentral t is slow or overflows, its normal approximation is good to 1e-3
+        return float(ndtr((shift - limit) / math.sqrt(1 + limit * limit / (2 * df))))
+    return float(1 - nctdtr(df, shift, limit))
