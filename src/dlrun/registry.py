@@ -48,7 +48,31 @@ def groups() -> list[str]:
 
 def options(group: str) -> list[str]:
     """The names of all options of ``group``, sorted; empty for an unknown group."""
-    return sorted({file.stem for folder in folders() for file in (folder / group).glob("*.yaml")})
+    return sorted({file.stem for file in _files(group)})
+
+
+def is_set(group: str) -> bool:
+    """Whether a group takes a list of options: their files say ``# @package group.name``, so that each has its own key."""
+    return any(file.read_text(encoding="utf-8").startswith(f"# @package {group}.") for file in _files(group))
+
+
+def defaults() -> dict[str, list[str]]:
+    """The options that each group has when nothing else is said, from the defaults list of config.yaml."""
+    entries = [entry for entry in _read(root() / "config.yaml").get("defaults", []) if isinstance(entry, dict)]
+    chosen = {
+        group: [names] if isinstance(names, str) else list(names or []) for entry in entries for group, names in entry.items()
+    }
+    return {group: chosen.get(group, []) for group in groups()}
+
+
+def check_group(group: str) -> None:
+    """Make sure that a group exists.
+
+    Raises:
+        InputError: it does not; the message names the nearest one.
+    """
+    if not options(group):
+        raise InputError(f"{group}: no such group; the groups are {', '.join(groups())}{nearest(group, groups())}")
 
 
 def path(group: str, name: str) -> Path:
@@ -57,9 +81,8 @@ def path(group: str, name: str) -> Path:
     Raises:
         InputError: there is no such group or option; the message names the nearest one.
     """
+    check_group(group)
     known = options(group)
-    if not known:
-        raise InputError(f"{group}: no such group; the groups are {', '.join(groups())}{nearest(group, groups())}")
     if name not in known:
         raise InputError(f"{group}={name}: no such option; {group} takes {', '.join(known)}{nearest(name, known)}")
     return next(file for folder in folders() if (file := folder / group / f"{name}.yaml").is_file())
@@ -98,9 +121,12 @@ def load_option(group: str, name: str) -> dict[str, Any]:
     Raises:
         InputError: there is no such option, or its file is not a YAML mapping.
     """
+    return _read(path(group, name))
+
+
+def _read(file: Path) -> dict[str, Any]:
     import yaml
 
-    file = path(group, name)
     try:
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_loader())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -110,12 +136,18 @@ def load_option(group: str, name: str) -> dict[str, Any]:
     return content or {}
 
 
+def _files(group: str) -> Iterator[Path]:
+    if re.fullmatch(r"\w+", group):
+        for folder in folders():
+            yield from (folder / group).glob("*.yaml")
+
+
 def _header(file: Path) -> Iterator[str]:
     with file.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if not line.startswith("#"):
                 return
-            text = line[1:].removeprefix(" ").rstrip()
+            text = "".join(filter(str.isprintable, line[1:].removeprefix(" ").rstrip()))  # no escape sequences
             if text and not text.startswith("@package"):
                 yield text
 

@@ -10,10 +10,13 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 
 class DlrunSearchPath(SearchPathPlugin):
-    """Puts dlrun's config on the search path, in dlrun's own command alone."""
+    """Keeps dlrun's options on the search path of dlrun's command when --config-path gives another main folder."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Append dlrun's config folder after a folder that the user gave with --config-path."""
+        """Append dlrun's config folder, unless it is there."""
         train = sys.modules.get("dlrun.cli.train")
-        if train is not None and train.active:
-            search_path.append("dlrun", f"file://{train.config_folder()}")
+        if train is None or not train.active:
+            return
+        folder = str(train.config_folder())
+        if all(element.path != folder for element in search_path.get_path()):
+            search_path.append("dlrun", f"file://{folder}")

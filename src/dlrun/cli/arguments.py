@@ -1,0 +1,121 @@
+"""Hydra's flags and overrides in any order.
+
+Hydra's own parser wants all overrides in one place: ``dlrun seed=1 -m optimizer.lr=1,2`` fails there. Here the words are
+sorted, flags first, and checked, so that an unknown flag gets an answer in dlrun's words.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dlrun.errors import nearest, raise_all
+
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+VALUED = {  # flags that take a value, and the values when there is a list of them
+    "--cfg": ("job", "hydra", "all"),
+    "--package": (),
+    "--config-path": (),
+    "--config-name": (),
+    "--config-dir": (),
+    "--info": INFO,
+}
+SWITCHES = ("--multirun", "--run", "--resolve", "--shell-completion", "--hydra-help")
+SHORT = {
+    "-c": "--cfg",
+    "-p": "--package",
+    "-cp": "--config-path",
+    "-cn": "--config-name",
+    "-cd": "--config-dir",
+    "-i": "--info",
+    "-m": "--multirun",
+    "-r": "--run",
+    "-sc": "--shell-completion",
+}
+ACTIONS = ("--run", "--multirun", "--cfg", "--info", "--shell-completion", "--hydra-help")
+
+
+@dataclass
+class Arguments:
+    """A command line taken apart: flags with their values (an empty string for a switch), and overrides."""
+
+    flags: dict[str, str] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)  # for a verb other than train: its words
+
+    def words(self) -> list[str]:
+        """The command line as Hydra's parser accepts it."""
+        flags = [word for flag, value in self.flags.items() for word in ((flag, value) if flag in VALUED else (flag,))]
+        return [*flags, *self.overrides]
+
+
+def parse(words: Sequence[str], takes: Sequence[str] = (*VALUED, *SWITCHES)) -> Arguments:
+    """Take a command line apart.
+
+    Args:
+        words: the command line.
+        takes: the flags that the verb knows; all of Hydra's when not given.
+
+    Raises:
+        InputError: flags that do not exist, lack their value or exclude each other, and words that are neither flag nor override.
+    """
+    found = Arguments()
+    problems: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            found.overrides.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        flag = SHORT.get(name, name)
+        if flag not in takes:
+            known = [*takes, "--help", "--version"]
+            problems.append(f"{name}: no such flag; the flags are {', '.join(known)}{nearest(name, known)}")
+        elif flag in SWITCHES:
+            found.flags[flag] = ""
+            if equals:
+                problems.append(f"{word}: {name} takes no value")
+        else:
+            found.flags[flag] = value if equals else _value(flag, rest)
+    problems += _problems(found)
+    raise_all(problems)
+    for flag in ("--config-dir", "--config-path"):
+        if flag in found.flags:  # Hydra takes --config-path as relative to its own caller, which is of no use to anybody
+            found.flags[flag] = os.path.abspath(found.flags[flag])
+    return found
+
+
+def _value(flag: str, rest: list[str]) -> str:
+    if flag == "--info":  # its value may be left out
+        return rest.pop(0) if rest and rest[0] in INFO else "all"
+    if not rest or rest[0].startswith("-") or (VALUED[flag] and "=" in rest[0]):
+        return ""
+    return rest.pop(0)
+
+
+def _problems(found: Arguments) -> list[str]:
+    problems = []
+    for flag, value in found.flags.items():
+        choices = VALUED.get(flag, ())
+        if flag in VALUED and (not value or (choices and value not in choices)):
+            takes = f"one of {', '.join(choices)}" if choices else "a value"
+            problems.append(f"{flag}{' ' * bool(value)}{value}: takes {takes}{nearest(value, choices) if value else ''}")
+    actions = [flag for flag in ACTIONS if flag in found.flags]
+    if len(actions) > 1:
+        problems.append(f"{' '.join(actions)}: only one of these at a time")
+    if "--resolve" in found.flags and "--cfg" not in found.flags:
+        problems.append("--resolve: goes with --cfg, such as --cfg job --resolve")
+    for flag in ("--config-dir", "--config-path"):
+        folder = found.flags.get(flag)
+        if folder and not os.path.isdir(folder):
+            problems.append(f"{flag} {folder}: is not a folder")
+    return problems
+
+
+def check_settings(arguments: Arguments) -> None:
+    """Refuse words that are no settings.
+
+    Raises:
+        InputError: naming each of them.
+    """
+    strays = [word for word in arguments.overrides if "=" not in word and not word.startswith("~")]
+    raise_all([f"{word}: a setting is written key=value, and a verb comes first" for word in strays])

@@ -1,0 +1,86 @@
+"""The entry point: looks at the first word and hands over to a verb; turns errors into lines and exit codes.
+
+``--version``, ``--help``, ``ls`` and ``show`` are answered without Hydra, whose import takes longer than the answers.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from dlrun.errors import DlrunError, InputError, nearest
+
+# Each verb is a module of this package with USAGE (its help) and run(arguments) -> exit code.
+VERBS = {
+    "train": "train a configuration; what dlrun does without a verb",
+    "ls": "list the groups, or the options of a group",
+    "show": "explain an option: formula, parameters, source, a drawing",
+}
+HELP = {"-h", "--help"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the ``dlrun`` command.
+
+    Args:
+        arguments: the words after ``dlrun``; those of this process when None.
+
+    Returns:
+        The exit code: 0 all well, 1 a run failed, 2 bad input, 3 a gate said no, 130 and 143 interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except DlrunError as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        report(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader went away (dlrun ls | head). Python would complain again when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def report(error: DlrunError) -> None:
+    """Print an error on stderr, one line a problem. Control characters of foreign text are spelled out."""
+    problems = error.problems if isinstance(error, InputError) else (str(error),)
+    for problem in problems:
+        sys.stderr.write(f"{mark('error:')} {''.join(c if c.isprintable() else ascii(c)[1:-1] for c in problem)}\n")
+
+
+def mark(word: str) -> str:
+    """``word`` in bold red where stderr is a terminal that shows colours."""
+    plain = not sys.stderr.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return word if plain else f"\033[1;31m{word}\033[0m"
+
+
+def _dispatch(words: list[str]) -> int:
+    first = words[0] if words else ""
+    if first == "--version":
+        from dlrun import __version__
+
+        print(f"dlrun {__version__}")
+        return 0
+    verb = first if first in VERBS else ""
+    if HELP.intersection(words):
+        if verb:
+            print(import_module(f"dlrun.cli.{verb}").USAGE.strip())
+        else:
+            from dlrun.cli.help import overview
+
+            print(overview(VERBS))
+        return 0
+    if not verb and first.isidentifier():
+        raise InputError(
+            f"{first}: no such verb; the verbs are {', '.join(VERBS)}, and a setting is written key=value{nearest(first, VERBS)}"
+        )
+    code: int = import_module(f"dlrun.cli.{verb or 'train'}").run(words[1:] if verb else words)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Curves as characters: each braille character is a raster of 2 x 4 dots, so 40 x 12 characters show 80 x 48 points."""
+
+import math
+from collections.abc import Sequence
+
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # Unicode's bit of each dot, row by row
+_BLANK = 0x2800
+
+
+def draw(xs: Sequence[float], ys: Sequence[float], *, width: int, height: int, unicode: bool = True) -> list[str]:
+    """A curve with its axes and the smallest and largest value on each.
+
+    Args:
+        xs: abscissas, ascending.
+        ys: ordinates, one for each abscissa; what is not finite leaves a gap.
+        width: characters a line, labels included.
+        height: lines, the line of labels included.
+        unicode: braille and box characters; False for ASCII.
+
+    Returns:
+        ``height`` lines of ``width`` characters.
+    """
+    finite = [y for y in ys if math.isfinite(y)] or [0.0]
+    low, high = min(finite), max(finite)
+    if high - low < 1e-9:
+        low, high = low - 1, high + 1
+    top, bottom = _label(high), _label(low)
+    margin = max(len(top), len(bottom)) + 1
+    columns, lines = max(width - margin, 8), max(height - 1, 3)
+    canvas = _Canvas(columns, lines)
+    at_x = [round((x - xs[0]) / (xs[-1] - xs[0]) * (2 * columns - 1)) for x in xs]
+    at_y = [round((high - y) / (high - low) * (4 * lines - 1)) if math.isfinite(y) else None for y in ys]
+    canvas.curve(at_x, at_y)
+    zero_column = round(-xs[0] / (xs[-1] - xs[0]) * (2 * columns - 1)) // 2 if xs[0] <= 0 <= xs[-1] else None
+    zero_line = round(high / (high - low) * (4 * lines - 1)) // 4 if low <= 0 <= high else None
+    rows = canvas.rows(zero_column, zero_line, unicode)
+    labels = [top, *[""] * (lines - 2), bottom]
+    drawn = [f"{label:>{margin - 1}} {row}" for label, row in zip(labels, rows, strict=True)]
+    left, right = _label(xs[0]), _label(xs[-1])
+    return [*drawn, f"{'':{margin}}{left}{right:>{columns - len(left)}}"]
+
+
+def is_curve(character: str) -> bool:
+    """Whether a character of a drawing belongs to the curve, and not to axes or labels."""
+    return character == "*" or _BLANK < ord(character) <= _BLANK + 0xFF
+
+
+class _Canvas:
+    def __init__(self, columns: int, lines: int) -> None:
+        self.cells = [[0] * columns for _ in range(lines)]
+
+    def curve(self, at_x: Sequence[int], at_y: Sequence[int | None]) -> None:
+        """Set the dots of a curve; neighbours are joined, so that a steep curve has no holes."""
+        before: int | None = None
+        for x, y in zip(at_x, at_y, strict=True):
+            if y is not None:
+                start = y if before is None else before + (y > before) - (y < before)
+                for dot in range(min(start, y), max(start, y) + 1):
+                    self.cells[dot // 4][x // 2] |= _DOTS[dot % 4][x % 2]
+            before = y
+
+    def rows(self, zero_column: int | None, zero_line: int | None, unicode: bool) -> list[str]:
+        across, down, crossing = "─│┼" if unicode else "-|+"
+        rows = []
+        for line, cells in enumerate(self.cells):
+            row = ""
+            for column, cell in enumerate(cells):
+                if cell:
+                    row += chr(_BLANK + cell) if unicode else "*"
+                elif line == zero_line:
+                    row += crossing if column == zero_column else across
+                else:
+                    row += down if column == zero_column else " "
+            rows.append(row)
+        return rows
+
+
+def _label(value: float) -> str:
+    return f"{value + 0.0:.3g}"  # + 0.0 turns -0 into 0

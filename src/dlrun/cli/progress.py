@@ -1,0 +1,123 @@
+"""The progress of a training: a bar on a terminal, a few plain lines in a pipe or a log. It goes to stderr."""
+
+import sys
+import time
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from dlrun.cli.display import number
+from dlrun.cli.terminal import console, is_terminal
+
+if TYPE_CHECKING:
+    from rich import progress as bars
+
+    from dlrun.engine.progress import Progress
+
+REDRAW = 0.1  # seconds between two pictures of the bar
+LINES = 10  # plain lines in a whole training, at most
+
+
+class RunProgress:
+    """Shows what the trainer reports; a context manager.
+
+    Args:
+        title: the name that stands before the bar.
+        enabled: False shows nothing, for ``logger=none``.
+    """
+
+    def __init__(self, title: str = "train", *, enabled: bool = True) -> None:
+        self.title = title
+        self._shown = _Nothing() if not enabled else _Bar(title) if is_terminal(sys.stderr) else _Lines(title)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._shown.close()
+
+    def update(self, progress: "Progress") -> None:
+        """Show a report. Cheap enough to be called after every epoch."""
+        self._shown.update(progress)
+
+
+class _Nothing:
+    def update(self, progress: "Progress") -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class _Lines(_Nothing):
+    """At most LINES lines: the first report, the last one, and others evenly between them."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.told = -1
+
+    def update(self, progress: "Progress") -> None:
+        tenth = (LINES - 2) * progress.step // max(progress.steps, 1)
+        last = progress.step >= progress.steps or progress.finished >= progress.runs
+        if tenth <= self.told and not last:
+            return
+        self.told = LINES if last else tenth
+        with suppress(BrokenPipeError):  # nobody reads the progress any more; the training goes on
+            sys.stderr.write(f"{self.title}: epoch {progress.epoch}/{progress.epochs}, {', '.join(_figures(progress))}\n")
+            sys.stderr.flush()
+
+
+class _Bar(_Nothing):
+    """One line that redraws itself, ten times a second at most; the numbers are text, so that narrow terminals cut their end."""
+
+    def __init__(self, title: str) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.output = console(sys.stderr)
+        columns: list[bars.ProgressColumn] = [
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=max(8, min(30, self.output.width - 72))),
+            TextColumn("{task.fields[figures]}", markup=False),
+        ]
+        self.bar = Progress(*columns, console=self.output, auto_refresh=False, transient=True)
+        self.task = self.bar.add_task(title, total=None, figures="")
+        self.bar.start()
+        self.drawn = 0.0
+
+    def update(self, progress: "Progress") -> None:
+        now = time.perf_counter()
+        if now - self.drawn < REDRAW:
+            return
+        self.drawn = now
+        figures = "  ".join([f"{progress.epoch}/{progress.epochs}", *_figures(progress)])
+        self.bar.update(self.task, total=progress.steps, completed=progress.step, figures=figures)
+        self.bar.refresh()
+
+    def close(self) -> None:
+        self.bar.stop()
+
+
+def _figures(progress: "Progress") -> list[str]:
+    figures = [f"loss {number(progress.loss)}", f"{progress.metric_name} {number(progress.metric)}"]
+    if progress.seconds > 0:
+        rate = progress.step / progress.seconds
+        figures.append(f"{_count(rate)} steps/s")
+        left = max(progress.steps - progress.step, 0) / rate if rate else 0.0
+        figures.append(f"ETA {_duration(left)}" if left else f"{_duration(progress.seconds)}")
+    if progress.runs > 1:
+        figures.append(f"{progress.finished}/{progress.runs} runs")
+    if progress.diverged:
+        figures.append(f"{progress.diverged} diverged")
+    return figures
+
+
+def _count(number: float) -> str:
+    return f"{number / 1000:.1f}k" if number >= 10_000 else f"{number:.0f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,175 @@
+"""``dlrun show group/option``: what an option is, its parameters with their ranges, and the curve of an activation."""
+
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from typing import Any
+
+from rich.columns import Columns
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from dlrun import registry
+from dlrun.cli.arguments import parse
+from dlrun.cli.plot import draw, is_curve
+from dlrun.cli.terminal import console
+from dlrun.errors import InputError, nearest
+
+USAGE = """\
+usage: dlrun show group/option ... [--config-dir FOLDER]
+
+Explains options: what they are and where they come from, their formula, their parameters with defaults and allowed values.
+Activations are drawn, with their derivative. A name that only one group has needs no group.
+
+Examples:
+  dlrun show activation/gelu
+  dlrun show optimizer/adamw loss/huber
+  dlrun show dropout
+"""
+ENGINE_KEYS = {"learnable": "true or false"}  # of activations; read by the engine, not by the component
+REACH = 5.0  # activations are drawn from -REACH to REACH
+SAMPLES = 401
+HEIGHT = 14
+
+
+def run(words: Sequence[str]) -> int:
+    """Explain the options named in ``words``.
+
+    Raises:
+        InputError: an option does not exist, or several groups have one of its name.
+    """
+    arguments = parse(words, takes=("--config-dir",))
+    if "--config-dir" in arguments.flags:
+        registry.add_folder(arguments.flags["--config-dir"])
+    if not arguments.overrides:
+        raise InputError("show: takes group/option, such as activation/gelu; dlrun ls lists them")
+    found = [_find(word) for word in arguments.overrides]
+    output = console()
+    for group, name in found:
+        for part in _page(group, name, output):
+            output.print(part)
+    return 0
+
+
+def _find(word: str) -> tuple[str, str]:
+    group, slash, name = word.replace("=", "/", 1).partition("/")
+    if slash:
+        registry.path(group, name)
+        return group, name
+    homes = [group for group in registry.groups() if word in registry.options(group)]
+    if len(homes) == 1:
+        return homes[0], word
+    if homes:
+        raise InputError(f"show {word}: is in several groups; type one of {', '.join(f'{home}/{word}' for home in homes)}")
+    if word in registry.groups():
+        raise InputError(f"show {word}: is a group; dlrun ls {word} lists it, and dlrun show {word}/OPTION explains an option")
+    known = {name: f"{group}/{name}" for group in registry.groups() for name in registry.options(group)}
+    raise InputError(f"show {word}: no such option; dlrun ls lists them{nearest(word, known)}")
+
+
+def _page(group: str, name: str, output: Console) -> Iterator[Any]:
+    content = registry.load_option(group, name)
+    yield Text(f"{group}/{name}", style="bold cyan")
+    said = registry.comments(group, name)
+    for line in registry.header(group, name):
+        key = line.partition(":")[0]
+        if key not in said:
+            yield Text(line)
+    parameters = {key: value for key, value in content.items() if key not in ("_target_", "defaults")}
+    component = _component(str(content.get("_target_", "")))
+    if parameters:
+        yield Text()
+        yield _parameters(group, name, parameters, said, component)
+    if group == "activation" and component is not None:
+        yield Text()
+        yield _drawing(component, parameters, output)
+    yield Text()
+    yield Text(f"select it with {group}={name}; the file is {registry.path(group, name)}", style="dim")
+    yield Text()
+
+
+def _parameters(
+    group: str, name: str, parameters: dict[str, Any], said: dict[str, str], component: Callable[..., Any] | None
+) -> Table:
+    from dlrun.components.hyperparameters import show
+
+    prefix = {True: f"{group}.{name}.", False: f"{group}."}[registry.is_set(group)] if group != "experiment" else ""
+    allowed = _allowed(component)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for heading in ("key", "default", "allowed", "meaning"):
+        table.add_column(heading, no_wrap=heading == "key", style="cyan" if heading == "key" else "")
+    for key, value in parameters.items():
+        table.add_row(f"{prefix}{key}", show(value), allowed.get(key, ""), said.get(key, ""))
+    return table
+
+
+def _allowed(component: Callable[..., Any] | None) -> dict[str, str]:
+    """The allowed values of each hyperparameter, in words, from the annotations of its signature."""
+    if component is None:
+        return {}
+    from inspect import isclass
+    from typing import get_type_hints
+
+    from dlrun.components.hyperparameters import hyperparameters, mismatch
+
+    try:
+        hints = get_type_hints(component.__init__ if isclass(component) else component, include_extras=True)
+        names = hyperparameters(component)
+    except (TypeError, NameError, ValueError):  # a builtin without a signature
+        return {}
+    nothing = object()  # no hint accepts it, so each says what it takes
+    return ENGINE_KEYS | {name: mismatch(hints[name], nothing) for name in names if name in hints}
+
+
+def _component(target: str) -> Callable[..., Any] | None:
+    """The function or class behind ``_target_``: dlrun's row-wise form of a torch class where there is one.
+
+    Only torch's and dlrun's own names are imported: the name in a foreign file is no permission to run it.
+    """
+    module, _, attribute = target.rpartition(".")
+    if module == "torch.nn" or module.startswith("dlrun.components.activations"):
+        from dlrun.components.activations import ROWWISE as ACTIVATIONS
+
+        if target in ACTIVATIONS:
+            return ACTIVATIONS[target].forward
+    if module == "torch.optim":
+        from dlrun.components.optimizers import ROWWISE as OPTIMIZERS
+
+        if target in OPTIMIZERS:
+            return OPTIMIZERS[target]
+    if module in ("torch.nn", "torch.optim") or module.startswith(("dlrun.components.", "dlrun.data.")):
+        found = getattr(import_module(module), attribute, None)
+        return found if callable(found) else None
+    return None
+
+
+def _drawing(component: Callable[..., Any], parameters: dict[str, Any], output: Console) -> Columns | Group:
+    xs, values, slopes = _sample(component, {key: value for key, value in parameters.items() if key not in ENGINE_KEYS})
+    unicode = (output.encoding or "").lower().startswith("utf")
+    beside = output.width >= 100
+    width = min((output.width - 6) // 2 if beside else output.width - 2, 64)
+    panels = []
+    for title, ys, style in (("f(x)", values, "green"), ("derivative", slopes, "magenta")):
+        text = Text(f"{title}\n", style="bold")
+        for line in draw(xs, ys, width=width, height=HEIGHT, unicode=unicode):
+            for character in line:
+                text.append(character, style if is_curve(character) else "dim")
+            text.append("\n")
+        panels.append(text)
+    return Columns(panels, padding=(0, 4)) if beside else Group(*panels)
+
+
+def _sample(component: Any, parameters: dict[str, Any]) -> tuple[list[float], list[float], list[float]]:
+    """Abscissas, values and derivatives. Beside each x stands a 0, so that a softmax shows the first of two classes."""
+    import inspect
+
+    import torch
+
+    x = torch.linspace(-REACH, REACH, SAMPLES, dtype=torch.float64, requires_grad=True)
+    pairs = torch.stack((x, torch.zeros_like(x)), dim=1)
+    if inspect.isclass(component) and issubclass(component, torch.nn.Module):
+        y = component(**parameters).double()(pairs)[:, 0]
+    else:
+        y = component(pairs, **parameters)[:, 0]
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    return x.tolist(), y.detach().tolist(), slope.tolist()

@@ -1,0 +1,205 @@
+"""``dlrun [train]``: compose the settings with Hydra and hand them to the job.
+
+hydra.main does the composing, printing (--cfg, --info), completion and sweeping. Around it stand four things that it leaves
+open: flags in any order, errors in dlrun's words, exit codes that survive, and no files but those of the runs.
+"""
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from dlrun import registry
+from dlrun.cli.arguments import Arguments, check_settings, parse
+from dlrun.cli.main import report
+from dlrun.errors import DlrunError, InputError, RunError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+USAGE = """\
+usage: dlrun [train] [group=option ...] [key=value ...] [flags]
+
+Trains one configuration, prints its metrics on training, validation and test rows, and keeps the run under outputs/runs.
+With -m it trains every combination of the values given with commas. dlrun --help lists groups and flags.
+
+Examples:
+  dlrun dataset=iris model.hidden=[32,32] activation=gelu
+  dlrun optimizer=adamw optimizer.lr=0.003 optimizer.weight_decay=0.1 seed=7
+  dlrun 'regularizer=[l1,dropout]' regularizer.l1.weight=0.001
+  dlrun experiment=xor activation=identity
+  dlrun -m loss=mse,mae,huber seed=0,1,2
+"""
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+active = False  # read by the search path plugin: Hydra applications other than dlrun must not see dlrun's config
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def config_folder() -> Path:
+    """Where dlrun's own config lies; the search path plugin adds it when --config-path puts another in its place."""
+    return registry.root()
+
+
+def run(words: Sequence[str]) -> int:
+    """Do what a command line without a verb asks for.
+
+    Args:
+        words: flags and overrides in any order.
+
+    Returns:
+        The exit code; the worst one of all jobs.
+
+    Raises:
+        DlrunError: the settings cannot be composed.
+    """
+    arguments = parse(words)
+    check_settings(arguments)
+    for flag in ("--config-path", "--config-dir"):
+        if flag in arguments.flags:
+            registry.add_folder(arguments.flags[flag])
+    session = Session(arguments)
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return session.run()
+    except Terminated:
+        return 128 + signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+class Session:
+    """One call of Hydra, with what has to survive it: exit codes, and what was written before any job began."""
+
+    def __init__(self, arguments: Arguments) -> None:
+        self.arguments = arguments
+        self.full_error = os.environ.get(FULL_ERROR)
+        self.code = 0
+        self.jobs = 0
+        self.made: list[Path] = []
+
+    def run(self) -> int:
+        """Compose, then print, complete, train or sweep as the flags say."""
+        gc.disable()  # composing makes many small objects and hardly any garbage: a sixth faster without the collector
+        from dlrun.cli.explain import explain, refuse
+
+        refuse(self.arguments.overrides)
+        try:
+            self._hydra()
+        except SystemExit as stop:  # Hydra's own; those of jobs do not get here
+            return 2 if stop.code else self.code
+        except DlrunError:
+            raise
+        except Exception as error:
+            if self.full_error == "1" and not self.jobs:
+                import traceback
+
+                traceback.print_exc()
+                return 2
+            raise explain(error, self.arguments) from error
+        finally:
+            gc.enable()
+            if not self.jobs:
+                self._clean()
+        return self.code
+
+    def _hydra(self) -> None:
+        global active
+        import hydra
+        from omegaconf import OmegaConf
+
+        OmegaConf.register_new_resolver("dlrun.sweep_folder", self.sweep_folder, use_cache=True, replace=True)
+        before, sys.argv = sys.argv, [sys.argv[0], *self.arguments.words()]
+        active = True
+        try:
+            # With a full error asked for, Hydra raises instead of printing and leaving: the error is for dlrun to tell.
+            with _environment(FULL_ERROR, "1"):
+                hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(self.job)()
+        finally:
+            active = False
+            sys.argv = before
+
+    def job(self, config: "DictConfig") -> None:
+        """Train one composed configuration. A failure is told and counted, and the next job of a sweep goes on."""
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        settings = HydraConfig.get()
+        for source in settings.runtime.config_sources:
+            if source.schema == "file":
+                registry.add_folder(source.path)
+        if settings.mode == RunMode.MULTIRUN:
+            print(f"#{settings.job.num}: {' '.join(settings.overrides.task)}", flush=True)
+        gc.enable()
+        self.jobs += 1
+        with _environment(FULL_ERROR, self.full_error):
+            self.code = max(self.code, self._train(config))
+
+    def _train(self, config: "DictConfig") -> int:
+        from omegaconf.errors import OmegaConfBaseException
+
+        try:
+            from dlrun.experiments.job import main
+
+            return main(config)
+        except DlrunError as error:
+            failure: DlrunError = error
+        except OmegaConfBaseException as error:
+            failure = InputError(f"{error.full_key}: {str(error).splitlines()[0]}")
+        except SystemExit as error:
+            failure = RunError(f"the run called sys.exit({error.code})")
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            failure = RunError(f"{type(error).__name__}: {error} (HYDRA_FULL_ERROR=1 shows where)")
+        if self.full_error == "1":
+            import traceback
+
+            traceback.print_exception(failure.__context__ or failure)
+        else:
+            report(failure)
+        return failure.exit_code
+
+    def sweep_folder(self, root: str) -> str:
+        """Where Hydra's sweeper may write; remembered, so that it can be removed when no job starts."""
+        name = datetime.now(UTC).strftime("%Y-%m-%d_%H-%M-%S-%f")
+        folder = Path(root, "sweeps", name)
+        self.made = [path for path in (folder, folder.parent, folder.parent.parent) if not path.exists()]
+        return str(folder)
+
+    def _clean(self) -> None:
+        for path in self.made:
+            with suppress(OSError):  # not empty, or never made
+                if path is self.made[0]:
+                    (path / "multirun.yaml").unlink(missing_ok=True)
+                path.rmdir()
+
+
+@contextmanager
+def _environment(name: str, value: str | None) -> Iterator[None]:
+    before = os.environ.get(name)
+    _set(name, value)
+    try:
+        yield
+    finally:
+        _set(name, before)
+
+
+def _set(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
