@@ -17,9 +17,9 @@ import yaml
 
 from dlrun.components.hyperparameters import hyperparameters, problems
 from dlrun.data.dataset import Data
-from dlrun.data.preparation import COMMON_KEYS, Preparation, preparation_problems
+from dlrun.data.preparation import COMMON_KEYS, preparation_problems
 from dlrun.data.preprocessing import fit
-from dlrun.data.sources import curves, points, real
+from dlrun.data.sources import curves, images, points, real, relations, tables
 from dlrun.data.splits import split
 from dlrun.errors import DataError
 
@@ -42,7 +42,6 @@ def test_every_yaml_builds_what_it_says(name: str) -> None:
     assert problems(source, own, "dataset") == []
     assert preparation_problems(common) == []
     assert own == {key: parameter.default for key, parameter in hyperparameters(source).items()}
-    assert Preparation(**common) == Preparation(task=common["task"])
     data = source(**own)
     assert data.name == name
     assert data.task == common["task"]
@@ -232,13 +231,26 @@ def test_common_keys_are_checked(values: dict[str, Any], said: str) -> None:
     "source",
     [
         f
-        for m in (points, curves, real)
+        for m in (points, curves, tables, images, relations, real)
         for _, f in inspect.getmembers(m, inspect.isfunction)
         if f.__module__ == m.__name__ and not f.__name__.startswith("_")
     ],
 )
 def test_hyperparameters_are_bounded(source: Callable[..., Data]) -> None:
     known = hyperparameters(source)
-    for name in set(known) & {"rows", "noise", "seed", "classes", "features", "arms", "turns", "factor"}:
+    for name in set(known) & {
+        "rows",
+        "noise",
+        "seed",
+        "classes",
+        "features",
+        "arms",
+        "turns",
+        "factor",
+        "share",
+        "labels",
+        "lags",
+        "size",
+    }:
         assert problems(source, {name: -1}, "dataset"), name
         assert problems(source, {name: "many"}, "dataset"), name

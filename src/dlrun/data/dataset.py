@@ -86,6 +86,8 @@ class Data:
         """The class of every row, int64 [N], for the tasks that a split can stratify; None for the others."""
         if self.task == "binary":
             return self.y[:, 0].to(torch.int64)
+        if self.task == "similarity":
+            return (self.y[:, 0] > 0).to(torch.int64)
         return self.y if self.task in ("multiclass", "metric_learning") else None
 
     @cached_property

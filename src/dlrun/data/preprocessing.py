@@ -72,7 +72,7 @@ def fit(data: Data, train: Tensor, *, standardize: bool = True, standardize_targ
     """Fit on the training rows; no other row is looked at.
 
     Args:
-        data: N rows; regression targets are ``data.train_y`` where there is one, since they are what training sees.
+        data: N rows on the CPU; regression targets are ``data.train_y`` where there is one, since they are what training sees.
         train: training rows, int64 [n].
         standardize: centre and scale features; without it shift is 0 and factor 1 (0 for a feature that is all missing).
         standardize_target: centre and scale regression targets.

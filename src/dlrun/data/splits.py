@@ -68,7 +68,7 @@ def splits(
         fold: which fold each split tests on, R of them; 0 for all when empty.
         validation: share of all rows for validation, in [0, 1).
         test: share of all rows for testing, in [0, 1).
-        stratify: keep the proportions of the classes (binary, multiclass and metric_learning; no effect elsewhere).
+        stratify: keep the proportions of the classes (binary, multiclass, similarity and metric_learning; no effect elsewhere).
 
     Returns:
         R splits.
