@@ -8,8 +8,8 @@
     warmup_cosine   a straight line up, then half a cosine down
     one_cycle       half a cosine up, half a cosine down to almost nothing
 
-All are pure functions ``schedule(step, *, epoch_steps, total_steps, ...)``. Steps count from 0, epochs are ``step // epoch_steps``.
-``epoch_steps`` and ``total_steps`` come from the data and the trainer, the rest from the config.
+All are pure functions ``schedule(step, *, epoch_steps, total_steps, ...)``. Steps count from 0, and the epoch
+is ``step // epoch_steps``. ``epoch_steps`` and ``total_steps`` come from the data and the trainer, the rest from the config.
 
 Shapes: T steps, R rows (runs). ``step`` is int64 [T, 1]. A hyperparameter is a number, or a row [1, R] with one for each run.
 The multiplier is float64: [T, 1], or [T, R] when a hyperparameter is a row.

@@ -18,6 +18,7 @@ from torch import Tensor
 from dlrun.components.hyperparameters import NonNegative, Positive, Row, Share
 from dlrun.components.optimizers.base import (
     Optimizer,
+    Scratch,
     State,
     Step,
     add,
@@ -25,6 +26,7 @@ from dlrun.components.optimizers.base import (
     add_scaled,
     average,
     average_square,
+    cast,
     product,
     scale,
     shrink,
@@ -57,8 +59,9 @@ class Adam(Optimizer):
         decoupled_weight_decay: bool = False,
     ) -> None:
         self._lr, self._betas, self._eps, self._amsgrad = lr, betas, eps, amsgrad
+        self._scratch = Scratch()
         self._coupled: Row = 0.0 if decoupled_weight_decay else weight_decay
-        self._decoupled: Row = product(lr, weight_decay) if decoupled_weight_decay else 0.0
+        self._decoupled: Row = product(weight_decay, lr) if decoupled_weight_decay else 0.0
 
     def state(self, theta: Tensor) -> State:
         """exp_avg and exp_avg_sq, with amsgrad also max_exp_avg_sq: [R, P], zeros."""
@@ -71,12 +74,12 @@ class Adam(Optimizer):
         add_scaled(grad, theta, self._coupled)
         mean, square = state["exp_avg"], state["exp_avg_sq"]
         average(mean, grad, 1 - beta1)
-        average_square(square, grad, beta2)
+        average_square(square, grad, beta2, self._scratch)
         if self._amsgrad:
             square = torch.maximum(state["max_exp_avg_sq"], square, out=state["max_exp_avg_sq"])
         correction = (1 - beta2**t) ** 0.5
         size = add(torch.sqrt(square, out=grad), self._eps * correction)
-        add_ratio(theta, mean, size, self._lr * (factor * (correction / (beta1**t - 1))), scratch=size)
+        add_ratio(theta, mean, size, self._lr * (factor * (correction / (beta1**t - 1))), self._scratch)
 
 
 class AdamW(Optimizer):
@@ -125,8 +128,9 @@ class NAdam(Optimizer):
         decoupled_weight_decay: bool = False,
     ) -> None:
         self._lr, self._betas, self._eps, self._momentum_decay = lr, betas, eps, momentum_decay
+        self._scratch = Scratch()
         self._coupled: Row = 0.0 if decoupled_weight_decay else weight_decay
-        self._decoupled: Row = product(lr, weight_decay) if decoupled_weight_decay else 0.0
+        self._decoupled: Row = product(weight_decay, lr) if decoupled_weight_decay else 0.0
 
     def state(self, theta: Tensor) -> State:
         """exp_avg and exp_avg_sq [R, P], zeros; mu_product [R, 1], ones.
@@ -143,7 +147,7 @@ class NAdam(Optimizer):
         add_scaled(grad, theta, self._coupled)
         mean, square = state["exp_avg"], state["exp_avg_sq"]
         average(mean, grad, 1 - beta1)
-        average_square(square, grad, beta2)
+        average_square(square, grad, beta2, self._scratch)
         correction = (1 - beta2**t) ** 0.5
         now = beta1 * (1 - 0.5 * 0.96 ** (t * self._momentum_decay))
         ahead = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * self._momentum_decay))
@@ -151,7 +155,7 @@ class NAdam(Optimizer):
         rate = self._lr * (factor * -correction)
         scale(grad, rate * (1 - now) / (1 - reached))
         add_scaled(grad, mean, rate * ahead / (1 - reached * ahead))
-        theta.addcdiv_(grad, add(square.sqrt(), self._eps * correction))
+        theta.addcdiv_(grad, add(torch.sqrt(square, out=self._scratch.like(square)), self._eps * correction))
 
 
 class RAdam(Optimizer):
@@ -173,8 +177,9 @@ class RAdam(Optimizer):
         decoupled_weight_decay: bool = False,
     ) -> None:
         self._lr, self._betas, self._eps = lr, betas, eps
+        self._scratch = Scratch()
         self._coupled: Row = 0.0 if decoupled_weight_decay else weight_decay
-        self._decoupled: Row = product(lr, weight_decay) if decoupled_weight_decay else 0.0
+        self._decoupled: Row = product(weight_decay, lr) if decoupled_weight_decay else 0.0
 
     def state(self, theta: Tensor) -> State:
         """exp_avg and exp_avg_sq: [R, P], zeros."""
@@ -187,21 +192,22 @@ class RAdam(Optimizer):
         add_scaled(grad, theta, self._coupled)
         mean, square = state["exp_avg"], state["exp_avg_sq"]
         average(mean, grad, 1 - beta1)
-        average_square(square, grad, beta2)
+        average_square(square, grad, beta2, self._scratch)
         longest = 2 / (1 - beta2) - 1
         length = longest - 2 * t * beta2**t / (1 - beta2**t)
         rate = self._lr * (factor / (beta1**t - 1))
         if isinstance(length, Tensor):
-            trusted = length > 5
-            size = torch.where(trusted, add(torch.sqrt(square, out=grad), self._eps), 1.0)
-            rate = rate * torch.where(trusted, _rectification(length, longest) * (1 - beta2**t) ** 0.5, torch.ones_like(length))
-            add_ratio(theta, mean, size, rate, scratch=size)
+            early = length <= 5
+            size = add(torch.sqrt(square, out=grad), self._eps).masked_fill_(early, 1.0)
+            rate = rate * (_rectification(length, longest) * (1 - beta2**t) ** 0.5).masked_fill(early, 1.0)
+            add_ratio(theta, mean, size, rate, self._scratch)
         elif length > 5:
             size = add(torch.sqrt(square, out=grad), self._eps)
             rate = rate * (_rectification(length, longest) * (1 - beta2**t) ** 0.5)
-            add_ratio(theta, mean, size, rate, scratch=size)
+            add_ratio(theta, mean, size, rate, self._scratch)
         else:
-            add_scaled(theta, mean, rate)
+            # The same order of operations as with columns, and so the same bits.
+            theta.add_(torch.mul(mean, cast(rate, mean), out=grad))
 
 
 def _rectification(length: Row, longest: Row) -> Row:

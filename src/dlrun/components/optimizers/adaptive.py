@@ -13,6 +13,7 @@ from torch import Tensor
 from dlrun.components.hyperparameters import NonNegative, Positive, Probability, Row
 from dlrun.components.optimizers.base import (
     Optimizer,
+    Scratch,
     State,
     Step,
     add,
@@ -46,6 +47,7 @@ class RMSprop(Optimizer):
     ) -> None:
         self._lr, self._alpha, self._eps, self._weight_decay = lr, alpha, eps, weight_decay
         self._momentum, self._centered = momentum, centered
+        self._scratch = Scratch()
         self._has_momentum = isinstance(momentum, Tensor) or momentum > 0
 
     def state(self, theta: Tensor) -> State:
@@ -57,13 +59,13 @@ class RMSprop(Optimizer):
         """One update in place; see ``Optimizer.step``."""
         add_scaled(grad, theta, self._weight_decay)
         square = state["square_avg"]
-        average_square(square, grad, self._alpha)
+        average_square(square, grad, self._alpha, self._scratch)
         if self._centered:
             mean = state["grad_avg"]
             average(mean, grad, 1 - self._alpha)
-            size = square.addcmul(mean, mean, value=-1).sqrt_()
+            size = torch.addcmul(square, mean, mean, value=-1, out=self._scratch.like(square)).sqrt_()
         else:
-            size = square.sqrt()
+            size = torch.sqrt(square, out=self._scratch.like(square))
         add(size, self._eps)
         if self._has_momentum:
             buffer = scale(state["momentum_buffer"], self._momentum).addcdiv_(grad, size)
@@ -89,16 +91,18 @@ class Adagrad(Optimizer):
         eps: NonNegative = 1e-10,
     ) -> None:
         self._lr, self._lr_decay, self._weight_decay, self._eps = lr, lr_decay, weight_decay, eps
+        self._scratch = Scratch()
         self._initial = initial_accumulator_value
 
     def state(self, theta: Tensor) -> State:
-        """sum [R, P], filled with initial_accumulator_value."""
+        """The matrix sum [R, P], filled with initial_accumulator_value."""
         return {"sum": add(torch.zeros_like(theta), self._initial)}
 
     def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
         add_scaled(grad, theta, self._weight_decay)
-        size = add(state["sum"].addcmul_(grad, grad).sqrt(), self._eps)
+        total = state["sum"].addcmul_(grad, grad)
+        size = add(torch.sqrt(total, out=self._scratch.like(total)), self._eps)
         add_ratio(theta, grad, size, self._lr * (factor / (-1 - (t - 1) * self._lr_decay)), scratch=grad)
 
 
@@ -118,6 +122,7 @@ class Adadelta(Optimizer):
         weight_decay: NonNegative = 0.0,
     ) -> None:
         self._lr, self._rho, self._eps, self._weight_decay = lr, rho, eps, weight_decay
+        self._scratch = Scratch()
 
     def state(self, theta: Tensor) -> State:
         """square_avg and acc_delta: [R, P], zeros."""
@@ -127,8 +132,9 @@ class Adadelta(Optimizer):
         """One update in place; see ``Optimizer.step``."""
         add_scaled(grad, theta, self._weight_decay)
         square, moved = state["square_avg"], state["acc_delta"]
-        average_square(square, grad, self._rho)
-        ratio = moved.add(cast(self._eps, moved)).div_(square.add(cast(self._eps, square))).sqrt_()
-        delta = grad.mul_(ratio)
-        average_square(moved, delta, self._rho)
+        average_square(square, grad, self._rho, self._scratch)
+        size = self._scratch.like(square)
+        delta = grad.div_(torch.add(square, cast(self._eps, square), out=size).sqrt_())
+        delta.mul_(torch.add(moved, cast(self._eps, moved), out=size).sqrt_())
+        average_square(moved, delta, self._rho, self._scratch)
         add_scaled(theta, delta, -self._lr * factor)

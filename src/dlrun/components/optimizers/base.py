@@ -28,8 +28,8 @@ class Optimizer(ABC):
     """One update rule for a group of adjacent rows of theta, with the semantics of the torch.optim class of the same name.
 
     Hyperparameters are keyword-only arguments of the constructor, named as in torch: a float for all rows, or a column [R, 1].
-    The object holds hyperparameters alone. What changes over time is in the state, whose tensors all have R as their first size,
-    so rows can be cut and states written to disk.
+    The object holds hyperparameters, and scratch memory at most. What changes over time is in the state, whose tensors all have R
+    as their first size, so rows can be cut and states written to disk.
     """
 
     @abstractmethod
@@ -59,11 +59,26 @@ def flags(component: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(parameter.name for parameter in parameters if isinstance(parameter.default, bool))
 
 
-def product(first: Row, second: Row) -> Row:
-    """``first * second``, which stays the float 0 when one of them is: an absent weight decay costs nothing."""
-    if isinstance(first, float | int) and first == 0 or isinstance(second, float | int) and second == 0:
-        return 0.0
-    return first * second
+class Scratch:
+    """A matrix for what a step computes on its way, kept from step to step.
+
+    Memory of some megabytes goes back to the system when it is freed, and taking it anew costs more than the arithmetic.
+    """
+
+    def __init__(self) -> None:
+        self._memory: Tensor | None = None
+
+    def like(self, x: Tensor) -> Tensor:
+        """A matrix of x's shape, type and device, whose values mean nothing."""
+        memory = self._memory
+        if memory is None or memory.shape != x.shape or memory.dtype != x.dtype or memory.device != x.device:
+            self._memory = memory = torch.empty_like(x)
+        return memory
+
+
+def product(rate: Row, other: Row) -> Row:
+    """``rate * other``, which stays the float 0 when the rate is: an absent weight decay costs nothing."""
+    return rate * other if isinstance(rate, Tensor) or rate else 0.0
 
 
 def cast(number: Row, x: Tensor) -> Row:
@@ -97,13 +112,13 @@ def add_scaled(x: Tensor, y: Tensor, number: Row) -> None:
         x.add_(y, alpha=number)
 
 
-def add_ratio(x: Tensor, numerator: Tensor, denominator: Tensor, number: Row, scratch: Tensor) -> None:
-    """``x += number * numerator / denominator``, all [R, P]. The scratch may be the numerator or the denominator.
+def add_ratio(x: Tensor, numerator: Tensor, denominator: Tensor, number: Row, scratch: Scratch | Tensor) -> None:
+    """``x += number * numerator / denominator``, all [R, P]. The scratch may be the numerator.
 
-    A column multiplies the quotient. Dividing the denominator by it would save nothing, and break where a schedule reaches 0.
+    A column multiplies the numerator: that is the order in which torch applies a float, so both give the same bits.
     """
     if isinstance(number, Tensor):
-        x.addcmul_(torch.div(numerator, denominator, out=scratch), number.to(x.dtype))
+        x.addcdiv_(torch.mul(numerator, number.to(x.dtype), out=_matrix(scratch, x)), denominator)
     else:
         x.addcdiv_(numerator, denominator, value=number)
 
@@ -113,12 +128,17 @@ def average(mean: Tensor, value: Tensor, rate: Row) -> None:
     mean.lerp_(value, cast(rate, mean))
 
 
-def average_square(mean: Tensor, value: Tensor, decay: Row) -> None:
+def average_square(mean: Tensor, value: Tensor, decay: Row, scratch: Scratch) -> None:
     """``mean = decay * mean + (1 - decay) * value**2``, a moving average [R, P] of the value's square.
 
     In this form an overflowing square leaves the mean infinite, as torch does; interpolation would turn it into NaN.
     """
     if isinstance(decay, Tensor):
-        mean.mul_(decay.to(mean.dtype)).addcmul_(value * (1 - decay).to(mean.dtype), value)
+        weighted = torch.mul(value, (1 - decay).to(mean.dtype), out=scratch.like(value))
+        mean.mul_(decay.to(mean.dtype)).addcmul_(weighted, value)
     else:
         mean.mul_(decay).addcmul_(value, value, value=1 - decay)
+
+
+def _matrix(scratch: Scratch | Tensor, x: Tensor) -> Tensor:
+    return scratch if isinstance(scratch, Tensor) else scratch.like(x)

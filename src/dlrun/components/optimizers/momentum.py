@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import NonNegative, Positive, Probability, Row, Share
-from dlrun.components.optimizers.base import Optimizer, State, Step, add_scaled, average, cast, product, scale, shrink
+from dlrun.components.optimizers.base import Optimizer, Scratch, State, Step, add_scaled, average, cast, product, scale, shrink
 from dlrun.errors import raise_all
 
 
@@ -98,7 +98,7 @@ class ASGD(Optimizer):
         self._lr, self._lambd, self._alpha, self._t0, self._weight_decay = lr, lambd, alpha, t0, weight_decay
 
     def state(self, theta: Tensor) -> State:
-        """ax [R, P]: the averaged weights, theta at first."""
+        """The matrix ax [R, P]: the averaged weights, theta at first."""
         return {"ax": theta.clone()}
 
     def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
@@ -124,7 +124,8 @@ class Lion(Optimizer):
     """
 
     def __init__(self, *, lr: Positive = 1e-4, betas: tuple[Share, Share] = (0.9, 0.99), weight_decay: NonNegative = 0.0) -> None:
-        self._lr, self._betas, self._decoupled = lr, betas, product(lr, weight_decay)
+        self._lr, self._betas, self._decoupled = lr, betas, product(weight_decay, lr)
+        self._scratch = Scratch()
 
     def state(self, theta: Tensor) -> State:
         """exp_avg [R, P], zeros."""
@@ -135,6 +136,6 @@ class Lion(Optimizer):
         beta1, beta2 = self._betas
         mean = state["exp_avg"]
         shrink(theta, product(self._decoupled, factor))
-        direction = mean.lerp(grad, cast(1 - beta1, mean)).sign_()
+        direction = torch.lerp(mean, grad, cast(1 - beta1, mean), out=self._scratch.like(mean)).sign_()
         add_scaled(theta, direction, -self._lr * factor)
         average(mean, grad, 1 - beta2)

@@ -91,7 +91,7 @@ class TorchOptimizer(Optimizer):
         self._publish(rows, state)
 
     def _bind(self, theta: Tensor, state: State, apart: bool, fresh: bool) -> torch.optim.Optimizer:
-        """A torch optimizer whose parameters are the rows of theta and, unless it is fresh, whose state is the rows of ``state``."""
+        """A torch optimizer whose parameters are the rows of theta; unless it is fresh, its state is the rows of ``state``."""
         rows = list(theta.detach().unbind())
         groups = [{"params": [row]} | self._at(number) for number, row in enumerate(rows)] if apart else [{"params": rows}]
         optimizer = self._make(groups, self._at(0))
