@@ -2,7 +2,7 @@
 
     regression      mse, mae, huber, quantile, log_cosh                     values
     binary          bce, bce_with_logits                                    one probability or logit a label
-    multiclass      cross_entropy, nll                                      classes that exclude each other (also a pixel at a time)
+    multiclass      cross_entropy, nll                                      classes that exclude each other, of rows or pixels
     margin          hinge                                                   binary or multiclass scores
     focal           focal                                                   binary, multiclass or multilabel logits
     sparse          sparsemax_loss, and the projection sparsemax            multiclass scores, predictions with exact zeros

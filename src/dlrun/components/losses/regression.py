@@ -65,7 +65,7 @@ def huber(output: Tensor, target: Tensor, *, delta: Positive = 1.0) -> Tensor:
 
 
 def huber_gradient(output: Tensor, target: Tensor, *, delta: Positive = 1.0) -> Tensor:
-    """r held to [-delta, delta], over B K: [R, B, K]."""
+    """The residual held to [-delta, delta], over B K: [R, B, K]."""
     return torch.sub(output, target).clamp_(-delta, delta).div_(entries(output))  # type: ignore[arg-type]  # as in huber
 
 

@@ -40,7 +40,7 @@ def dice_gradient(output: Tensor, target: Tensor, *, smooth: NonNegative = 1.0) 
 
 
 def dice_cross_entropy(output: Tensor, target: Tensor, *, weight: Probability = 0.5, smooth: NonNegative = 1.0) -> Tensor:
-    """weight * dice + (1 - weight) * cross_entropy: the overlap of masks with the smooth gradient of pixels.
+    """Dice and cross entropy, weight * dice + (1 - weight) * cross_entropy: overlap with a smooth gradient.
 
     Args:
         output: [R, B, K, I, J], logits.
@@ -58,7 +58,7 @@ def dice_cross_entropy(output: Tensor, target: Tensor, *, weight: Probability = 
 def dice_cross_entropy_gradient(
     output: Tensor, target: Tensor, *, weight: Probability = 0.5, smooth: NonNegative = 1.0
 ) -> Tensor:
-    """weight * dice_gradient + (1 - weight) * cross_entropy_gradient: [R, B, K, I, J]."""
+    """The same mixture of gradients, weight * dice_gradient + (1 - weight) * cross_entropy_gradient: [R, B, K, I, J]."""
     return dice_gradient(output, target, smooth=smooth).mul_(weight).add_(cross_entropy_gradient(output, target).mul_(1 - weight))
 
 

@@ -1,0 +1,96 @@
+"""Metrics: functions of (prediction, target) that judge all runs at once, [R, N, ...] -> [R].
+
+    regression      r2, rmse, mae, mse; pinball and coverage for quantiles       values [R, N, K] in units of the target
+    binary          accuracy, balanced_accuracy, f1, auroc, ...                  probabilities [R, N, 1]
+    multiclass      accuracy, balanced_accuracy, macro_f1, log_loss, ...         probabilities [R, N, K], classes [R, N]
+    multilabel      micro_f1, macro_f1, hamming                                  probabilities [R, N, K]
+    segmentation    iou, dice, accuracy                                          probabilities [R, N, K, I, J], masks [R, N, I, J]
+    similarity      auroc, average_precision of the cosine                       pairs [R, N, 2, E], +1 or -1 [R, N, 1]
+    metric_learning recall@1, triplet_accuracy                                   triplets [R, N, 3, E], the anchor's class [R, N]
+
+``METRICS`` has one table a task; the first entry is the task's main metric. The target may be given once for all runs, with a
+leading 1. Results are float64, summed in float64. A figure that is not defined (auroc with one class) is NaN, and so is every
+figure of a run whose predictions hold a NaN: no metric makes a diverged run look like one that predicts class 0.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dlrun.components.metrics import binary, embedding, multiclass, multilabel, regression
+from dlrun.components.metrics.confidence import mean_top_probability
+
+__all__ = ["METRICS", "Metric", "main_metric", "mean_top_probability"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric and how to read it.
+
+    Args:
+        function: (prediction, target) -> [R].
+        higher_is_better: None where neither is: coverage should meet its nominal level.
+        default: False for those that are computed only when asked for.
+        unit: what one unit of it means; empty for a plain number.
+        takes_taus: True when it also takes ``taus``, the quantile levels of the prediction's columns.
+    """
+
+    function: Callable[..., Tensor]
+    higher_is_better: bool | None
+    default: bool = True
+    unit: str = ""
+    takes_taus: bool = False
+
+
+METRICS: dict[str, dict[str, Metric]] = {
+    "regression": {
+        "r2": Metric(regression.r2, True, unit="share of variance"),
+        "rmse": Metric(regression.rmse, False, unit="units of the target"),
+        "mae": Metric(regression.mae, False, unit="units of the target"),
+        "mse": Metric(regression.mse, False, default=False, unit="squared units of the target"),
+        "pinball": Metric(regression.pinball, False, default=False, unit="units of the target", takes_taus=True),
+        "coverage": Metric(regression.coverage, None, default=False, unit="share of rows", takes_taus=True),
+    },
+    "binary": {
+        "accuracy": Metric(binary.accuracy, True, unit="share of rows"),
+        "balanced_accuracy": Metric(binary.balanced_accuracy, True, unit="mean share of each class"),
+        "f1": Metric(binary.f1, True),
+        "auroc": Metric(binary.auroc, True, unit="share of pairs"),
+        "average_precision": Metric(binary.average_precision, True),
+        "log_loss": Metric(binary.log_loss, False, unit="nats"),
+        "brier": Metric(binary.brier, False),
+        "ece": Metric(binary.ece, False, unit="probability"),
+    },
+    "multiclass": {
+        "accuracy": Metric(multiclass.accuracy, True, unit="share of rows"),
+        "balanced_accuracy": Metric(multiclass.balanced_accuracy, True, unit="mean share of each class"),
+        "macro_f1": Metric(multiclass.macro_f1, True),
+        "log_loss": Metric(multiclass.log_loss, False, unit="nats"),
+        "brier": Metric(multiclass.brier, False, default=False),
+        "ece": Metric(multiclass.ece, False, unit="probability"),
+    },
+    "multilabel": {
+        "micro_f1": Metric(multilabel.micro_f1, True),
+        "macro_f1": Metric(multilabel.macro_f1, True),
+        "hamming": Metric(multilabel.hamming, False, unit="share of labels"),
+    },
+    "segmentation": {
+        "iou": Metric(multiclass.iou, True),
+        "dice": Metric(multiclass.macro_f1, True),
+        "accuracy": Metric(multiclass.accuracy, True, default=False, unit="share of pixels"),
+    },
+    "similarity": {
+        "auroc": Metric(embedding.pair_auroc, True, unit="share of pairs of pairs"),
+        "average_precision": Metric(embedding.pair_average_precision, True),
+    },
+    "metric_learning": {
+        "recall@1": Metric(embedding.recall_at_1, True, unit="share of rows"),
+        "triplet_accuracy": Metric(embedding.triplet_accuracy, True, unit="share of triplets"),
+    },
+}
+
+
+def main_metric(task: str) -> str:
+    """The name of the metric that selects and sorts by default."""
+    return next(iter(METRICS[task]))

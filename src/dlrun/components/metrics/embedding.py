@@ -1,0 +1,80 @@
+"""Metrics of embeddings: do vectors of the same class lie together.
+
+Shapes: R runs, N rows, E coordinates. Pairs are [R, N, 2, E], triplets [R, N, 3, E]; every metric gives [R].
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from dlrun.components.metrics import ranking
+from dlrun.components.metrics.confidence import nan_for_nan
+
+_BLOCK = 1 << 24  # distances held at a time
+
+
+@nan_for_nan
+def pair_auroc(embedding: Tensor, target: Tensor) -> Tensor:
+    """Area under the ROC curve of the cosine as a score for pairs that are alike: [R, N, 2, E], +1 or -1 [R, N, 1] -> [R]."""
+    return ranking.auroc(*_pairs(embedding, target))
+
+
+@nan_for_nan
+def pair_average_precision(embedding: Tensor, target: Tensor) -> Tensor:
+    """Average precision of the cosine as a score for pairs that are alike: [R, N, 2, E], +1 or -1 [R, N, 1] -> [R]."""
+    return ranking.average_precision(*_pairs(embedding, target))
+
+
+@nan_for_nan
+def triplet_accuracy(embedding: Tensor, target: Tensor) -> Tensor:
+    """Share of triplets whose anchor lies nearer to the positive than to the negative: [R, N, 3, E] -> [R].
+
+    ``target`` is not used: the order within a triplet says all.
+    """
+    difference = (embedding[:, :, :1] - embedding[:, :, 1:]).double()
+    distance = difference.square_().sum(3)
+    return (distance[:, :, 0] < distance[:, :, 1]).double().mean(1)
+
+
+@nan_for_nan
+def recall_at_1(embedding: Tensor, target: Tensor) -> Tensor:
+    """Share of rows whose nearest other row (Euclidean) has the same class. Rows that are alone in their class are left out.
+
+    Args:
+        embedding: [R, N, E], or triplets [R, N, 3, E], of which the anchors are taken.
+        target: classes, int64 [R, N].
+
+    Returns:
+        [R], float64; NaN when no class has two rows.
+    """
+    vectors = embedding[:, :, 0] if embedding.dim() == 4 else embedding
+    vectors = vectors - vectors.mean(1, keepdim=True)  # near the origin fewer digits cancel in the distances below
+    runs, rows = vectors.shape[:2]
+    classes = target.expand(runs, rows).contiguous()
+    nearest = torch.cat([_nearest(part) for part in torch.split(vectors, max(1, _BLOCK // rows**2))])
+    hit = classes.gather(1, nearest) == classes
+    ordered = classes.sort(1).values
+    counted = torch.searchsorted(ordered, classes, right=True) - torch.searchsorted(ordered, classes) > 1
+    return (hit & counted).sum(1).double() / counted.sum(1)
+
+
+def _nearest(vectors: Tensor) -> Tensor:
+    """The index of each row's nearest other row: [R, N, E] -> int64 [R, N]."""
+    rows = vectors.shape[1]
+    squares = vectors.square().sum(2)
+    found = []
+    for start in range(0, rows, max(1, _BLOCK // rows)):
+        query = vectors[:, start : start + max(1, _BLOCK // rows)]
+        # ||a - b||^2 without ||a||^2, which is the same for all candidates of a row
+        distance = torch.baddbmm(squares[:, None, :], query, vectors.transpose(1, 2), alpha=-2.0)
+        own = torch.arange(start, start + query.shape[1], device=vectors.device)
+        distance[:, own - start, own] = torch.inf
+        found.append(distance.min(2).indices)
+    return torch.cat(found, dim=1)
+
+
+def _pairs(embedding: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The cosine of each pair, moved to [0, 1], and whether they are alike: [R, N] and bool [R, N]."""
+    cosine = cosine_similarity(embedding[:, :, 0].double(), embedding[:, :, 1].double(), dim=2)
+    score = (0.5 * (cosine + 1)).clamp_(0, 1)
+    return score, (target.flatten(1) > 0).expand_as(score)

@@ -1,0 +1,77 @@
+"""Regression metrics, in units of the target.
+
+Shapes: R runs, N rows, K outputs, T quantile levels. Prediction and target are [R, N, K].
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def mse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error, mean of (p - y)^2: [R, N, K] -> [R]."""
+    return (prediction - target).double().square_().flatten(1).mean(1)
+
+
+def rmse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Root mean squared error, sqrt(mse): [R, N, K] -> [R]."""
+    return mse(prediction, target).sqrt_()
+
+
+def mae(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error, mean of |p - y|: [R, N, K] -> [R]."""
+    return (prediction - target).double().abs_().flatten(1).mean(1)
+
+
+def r2(prediction: Tensor, target: Tensor) -> Tensor:
+    """Share of variance explained, 1 - sum (y - p)^2 / sum (y - mean y)^2, mean over outputs: [R, N, K] -> [R].
+
+    1 is perfect, 0 is no better than the mean of these very targets, and there is no lower bound. NaN when a target is constant.
+    """
+    y = target.double()
+    spread = (y - y.mean(1, keepdim=True)).square_().sum(1)
+    error = (prediction - y).square_().sum(1)
+    share = 1 - error / spread
+    return torch.where(spread > 0, share, torch.nan).mean(1)
+
+
+def pinball(prediction: Tensor, target: Tensor, *, taus: Sequence[float] = (0.5,)) -> Tensor:
+    """Mean pinball loss, tau (y - p) if y >= p else (tau - 1)(y - p), over rows and levels: [R, N, T] -> [R].
+
+    Args:
+        prediction: [R, N, T], one column for each level.
+        target: [R, N, 1].
+        taus: the T levels. One level serves any number of outputs.
+    """
+    shortfall = (target - prediction).double()
+    levels = torch.tensor(taus, dtype=torch.float64, device=prediction.device)
+    return torch.maximum(levels * shortfall, (levels - 1) * shortfall).flatten(1).mean(1)
+
+
+def coverage(prediction: Tensor, target: Tensor, *, taus: Sequence[float] = (0.5,)) -> Tensor:
+    """Share of targets from the lowest to the highest predicted quantile, ends included: [R, N, T] -> [R].
+
+    Its nominal level is max(taus) - min(taus). For a single level: the share of targets at or below it, nominally tau.
+
+    Args:
+        prediction: [R, N, T], one column for each level.
+        target: [R, N, 1].
+        taus: the T levels, in any order.
+    """
+    high = prediction[..., _at(taus, max(taus))]
+    inside = target <= high
+    if len(taus) > 1:
+        inside &= target >= prediction[..., _at(taus, min(taus))]
+    share = inside.flatten(1).double().mean(1)
+    return share.masked_fill_(prediction.flatten(1).isnan().any(1), torch.nan)
+
+
+def median(prediction: Tensor, taus: Sequence[float]) -> Tensor:
+    """The column whose level is nearest to 0.5, as the one prediction for metrics of location: [R, N, T] -> [R, N, 1]."""
+    return prediction[..., _at(taus, min(taus, key=lambda tau: abs(tau - 0.5)))]
+
+
+def _at(taus: Sequence[float], tau: float) -> slice:
+    column = list(taus).index(tau)
+    return slice(column, column + 1)

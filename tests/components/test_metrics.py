@@ -1,0 +1,331 @@
+"""Every metric against its oracle, run by run. ``CASES`` has a row for each metric of each task, which a test makes sure of."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+from torch import Tensor
+from torchmetrics import classification as tm
+from torchmetrics.functional import segmentation as tm_segmentation
+
+from dlrun.components import metrics
+from dlrun.components.metrics import METRICS, Metric, binary, embedding, main_metric, mean_top_probability, multiclass, regression
+
+N, K = 60, 4
+RUNS = 3
+
+
+def values(*sizes: int, seed: int = 0) -> Tensor:
+    return torch.randn(RUNS, *sizes, generator=torch.Generator().manual_seed(sum(sizes) + seed))
+
+
+def regression_data() -> tuple[Tensor, Tensor]:
+    y = values(N, 2)
+    return y + 0.5 * values(N, 2, seed=1), y
+
+
+def quantile_data() -> tuple[Tensor, Tensor]:
+    return values(N, 3).sort(2).values, values(N, 1)
+
+
+def binary_data() -> tuple[Tensor, Tensor]:
+    z = values(N, 1)
+    # rounded, so that there are ties
+    return (z.sigmoid() * 20).round() / 20, (z + values(N, 1, seed=1) > 0.5).float()
+
+
+def smooth_binary_data() -> tuple[Tensor, Tensor]:
+    return values(N, 1).sigmoid(), binary_data()[1]
+
+
+def multiclass_data() -> tuple[Tensor, Tensor]:
+    z = values(N, K)
+    return (2 * z).softmax(2), (z + values(N, K, seed=1)).argmax(2)
+
+
+def multilabel_data() -> tuple[Tensor, Tensor]:
+    z = values(N, K)
+    return z.sigmoid(), (z + values(N, K, seed=1) > 0.5).float()
+
+
+def mask_data() -> tuple[Tensor, Tensor]:
+    z = values(5, 3, 6, 7)
+    return z.softmax(2), (z + values(5, 3, 6, 7, seed=1)).argmax(2)
+
+
+def pair_data() -> tuple[Tensor, Tensor]:
+    return values(N, 2, 5), values(N, 1).sign()
+
+
+def triplet_data() -> tuple[Tensor, Tensor]:
+    return values(N, 3, 5), values(N, 7).argmax(2)
+
+
+TAUS = [0.1, 0.5, 0.9]
+
+
+@dataclass(frozen=True)
+class Case:
+    """The oracle takes the prediction and target of one run: tensors without their leading axis."""
+
+    inputs: Callable[[], tuple[Tensor, Tensor]]
+    oracle: Callable[[Tensor, Tensor], Any]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def cosine(z: Tensor) -> Tensor:
+    return torch.cosine_similarity(z[:, 0].double(), z[:, 1].double())
+
+
+def nearest_has_same_class(z: Tensor, y: Tensor) -> float:
+    anchors = z[:, 0].double()
+    distance = torch.cdist(anchors, anchors).fill_diagonal_(torch.inf)
+    return float((y[distance.argmin(1)] == y).double().mean())
+
+
+def classes(p: Tensor) -> Tensor:
+    return p.argmax(1).flatten()
+
+
+ORACLES: dict[str, dict[str, Case]] = {
+    "regression": {
+        "r2": Case(regression_data, lambda p, y: sk.r2_score(y, p)),
+        "rmse": Case(regression_data, lambda p, y: sk.mean_squared_error(y, p) ** 0.5),
+        "mae": Case(regression_data, lambda p, y: sk.mean_absolute_error(y, p)),
+        "mse": Case(regression_data, lambda p, y: sk.mean_squared_error(y, p)),
+        "pinball": Case(
+            quantile_data,
+            lambda p, y: np.mean([sk.mean_pinball_loss(y[:, 0], p[:, i], alpha=tau) for i, tau in enumerate(TAUS)]),
+            {"taus": TAUS},
+        ),
+        "coverage": Case(
+            quantile_data, lambda p, y: ((y[:, 0] >= p[:, 0]) & (y[:, 0] <= p[:, 2])).double().mean(), {"taus": TAUS}
+        ),
+    },
+    "binary": {
+        "accuracy": Case(binary_data, lambda p, y: sk.accuracy_score(y, p > 0.5)),
+        "balanced_accuracy": Case(binary_data, lambda p, y: sk.balanced_accuracy_score(y, p > 0.5)),
+        "f1": Case(binary_data, lambda p, y: sk.f1_score(y, p > 0.5)),
+        "auroc": Case(binary_data, lambda p, y: sk.roc_auc_score(y, p)),
+        "average_precision": Case(binary_data, lambda p, y: sk.average_precision_score(y, p)),
+        "log_loss": Case(binary_data, lambda p, y: sk.log_loss(y.flatten(), p[:, 0].numpy())),
+        "brier": Case(binary_data, lambda p, y: sk.brier_score_loss(y, p)),
+        "ece": Case(smooth_binary_data, lambda p, y: tm.BinaryCalibrationError(n_bins=15)(p, y.long())),
+    },
+    "multiclass": {
+        "accuracy": Case(multiclass_data, lambda p, y: sk.accuracy_score(y, classes(p))),
+        "balanced_accuracy": Case(multiclass_data, lambda p, y: sk.balanced_accuracy_score(y, classes(p))),
+        "macro_f1": Case(multiclass_data, lambda p, y: sk.f1_score(y, classes(p), average="macro")),
+        "log_loss": Case(multiclass_data, lambda p, y: sk.log_loss(y, p.double() / p.double().sum(1, keepdim=True))),
+        "brier": Case(multiclass_data, lambda p, y: (p - torch.nn.functional.one_hot(y, K)).square().sum(1).mean()),
+        "ece": Case(multiclass_data, lambda p, y: tm.MulticlassCalibrationError(K, n_bins=15)(p, y)),
+    },
+    "multilabel": {
+        "micro_f1": Case(multilabel_data, lambda p, y: sk.f1_score(y, p > 0.5, average="micro")),
+        "macro_f1": Case(multilabel_data, lambda p, y: sk.f1_score(y, p > 0.5, average="macro")),
+        "hamming": Case(multilabel_data, lambda p, y: sk.hamming_loss(y, p > 0.5)),
+    },
+    "segmentation": {
+        "iou": Case(mask_data, lambda p, y: sk.jaccard_score(y.flatten(), classes(p), average="macro")),
+        "dice": Case(
+            mask_data,
+            # one image of all pixels: torchmetrics averages over images, dlrun pools them
+            lambda p, y: tm_segmentation.dice_score(
+                classes(p).view(1, -1, 1), y.view(1, -1, 1), num_classes=3, average="macro", input_format="index"
+            ).mean(),
+        ),
+        "accuracy": Case(mask_data, lambda p, y: sk.accuracy_score(y.flatten(), classes(p))),
+    },
+    "similarity": {
+        "auroc": Case(pair_data, lambda z, t: sk.roc_auc_score(t.flatten() > 0, cosine(z))),
+        "average_precision": Case(pair_data, lambda z, t: sk.average_precision_score(t.flatten() > 0, cosine(z))),
+    },
+    "metric_learning": {
+        "recall@1": Case(triplet_data, nearest_has_same_class),
+        "triplet_accuracy": Case(
+            triplet_data,
+            lambda z, _: ((z[:, 0] - z[:, 1]).norm(dim=1) < (z[:, 0] - z[:, 2]).norm(dim=1)).double().mean(),
+        ),
+    },
+}
+EACH = [(task, name) for task, table in METRICS.items() for name in table]
+
+
+def test_every_metric_has_an_oracle() -> None:
+    assert {task: set(table) for task, table in METRICS.items()} == {task: set(table) for task, table in ORACLES.items()}
+
+
+@pytest.mark.parametrize(("task", "name"), EACH)
+def test_equals_the_oracle_for_each_run(task: str, name: str) -> None:
+    case, metric = ORACLES[task][name], METRICS[task][name]
+    prediction, target = case.inputs()
+    before = prediction.clone(), target.clone()
+    figure = metric.function(prediction, target, **case.options)
+    expected = torch.tensor([float(case.oracle(prediction[r], target[r])) for r in range(RUNS)], dtype=torch.float64)
+    assert figure.shape == (RUNS,)
+    assert figure.dtype == torch.float64
+    torch.testing.assert_close(figure, expected, rtol=2e-6, atol=1e-7)
+    assert torch.equal(prediction, before[0])
+    assert torch.equal(target, before[1])
+
+
+@pytest.mark.parametrize(("task", "name"), EACH)
+def test_one_target_serves_all_runs(task: str, name: str) -> None:
+    case, metric = ORACLES[task][name], METRICS[task][name]
+    prediction, target = case.inputs()
+    each = metric.function(prediction, target[:1].expand(target.shape).contiguous(), **case.options)
+    assert torch.equal(metric.function(prediction, target[:1].expand(target.shape), **case.options), each)
+    assert torch.equal(metric.function(prediction, target[:1], **case.options), each)
+
+
+@pytest.mark.parametrize(("task", "name"), EACH)
+def test_a_nan_among_the_predictions_makes_that_run_nan(task: str, name: str) -> None:
+    case, metric = ORACLES[task][name], METRICS[task][name]
+    prediction, target = case.inputs()
+    clean = metric.function(prediction, target, **case.options)
+    broken = prediction.clone()
+    broken[1, 2] = torch.nan
+    figure = metric.function(broken, target, **case.options)
+    assert figure[1].isnan()
+    assert torch.equal(figure[[0, 2]], clean[[0, 2]])
+
+
+@pytest.mark.parametrize(("task", "name"), EACH)
+def test_takes_strided_predictions_and_float64(task: str, name: str) -> None:
+    case, metric = ORACLES[task][name], METRICS[task][name]
+    prediction, target = case.inputs()
+    expected = metric.function(prediction, target, **case.options)
+    strided = prediction.transpose(1, 2).contiguous().transpose(1, 2)
+    torch.testing.assert_close(metric.function(strided, target, **case.options), expected)
+    double = prediction.double()
+    real = target.double() if target.is_floating_point() else target
+    before = double.clone(), real.clone()
+    torch.testing.assert_close(metric.function(double, real, **case.options), expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(double, before[0])
+    assert torch.equal(real, before[1])
+
+
+def perfect(task: str, name: str) -> tuple[Tensor, Tensor]:
+    _, y = ORACLES[task][name].inputs()
+    if task in ("regression", "binary", "multilabel"):
+        return y.expand(-1, -1, 3) if "taus" in ORACLES[task][name].options else y, y
+    if task == "similarity":
+        return torch.stack((torch.ones_like(y), y), dim=2), y
+    one_hot = torch.nn.functional.one_hot(y).float().movedim(-1, 2)
+    if task == "metric_learning":
+        return torch.stack((one_hot, one_hot, 1 - one_hot), dim=2), y
+    return one_hot, y
+
+
+@pytest.mark.parametrize(("task", "name"), EACH)
+def test_a_perfect_prediction_is_as_good_as_can_be(task: str, name: str) -> None:
+    metric = METRICS[task][name]
+    figure = metric.function(*perfect(task, name), **ORACLES[task][name].options)
+    best = 0.0 if metric.higher_is_better is False else 1.0
+    torch.testing.assert_close(figure, torch.full((RUNS,), best, dtype=torch.float64), rtol=0, atol=1e-6)
+
+
+def test_inverted_predictions_are_as_bad_as_can_be() -> None:
+    _, y = binary_data()
+    for metric in (binary.accuracy, binary.balanced_accuracy, binary.f1, binary.auroc):
+        assert metric(1 - y, y).tolist() == [0.0] * RUNS
+    assert binary.brier(1 - y, y).tolist() == [1.0] * RUNS
+    assert binary.ece(1 - y, y).tolist() == pytest.approx([1.0] * RUNS)
+    # p = 0 and 1 are held off by the rounding error of float32
+    assert binary.log_loss(1 - y, y).tolist() == pytest.approx([-np.log(np.finfo(np.float32).eps)] * RUNS)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=30),
+    st.sampled_from([torch.float32, torch.float64, torch.float16]),
+)
+def test_ranks_with_many_ties_equal_scikit_learn(rows: list[tuple[int, bool]], dtype: torch.dtype) -> None:
+    p = torch.tensor([level / 6 for level, _ in rows], dtype=dtype)[None, :, None]
+    y = torch.tensor([float(positive) for _, positive in rows])[None, :, None]
+    if len(y.unique()) == 1:
+        assert binary.auroc(p, y).isnan().all()
+        return
+    assert float(binary.auroc(p, y)) == pytest.approx(sk.roc_auc_score(y.flatten(), p.flatten()), abs=1e-12)
+    assert float(binary.average_precision(p, y)) == pytest.approx(sk.average_precision_score(y.flatten(), p.flatten()), abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(0, 1, width=32), min_size=4, max_size=40))
+def test_auroc_of_the_complement_is_one_less_auroc(scores: list[float]) -> None:
+    p = torch.tensor(scores, dtype=torch.float64)[None, :, None]
+    y = (torch.arange(len(scores)) % 2).float()[None, :, None]
+    p = (p * 64).round() / 64  # 1 - p is exact
+    assert float(binary.auroc(p, y) + binary.auroc(1 - p, y)) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_undefined_figures_are_nan() -> None:
+    p, zeros, ones = torch.full((2, 5, 1), 0.2), torch.zeros(2, 5, 1), torch.ones(2, 5, 1)
+    assert binary.auroc(p, zeros).isnan().all()
+    assert binary.auroc(p, ones).isnan().all()
+    assert binary.average_precision(p, zeros).isnan().all()
+    assert binary.f1(p, zeros).isnan().all()
+    assert regression.r2(p, ones).isnan().all()
+    alone = torch.arange(5)[None].expand(2, 5)
+    assert embedding.recall_at_1(torch.randn(2, 5, 3), alone).isnan().all()
+
+
+def test_classes_that_do_not_occur_are_left_out() -> None:
+    p = torch.tensor([[[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.7, 0.3, 0.0]]])
+    y = torch.tensor([[0, 1, 1]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert float(multiclass.macro_f1(p, y)) == pytest.approx(sk.f1_score([0, 1, 1], [0, 1, 0], average="macro"))
+    assert float(multiclass.balanced_accuracy(p, y)) == pytest.approx(0.75)
+    assert float(binary.balanced_accuracy(torch.tensor([[[0.9], [0.1]]]), torch.ones(1, 2, 1))) == 0.5
+
+
+def test_coverage_of_one_level_and_of_levels_in_any_order() -> None:
+    p, y = quantile_data()
+    assert torch.equal(regression.coverage(p[..., :1], y, taus=[0.3]), (y <= p[..., :1]).flatten(1).double().mean(1))
+    assert torch.equal(regression.coverage(p.flip(2), y, taus=TAUS[::-1]), regression.coverage(p, y, taus=TAUS))
+    assert torch.equal(regression.median(p, TAUS), p[..., 1:2])
+
+
+def test_recall_takes_plain_embeddings_and_works_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    z, y = triplet_data()
+    whole = embedding.recall_at_1(z, y)
+    assert torch.equal(embedding.recall_at_1(z[:, :, 0], y), whole)
+    monkeypatch.setattr(embedding, "_BLOCK", 7 * N)
+    assert torch.equal(embedding.recall_at_1(z, y), whole)
+
+
+def test_mean_top_probability() -> None:
+    one = torch.tensor([[[0.9], [0.3]]])
+    assert float(mean_top_probability(one)) == pytest.approx(0.8)
+    assert float(mean_top_probability(torch.cat((one, 1 - one), dim=2))) == pytest.approx(0.8)
+
+
+def test_tables_name_a_main_metric_with_a_direction() -> None:
+    assert {task: main_metric(task) for task in METRICS} == {
+        "regression": "r2",
+        "binary": "accuracy",
+        "multiclass": "accuracy",
+        "multilabel": "micro_f1",
+        "segmentation": "iou",
+        "similarity": "auroc",
+        "metric_learning": "recall@1",
+    }
+    for task, table in METRICS.items():
+        assert all(isinstance(metric, Metric) for metric in table.values())
+        assert table[main_metric(task)].default
+        assert table[main_metric(task)].higher_is_better
+    assert metrics.__doc__ is not None
+
+
+def test_sums_in_float64() -> None:
+    y = torch.full((1, 4096, 1), 1e4) + torch.arange(4096)[None, :, None] % 2
+    assert float(regression.r2(y, y)) == 1.0
+    assert float(regression.r2(y.double().mean(1, keepdim=True).expand_as(y), y)) == pytest.approx(0.0, abs=1e-9)
