@@ -109,6 +109,7 @@ def test_the_slice_of_a_cohort_is_changed_in_place():
         (torch.optim.Muon, {}, "matrices.*use torch.optim.AdamW"),
         (torch.optim.Rprop, {"momentum": 0.9}, "optimizer.momentum: no such key; Rprop takes lr, etas"),
         (torch.optim.Rprop, {"step_size": [1e-6, 50]}, "did you mean 'step_sizes'"),
+        (torch.optim.Rprop, {"lr": torch.tensor([[0.1], [-2.0]])}, r"Rprop refuses lr=-2.0: Invalid learning rate"),
         (torch.optim.Rprop, {"etas": [2.0, 1.2]}, r"Rprop refuses etas=\[2.0,1.2\]: Invalid eta values"),
     ],
 )

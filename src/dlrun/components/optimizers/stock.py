@@ -10,7 +10,7 @@ Shapes: R rows (runs) of the group, P parameters of a run.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -54,11 +54,12 @@ class TorchOptimizer(Optimizer):
             reason = "evaluates the loss several times a step; use torch.optim.Adam, or torch.optim.Rprop for full batches"
         if reason:
             raise InputError(f"optimizer {kind.__name__}: {reason}")
-        try:
-            self._make([torch.zeros(2)], self._at(0))
-        except (TypeError, ValueError, RuntimeError) as error:
-            given = ", ".join(f"{name}={show(value)}" for name, value in self._at(0).items())
-            raise InputError(f"optimizer {kind.__name__} refuses {given}: {error}") from error
+        for given in map(self._at, range(_rows(self._numbers.values()))):
+            try:
+                self._make([torch.zeros(2)], given)
+            except (TypeError, ValueError, RuntimeError) as error:
+                said = ", ".join(f"{name}={show(value)}" for name, value in given.items())
+                raise InputError(f"optimizer {kind.__name__} refuses {said}: {error}") from error
 
     def state(self, theta: Tensor) -> State:
         """Torch's own names; [R, P] for what has a parameter's shape and [R, 1] for one number a run.
@@ -78,17 +79,24 @@ class TorchOptimizer(Optimizer):
 
     def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``. A tensor factor or a column costs a transfer from the device."""
-        apart = isinstance(factor, Tensor) or any(_varies(value) for value in self._numbers.values())
+        apart = isinstance(factor, Tensor) or _rows(self._numbers.values()) > 1
         bound = (apart, theta.shape, theta.data_ptr(), *(value.data_ptr() for value in state.values()))
         if self._optimizer is None or int(t) == 1 or bound != self._bound:
             self._optimizer, self._bound = self._bind(theta, state, apart, fresh=int(t) == 1), bound
-        rows = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-        for number, group in enumerate(self._optimizer.param_groups):
+        optimizer = self._optimizer
+        rows = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        for number, group in enumerate(optimizer.param_groups):
             group["lr"] = group["initial_lr"] * _item(factor, number)
         for row, part in zip(rows, grad.unbind(), strict=True):
             row.grad = part
-        self._optimizer.step()
-        self._publish(rows, state)
+        optimizer.step()
+        # The rows of ``state`` are to be what torch works on, also where torch made or replaced a tensor.
+        for number, row in enumerate(rows):
+            held = optimizer.state[row]
+            for name, value in state.items():
+                part = value[number].view(held[name].shape)
+                if held[name].data_ptr() != part.data_ptr():
+                    held[name] = part.copy_(held[name])
 
     def _bind(self, theta: Tensor, state: State, apart: bool, fresh: bool) -> torch.optim.Optimizer:
         """A torch optimizer whose parameters are the rows of theta; unless it is fresh, its state is the rows of ``state``."""
@@ -103,16 +111,6 @@ class TorchOptimizer(Optimizer):
                 optimizer.state[row] = {name: state[name][number].view(like.shape) for name, like in template.items()}
         return optimizer
 
-    def _publish(self, rows: list[Tensor], state: State) -> None:
-        """Let the rows of ``state`` be what torch works on, also where torch made or replaced a tensor."""
-        assert self._optimizer is not None
-        for number, row in enumerate(rows):
-            held = self._optimizer.state[row]
-            for name, value in state.items():
-                part = value[number].view(held[name].shape)
-                if held[name].data_ptr() != part.data_ptr():
-                    held[name] = part.copy_(held[name])
-
     def _at(self, number: int) -> dict[str, Any]:
         """The hyperparameters of one row."""
         return {name: _item(value, number) for name, value in self._numbers.items()}
@@ -126,8 +124,13 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _varies(value: Any) -> bool:
-    return isinstance(value, Tensor) or (isinstance(value, tuple) and any(isinstance(item, Tensor) for item in value))
+def _rows(values: Iterable[Any]) -> int:
+    """The length of the columns among the values, 1 when there are none."""
+    return max((len(value) if isinstance(value, Tensor) else _rows(value) for value in values if _nested(value)), default=1)
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, Tensor | tuple)
 
 
 def _item(value: Any, number: int) -> Any:
