@@ -1,4 +1,4 @@
-"""Every metric against its oracle, run by run. ``CASES`` has a row for each metric of each task, which a test makes sure of."""
+"""Every metric against its oracle, run by run. ``ORACLES`` has a row for each metric of each task, which a test makes sure of."""
 
 import warnings
 from collections.abc import Callable
