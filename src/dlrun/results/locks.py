@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from dlrun.errors import StoreError
+from dlrun.results.files import write_all
 from dlrun.results.record import utc_now
 
 _TRIES = 5
@@ -103,11 +104,15 @@ def _claims_of_others(folder: Path) -> dict[str, str]:
     return found
 
 
-def write_all(handle: int, content: bytes) -> None:
-    """Write all of ``content``: one call of the system may write less."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(handle, view) :]
+def alive(pid: int) -> bool:
+    """Whether a process of this machine has the id ``pid``."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _acquire(handle: int, wait: bool) -> bool:

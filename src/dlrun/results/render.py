@@ -18,7 +18,7 @@ Cell = str | int | float | None
 
 _STEERING = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def clean(text: str) -> str:
 
 def _csv_text(text: str) -> str:
     cleaned = clean(text)
-    return f"'{cleaned}" if cleaned.startswith(_FORMULA) and not _is_number(cleaned) else cleaned
+    return f"'{cleaned}" if cleaned.lstrip().startswith(_FORMULA) and not _is_number(cleaned) else cleaned
 
 
 def _markdown_text(text: str) -> str:

@@ -12,11 +12,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,46 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.errors import StoreError
-from dlrun.results.locks import Claim, claimed, write_all
-from dlrun.results.record import RunRecord, plain, to_json
-
-Column = Sequence[float] | NDArray[Any]
-
-RESULT = "result.json"
-CONFIG = "config.yaml"
-OVERRIDES = "overrides.yaml"
-HISTORY = "history.csv"
-WEIGHTS = "model.safetensors"
-LOG = "run.log"
+from dlrun.results.files import make_folder, put_in_place, read, remove, sync_folder, unique, write_file
+from dlrun.results.formats import HISTORY, RESULT, WEIGHTS, RunFiles, contents, file_name, read_history
+from dlrun.results.locks import Claim, alive, claimed
+from dlrun.results.record import RunRecord
 
 _ID = re.compile(r"[0-9a-f]{6,64}")
-_PLAIN_YAML = re.compile(r"[A-Za-z_][\w./@]*=[\w./][\w./+-]*", re.ASCII)
-_UNREADABLE_IN_YAML = re.compile("[\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff\ud800-\udfff]")
-_NUMBERS = count()
-_TRIES = 5
-
-
-@dataclass(frozen=True)
-class RunFiles:
-    """Everything that is kept of one run.
-
-    Args:
-        record: becomes result.json.
-        config_yaml: the resolved config as text.
-        overrides: the overrides as the user typed them.
-        history: column name -> one number for each epoch, all of one length; a None is an empty cell.
-        weights: name -> array; no file is written when there are none (a skipped run).
-        log: the text of run.log, or its lines.
-        extra: file name (such as ``preprocessing.json``) -> what goes into it as JSON.
-    """
-
-    record: RunRecord
-    config_yaml: str = ""
-    overrides: Sequence[str] = ()
-    history: Mapping[str, Column] = field(default_factory=dict)
-    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    log: str | Sequence[str] = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Store:
@@ -125,14 +89,18 @@ class Store:
             StoreError: it could not be written; the earlier attempt is still there.
         """
         target = self.folder(run.record.id)
-        staged = f"{self._new}/{target.name}~{self._owner}~{next(_NUMBERS)}"
+        staged = f"{self._new}/{target.name}~{self._owner}~{unique()}"
         try:
-            _make(staged)
-            for name, content in _contents(run):
+            files = list(contents(run))
+        except (TypeError, ValueError) as error:
+            raise StoreError(f"{target}: cannot be written ({error})") from error
+        try:
+            make_folder(staged)
+            for name, content in files:
                 write_file(f"{staged}/{name}", content, durable)
             if durable:
                 sync_folder(staged)
-            _put_in_place(staged, target)
+            put_in_place(staged, target)
             if durable:
                 sync_folder(self.runs)
         except OSError as error:
@@ -220,14 +188,9 @@ class Store:
         """
         path = self.folder(run) / HISTORY
         try:
-            header, *lines = _read(path).decode().splitlines()
-            cells = [line.split(",") for line in lines]
-            names = header.split(",")
-            values = np.array([[float(cell or "nan") for cell in row] for row in cells], dtype=np.float64)
-            columns = values.reshape(len(cells), len(names)).T
+            return read_history(read(path).decode())
         except ValueError as error:
             raise StoreError(f"{path}: is damaged ({error})") from error
-        return {name: column for name, column in zip(names, columns, strict=True) if name}
 
     def weights(self, run: str) -> dict[str, NDArray[Any]]:
         """The arrays of model.safetensors.
@@ -258,11 +221,11 @@ class Store:
         Raises:
             StoreError: it is not there.
         """
-        return _read(self.folder(run) / name).decode(errors="replace")
+        return read(self.folder(run) / name).decode(errors="replace")
 
     def _verified(self, run: str, name: str) -> bytes:
-        path = self.folder(run) / _file_name(name)
-        content = _read(path)
+        path = self.folder(run) / file_name(name)
+        content = read(path)
         if sha256(content).hexdigest() != self.read_record(run).digests.get(name):
             raise StoreError(f"{path}: is damaged (it is not the file that {RESULT} speaks of)")
         return content
@@ -272,149 +235,13 @@ class Store:
         for path in sorted(self._new.iterdir()):  # a new attempt comes before the one it was to replace
             run, _, owner = path.name.partition("~")
             host, pid = (*owner.split("~"), "", "")[:2]
-            if host != os.uname().nodename or not pid.isdecimal() or _alive(int(pid)):
+            if host != os.uname().nodename or not pid.isdecimal() or alive(int(pid)):
                 continue
             if _is_whole(path) and not os.path.lexists(self.runs / run):
-                os.rename(path, self.runs / run)  # killed between the two renames of _put_in_place
+                os.rename(path, self.runs / run)  # killed between the two renames of put_in_place
             else:
                 with suppress(FileNotFoundError):  # another process clears up too
-                    _remove(str(path))
-
-
-def write_file(path: Path | str, content: bytes, durable: bool = False) -> None:
-    """Write a whole file at once, flushed to the disk if ``durable``."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    try:
-        write_all(handle, content)
-        if durable:
-            os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def replace_file(path: Path, content: bytes, durable: bool = True) -> None:
-    """Put a file in the place of another in one step: a reader finds the old one or the new one.
-
-    Raises:
-        StoreError: it could not be written; the old one is still there.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{next(_NUMBERS)}")
-    try:
-        write_file(temporary, content, durable)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
-
-
-def sync_folder(folder: Path | str) -> None:
-    """Flush to the disk which files a folder has."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _contents(run: RunFiles) -> Iterator[tuple[str, bytes]]:
-    """The files of a run in the order of writing: result.json last, with the digests of those that are read back."""
-    digests = {}
-    yield CONFIG, run.config_yaml.encode(errors="backslashreplace")
-    yield OVERRIDES, _overrides_yaml(run.overrides).encode()
-    yield HISTORY, _history_csv(run.history).encode()
-    if run.weights:
-        from safetensors.numpy import save
-
-        weights = save({name: np.ascontiguousarray(array) for name, array in run.weights.items()})
-        digests[WEIGHTS] = sha256(weights).hexdigest()
-        yield WEIGHTS, weights
-    for name, value in run.extra.items():
-        content = (to_json(plain(value, name, [])) + "\n").encode()
-        digests[_file_name(name)] = sha256(content).hexdigest()
-        yield name, content
-    log = run.log if isinstance(run.log, str) else "".join(f"{line}\n" for line in run.log)
-    yield LOG, log.encode(errors="backslashreplace")
-    yield RESULT, replace(run.record, digests=digests).to_json().encode()
-
-
-def _history_csv(history: Mapping[str, Column]) -> str:
-    """Numbers in the fewest digits that give the same number back, in the column's own precision."""
-    lines = map(",".join, zip(*map(_cells, history.values()), strict=True))
-    return "\n".join((",".join(map(_header_cell, history)), *lines)) + "\n"
-
-
-def _cells(column: Column) -> Iterable[str]:
-    return map(str, column) if isinstance(column, np.ndarray) else ("" if value is None else str(value) for value in column)
-
-
-def _header_cell(name: str) -> str:
-    if re.search(r'[,"\r\n]', name):
-        raise ValueError(f"history column {name!r}: must not have a comma, a quote or a line break")
-    return name
-
-
-def _overrides_yaml(overrides: Sequence[str]) -> str:
-    return "".join(f"- {_yaml(text)}\n" for text in overrides) or "[]\n"
-
-
-def _yaml(text: str) -> str:
-    if _PLAIN_YAML.fullmatch(text):
-        return text
-    # JSON is YAML, but for a few characters that only one of the two can hold as they are
-    return _UNREADABLE_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(text, ensure_ascii=False))
-
-
-def _file_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII):
-        raise ValueError(f"file {name!r}: must be a plain name")
-    return name
-
-
-def _make(folder: str) -> None:
-    try:
-        os.mkdir(folder)
-    except FileNotFoundError:  # prepare was not called, or somebody removed the folder
-        os.makedirs(folder)
-
-
-def _put_in_place(staged: str, target: Path) -> None:
-    earlier: list[str] = []
-    for attempt in range(_TRIES):  # more than two only while another process replaces the same run
-        try:
-            os.rename(staged, target)
-            break
-        except OSError:
-            if attempt + 1 < _TRIES and os.path.lexists(target):
-                old = f"{staged}~old{attempt}"
-                with suppress(FileNotFoundError):
-                    os.rename(target, old)
-                    earlier.append(old)
-                continue
-            if earlier and not os.path.lexists(target):
-                os.rename(earlier.pop(), target)
-            raise
-    for old in earlier:
-        _remove(old)
-
-
-def _remove(folder: str) -> None:
-    if os.path.islink(folder) or not os.path.isdir(folder):
-        os.unlink(folder)
-        return
-    with suppress(OSError):  # there are only files in it, unless somebody put a folder there
-        for name in os.listdir(folder):
-            os.unlink(f"{folder}/{name}")
-        os.rmdir(folder)
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror})") from error
+                    remove(str(path))
 
 
 def _is_whole(folder: Path) -> bool:
@@ -424,14 +251,4 @@ def _is_whole(folder: Path) -> bool:
         RunRecord.from_json((folder / RESULT).read_bytes())
     except (OSError, ValueError, TypeError):
         return False
-    return True
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
     return True

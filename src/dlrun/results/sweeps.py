@@ -19,8 +19,9 @@ from typing import Any, Literal, cast
 
 from dlrun.errors import StoreError, nearest
 from dlrun.results import locks
+from dlrun.results.files import replace_file
 from dlrun.results.record import STATUSES, RunRecord, Status, plain
-from dlrun.results.store import Store, replace_file
+from dlrun.results.store import Store
 
 SWEEP = "sweep.json"
 COMPARISON_CSV = "comparison.csv"
@@ -182,7 +183,14 @@ class Sweep:
             StoreError: another process is at it, named in the message.
         """
         with locks.held(self.folder / ".lock", f"sweep {self.folder.name}"):
+            self._clear()
             yield
+
+    def _clear(self) -> None:
+        for path in self.folder.glob(".*.*.*"):  # what replace_file left when it was killed
+            writer = path.name.split(".")[-2]
+            if writer.isdecimal() and not locks.alive(int(writer)):
+                path.unlink(missing_ok=True)
 
     def owner(self) -> str:
         """Which process carries this sweep out now, in words; an empty string when none does."""

@@ -1,0 +1,114 @@
+"""Files and folders that appear whole or not at all."""
+
+import os
+import shutil
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from dlrun.errors import StoreError
+
+_NUMBERS = count()
+_TRIES = 5
+
+
+def unique() -> str:
+    """A name that no other writer on this machine has: process.number."""
+    return f"{os.getpid()}.{next(_NUMBERS)}"
+
+
+def write_all(handle: int, content: bytes) -> None:
+    """Write all of ``content``: one call of the system may write less."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def write_file(path: Path | str, content: bytes, durable: bool = False) -> None:
+    """Write a whole file at once, flushed to the disk if ``durable``."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        write_all(handle, content)
+        if durable:
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def replace_file(path: Path, content: bytes, durable: bool = True) -> None:
+    """Put a file in the place of another in one step: a reader finds the old one or the new one.
+
+    Raises:
+        StoreError: it could not be written; the old one is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{unique()}")
+    try:
+        write_file(temporary, content, durable)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def sync_folder(folder: Path | str) -> None:
+    """Flush to the disk which files a folder has."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: str) -> None:
+    """Make a folder, and those above it if they are missing; an error when it is there."""
+    try:
+        os.mkdir(folder)
+    except FileNotFoundError:  # prepare was not called, or somebody removed the folder
+        os.makedirs(folder)
+
+
+def put_in_place(staged: str, target: Path) -> None:
+    """Give the folder ``staged`` the name ``target``, in place of any there was; after an error that one is still there."""
+    earlier: list[str] = []
+    for attempt in range(_TRIES):  # more than two only while another process replaces the same run
+        try:
+            os.rename(staged, target)
+            break
+        except OSError:
+            if attempt + 1 < _TRIES and os.path.lexists(target):
+                old = f"{staged}~old{attempt}"
+                with suppress(FileNotFoundError):
+                    os.rename(target, old)
+                    earlier.append(old)
+                continue
+            if earlier and not os.path.lexists(target):
+                os.rename(earlier.pop(), target)
+            raise
+    for old in earlier:
+        remove(old)
+
+
+def remove(folder: str) -> None:
+    """Remove a folder with its files, or a file, or a link (not what it leads to)."""
+    if os.path.islink(folder) or not os.path.isdir(folder):
+        os.unlink(folder)
+        return
+    with suppress(OSError):  # there are only files in it, unless somebody put a folder there
+        for name in os.listdir(folder):
+            os.unlink(f"{folder}/{name}")
+        os.rmdir(folder)
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def read(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})") from error

@@ -1,0 +1,169 @@
+import csv
+import io
+import time
+
+import numpy as np
+import pytest
+
+from dlrun.errors import InputError
+from dlrun.results.comparison import comparison
+from dlrun.results.render import Table, clean, full_table, number, said, short_table, to_csv, to_markdown, to_text
+from dlrun.results.table import Row
+
+
+def rows(seeds: int = 8, **means: float) -> list[Row]:
+    rng = np.random.default_rng(0)
+    shared = rng.standard_normal(seeds)  # what a seed does to all groups alike: pairing takes it out
+    return [
+        Row(
+            f"{name}{seed}",
+            "done",
+            seed,
+            None,
+            {"activation": name},
+            {"test/r2": mean + shared[seed] + 0.01 * rng.standard_normal(), "epochs": 5.0},
+        )
+        for name, mean in means.items()
+        for seed in range(seeds)
+    ]
+
+
+def test_every_group_is_compared_with_the_best_seed_by_seed():
+    found = comparison(rows(relu=1.0, tanh=1.2, elu=1.0), "test/r2", higher_is_better=True)
+    assert [said(item).split(" by")[0] for item in found] == ["baseline", "worse", "worse"]
+    assert found[0].group.label == "activation=tanh"
+    assert found[1].difference is not None
+    assert found[1].difference.mean == pytest.approx(-0.2, abs=0.02)
+    assert found[1].p is not None
+    assert found[1].difference.t_p is not None
+    assert found[1].p >= found[1].difference.t_p
+
+
+def test_another_baseline():
+    table = rows(relu=1.0, tanh=1.2)
+    found = comparison(table, "test/r2", higher_is_better=False, baseline="activation=tanh")
+    assert [said(item).split(" by")[0] for item in found] == ["better", "baseline"]
+    with pytest.raises(
+        InputError, match=r"baseline=activation=tnah: names no group; give best or one of .*did you mean 'activation=tanh'"
+    ):
+        comparison(table, "test/r2", higher_is_better=True, baseline="activation=tnah")
+
+
+def test_a_margin_makes_equivalence():
+    found = comparison(rows(relu=1.0, tanh=1.001), "test/r2", higher_is_better=True, margin=0.1)
+    assert said(found[1]) == "equivalent within 0.1"
+
+
+def test_groups_without_a_result_stand_at_the_end():
+    table = [*rows(relu=1.0), Row("x", "diverged", 0, None, {"activation": "elu"}, {"test/r2": None}, "nan")]
+    found = comparison(table, "test/r2", higher_is_better=True)
+    assert [said(item) for item in found] == ["baseline", "no result"]
+    assert [said(item) for item in comparison(table[-1:], "test/r2", higher_is_better=True)] == ["no result"]
+    text = short_table(found, "test/r2")
+    assert text.columns == ("activation", "n", "not counted", "test/r2", "sd", "95% CI", "median", "min", "max", "verdict")
+    assert text.rows[1] == ("elu", 0, "1 diverged", None, None, None, None, None, None, "no result")
+
+
+def test_folds_are_pairs_too():
+    table = [
+        Row(f"{name}{seed}{fold}", "done", seed, fold, {"a": name}, {"test/r2": shift + 0.1 * fold + 0.01 * seed * (name == "x")})
+        for name, shift in (("x", 0.0), ("y", 1.0))
+        for seed in range(2)
+        for fold in range(5)
+    ]
+    found = comparison(table, "test/r2", higher_is_better=True, ratio=0.25)
+    assert found[1].difference is not None
+    assert found[1].difference.n == 10
+    assert found[1].difference.ratio == 0.25
+
+
+def test_the_full_table_has_every_figure():
+    table = full_table(
+        comparison(rows(relu=1.0, tanh=1.2), "test/r2", higher_is_better=True, metrics=["epochs"]), "test/r2", ["epochs"]
+    )
+    read = list(csv.DictReader(io.StringIO(to_csv(table))))
+    assert [line["activation"] for line in read] == ["tanh", "relu"]
+    assert read[0]["verdict"] == "baseline"
+    assert float(read[1]["test/r2 ci low"]) < float(read[1]["test/r2 mean"]) < float(read[1]["test/r2 ci high"])
+    assert read[1]["epochs mean"] == "5.0"
+    assert read[1]["done"] == "8"
+    assert float(read[1]["p"]) < 1e-6
+    assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+def test_an_empty_table():
+    table = short_table(comparison([], "test/r2", higher_is_better=True), "test/r2")
+    assert table.rows == ()
+    assert to_csv(table).startswith("n,")
+    assert to_markdown(table).count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ('=HYPERLINK("http://x")', '\'=HYPERLINK("http://x")'),
+        ("+1+1", "'+1+1"),
+        ("-x", "'-x"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "' =1"),
+        ("\x00=1", "'=1"),
+        ("\x1b[31m=1", "'=1"),
+        ("-0.5", "-0.5"),
+        ("+1e-3", "+1e-3"),
+        ("a,b", "a,b"),
+        ("two\nlines", "two lines"),
+    ],
+)
+def test_a_cell_never_begins_a_formula(text: str, cell: str):
+    read = list(csv.reader(io.StringIO(to_csv(Table((text,), ((text,),))))))
+    assert read == [[cell], [cell]]
+
+
+def test_markdown_is_escaped():
+    table = Table(("a|b", "n"), (("<script>`x`|[y](z)\x1b[2J", 1), ("two\nlines", 2.5)))
+    assert to_markdown(table) == (
+        "| a\\|b | n |\n| --- | ---: |\n| \\<script\\>\\`x\\`\\|\\[y\\](z) | 1 |\n| two lines | 2.5 |\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\x1b[31mred\x1b[0m", "\x1b]0;title\x07red", "\x1b]8;;http://x\x1b\\red", "\x9b31mred\x85", "r\u202ee\u200ed", "\x1bcred"],
+)
+def test_nothing_steers_the_terminal(text: str):
+    assert not any(ord(letter) < 32 or 127 <= ord(letter) < 160 or letter in "\u202e\u200e\x1b" for letter in clean(text))
+    assert clean(text).endswith("red")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.123456, "0.1235"),
+        (0.00001234, "1.234e-05"),
+        (12345.678, "12346"),
+        (1e12, "1e+12"),
+        (3, "3"),
+        (100000, "100000"),
+        (None, ""),
+        (float("nan"), ""),
+        (-0.5, "-0.5"),
+    ],
+)
+def test_numbers_have_four_digits(value: float | None, text: str):
+    assert number(value) == text
+
+
+def test_cells_for_the_terminal_are_text():
+    cells = to_text(short_table(comparison(rows(relu=1.0, tanh=1.2), "test/r2", higher_is_better=True), "test/r2"))
+    assert all(isinstance(cell, str) for line in cells for cell in line)
+    assert cells[0][0] == "tanh"
+
+
+def test_two_hundred_groups_of_twenty_seeds_in_a_second():
+    table = rows(20, **{f"a{index}": index % 7 * 0.001 for index in range(200)})
+    comparison(table[:100], "test/r2", higher_is_better=True)  # scipy's import is not what is measured
+    start = time.process_time()
+    found = comparison(table, "test/r2", higher_is_better=True, margin=0.01)
+    to_csv(full_table(found, "test/r2")), to_markdown(short_table(found, "test/r2"))
+    assert time.process_time() - start < 1.0
+    assert len(found) == 200
