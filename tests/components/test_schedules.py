@@ -133,7 +133,8 @@ def test_every_configured_schedule_has_an_oracle_and_is_valid(name):
     assert name in ORACLES, f"add {name} to ORACLES"
     config = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
     function = getattr(schedules, config.pop("_target_").removeprefix("dlrun.components.schedules."))
-    assert problems(function, config | {"epoch_steps": 1, "total_steps": 1}, "scheduler") == []
+    # The engine supplies epoch_steps and total_steps, so they may well be missing here.
+    assert [line for line in problems(function, config, "scheduler") if "_steps: is missing" not in line] == []
     defaults = {p.name: p.default for p in inspect.signature(function).parameters.values() if p.default is not p.empty}
     assert config == defaults
 
