@@ -47,12 +47,16 @@ def _mix(words: Tensor) -> Tensor:
     return words
 
 
-def key(seed: int, stream: Stream, epoch: int = 0, step: int = 0, part: int = 0) -> int:
-    """The 64-bit key of one stream of one run. ``part`` tells apart several users of a stream, such as two dropout layers."""
-    word = _mix_int(seed + _GAMMA)
-    for number in (STREAMS.index(stream), epoch, step, part):
-        word = _mix_int(word + (number + 1) * _GAMMA)
-    return _signed(word)
+def seeded(seeds: Sequence[int], stream: Stream, *, device: torch.device | None = None) -> Tensor:
+    """The key of one stream of every run: int64 [R]. Everything that the stream draws is derived from it."""
+    number = STREAMS.index(stream) + 1
+    words = [_signed(_mix_int(_mix_int(seed + _GAMMA) + number * _GAMMA)) for seed in seeds]
+    return torch.tensor(words, dtype=torch.int64, device=device)
+
+
+def derive(keys_R: Tensor, number: int) -> Tensor:
+    """The keys of part ``number`` of what ``keys_R`` stands for, such as one epoch, or one step of it: int64 [R]."""
+    return _mix(keys_R + _signed((number + 1) * _GAMMA))
 
 
 def keys(
@@ -64,13 +68,8 @@ def keys(
     part: int = 0,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Keys of every run: int64 [R], on ``device``."""
-    return torch.tensor([key(seed, stream, epoch, step, part) for seed in seeds], dtype=torch.int64, device=device)
-
-
-def step_keys(epoch_keys: Tensor, step: int) -> Tensor:
-    """Keys for one step, derived on the device from the keys of an epoch: int64 [R]. Costs a few operations on R words."""
-    return _mix(epoch_keys + _signed((step + 1) * _GAMMA))
+    """The keys of one place in a stream, for every run: int64 [R]. ``part`` tells apart several users of the stream."""
+    return derive(derive(derive(seeded(seeds, stream, device=device), epoch), step), part)
 
 
 def bits(keys_R: Tensor, n: int) -> Tensor:

@@ -11,6 +11,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -33,7 +34,7 @@ class Interval:
     def __contains__(self, value: float) -> bool:
         above = value > self.low if self.open_low else value >= self.low
         below = value < self.high if self.open_high else value <= self.high
-        return math.isfinite(value) and above and below
+        return -math.inf < value < math.inf and above and below
 
     def __str__(self) -> str:
         if self.low == -math.inf and self.high == math.inf:
@@ -53,19 +54,35 @@ Count = Annotated[int, Interval(1)]
 Natural = Annotated[int, Interval(0)]
 
 
+@cache
 def hyperparameters(component: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The hyperparameters of a component: its keyword-only parameters, or all parameters of a class that torch provides."""
-    parameters = inspect.signature(component).parameters.values()
+    try:
+        parameters = inspect.signature(component).parameters.values()
+    except ValueError:  # torch's built-in functions have no signature, and no hyperparameters either
+        return {}
     named = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
     if not named and inspect.isclass(component):
         named = {p.name: p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
     return named
 
 
+@cache
+def type_hints(component: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of a component's parameters, ranges included; none where they cannot be read."""
+    try:
+        return get_type_hints(component.__init__ if inspect.isclass(component) else component, include_extras=True)
+    except (TypeError, NameError, AttributeError):
+        return {}
+
+
+SUPPLIED = ("task", "epoch_steps", "total_steps")  # keyword-only, but the engine gives them
+
+
 def problems(component: Callable[..., Any], values: Mapping[str, Any], where: str) -> list[str]:
     """Every problem of ``values`` as hyperparameters of ``component``, one line each; ``where`` is the config key they stand at."""
     known = hyperparameters(component)
-    hints = get_type_hints(component.__init__ if inspect.isclass(component) else component, include_extras=True)
+    hints = type_hints(component)
     found = []
     for name, value in values.items():
         if name not in known:
@@ -77,7 +94,7 @@ def problems(component: Callable[..., Any], values: Mapping[str, Any], where: st
     found += [
         f"{where}.{name}: is missing; give it a value"
         for name, parameter in known.items()
-        if parameter.default is parameter.empty and name not in values
+        if parameter.default is parameter.empty and name not in values and name not in SUPPLIED
     ]
     return found
 

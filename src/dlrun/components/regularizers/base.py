@@ -1,0 +1,88 @@
+"""What a regularizer may do, each at exactly one place of the trainer.
+
+    Penalty.value(theta) -> [R]; Penalty.add_gradient(theta, grad)    a term of the loss
+    AfterStep.after_step(theta, lr)                                   a change of the parameters behind every optimizer step
+    BatchTransform.batch(x, y, keys) -> x, y                          another view of the training batch
+    AroundActivation.layer(...)                                       a layer before or behind every activation (in the engine)
+    Stop.stop(history) -> rows                                        the runs that have trained enough
+
+A regularizer is one or several of these. Hooks transform and return; none sees the trainer. Hyperparameters are floats where all
+runs agree, else columns [R, 1].
+
+Shapes: R runs, B batch rows, P parameters, E epochs so far.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the weights lie in theta: their mask [1, P] (biases and norms are 0), and each weight as (start, stop, shape in a run)."""
+
+    mask: Tensor
+    places: tuple[tuple[int, int, tuple[int, ...]], ...]
+
+
+class Regularizer(ABC):
+    """The common root. A subclass implements one or more of the hooks below."""
+
+
+class Penalty(Regularizer):
+    """A term added to every run's loss."""
+
+    @abstractmethod
+    def value(self, theta: Tensor) -> Tensor:
+        """The term of each run: [R]."""
+
+    @abstractmethod
+    def add_gradient(self, theta: Tensor, grad: Tensor) -> None:
+        """Add its gradient to ``grad`` [R, P], in place."""
+
+
+class AfterStep(Regularizer):
+    """A change of theta behind each optimizer step."""
+
+    @abstractmethod
+    def after_step(self, theta: Tensor, lr: float | Tensor) -> None:
+        """Change ``theta`` [R, P] in place. ``lr`` is the learning rate of this step, a float or a column [R, 1]."""
+
+
+class BatchTransform(Regularizer):
+    """Another view of the training batch: augmentation, mixed rows, softened targets."""
+
+    soft_targets: bool = False  # whether class targets become probabilities
+
+    @abstractmethod
+    def batch(self, x: Tensor, y: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch to train on. x [R, B, ...], y [R, B, ...]; ``keys`` [R] of this step in the augment stream."""
+
+
+class AroundActivation(Regularizer):
+    """A layer at every activation. The engine builds it, since layers are the engine's; this says which, where and with what."""
+
+    kind: Literal["dropout", "batch_norm"]
+    place: Literal["before", "after"]
+
+    @property
+    @abstractmethod
+    def values(self) -> dict[str, float | Tensor]:
+        """The hyperparameters of the layer."""
+
+
+class Stop(Regularizer):
+    """Ends runs early and gives them back the weights of their best epoch."""
+
+    metric: str | None = None
+
+    @abstractmethod
+    def stop(self, history: Tensor) -> Tensor:
+        """Which runs have trained enough: bool [R]. ``history`` [E, R] is the watched metric, smaller is better."""
+
+
+def each_run(value: float | Tensor, like: Tensor) -> float | Tensor:
+    """``value`` as it broadcasts against ``like`` [R, ...]: unchanged, or a column [R, 1, ..., 1]."""
+    return value.view(-1, *[1] * (like.dim() - 1)) if isinstance(value, Tensor) else value

@@ -1,0 +1,83 @@
+"""What goes on inside the trained models, measured on the first training rows of every run.
+
+    gradient_norm      for each linear or convolutional layer, the norm of the loss gradient with respect to its weights
+    mean_activation    for each activation, the mean of its outputs
+    dead_units         for each activation, the share of units that give the same value for every row
+    saturation         for each elementwise activation, the share of values whose derivative is below 0.01
+    zero_weights       the share of weights that are exactly zero
+    weight_norm        the norm of all weights
+    loss_gap           test loss minus training loss
+    mean_top_probability   the mean of the highest predicted probability on test rows (classes)
+
+Shapes: R runs, n rows, H units.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlrun.components.metrics import mean_top_probability
+from dlrun.engine.evaluation import outputs, predictions
+from dlrun.engine.layers import Pointwise
+from dlrun.engine.machine import Machine, State
+from dlrun.engine.tables import Table
+
+ROWS = 256  # enough to call a unit dead, few enough to cost less than an epoch
+
+Diagnostics = dict[str, Tensor]
+
+
+def diagnose(machine: Machine, table: Table, state: State) -> Diagnostics:
+    """All of the above for the state's own theta: tensors [R], or [R, layers] where there is one number a layer."""
+    x, y = table.subset("train", 0, min(ROWS, table.sizes["train"]))
+    tapes: list[list[Any]] = []
+    buffers = machine.model.buffers.views(state.buffers.clone())  # a training pass would move running statistics
+    gradients = machine.gradients(x, y, buffers, tapes.append)
+    norms = [gradients[slot.layer][0].flatten(1).norm(dim=1) for slot in machine.layout.slots if slot.spec.role == "weight"]
+    found: Diagnostics = {"gradient_norm": torch.stack(norms, 1)}
+    units = [
+        _units(layer, saved)
+        for layer, saved, name in zip(machine.model.layers, tapes[0], machine.model.names, strict=True)
+        if isinstance(layer, Pointwise) and name == "activation"
+    ]
+    if units:
+        for number, key in enumerate(("mean_activation", "dead_units", "saturation")):
+            found[key] = torch.stack([values[number] for values in units], 1)
+    return found | weights(machine, state.theta)
+
+
+def weights(machine: Machine, theta: Tensor) -> Diagnostics:
+    """The share of exact zeros among the weights and their norm: [R] each."""
+    mask = machine.layout.weight_mask(theta.dtype, theta.device)
+    zeros = ((theta == 0).to(theta.dtype) * mask).sum(1) / mask.sum()
+    return {"zero_weights": zeros, "weight_norm": (theta * mask).norm(dim=1)}
+
+
+def of_predictions(machine: Machine, table: Table, measured: dict[str, Tensor]) -> Diagnostics:
+    """What predictions on test rows tell: the gap between test and training loss, and how sure the model is. [R] each."""
+    found: Diagnostics = {}
+    if "test/loss" in measured:
+        found["loss_gap"] = measured["test/loss"] - measured["train/loss"]
+        if machine.task in ("binary", "multiclass"):
+            output, _ = outputs(machine, table, "test")
+            found["mean_top_probability"] = mean_top_probability(predictions(machine, table, output))
+    return found
+
+
+def _units(layer: Pointwise, saved: Sequence[Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, share of dead units and saturation of one activation layer: [R] each."""
+    runs = sum(len(group.rows) for group, _ in layer.activations)
+    first = saved[0][1].detach()
+    mean, dead, saturated = (torch.full((runs,), torch.nan, dtype=first.dtype, device=first.device) for _ in range(3))
+    for (group, activation), save in zip(layer.activations, saved, strict=True):
+        y = save[1].detach()
+        group.rows.put(mean, y.flatten(1).mean(1))
+        # a unit is a column, or a channel of an image: all else is flattened away
+        values = y.transpose(1, 2).flatten(2)
+        group.rows.put(dead, (values.amax(2) == values.amin(2)).to(y.dtype).mean(1))
+        if activation.elementwise:
+            slope = layer.slope(group, activation, save)
+            group.rows.put(saturated, (slope.abs() < 0.01).to(y.dtype).flatten(1).mean(1))
+    return mean, dead, saturated

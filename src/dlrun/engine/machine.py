@@ -1,0 +1,357 @@
+"""The step: what happens to theta for one batch of every run.
+
+A Machine holds everything that is known before training starts: the model, the groups of rows that share a component, the
+optimizers. It holds no values that training changes; those are in the State, which is handed in, cut and saved as a whole.
+
+Shapes: R runs, B batch rows, P parameters, G rows of one group.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlrun import streams
+from dlrun.components import activations
+from dlrun.components.activations import Activation
+from dlrun.components.losses import GRADIENTS
+from dlrun.components.optimizers import Optimizer, TorchOptimizer
+from dlrun.components.regularizers import AfterStep, AroundActivation, BatchTransform, Penalty, Regularizer, Stop, Weights
+from dlrun.data.dataset import Data
+from dlrun.engine.cohort import Run, Settings
+from dlrun.engine.layers import BatchNorm, Dropout, Layer, Pass, Pointwise
+from dlrun.engine.model import Around, Model, build
+from dlrun.engine.parts import Group, Part, group, rowwise
+
+
+@dataclass
+class Best:
+    """What early stopping goes back to: for each run its best watched value so far, and the parameters it had then."""
+
+    value: Tensor  # [R], smaller is better
+    theta: Tensor  # [R, P]
+    buffers: Tensor  # [R, Q]
+
+
+@dataclass
+class State:
+    """Everything that training changes, for R runs."""
+
+    theta: Tensor  # [R, P]
+    buffers: Tensor  # [R, Q], such as running statistics
+    optimizers: list[dict[str, Tensor]]  # for each group of rows its state matrices
+    grad: Tensor  # [R, P], scratch
+    step: int = 0
+    best: Best | None = None
+
+
+_HEADS: dict[str, str | None] = {
+    "value": None,
+    "logit": None,
+    "embedding": None,
+    "probability": "torch.nn.Sigmoid",
+    "softmax": "torch.nn.Softmax",
+    "log_probability": "torch.nn.LogSoftmax",
+}
+
+
+class Machine:
+    """How R runs take a step together. Rows are expected in an order that keeps equal optimizers adjacent."""
+
+    def __init__(self, runs: Sequence[Run], data: Data, settings: Settings) -> None:
+        self.runs, self.settings, self.task = list(runs), settings, data.task
+        dtype, device = settings.dtype, settings.device
+        self._groups = lambda parts, kind=dtype: group(parts, dtype=kind, device=device)
+        self.classes = settings.outputs if data.task in ("multiclass", "segmentation") else 1
+        self.seeds = [run.seed for run in self.runs]
+
+        around, rest = self._around()
+        members = 1 if data.task not in ("similarity", "metric_learning") else 0
+        inputs = data.shape if members else data.shape[1:]
+        self.model = build(
+            settings.layers,
+            inputs=inputs,
+            outputs=settings.outputs,
+            activation=self._activation,
+            around=around,
+            head=self._head(),
+        )
+        self.layout = self.model.layout
+        self.first = self.model.first_trained
+        mask = self.layout.weight_mask(dtype, device)
+        places = tuple((s.start, s.stop, s.spec.shape) for s in self.layout.slots if s.spec.role == "weight")
+        self.regularizers = [self._regularizer(parts, Weights(mask, places)) for parts in rest]
+        self.penalties = [r for r in self.regularizers if isinstance(r, Penalty)]
+        self.after_steps = [r for r in self.regularizers if isinstance(r, AfterStep)]
+        self.transforms = [r for r in self.regularizers if isinstance(r, BatchTransform)]
+        self.stops = [r for r in self.regularizers if isinstance(r, Stop)]
+        self.uses_dropout = any(isinstance(layer, Dropout) for layer in self.model.layers)
+
+        self.losses = self._groups([run.loss for run in self.runs])
+        self.optimizers = [(g, _construct(g)) for g in self._groups([run.optimizer for run in self.runs], torch.float64)]
+        self.schedules = self._groups([run.scheduler for run in self.runs], torch.float64)
+        self.scheduled = any(run.scheduler.name != "constant" for run in self.runs)
+        self.lr = self._column([run.optimizer.values["lr"] for run in self.runs])
+        self.clip_norm = self._limit([run.clip_norm for run in self.runs])
+        self.clip_value = self._limit([run.clip_value for run in self.runs])
+
+    # What the runs are made of
+
+    def _activation(self) -> Pointwise:
+        groups = self._groups([run.activation for run in self.runs])
+        pairs = [(g, pointwise(g.part)) for g in groups]
+        if not self.runs[0].learnable:
+            return Pointwise(pairs)
+        names = sorted(self.runs[0].activation.values)
+        start = torch.tensor([[float(run.activation.values[name]) for name in names] for run in self.runs], dtype=torch.float64)
+        return Pointwise(pairs, names, start)
+
+    def _head(self) -> Pointwise | None:
+        targets = [_HEADS[run.head] or "torch.nn.Identity" for run in self.runs]
+        if set(targets) == {"torch.nn.Identity"}:
+            return None
+        parts = [Part(target, target, activations.ROWWISE[target].forward) for target in targets]
+        return Pointwise([(g, activations.ROWWISE[g.part.target]) for g in self._groups(parts)])
+
+    def _around(self) -> tuple[Around, list[list[Part]]]:
+        """Layers that regularizers put at every activation, and the other regularizers: for each place in the list all runs' parts."""
+        before: list[Callable[[int, int], Layer]] = []
+        after: list[Callable[[int, int], Layer]] = []
+        rest = []
+        for parts in zip(*(run.regularizers for run in self.runs), strict=True):
+            if not issubclass(parts[0].function, AroundActivation):  # type: ignore[arg-type]
+                rest.append(list(parts))
+                continue
+            (shared,) = self._groups(parts)
+            regularizer: AroundActivation = shared.part.function(**shared.values)
+            make = _LAYERS[regularizer.kind](regularizer.values)
+            (before if regularizer.place == "before" else after).append(make)
+        return Around(tuple(before), tuple(after)), rest
+
+    def _regularizer(self, parts: Sequence[Part], weights: Weights) -> Regularizer:
+        (shared,) = self._groups(parts)
+        function: type[Regularizer] = shared.part.function  # type: ignore[assignment]
+        if issubclass(function, Penalty | AfterStep):
+            return function(weights, **shared.values)  # type: ignore[call-arg]
+        if issubclass(function, BatchTransform):
+            return function(self.classes, **shared.values)  # type: ignore[call-arg]
+        return function(**shared.values)
+
+    def _column(self, values: Sequence[float]) -> float | Tensor:
+        if len(set(values)) == 1:
+            return values[0]
+        return torch.tensor(values, dtype=torch.float64, device=self.settings.device).unsqueeze(1)
+
+    def _limit(self, values: Sequence[float | None]) -> float | Tensor | None:
+        if all(value is None for value in values):
+            return None
+        column = self._column([float("inf") if value is None else value for value in values])
+        return column.to(self.settings.dtype) if isinstance(column, Tensor) else column
+
+    # What training changes
+
+    def fresh(self) -> State:
+        """The state before the first step."""
+        by_initializer: dict[Any, list[int]] = {}
+        for row, run in enumerate(self.runs):
+            by_initializer.setdefault(run.initializer, []).append(row)
+        device, dtype = self.settings.device, self.settings.dtype
+        theta = self.layout.initialize(self.seeds, list(by_initializer.items()), dtype).to(device)
+        buffers = self.model.buffers.initialize(self.seeds, list(by_initializer.items()), dtype).to(device)
+        optimizers = [optimizer.state(g.rows.take(theta)) for g, optimizer in self.optimizers]
+        return State(theta, buffers, optimizers, torch.zeros_like(theta))
+
+    def bind(self, state: State) -> State:
+        """Make the views into ``state`` that a step works on, and return it. To be called whenever its tensors are replaced."""
+        self._parameters = self.layout.views(state.theta)
+        self._gradients = self.layout.views(state.grad)
+        self._buffers = self.model.buffers.views(state.buffers)
+        assert all(g.rows.slice for g, _ in self.optimizers), "rows with equal optimizers must be neighbours"
+        self._slices = [(g.rows.take(state.theta), g.rows.take(state.grad)) for g, _ in self.optimizers]
+        return state
+
+    def factors(self, first: int, count: int, epoch_steps: int, total_steps: int) -> Tensor | None:
+        """What the schedules multiply lr with in steps ``first`` .. ``first + count``: float64 [count, R], None when all are 1."""
+        if not self.scheduled:
+            return None
+        steps = torch.arange(first, first + count).unsqueeze(1)
+        out = torch.empty(count, len(self.runs), dtype=torch.float64)
+        for g in self.schedules:
+            values = {name: value.cpu().view(1, -1) if isinstance(value, Tensor) else value for name, value in g.values.items()}
+            out[:, list(g.rows.indices)] = g.part.function(
+                steps, epoch_steps=epoch_steps, total_steps=total_steps, **values
+            ).expand(count, len(g.rows))
+        return out.to(self.settings.device)
+
+    # The step
+
+    def step(self, state: State, x: Tensor, y: Tensor, keys: "StepKeys", factor: Tensor | None = None) -> None:
+        """One optimizer step of every run, in place on ``state``. x [R, B, ...], y [R, B, ...], ``factor`` [R] of the schedule."""
+        state.step += 1
+        for transform, key in zip(self.transforms, keys.augment, strict=True):
+            x, y = transform.batch(x, y, key)
+        output, tape = self.forward(x, Pass(True, keys.dropout))
+        self.model.backward(self._parameters, self._gradients, self._member_grad(self.loss_gradient(output, y)), tape, self.first)
+        for penalty in self.penalties:
+            penalty.add_gradient(state.theta, state.grad)
+        self._clip(state.grad)
+        column = None if factor is None else factor.unsqueeze(1)
+        for (g, optimizer), (theta, grad), slots in zip(self.optimizers, self._slices, state.optimizers, strict=True):
+            optimizer.step(theta, grad, slots, state.step, 1.0 if column is None else _one(g.rows.take(column)))
+        if self.after_steps:
+            lr = self.lr if column is None else self.lr * column
+            for regularizer in self.after_steps:
+                regularizer.after_step(state.theta, lr.to(state.theta.dtype) if isinstance(lr, Tensor) else lr)
+
+    def forward(self, x: Tensor, pass_: Pass, buffers: list[list[Tensor]] | None = None) -> tuple[Tensor, list[Any]]:
+        """The output of every run [R, B, K], and the tape. Members of pairs and triplets go through the model one by one."""
+        members = x.shape[2] if self.task in ("similarity", "metric_learning") else 0
+        if members:
+            x = x.flatten(1, 2)
+        output, tape = self.model.forward(self._parameters, buffers or self._buffers, x, pass_)
+        return (output.unflatten(1, (-1, members)) if members else output), tape
+
+    def _member_grad(self, grad: Tensor) -> Tensor:
+        return grad.flatten(1, 2) if self.task in ("similarity", "metric_learning") else grad
+
+    def gradients(
+        self, x: Tensor, y: Tensor, buffers: list[list[Tensor]], tape_of: Callable[[list[Any]], None]
+    ) -> list[list[Tensor]]:
+        """The gradient of the loss alone for a batch, as views for each layer; ``tape_of`` sees the tape. For diagnostics."""
+        output, tape = self.forward(x, Pass(True), buffers)
+        tape_of(tape)
+        self.model.backward(self._parameters, self._gradients, self._member_grad(self.loss_gradient(output, y)), tape, self.first)
+        return self._gradients
+
+    def loss(self, output: Tensor, y: Tensor) -> Tensor:
+        """The loss of every run: [R]."""
+        if len(self.losses) == 1:
+            return self._loss(self.losses[0], output, y)
+        out = torch.empty(len(self.runs), dtype=output.dtype, device=output.device)
+        for g in self.losses:
+            g.rows.put(out, self._loss(g, g.rows.take(output), g.rows.take(y)))
+        return out
+
+    def loss_gradient(self, output: Tensor, y: Tensor) -> Tensor:
+        """The gradient of every run's loss with respect to its output: like ``output``."""
+        if len(self.losses) == 1:
+            return self._loss_gradient(self.losses[0], output, y)
+        out = torch.empty_like(output)
+        for g in self.losses:
+            g.rows.put(out, self._loss_gradient(g, g.rows.take(output), g.rows.take(y)))
+        return out
+
+    def _loss(self, g: Group, output: Tensor, y: Tensor) -> Tensor:
+        value: Tensor = g.part.function(output, y, **self._loss_values(g, output.dim()))
+        return value
+
+    def _loss_gradient(self, g: Group, output: Tensor, y: Tensor) -> Tensor:
+        gradient = GRADIENTS.get(g.part.function)
+        if gradient is not None:
+            return gradient(output, y, **self._loss_values(g, output.dim()))
+        with torch.enable_grad():
+            leaf = output.detach().requires_grad_()
+            (grad,) = torch.autograd.grad(self._loss(g, leaf, y).sum(), leaf)
+        return grad
+
+    def _loss_values(self, g: Group, dimensions: int) -> dict[str, Any]:
+        values = g.shaped(dimensions)
+        return values | {"task": self.task} if "task" in rowwise(g.part.function) else values
+
+    def _clip(self, grad: Tensor) -> None:
+        if self.clip_norm is not None:
+            norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
+            grad.mul_((self.clip_norm / (norm + 1e-6)).clamp_(max=1.0))
+        if self.clip_value is not None:
+            limit = self.clip_value
+            if isinstance(limit, Tensor):
+                torch.clamp(grad, -limit, limit, out=grad)
+            else:
+                grad.clamp_(-limit, limit)
+
+    def evaluated(self, state: State) -> Tensor:
+        """The parameters to evaluate and to keep [R, P]: theta, unless an optimizer averages its weights."""
+        parts = [
+            optimizer.evaluation(theta, slots)
+            for (_, optimizer), (theta, _), slots in zip(self.optimizers, self._slices, state.optimizers, strict=True)
+        ]
+        if all(part is theta for part, (theta, _) in zip(parts, self._slices, strict=True)):
+            return state.theta
+        return torch.cat(parts)
+
+    def use(self, theta: Tensor) -> None:
+        """Let ``forward`` read its parameters from ``theta``; ``bind`` restores the state's own."""
+        self._parameters = self.layout.views(theta)
+
+
+@dataclass(frozen=True)
+class StepKeys:
+    """Random keys of one step: for dropout, and for each regularizer that changes the batch. [R] each."""
+
+    dropout: Tensor | None
+    augment: tuple[Tensor, ...]
+
+
+class Keys:
+    """The random streams of the runs, from which those of an epoch and of a step are derived on the device."""
+
+    def __init__(self, machine: Machine) -> None:
+        device = machine.settings.device
+        self._order = streams.seeded(machine.seeds, "order", device=device)
+        self._dropout = streams.seeded(machine.seeds, "dropout", device=device) if machine.uses_dropout else None
+        self._augment = streams.seeded(machine.seeds, "augment", device=device)
+        self._transforms = len(machine.transforms)
+
+    def order(self, epoch: int) -> Tensor:
+        """Keys for the order of an epoch's rows: [R]."""
+        return streams.derive(self._order, epoch)
+
+    def epoch(self, epoch: int) -> Callable[[int], StepKeys]:
+        """Keys for each step of an epoch, by its number in the epoch."""
+        if self._dropout is None and not self._transforms:
+            nothing = StepKeys(None, ())
+            return lambda step: nothing
+        dropout = None if self._dropout is None else streams.derive(self._dropout, epoch)
+        augment = streams.derive(self._augment, epoch)
+
+        def at(step: int) -> StepKeys:
+            mine = streams.derive(augment, step) if self._transforms else augment
+            return StepKeys(
+                None if dropout is None else streams.derive(dropout, step),
+                tuple(streams.derive(mine, number) for number in range(self._transforms)),
+            )
+
+        return at
+
+
+def pointwise(part: Part) -> Activation:
+    """The activation that a part names: dlrun's own form where it has one, torch's module, or a user's function."""
+    known = activations.ROWWISE.get(part.target)
+    if known is not None:
+        return known
+    if isinstance(part.function, type) and issubclass(part.function, nn.Module):
+        module = part.function(**part.values)
+        return Activation(lambda x, **_: module(x))
+    return Activation(part.function)
+
+
+def _construct(g: Group) -> Optimizer:
+    function = g.part.function
+    if isinstance(function, type) and issubclass(function, Optimizer):
+        return function(**g.values)
+    return TorchOptimizer(function, **g.values)  # type: ignore[arg-type]
+
+
+def _one(factor: Tensor) -> float | Tensor:
+    """A column of equal numbers as a float, which is the fast path; it costs a look at the column on the CPU only."""
+    if factor.device.type == "cpu" and bool((factor == factor[0]).all()):
+        return float(factor[0])
+    return factor
+
+
+_LAYERS: dict[str, Callable[[dict[str, Any]], Callable[[int, int], Layer]]] = {
+    "dropout": lambda values: lambda channels, number: Dropout(values["p"], number),
+    "batch_norm": lambda values: lambda channels, number: BatchNorm(channels, **values),
+}

@@ -1,0 +1,248 @@
+"""From a list of layers in YAML to a stacked model.
+
+    layers: [flatten, {hidden: [64, 64]}, output]
+
+A layer is a word, or a word with its size and options:
+
+    linear: 64                      conv2d: 16  (kernel: 3, stride: 1, padding: 1)
+    max_pool2d: 2                   upsample: 2
+    flatten                         activation      the selected activation, with what regularizers put around it
+    hidden: [64, 32]                a linear layer and the activation for each size; (depth: 10, width: 32) instead of a list
+    repeat: 3  (layers: [...])      output          a linear map to as many outputs as the task wants (on images: of each pixel)
+
+Sizes follow from the data. Regularizers add layers before the activation (batch_norm) or behind it (dropout).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from dlrun.engine.layers import BatchNorm, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, Pass, Pointwise, Upsample
+from dlrun.engine.layout import Layout
+from dlrun.errors import InputError, nearest
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One layer of an expanded model: what it is, its size, its options."""
+
+    kind: str
+    size: Any = None
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "linear": {},
+    "conv2d": {"kernel": 3, "stride": 1, "padding": 1},
+    "max_pool2d": {},
+    "upsample": {},
+    "flatten": {},
+    "activation": {},
+    "hidden": {"depth": None, "width": None},
+    "repeat": {"layers": None},
+    "output": {},
+}
+_BARE = {"flatten", "activation", "output", "max_pool2d", "upsample"}
+
+
+def expand(layers: Sequence[Any]) -> tuple[LayerSpec, ...]:
+    """The flat list of layers that ``layers`` stands for: ``hidden`` and ``repeat`` written out. Raises InputError with every problem."""
+    problems: list[str] = []
+    flat = _expand(layers, problems)
+    if [layer.kind for layer in flat].count("output") != 1 and not problems:
+        problems.append("model.layers: needs exactly one 'output' layer; add output as the last one")
+    if problems:
+        raise InputError(*problems)
+    return tuple(flat)
+
+
+def _expand(layers: Sequence[Any], problems: list[str]) -> list[LayerSpec]:
+    flat: list[LayerSpec] = []
+    for entry in layers:
+        kind, size, options = _parse(entry, problems)
+        if kind == "hidden":
+            for width in _widths(size, options, problems):
+                flat += [LayerSpec("linear", width), LayerSpec("activation")]
+        elif kind == "repeat":
+            if _whole(size, "model.layers: repeat", problems, minimum=0):
+                flat += _expand(options["layers"] or [], problems) * size
+        elif kind:
+            if kind not in ("flatten", "activation", "output"):
+                _whole(size, f"model.layers: {kind}", problems)
+            flat.append(LayerSpec(kind, size, tuple(sorted(options.items()))))
+    return flat
+
+
+def _parse(entry: Any, problems: list[str]) -> tuple[str, Any, dict[str, Any]]:
+    words = {entry: None} if isinstance(entry, str) else dict(entry) if isinstance(entry, Mapping) else {}
+    kind = next((word for word in words if word in _OPTIONS), None)
+    if kind is None:
+        word = next(iter(words), str(entry))
+        problems.append(
+            f"model.layers: no layer is called '{word}'; layers are {', '.join(_OPTIONS)}{nearest(str(word), _OPTIONS)}"
+        )
+        return "", None, {}
+    size = words.pop(kind)
+    if size is None and kind in ("max_pool2d", "upsample"):
+        size = 2
+    unknown = [word for word in words if word not in _OPTIONS[kind]]
+    if unknown:
+        takes = ", ".join(_OPTIONS[kind]) or "no options"
+        problems.append(
+            f"model.layers: {kind} has no option '{unknown[0]}'; it takes {takes}{nearest(unknown[0], _OPTIONS[kind])}"
+        )
+        return "", None, {}
+    for name, value in words.items():
+        if name in ("kernel", "stride"):
+            _whole(value, f"model.layers: {kind}.{name}", problems)
+        elif name == "padding":
+            _whole(value, f"model.layers: {kind}.{name}", problems, minimum=0)
+    return kind, size, _OPTIONS[kind] | words
+
+
+def _widths(size: Any, options: Mapping[str, Any], problems: list[str]) -> list[int]:
+    if size is None and options["depth"] is not None:
+        depth, width = options["depth"], options["width"]
+        fine = _whole(depth, "model.depth", problems, minimum=0) & _whole(width, "model.width", problems)
+        return [width] * depth if fine else []
+    sizes = [size] if isinstance(size, int) else size
+    if not isinstance(sizes, list | tuple):
+        problems.append(f"model.hidden={size}: must be a list of whole numbers; for example model.hidden=[64,64]")
+        return []
+    return [width for width in sizes if _whole(width, "model.hidden", problems)]
+
+
+def _whole(value: Any, where: str, problems: list[str], minimum: int = 1) -> bool:
+    fine = isinstance(value, int) and not isinstance(value, bool) and value >= minimum
+    if not fine:
+        problems.append(f"{where}={value}: must be a whole number of at least {minimum}")
+    return fine
+
+
+@dataclass(frozen=True)
+class Around:
+    """What regularizers put around every activation: functions from (channels, number of the activation) to a layer."""
+
+    before: tuple[Callable[[int, int], Layer], ...] = ()
+    after: tuple[Callable[[int, int], Layer], ...] = ()
+
+
+class Model:
+    """A chain of stacked layers and the layout of their parameters and buffers. It holds no values: they are passed in."""
+
+    def __init__(self, layers: Sequence[Layer], names: Sequence[str]) -> None:
+        self.layers = list(layers)
+        self.names = list(names)  # the kind of each layer: "linear", "activation", ...
+        self.layout = Layout([layer.shapes for layer in layers])
+        self.buffers = Layout([layer.buffers for layer in layers])
+
+    def forward(
+        self, parameters: list[list[Tensor]], buffers: list[list[Tensor]], x: Tensor, pass_: Pass
+    ) -> tuple[Tensor, list[Any]]:
+        """The output of every run [R, B, ...], and the tape that ``backward`` reads."""
+        tape = []
+        for layer, mine, remembered in zip(self.layers, parameters, buffers, strict=True):
+            x, saved = layer.forward(mine, remembered, x, pass_)
+            tape.append(saved)
+        return x, tape
+
+    def backward(
+        self, parameters: list[list[Tensor]], gradients: list[list[Tensor]], grad: Tensor, tape: list[Any], down_to: int = 0
+    ) -> None:
+        """Write the gradient of every parameter, from that of the output. ``down_to`` is the first layer with parameters."""
+        signal: Tensor | None = grad
+        for i in range(len(self.layers) - 1, down_to - 1, -1):
+            assert signal is not None
+            signal = self.layers[i].backward(parameters[i], gradients[i], signal, tape[i], i == down_to)
+
+    @property
+    def first_trained(self) -> int:
+        """The first layer with parameters: nothing before it needs a gradient."""
+        return next(i for i, layer in enumerate(self.layers) if layer.shapes)
+
+
+def build(
+    layers: Sequence[LayerSpec],
+    *,
+    inputs: tuple[int, ...],
+    outputs: int,
+    activation: Callable[[], Pointwise],
+    around: Around,
+    head: Pointwise | None,
+) -> Model:
+    """A model for inputs of shape ``inputs`` (without run and batch axes) and ``outputs`` values a row (or pixel).
+
+    Raises InputError where a layer cannot follow the one before, such as a convolution on a table.
+    """
+    built: list[Layer] = []
+    names: list[str] = []
+    shape = inputs
+    activations = 0
+    for spec in layers:
+        _demand(spec.kind, shape)
+        options = dict(spec.options)
+        made: list[Layer] = []
+        if spec.kind == "activation":
+            made += [make(shape[0], activations) for make in around.before]
+            made.append(activation())
+            made += [make(shape[0], activations) for make in around.after]
+            activations += 1
+        elif spec.kind == "linear" or (spec.kind == "output" and len(shape) == 1):
+            width = outputs if spec.kind == "output" else spec.size
+            made.append(Linear(shape[0], width))
+            shape = (width,)
+        elif spec.kind == "output":
+            made.append(Conv2d(shape[0], outputs, kernel=1))
+            shape = (outputs, *shape[1:])
+        elif spec.kind == "conv2d":
+            made.append(Conv2d(shape[0], spec.size, **options))
+            shape = (spec.size, *(_convolved(side, **options) for side in shape[1:]))
+        elif spec.kind == "max_pool2d":
+            made.append(MaxPool2d(spec.size))
+            shape = (shape[0], shape[1] // spec.size, shape[2] // spec.size)
+        elif spec.kind == "upsample":
+            made.append(Upsample(spec.size))
+            shape = (shape[0], shape[1] * spec.size, shape[2] * spec.size)
+        elif len(shape) > 1:  # flatten
+            made.append(Flatten())
+            width = 1
+            for side in shape:
+                width *= side
+            shape = (width,)
+        if min(shape) < 1:
+            raise InputError(
+                f"model.layers: {spec.kind} leaves nothing of inputs of shape {list(inputs)}; take fewer pooling layers"
+            )
+        built += made
+        names += [_name(layer) for layer in made]
+    if head is not None:
+        built.append(head)
+        names.append("head")
+    return Model(built, names)
+
+
+def _demand(kind: str, shape: tuple[int, ...]) -> None:
+    if kind in ("conv2d", "max_pool2d", "upsample") and len(shape) != 3:
+        raise InputError(f"model.layers: {kind} needs images, but the rows have {shape[0]} features; type model=mlp")
+    if kind == "linear" and len(shape) != 1:
+        raise InputError(f"model.layers: linear needs flat rows, but they have shape {list(shape)}; put flatten before it")
+
+
+def _convolved(side: int, *, kernel: int, stride: int, padding: int) -> int:
+    return (side + 2 * padding - kernel) // stride + 1
+
+
+def _name(layer: Layer) -> str:
+    kinds = {
+        Pointwise: "activation",
+        Linear: "linear",
+        Conv2d: "conv2d",
+        MaxPool2d: "max_pool2d",
+        Upsample: "upsample",
+        Flatten: "flatten",
+        Dropout: "dropout",
+        BatchNorm: "batch_norm",
+    }
+    return kinds[type(layer)]

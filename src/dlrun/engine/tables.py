@@ -1,0 +1,141 @@
+"""The data of a cohort, ready to be drawn from.
+
+Rows of theta that share a split share its tensors. Every split's rows lie in the order train, validation, test, scaled by the
+numbers that were fitted on its training rows, so that an epoch is a gather by index and an evaluation is a slice. Splits that
+would not fit into memory side by side are scaled when they are drawn, from the one raw copy.
+
+Shapes: R runs, S splits, N rows (n in one subset), B batch rows.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from dlrun import streams
+from dlrun.data.dataset import Data
+from dlrun.data.preprocessing import Preprocessing
+from dlrun.data.splits import Split
+
+MATERIALIZED_BYTES = 1 << 28  # scaled copies of all splits together; above it batches are scaled as they are drawn
+CHUNK_BYTES = 1 << 22  # batches gathered at once: large enough to pay for the call, small enough to stay in the cache
+
+SUBSETS = ("train", "validation", "test")
+
+
+class Table:
+    """The splits of one dataset on one device. ``split_of`` gives the split of each run: R numbers in [0, S)."""
+
+    def __init__(
+        self,
+        data: Data,
+        splits: Sequence[Split],
+        preprocessing: Sequence[Preprocessing],
+        split_of: Sequence[int],
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.sizes = {name: len(getattr(splits[0], name)) for name in SUBSETS}
+        self._starts = {"train": 0, "validation": self.sizes["train"], "test": self.sizes["train"] + self.sizes["validation"]}
+        self.rows = sum(self.sizes.values())
+        self.dtype, self.device = dtype, device
+        self.row_shape = data.shape
+        order = torch.stack([torch.cat([split.train, split.validation, split.test]) for split in splits])
+        self._assign(torch.tensor(list(split_of), device=device))
+        self._fit = [torch.stack([getattr(p, name) for p in preprocessing]) for name in ("fill", "shift", "factor")]
+        self._fit = [values.to(device=device, dtype=dtype) for values in self._fit]
+        self.y_shift = torch.stack([p.y_shift for p in preprocessing]).to(device)
+        self.y_factor = torch.stack([p.y_factor for p in preprocessing]).to(device)
+        self._y = torch.stack(
+            [self._targets(data, split, p, o) for split, p, o in zip(splits, preprocessing, order, strict=True)]
+        )
+        copies = len(splits) * self.rows * data.x[0].numel() * dtype.itemsize
+        self._x: Tensor | None = None
+        self._raw: Tensor | None = None
+        if copies <= MATERIALIZED_BYTES:
+            self._x = torch.stack(
+                [p.inputs(data.x[o].to(dtype=torch.float64)).to(dtype) for p, o in zip(preprocessing, order, strict=True)]
+            )
+            self._x = self._x.to(device)
+        else:
+            self._raw, self._order = data.x.to(device=device, dtype=dtype), order.to(device)
+
+    def _targets(self, data: Data, split: Split, preprocessing: Preprocessing, order: Tensor) -> Tensor:
+        y = data.y[order]
+        if data.train_y is not None:
+            y = torch.cat([data.train_y[split.train], y[len(split.train) :]])
+        scaled = preprocessing.targets(y.double()) if y.is_floating_point() and data.task == "regression" else y
+        return (scaled.to(self.dtype) if scaled.is_floating_point() else scaled).to(self.device)
+
+    def _assign(self, split_of: Tensor) -> None:
+        self.split_of = split_of
+        self._in_order = split_of.tolist() == list(range(len(split_of)))
+
+    def select(self, runs: Sequence[int]) -> "Table":
+        """The same data for some of the runs, by their places among the present ones; nothing is copied."""
+        table = copy.copy(self)
+        table._assign(self.split_of[torch.tensor(list(runs), device=self.device)])
+        return table
+
+    def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows by their place in the split's order: int64 [..., R, B] -> x [..., R, B, *shape], y [..., R, B, ...]."""
+        flat = (places + (self.split_of * self.rows).unsqueeze(1)).flatten()
+        y = self._y.flatten(0, 1).index_select(0, flat).unflatten(0, places.shape)
+        if self._x is not None:
+            return self._x.flatten(0, 1).index_select(0, flat).unflatten(0, places.shape), y
+        assert self._raw is not None
+        raw = self._raw.index_select(0, self._order.flatten()[flat]).unflatten(0, places.shape)
+        return self._scale(raw), y
+
+    def _scale(self, raw: Tensor) -> Tensor:
+        """Impute, shift and scale rows [..., R, B, *shape] by the numbers of each run's split."""
+        fill, shift, factor = (values[self.split_of].unsqueeze(1) for values in self._fit)  # [R, 1, *shape]
+        if self._fit[0].dim() <= len(self.row_shape):  # pairs and triplets: one number a feature for all members
+            fill, shift, factor = fill.unsqueeze(2), shift.unsqueeze(2), factor.unsqueeze(2)
+        return torch.where(raw.isnan(), fill, raw).sub_(shift).mul_(factor)
+
+    def epoch(self, keys: Tensor, batch_size: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of one epoch, in each run's own order: ``steps`` times x [R, B, *shape], y [R, B, ...].
+
+        ``keys`` are the runs' keys [R] of this epoch in the order stream. Runs with equal keys share one permutation. The last
+        batch holds what is left. Many batches are gathered at once, and handed out as views.
+        """
+        n = self.sizes["train"]
+        distinct, which = torch.unique(keys, return_inverse=True)
+        order = streams.permutations(distinct, n)[which]
+        whole = min(steps, n // batch_size)
+        row_bytes = self._y.dtype.itemsize + self.dtype.itemsize * max(1, torch.Size(self.row_shape).numel())
+        together = max(1, CHUNK_BYTES // (len(keys) * batch_size * row_bytes))
+        for start in range(0, whole, together):
+            count = min(together, whole - start)
+            places = order[:, start * batch_size : (start + count) * batch_size].unflatten(1, (count, batch_size)).transpose(0, 1)
+            x, y = self.take(places)
+            yield from zip(x.unbind(0), y.unbind(0), strict=True)
+        if whole < steps:
+            yield self.take(order[:, whole * batch_size :])
+
+    def subset(self, name: str, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor]:
+        """Rows ``start`` to ``stop`` of a subset, in the split's own order: x [R, n, *shape], y [R, n, ...]. No copy for one split."""
+        first = self._starts[name]
+        stop = self.sizes[name] if stop is None else min(stop, self.sizes[name])
+        here = slice(first + start, first + stop)
+        y = self._each_run(self._y[:, here])
+        if self._x is not None:
+            return self._each_run(self._x[:, here]), y
+        assert self._raw is not None
+        return self._scale(self._raw[self._each_run(self._order[:, here])]), y
+
+    def _each_run(self, values: Tensor) -> Tensor:
+        """[S, n, ...] -> [R, n, ...]: a view when there is one split, or a split for each run in order."""
+        if len(values) == 1:
+            return values.expand(len(self.split_of), *values.shape[1:])
+        if len(values) == len(self.split_of) and self._in_order:
+            return values
+        return values[self.split_of]
+
+    def original(self, values: Tensor) -> Tensor:
+        """Regression outputs or targets [R, n, K] in the units of the data, in float64."""
+        shift, factor = self.y_shift[self.split_of].unsqueeze(1), self.y_factor[self.split_of].unsqueeze(1)
+        return values.double() / factor + shift

@@ -1,0 +1,270 @@
+"""The trainer: the only training loop there is. A single run is a cohort of one.
+
+    for each epoch: for each batch of every run: transform, forward, backward, penalties, clip, optimizer, after-step hooks
+        then evaluate every run, record, freeze what is finished or diverged, and cut theta when half of the rows are done
+
+A frozen row's result is taken at that moment; what its row computes afterwards is not looked at. A NaN stays in its row.
+
+Shapes: R runs of the cohort, r rows present in theta.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dlrun.components.metrics import METRICS
+from dlrun.engine import diagnostics
+from dlrun.engine.cohort import Cohort
+from dlrun.engine.evaluation import default_metrics, measure
+from dlrun.engine.machine import Best, Keys, Machine, State
+from dlrun.engine.parts import signature
+from dlrun.engine.progress import Progress
+from dlrun.engine.tables import SUBSETS, Table
+
+Status = Literal["done", "stopped", "diverged", "interrupted"]
+Report = Callable[[Progress], None]
+EPOCH_ROWS = 4096  # training rows looked at for an epoch's training loss; all rows are measured at the end
+
+
+@dataclass
+class Outcome:
+    """What became of one run."""
+
+    status: Status = "done"
+    reason: str = ""
+    epochs: int = 0
+    steps: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    diagnostics: dict[str, float | list[float]] = field(default_factory=dict)
+    history: dict[str, list[float]] = field(default_factory=dict)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    parameters: int = 0
+
+
+class Training:
+    """A cohort while it trains. ``active`` maps the present rows of theta to the cohort's runs."""
+
+    def __init__(self, cohort: Cohort) -> None:
+        self.cohort, self.settings = cohort, cohort.settings
+        runs = cohort.runs
+        # rows with equal optimizers side by side are a slice of theta; activations and losses may be taken by index
+        keys = [(repr(signature(run.optimizer)), repr(signature(run.activation)), repr(signature(run.loss))) for run in runs]
+        self.order = sorted(range(len(runs)), key=lambda row: (keys[row], row))
+        self.all_data = Table(
+            cohort.data,
+            cohort.splits,
+            cohort.preprocessing,
+            [runs[row].split for row in self.order],
+            dtype=self.settings.dtype,
+            device=self.settings.device,
+        )
+        self._seat(self.order, self.all_data)
+        self.state = self.machine.bind(self.machine.fresh())
+        self.steps_per_epoch = math.ceil(self.table.sizes["train"] / self.settings.batch_size)
+        total = self.settings.epochs * self.steps_per_epoch
+        self.total_steps = min(total, self.settings.max_steps or total)
+        self.watched = [self._watch(stop.metric or "loss") for stop in self.machine.stops]
+        self.records: list[
+            tuple[int, dict[str, Tensor]]
+        ] = []  # (epoch, {"train/loss": [R], ...}), all runs in the cohort's order
+        self.outcomes = [Outcome(parameters=self.machine.layout.size) for _ in runs]
+        self.alive = torch.ones(len(runs), dtype=torch.bool)
+        self.final = (torch.empty_like(self.state.theta), torch.empty_like(self.state.buffers))  # in the order of ``order``
+        self.start = diagnostics.diagnose(self.machine, self.table, self.state)["gradient_norm"]
+
+    def _seat(self, active: list[int], table: Table) -> None:
+        """Let these runs be the rows of theta."""
+        self.active, self.table = active, table
+        self.machine = Machine([self.cohort.runs[row] for row in active], self.cohort.data, self.settings)
+        self.keys = Keys(self.machine)
+
+    def _watch(self, name: str) -> tuple[str, bool]:
+        """What an early stopping watches: the key in the records, and whether higher is better."""
+        return f"validation/{name}", name != "loss" and METRICS[self.machine.task][name].higher_is_better is True
+
+    # One epoch
+
+    def epoch(self, number: int) -> None:
+        """Take the steps of epoch ``number`` (from 0), up to the step limit."""
+        first = self.state.step
+        count = min(self.steps_per_epoch, self.total_steps - first)
+        factors = self.machine.factors(first, count, self.steps_per_epoch, self.total_steps)
+        keys = self.keys.epoch(number)
+        batches = self.table.epoch(self.keys.order(number), self.settings.batch_size, count)
+        for step, (x, y) in enumerate(batches):
+            self.machine.step(self.state, x, y, keys(step), None if factors is None else factors[step])
+
+    def evaluate(self, epoch: int) -> None:
+        """Measure every present row after ``epoch`` epochs, record it, and freeze the rows that are through."""
+        names = {self.settings.metric, *(name.split("/")[1] for name, _ in self.watched)} - {"loss"}
+        theta = self.machine.evaluated(self.state)
+        self.machine.use(theta)
+        found = {"train/loss": measure(self.machine, self.table, "train", [], EPOCH_ROWS)["loss"]}
+        if self.table.sizes["validation"]:
+            measured = measure(self.machine, self.table, "validation", sorted(names))
+            found |= {f"validation/{name}": values for name, values in measured.items()}
+        self.machine.bind(self.state)
+        self.records.append((epoch, {name: self._everyone(values) for name, values in found.items()}))
+        if self.watched:
+            self._keep_best(theta, found)
+        self._freeze(epoch, theta, found["train/loss"])
+
+    def _keep_best(self, theta: Tensor, found: dict[str, Tensor]) -> None:
+        name, higher = self.watched[0]
+        value = -found[name] if higher else found[name]
+        best = self.state.best
+        if best is None:
+            self.state.best = Best(value.clone(), theta.clone(), self.state.buffers.clone())
+            return
+        better = value < best.value
+        best.value[better] = value[better]
+        best.theta[better] = theta[better]
+        best.buffers[better] = self.state.buffers[better]
+
+    def _freeze(self, epoch: int, theta: Tensor, loss: Tensor) -> None:
+        lost = ~(loss.isfinite() & theta.isfinite().all(1)).cpu()
+        through = torch.zeros_like(lost)
+        for stop, (name, higher) in zip(self.machine.stops, self.watched, strict=True):
+            history = torch.stack([record[name] for _, record in self.records])[:, self.active]
+            through |= stop.stop(-history if higher else history).cpu()
+        present = self.alive[self.active]
+        self.finish(present & lost, "diverged", epoch, theta)
+        self.finish(present & through & ~lost, "stopped", epoch, theta)
+        if 0 < int(self.alive[self.active].sum()) <= len(self.active) // 2:
+            self._compact()
+
+    def _compact(self) -> None:
+        """Cut theta, and all that belongs to it, to the rows that still train."""
+        keep = [place for place, row in enumerate(self.active) if self.alive[row]]
+        slots = []
+        for (g, _), state in zip(self.machine.optimizers, self.state.optimizers, strict=True):
+            mine = [number for number, place in enumerate(g.rows.indices) if self.alive[self.active[place]]]
+            if mine:
+                slots.append({name: value[mine] for name, value in state.items()})
+        self._seat([self.active[place] for place in keep], self.table.select(keep))
+        old = self.state
+        best = None if old.best is None else Best(old.best.value[keep], old.best.theta[keep], old.best.buffers[keep])
+        theta = old.theta[keep]
+        self.state = self.machine.bind(State(theta, old.buffers[keep], slots, torch.zeros_like(theta), old.step, best))
+
+    # The end of runs
+
+    def finish(self, which: Tensor, status: Status, epoch: int, theta: Tensor) -> None:
+        """Freeze present rows, a mask [r]: what they are now is their result. ``theta`` is what they are evaluated with."""
+        if not which.any():
+            return
+        kept_theta, kept_buffers = theta, self.state.buffers
+        if self.state.best is not None and status != "diverged":
+            kept_theta, kept_buffers = self.state.best.theta, self.state.best.buffers
+        place_of = {row: place for place, row in enumerate(self.order)}
+        for place in which.nonzero().flatten().tolist():
+            row = self.active[place]
+            self.final[0][place_of[row]] = kept_theta[place]
+            self.final[1][place_of[row]] = kept_buffers[place]
+            outcome = self.outcomes[row]
+            outcome.status, outcome.epochs, outcome.steps = status, epoch, self.state.step
+            outcome.reason = self._reason(status, row, epoch)
+            self.alive[row] = False
+
+    def _reason(self, status: Status, row: int, epoch: int) -> str:
+        if status == "diverged":
+            rate = self.cohort.runs[row].optimizer.values["lr"]
+            return (
+                f"loss or weights became infinite or NaN by epoch {epoch}; "
+                f"a smaller optimizer.lr (now {rate:g}) or trainer.clip_norm=1 may help"
+            )
+        if status == "stopped":
+            return f"{self.watched[0][0]} stopped improving; the weights of the best epoch were restored"
+        return ""
+
+    def results(self) -> list[Outcome]:
+        """Every run's outcome, in the cohort's order: all rows measured at once with the parameters they ended with."""
+        self._seat(self.order, self.all_data)
+        theta, buffers = self.final
+        state = self.machine.bind(State(theta, buffers, [], torch.zeros_like(theta)))
+        names = dict.fromkeys((*default_metrics(self.machine), self.settings.metric))
+        measured: dict[str, Tensor] = {}
+        for subset in SUBSETS:
+            if self.table.sizes[subset]:
+                found = measure(self.machine, self.table, subset, list(names))
+                measured |= {f"{subset}/{name}": values for name, values in found.items()}
+        inside = diagnostics.diagnose(self.machine, self.table, state)
+        inside["gradient_norm_at_start"] = self.start
+        inside |= diagnostics.of_predictions(self.machine, self.table, measured)
+        columns = {name: values.tolist() for name, values in measured.items()}
+        details = {name: values.tolist() for name, values in inside.items()}
+        epochs = [float(epoch) for epoch, _ in self.records]
+        names_recorded = self.records[-1][1] if self.records else {}
+        history = {name: torch.stack([record[name] for _, record in self.records], 1).tolist() for name in names_recorded}
+        weights = self.machine.layout.views(theta.cpu()), self.machine.model.buffers.views(buffers.cpu())
+        for place, row in enumerate(self.order):
+            outcome = self.outcomes[row]
+            outcome.metrics = {name: values[place] for name, values in columns.items()}
+            outcome.diagnostics = {name: values[place] for name, values in details.items()}
+            count = sum(epoch <= outcome.epochs for epoch in epochs)
+            outcome.history = {"epoch": epochs[:count]} | {name: values[row][:count] for name, values in history.items()}
+            outcome.weights = {
+                slot.name: view[place]
+                for layout, views in zip((self.machine.layout, self.machine.model.buffers), weights, strict=True)
+                for slot, view in zip(layout.slots, [view for layer in views for view in layer], strict=True)
+            }
+        return self.outcomes
+
+    def _everyone(self, values: Tensor) -> Tensor:
+        """Values of the present rows [r] at their places among all runs [R]; NaN for rows that were cut."""
+        out = torch.full((len(self.cohort.runs),), torch.nan, dtype=values.dtype)
+        out[self.active] = values.cpu()
+        return out
+
+    def progress(self, epoch: int, seconds: float) -> Progress:
+        """How things stand after ``epoch`` epochs."""
+        present = torch.nonzero(self.alive).flatten()
+        latest = self.records[-1][1] if self.records else {}
+        name = f"validation/{self.settings.metric}" if f"validation/{self.settings.metric}" in latest else "train/loss"
+        mean = {
+            key: float(latest[key][present].mean()) if key in latest and len(present) else math.nan
+            for key in ("train/loss", name)
+        }
+        return Progress(
+            runs=len(self.alive),
+            finished=len(self.alive) - len(present),
+            diverged=sum(outcome.status == "diverged" for outcome in self.outcomes),
+            epoch=epoch,
+            epochs=self.settings.epochs,
+            step=self.state.step,
+            steps=self.total_steps,
+            seconds=seconds,
+            loss=mean["train/loss"],
+            metric_name=name,
+            metric=mean[name],
+        )
+
+
+@torch.no_grad()
+def fit(cohort: Cohort, *, report: Report | None = None, interrupted: Callable[[], bool] = lambda: False) -> list[Outcome]:
+    """Train every run of the cohort, and return what became of each, in the cohort's order.
+
+    ``report`` hears of every evaluation. ``interrupted`` is asked after every epoch; when it says yes, runs that still train end
+    with status "interrupted".
+    """
+    started = time.perf_counter()
+    training = Training(cohort)
+    settings = cohort.settings
+    epoch = 0
+    while training.alive.any() and training.state.step < training.total_steps and not interrupted():
+        training.epoch(epoch)
+        epoch += 1
+        last = training.state.step == training.total_steps
+        if last or epoch % settings.evaluate_every == 0:
+            training.evaluate(epoch)
+            if report is not None:
+                report(training.progress(epoch, time.perf_counter() - started))
+    rest = training.alive[training.active]
+    status: Status = "done" if training.state.step == training.total_steps else "interrupted"
+    training.finish(rest, status, epoch, training.machine.evaluated(training.state))
+    return training.results()

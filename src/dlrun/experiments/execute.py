@@ -1,0 +1,104 @@
+"""Carrying a plan out: train a cohort, and turn what came of it into run folders."""
+
+import platform
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+import yaml
+
+from dlrun import __version__
+from dlrun.engine.progress import Progress
+from dlrun.engine.trainer import Outcome, fit
+from dlrun.experiments.plan import Planned
+from dlrun.experiments.spec import RunSpec
+from dlrun.results.identity import run_id
+from dlrun.results.record import RunRecord, utc_now
+from dlrun.results.store import RunFiles
+
+Report = Callable[[Progress], None]
+
+
+def identity(spec: RunSpec, fingerprint: str) -> str:
+    """The id of a run: what it computes, on what data, by which version."""
+    return run_id(spec.config, fingerprint, __version__)
+
+
+def train(planned: Planned, *, report: Report | None = None, interrupted: Callable[[], bool] = lambda: False) -> list[RunFiles]:
+    """Train a cohort; the files of every run, in the cohort's order, ready to be written."""
+    started = time.perf_counter()
+    outcomes = fit(planned.cohort, report=report, interrupted=interrupted)
+    seconds = time.perf_counter() - started
+    return [_files(planned, number, outcome, seconds) for number, outcome in enumerate(outcomes)]
+
+
+def _files(planned: Planned, number: int, outcome: Outcome, seconds: float) -> RunFiles:
+    spec, cohort = planned.specs[number], planned.cohort
+    split = cohort.splits[cohort.runs[number].split]
+    runs = len(planned.specs)
+    record = RunRecord(
+        id=identity(spec, cohort.data.fingerprint),
+        status=outcome.status,
+        reason=outcome.reason,
+        name=spec.name,
+        overrides=spec.overrides,
+        seed=spec.seed,
+        fold=spec.preparation.fold if spec.preparation.folds > 1 else None,
+        metrics=outcome.metrics,
+        diagnostics=outcome.diagnostics,
+        parameters=outcome.parameters,
+        epochs=outcome.epochs,
+        seconds=seconds / runs,
+        data={
+            "name": cohort.data.name,
+            "task": cohort.data.task,
+            "fingerprint": cohort.data.fingerprint,
+            "rows": len(cohort.data),
+            "sizes": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+        },
+        versions=versions(),
+        cohort={
+            "runs": runs,
+            "seconds": seconds,
+            "steps": outcome.steps,
+            "device": str(cohort.settings.device),
+            "threads": torch.get_num_threads(),
+        },
+        choices=spec.choices,
+        finished=utc_now(),
+    )
+    log = [
+        f"{spec.name or record.id}: {' '.join(spec.overrides) or 'defaults'}",
+        *(f"warning: {warning}" for warning in spec.warnings),
+        f"one of {runs} runs trained together on {cohort.settings.device}, {seconds:.3f} s for all",
+        f"{outcome.status} after {outcome.epochs} epochs, {outcome.steps} steps"
+        + (f": {outcome.reason}" if outcome.reason else ""),
+    ]
+    return RunFiles(
+        record=record,
+        config_yaml=config_yaml(spec.config),
+        overrides=spec.overrides,
+        history=outcome.history,
+        weights={name: value.numpy() for name, value in outcome.weights.items()},
+        log=log,
+        extra={"preprocessing.json": cohort.preprocessing[cohort.runs[number].split].to_json()},
+    )
+
+
+def config_yaml(config: Any) -> str:
+    """A resolved config as YAML, keys in their order."""
+    text: str = yaml.dump(dict(config), Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=1000)
+    return text
+
+
+@cache
+def _dumper() -> Any:
+    return getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """What the figures depend on."""
+    return {"dlrun": __version__, "torch": str(torch.__version__), "python": platform.python_version()}

@@ -1,0 +1,153 @@
+"""From runs to cohorts: what can be trained as one matrix is.
+
+Runs go together when they agree on the data, the architecture, the batch size, the number of steps and the structure of their
+regularizers. Inside a cohort everything else may differ from row to row.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from dlrun.data.dataset import Data
+from dlrun.data.preprocessing import Preprocessing, fit
+from dlrun.data.splits import Split, splits
+from dlrun.engine.cohort import Cohort, Settings
+from dlrun.engine.parts import Part, signature
+from dlrun.errors import DataError, InputError
+from dlrun.experiments.spec import RunSpec, device
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cohort with the specs of its rows, in the same order."""
+
+    cohort: Cohort
+    specs: tuple[RunSpec, ...]
+
+
+class Datasets:
+    """Datasets, splits and fitted preprocessing, each made once however many runs share it."""
+
+    def __init__(self) -> None:
+        self._data: dict[str, Data] = {}
+
+    def load(self, part: Part) -> Data:
+        """The dataset that a part describes."""
+        key = json.dumps([part.target, dict(part.values)], sort_keys=True, default=str)
+        if key not in self._data:
+            self._data[key] = part.function(**part.values)
+        return self._data[key]
+
+
+def plan(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
+    """Group runs into cohorts, load their data and split it.
+
+    Raises:
+        InputError: with every problem that only the data can tell, such as a batch larger than the training set.
+    """
+    together: dict[Any, list[RunSpec]] = {}
+    for spec in specs:
+        together.setdefault(architecture(spec), []).append(spec)
+    planned = []
+    for members in together.values():
+        planned += _cohorts(members, datasets.load(members[0].dataset))
+    return planned
+
+
+def architecture(spec: RunSpec) -> tuple[Any, ...]:
+    """What runs must share to be rows of one matrix."""
+    preparation = asdict(replace(spec.preparation, fold=0))
+    trainer = asdict(replace(spec.trainer, clip_norm=None, clip_value=None))
+    learned = (spec.row.activation.target, *sorted(spec.row.activation.values)) if spec.row.learnable else ()
+    return (
+        spec.dataset.target,
+        _text(spec.dataset.values),
+        _text(preparation),
+        _text(trainer),
+        spec.layers,
+        spec.outputs,
+        spec.metric,
+        learned,
+        tuple(signature(part) for part in spec.row.regularizers),
+    )
+
+
+def _cohorts(specs: Sequence[RunSpec], data: Data) -> list[Planned]:
+    """Cohorts of runs that share an architecture: one for each set of sizes that their splits have."""
+    first = specs[0]
+    preparation = first.preparation
+    if data.task != preparation.task:
+        raise DataError(f"dataset.task={preparation.task}: the data is for {data.task}; type dataset.task={data.task}")
+    wanted = sorted({(spec.seed, spec.preparation.fold) for spec in specs})
+    made = splits(
+        data,
+        [seed for seed, _ in wanted],
+        fold=[fold for _, fold in wanted],
+        validation=preparation.validation,
+        test=preparation.test,
+        folds=preparation.folds,
+        stratify=preparation.stratify,
+    )
+    by_sizes: dict[tuple[int, int, int], list[tuple[tuple[int, int], Split]]] = {}
+    for key, split in zip(wanted, made, strict=True):
+        by_sizes.setdefault((len(split.train), len(split.validation), len(split.test)), []).append((key, split))
+    planned = []
+    for sizes, pairs in by_sizes.items():
+        _check(first, data, sizes)
+        place = {key: number for number, (key, _) in enumerate(pairs)}
+        rows = [spec for spec in specs if (spec.seed, spec.preparation.fold) in place]
+        cohort = Cohort(
+            data=data,
+            splits=[split for _, split in pairs],
+            preprocessing=[_fitted(data, split, first) for _, split in pairs],
+            runs=[replace(spec.row, split=place[spec.seed, spec.preparation.fold]) for spec in rows],
+            settings=_settings(first, data),
+        )
+        planned.append(Planned(cohort, tuple(rows)))
+    return planned
+
+
+def _fitted(data: Data, split: Split, spec: RunSpec) -> Preprocessing:
+    preparation = spec.preparation
+    return fit(data, split.train, standardize=preparation.standardize, standardize_target=preparation.standardize_target)
+
+
+def _settings(spec: RunSpec, data: Data) -> Settings:
+    trainer = spec.trainer
+    return Settings(
+        layers=spec.layers,
+        outputs=spec.outputs or data.outputs,
+        epochs=trainer.epochs,
+        batch_size=trainer.batch_size,
+        max_steps=trainer.max_steps,
+        evaluate_every=trainer.evaluate_every,
+        metric=spec.metric,
+        dtype=getattr(torch, trainer.dtype),
+        device=device(trainer.device),
+        compile=bool(trainer.compile),
+    )
+
+
+def _check(spec: RunSpec, data: Data, sizes: tuple[int, int, int]) -> None:
+    """What a config and its data say together."""
+    found = []
+    train = sizes[0]
+    if spec.trainer.batch_size > train:
+        found.append(
+            f"trainer.batch_size={spec.trainer.batch_size}: there are {train} training rows; type trainer.batch_size={train} for full batches"
+        )
+    for part in spec.row.regularizers:
+        kind = part.values.get("kind")
+        if kind in ("shift", "flip", "rotate", "crop") and len(data.shape) != 3:
+            found.append(
+                f"regularizer.{part.name}.kind={kind}: needs images, and {data.name} is a table; type kind=noise, mask or mixup"
+            )
+    if found:
+        raise InputError(*found)
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return json.dumps(dict(values), sort_keys=True, default=str)

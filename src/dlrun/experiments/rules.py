@@ -1,0 +1,149 @@
+"""Which components fit together.
+
+The head (what stands behind the last layer) follows from the loss unless the user sets it. Known mistakes are refused before
+anything trains, each with its reason and its fix; ``allow_mismatch=true`` turns the refusal into a warning where the mistake can
+be measured, because measuring it is a legitimate experiment.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, wraps
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from dlrun.components.regularizers import Augmentation, EarlyStopping, LabelSmoothing
+from dlrun.engine.parts import Part
+
+HEADS = ("value", "logit", "probability", "softmax", "log_probability", "embedding")
+LOSS_FACTS: dict[str, Any] = {"tasks": [], "head": "value", "soft_targets": False, "prediction": "auto"}
+_PLAIN = ("value", "logit", "embedding")  # nothing behind the last layer
+_CLASSES = ("binary", "multiclass", "multilabel", "segmentation")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a loss, a head and a task go together: what is wrong, what is odd, and what the engine shall use."""
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    loss: Part
+    head: str
+    prediction: str
+
+
+def check(
+    *,
+    task: str,
+    loss: Part,
+    facts: Mapping[str, Any],
+    head: str,
+    activation: Part,
+    regularizers: Sequence[Part],
+    validation: float,
+    insist: bool,
+) -> Fit:
+    """Apply the rules. ``facts`` is what the loss's YAML says beside its hyperparameters; ``insist`` is allow_mismatch."""
+    wants = str(facts["head"])
+    chosen = wants if head == "auto" else head
+    mistakes, refusals, warnings = [], [], []
+    if task not in facts["tasks"]:
+        said = _wrong_task(loss.name, facts["tasks"], task)
+        if task == "multiclass" and "multilabel" in facts["tasks"]:
+            warnings.append(
+                f"loss={loss.name} on exclusive classes: each class gets a sigmoid of its own, and they need not sum to 1; "
+                "loss=cross_entropy is made for them"
+            )
+            loss = replace(loss, function=on_one_hot(loss.function))
+        elif task in ("binary", "multiclass") and facts["tasks"] == ["regression"]:
+            mistakes.append(said)
+            loss = replace(loss, function=on_one_hot(loss.function)) if task == "multiclass" else loss
+        else:
+            refusals.append(said)
+    if _kind(chosen) != _kind(wants):
+        mistakes.append(_wrong_head(loss.name, wants, chosen))
+    if task == "multiclass" and chosen == "probability" and _kind(wants) == "probability" and head != "auto":
+        warnings.append("model.head=probability on exclusive classes: the sigmoids need not sum to 1")
+    if activation.target == "torch.nn.Softmax":
+        warnings.append(
+            "activation=softmax in hidden layers: units compete for a sum of 1, which hardly ever helps; it is made for outputs"
+        )
+    for regularizer in regularizers:
+        refusals += _regularizer_problems(regularizer, task, loss.name, bool(facts["soft_targets"]), validation)
+    if insist:
+        warnings += [f"{mistake} (measured all the same, since allow_mismatch=true)" for mistake in mistakes]
+    else:
+        refusals += [f"{mistake}, or measure the mistake with allow_mismatch=true" for mistake in mistakes]
+    prediction = str(facts["prediction"]) if head == "auto" or chosen == wants else "auto"
+    if prediction == "auto":
+        prediction = _prediction(chosen, wants, task)
+    return Fit(tuple(refusals), tuple(warnings), loss, chosen, prediction)
+
+
+def _kind(head: str) -> str:
+    return "plain" if head in _PLAIN else head
+
+
+def _prediction(head: str, wants: str, task: str) -> str:
+    """How the model's output becomes a prediction."""
+    if head == "log_probability" or wants == "log_probability":
+        return "exp"
+    if head in ("probability", "softmax") or wants in ("probability", "value") or task not in _CLASSES:
+        return "identity"
+    return "softmax" if task in ("multiclass", "segmentation") else "sigmoid"
+
+
+def _wrong_task(loss: str, tasks: Sequence[str], task: str) -> str:
+    better = {
+        "regression": "mse",
+        "binary": "bce_with_logits",
+        "multiclass": "cross_entropy",
+        "multilabel": "bce_with_logits",
+        "segmentation": "cross_entropy",
+        "similarity": "cosine_embedding",
+        "metric_learning": "triplet_margin",
+    }
+    why = (
+        "class labels have no distances"
+        if list(tasks) == ["regression"] and task in _CLASSES
+        else f"it is made for {', '.join(tasks)}"
+    )
+    return f"loss={loss}: does not serve {task} data, since {why}; type loss={better[task]}"
+
+
+def _wrong_head(loss: str, wants: str, chosen: str) -> str:
+    if chosen == "softmax" and _kind(wants) == "plain":
+        return f"model.head=softmax with loss={loss}: the loss applies softmax itself, so it would be applied twice; type model.head=logit"
+    if chosen == "probability" and _kind(wants) == "plain":
+        return f"model.head=probability with loss={loss}: the loss wants logits, so the sigmoid would be applied twice; type model.head=logit"
+    if wants == "probability":
+        return f"model.head={chosen} with loss={loss}: the loss takes the logarithm of a probability; type model.head=probability"
+    if wants == "log_probability":
+        return f"model.head={chosen} with loss={loss}: the loss wants log-probabilities (LogSoftmax); type model.head=log_probability"
+    return f"model.head={chosen} with loss={loss}: the loss wants the head '{wants}'; type model.head={wants}"
+
+
+def _regularizer_problems(part: Part, task: str, loss: str, soft: bool, validation: float) -> list[str]:
+    if part.function is LabelSmoothing and task not in ("binary", "multiclass", "multilabel"):
+        return [f"regularizer.{part.name}: there are no labels to smooth in {task} data; leave it out"]
+    softens = part.function is LabelSmoothing or (part.function is Augmentation and part.values.get("kind") == "mixup")
+    if softens and task in _CLASSES and not soft:
+        return [
+            f"regularizer.{part.name}: makes targets soft, and loss={loss} takes class labels only; type loss=cross_entropy or leave it out"
+        ]
+    if part.function is EarlyStopping and validation == 0:
+        return [f"regularizer.{part.name}: watches validation rows, and there are none; type dataset.validation=0.2"]
+    return []
+
+
+@cache
+def on_one_hot(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A loss that takes class indices [R, B], by turning them into rows of the identity [R, B, K]."""
+
+    @wraps(loss)
+    def one_hot(output: Tensor, target: Tensor, **values: Any) -> Tensor:
+        soft = target if target.is_floating_point() else F.one_hot(target, output.shape[2]).to(output.dtype)
+        return loss(output, soft, **values)
+
+    return one_hot

@@ -1,0 +1,278 @@
+"""One run, typed and frozen: what a resolved config says, checked and built.
+
+    config (plain dict) -> RunSpec        every problem of the config at once, before any data is read
+
+A RunSpec knows everything but the data: sizes and class counts follow when the dataset is loaded (see plan).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any, Literal
+
+import torch
+
+from dlrun import registry
+from dlrun.components import activations
+from dlrun.components.hyperparameters import Count, Interval, NonNegative, Positive, problems
+from dlrun.components.initializers import INITIALIZERS
+from dlrun.components.metrics import METRICS
+from dlrun.data.preparation import COMMON_KEYS, Preparation, preparation_problems
+from dlrun.engine.cohort import Run
+from dlrun.engine.model import LayerSpec, expand
+from dlrun.engine.parts import Part
+from dlrun.errors import InputError, MismatchError, nearest
+from dlrun.experiments import rules
+from dlrun.experiments.targets import resolve
+
+Number = Annotated[float, Interval(0, open_low=True)]
+Seed = Annotated[int, Interval(0, (1 << 63) - 1)]
+
+DEFAULT_LOSS = {
+    "regression": "mse",
+    "binary": "bce_with_logits",
+    "multiclass": "cross_entropy",
+    "multilabel": "bce_with_logits",
+    "segmentation": "cross_entropy",
+    "similarity": "cosine_embedding",
+    "metric_learning": "triplet_margin",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """``trainer.*``: how long and how a run trains. See conf/trainer/default.yaml."""
+
+    epochs: Count = 200
+    batch_size: Count = 16
+    device: str = "auto"
+    dtype: Literal["float32", "float64"] = "float32"
+    compile: bool | Literal["auto"] = False
+    clip_norm: Number | None = None
+    clip_value: Number | None = None
+    evaluate_every: Count = 1
+    max_steps: Count | None = None
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A run that can be trained. ``row`` is what the engine wants, but for the split, which the plan assigns."""
+
+    seed: int
+    name: str
+    dataset: Part
+    preparation: Preparation
+    layers: tuple[LayerSpec, ...]
+    row: Run
+    trainer: Trainer
+    metric: str
+    outputs: int | None  # None: as many as the data says
+    config: Mapping[str, Any] = field(repr=False)
+    choices: Mapping[str, str] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str] = ()) -> RunSpec:
+    """Check a resolved config and build the run that it describes.
+
+    Raises:
+        InputError: with every problem found.
+        MismatchError: each component is fine, but they do not fit together.
+    """
+    found = _Problems()
+    config = dict(config)
+    dataset_config = dict(config.get("dataset") or {})
+    prepared = {key: value for key, value in dataset_config.items() if key in COMMON_KEYS}
+    found.add(preparation_problems(prepared))
+    task = str(prepared.get("task"))
+    if not config.get("loss"):
+        name = DEFAULT_LOSS.get(task, "mse")
+        config["loss"] = registry.load_option("loss", name)
+        choices = dict(choices) | {"loss": name}
+    if not config.get("regularizer"):
+        config["regularizer"] = {}
+
+    dataset = found.part(dataset_config, "dataset", choices, omit=COMMON_KEYS)
+    activation_config = dict(config.get("activation") or {})
+    learnable = bool(activation_config.pop("learnable", False))
+    activation = found.part(activation_config, "activation", choices)
+    loss_config = dict(config["loss"])
+    loss_facts = {key: loss_config.pop(key, default) for key, default in rules.LOSS_FACTS.items()}
+    loss = found.part(loss_config, "loss", choices)
+    optimizer = found.part(config.get("optimizer") or {}, "optimizer", choices)
+    scheduler = found.part(config.get("scheduler") or {}, "scheduler", choices)
+    regularizers = tuple(
+        found.part(values or {}, f"regularizer.{name}", {f"regularizer.{name}": name})
+        for name, values in config["regularizer"].items()
+    )
+    layers, head, initializer, outputs = found.model(config.get("model") or {}, task, loss)
+    trainer = found.trainer(config.get("trainer") or {})
+    found.root(config)
+    metric = found.metric(config.get("metric"), task)
+    if found.lines:
+        raise InputError(*found.lines)
+
+    fit = rules.check(
+        task=task,
+        loss=loss,
+        facts=loss_facts,
+        head=head,
+        activation=activation,
+        regularizers=regularizers,
+        validation=float(prepared.get("validation", 0.2)),
+        insist=bool(config.get("allow_mismatch")),
+    )
+    if fit.problems:
+        raise MismatchError(*fit.problems)
+    row = Run(
+        seed=config["seed"],
+        split=0,
+        activation=activation,
+        loss=fit.loss,
+        head=fit.head,
+        prediction=fit.prediction,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        regularizers=regularizers,
+        initializer=initializer,
+        learnable=learnable,
+        clip_norm=trainer.clip_norm,
+        clip_value=trainer.clip_value,
+    )
+    return RunSpec(
+        seed=config["seed"],
+        name=config.get("name") or "",
+        dataset=dataset,
+        preparation=Preparation(**prepared),
+        layers=layers,
+        row=row,
+        trainer=trainer,
+        metric=metric,
+        outputs=outputs,
+        config=config,
+        choices=choices,
+        overrides=tuple(overrides),
+        warnings=fit.warnings,
+    )
+
+
+class _Problems:
+    """Collects what is wrong while the parts are built, so that all of it can be told at once."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def add(self, lines: Sequence[str]) -> None:
+        self.lines += lines
+
+    def part(self, values: Mapping[str, Any], where: str, choices: Mapping[str, str], omit: Sequence[str] = ()) -> Part:
+        """The component that a group's config names; a stand-in when something is wrong with it."""
+        own = {key: value for key, value in values.items() if key not in omit and key != "_target_"}
+        target = values.get("_target_")
+        if target is None:
+            self.lines.append(
+                f"{where}: is missing; type {where.split('.')[0]}=NAME (dlrun ls {where.split('.')[0]} lists the names)"
+            )
+            return Part(where, "", _nothing)
+        try:
+            function = resolve(target, where)
+        except InputError as error:
+            self.lines += error.problems
+            return Part(where, str(target), _nothing)
+        known = activations.ROWWISE.get(target) if where == "activation" else None
+        if known is not None:
+            function = known.forward
+        own = {key: float(value) if _is_float_text(value) else value for key, value in own.items()}
+        self.lines += problems(function, own, where)
+        return Part(choices.get(where, str(target).rpartition(".")[2]), target, function, own)
+
+    def model(
+        self, config: Mapping[str, Any], task: str, loss: Part
+    ) -> tuple[tuple[LayerSpec, ...], str, Callable[..., Any], int | None]:
+        """Layers, head, initializer and the number of outputs that a model's config asks for."""
+        head, init = config.get("head", "auto"), config.get("init", "default")
+        if head not in ("auto", *rules.HEADS):
+            self.lines.append(
+                f"model.head={head}: must be one of auto, {', '.join(rules.HEADS)}{nearest(str(head), rules.HEADS)}"
+            )
+        if init not in INITIALIZERS:
+            self.lines.append(f"model.init={init}: must be one of {', '.join(INITIALIZERS)}{nearest(str(init), INITIALIZERS)}")
+        layers: tuple[LayerSpec, ...] = ()
+        try:
+            layers = expand(config.get("layers") or [])
+        except InputError as error:
+            self.lines += error.problems
+        outputs = len(loss.values["tau"]) if isinstance(loss.values.get("tau"), list | tuple) else None
+        if task in ("similarity", "metric_learning"):
+            outputs = config.get("embedding", 16)
+        return layers, head, INITIALIZERS.get(init, INITIALIZERS["default"]), outputs
+
+    def trainer(self, config: Mapping[str, Any]) -> Trainer:
+        """The trainer's settings; the defaults when something is wrong with them."""
+        found = problems(Trainer, config, "trainer")
+        self.lines += found
+        trainer = Trainer() if found else Trainer(**config)
+        said = device_problem(trainer.device)
+        if said:
+            self.lines.append(said)
+        return trainer
+
+    def root(self, config: Mapping[str, Any]) -> None:
+        """The keys that stand alone."""
+        self.lines += problems(
+            _root_keys, {key: config.get(key) for key in ("seed", "name", "allow_mismatch", "reuse") if key in config}, "config"
+        )
+        self.lines = [line.removeprefix("config.") for line in self.lines]
+        name = config.get("name")
+        if isinstance(name, str) and (len(name) > 100 or not name.isprintable()):
+            self.lines.append(f"name={name[:20]!r}...: must be at most 100 printable characters")
+
+    def metric(self, name: Any, task: str) -> str:
+        """The metric that selects and sorts: the task's main one unless the user says."""
+        known = METRICS.get(task, {})
+        if name is None:
+            return next(iter(known), "loss")
+        if name != "loss" and name not in known:
+            self.lines.append(f"metric={name}: the metrics of {task} are loss, {', '.join(known)}{nearest(str(name), known)}")
+        return str(name)
+
+
+def _root_keys(*, seed: Seed = 0, name: str | None = None, allow_mismatch: bool = False, reuse: bool = True) -> None:
+    """The signature of the keys that stand alone."""
+
+
+def _nothing() -> None:
+    """Stands in for a component that could not be resolved."""
+
+
+def _is_float_text(value: Any) -> bool:
+    """YAML 1.1 reads 1e-3 as text; nobody means text by it."""
+    if not isinstance(value, str) or not value[:1] in "+-.0123456789":
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+@cache
+def device_problem(name: str) -> str:
+    """What is wrong with a device's name, with what to type; an empty string when it can be used."""
+    if name == "auto":
+        return ""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError):
+        present = ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+        return f"trainer.device={name}: is not there; on this machine there is {', '.join(present)}{nearest(name, present)}"
+    return ""
+
+
+def device(name: str) -> torch.device:
+    """The device that a name stands for; auto is the GPU if there is one."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+__all__ = ["NonNegative", "Positive", "RunSpec", "Trainer", "device", "from_config"]
