@@ -144,13 +144,14 @@ def _component(target: str) -> Callable[..., Any] | None:
 
 
 def _drawing(component: Callable[..., Any], parameters: dict[str, Any], output: Console) -> Columns | Group:
-    xs, values, slopes = _sample(component, {key: value for key, value in parameters.items() if key not in ENGINE_KEYS})
+    name, xs, values, slopes = _sample(component, {key: value for key, value in parameters.items() if key not in ENGINE_KEYS})
     unicode = (output.encoding or "").lower().startswith("utf")
     beside = output.width >= 100
     width = min((output.width - 6) // 2 if beside else output.width - 2, 64)
     panels = []
-    for title, ys, style in (("f(x)", values, "green"), ("derivative", slopes, "magenta")):
-        text = Text(f"{title}\n", style="bold")
+    for title, ys, style in ((name, values, "green"), ("derivative", slopes, "magenta")):
+        text = Text()
+        text.append(f"{title}\n", "bold")
         for line in draw(xs, ys, width=width, height=HEIGHT, unicode=unicode):
             for character in line:
                 text.append(character, style if is_curve(character) else "dim")
@@ -159,8 +160,8 @@ def _drawing(component: Callable[..., Any], parameters: dict[str, Any], output: 
     return Columns(panels, padding=(0, 4)) if beside else Group(*panels)
 
 
-def _sample(component: Any, parameters: dict[str, Any]) -> tuple[list[float], list[float], list[float]]:
-    """Abscissas, values and derivatives. Beside each x stands a 0, so that a softmax shows the first of two classes."""
+def _sample(component: Any, parameters: dict[str, Any]) -> tuple[str, list[float], list[float], list[float]]:
+    """What is drawn, its abscissas, values and derivatives. Beside each x stands a 0: a softmax needs a second class."""
     import inspect
 
     import torch
@@ -168,8 +169,10 @@ def _sample(component: Any, parameters: dict[str, Any]) -> tuple[list[float], li
     x = torch.linspace(-REACH, REACH, SAMPLES, dtype=torch.float64, requires_grad=True)
     pairs = torch.stack((x, torch.zeros_like(x)), dim=1)
     if inspect.isclass(component) and issubclass(component, torch.nn.Module):
-        y = component(**parameters).double()(pairs)[:, 0]
+        module = component(**parameters).double()
+        y, alone = module(pairs)[:, 0], module(pairs[:, :1])[:, 0]
     else:
-        y = component(pairs, **parameters)[:, 0]
+        y, alone = component(pairs, **parameters)[:, 0], component(pairs[:, :1], **parameters)[:, 0]
     (slope,) = torch.autograd.grad(y.sum(), x)
-    return x.tolist(), y.detach().tolist(), slope.tolist()
+    name = "f(x)" if torch.equal(y, alone) else "f(x, 0), the first of two"
+    return name, x.tolist(), y.tolist(), slope.tolist()

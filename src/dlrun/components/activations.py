@@ -134,7 +134,7 @@ def softmax(x: Tensor, *, dim: Literal[-1] = -1) -> Tensor:
 
 
 def softmax_backward(grad: Tensor, x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """df = y * (grad - sum(grad * y))."""
+    """Df = y * (grad - sum(grad * y))."""
     out: Tensor = aten._softmax_backward_data(grad, y, -1, y.dtype)
     return out
 
@@ -145,7 +145,7 @@ def log_softmax(x: Tensor) -> Tensor:
 
 
 def log_softmax_backward(grad: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """df = grad - e^y * sum(grad)."""
+    """Df = grad - e^y * sum(grad)."""
     out: Tensor = aten._log_softmax_backward_data(grad, y, -1, y.dtype)
     return out
 

@@ -28,7 +28,11 @@ class Draw:
 
     def uniform(self, bound: float) -> Tensor:
         """Uniform in [-bound, bound): float64 [R, *shape]."""
-        return (streams.uniform(self.keys, math.prod(self.shape), torch.float64) * 2 - 1).mul_(bound).view(-1, *self.shape)
+        return (
+            (streams.uniform(self.keys, math.prod(self.shape), torch.float64) * 2 - 1)
+            .mul_(bound)
+            .view(len(self.keys), *self.shape)
+        )
 
     def normal(self, std: float) -> Tensor:
         """Normal with mean 0: float64 [R, *shape]."""
@@ -70,7 +74,8 @@ def orthogonal(draw: Draw) -> Tensor:
     tall = draw.normal(1.0).reshape(-1, max(rows, columns), min(rows, columns))
     q, r = torch.linalg.qr(tall)
     q = q * r.diagonal(dim1=1, dim2=2).sgn().unsqueeze(1)  # without this the distribution is not uniform
-    return (q if rows >= columns else q.transpose(1, 2)).reshape(-1, *draw.shape)
+    square: Tensor = q if rows >= columns else q.transpose(1, 2)
+    return square.reshape(-1, *draw.shape)
 
 
 def zeros(draw: Draw) -> Tensor:

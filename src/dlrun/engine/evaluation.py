@@ -4,6 +4,7 @@ Shapes: R runs, n rows of a subset, K outputs.
 """
 
 from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor
 

@@ -80,7 +80,7 @@ def _images(x: Tensor) -> Tensor:
 
 def _runs(x: Tensor, runs: int) -> Tensor:
     """[B, R C, H, W] back as [R, B, C, H, W], a view."""
-    return x.unflatten(1, (runs, -1)).transpose(0, 1)
+    return x.view(len(x), runs, -1, *x.shape[2:]).transpose(0, 1)
 
 
 class Conv2d(Layer):
@@ -158,7 +158,8 @@ class Upsample(Layer):
     def backward(
         self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], grad: Tensor, saved: Any, first: bool
     ) -> Tensor | None:
-        return grad.unflatten(4, (-1, self.scale)).unflatten(3, (-1, self.scale)).sum((4, 6))
+        height, width = grad.shape[3] // self.scale, grad.shape[4] // self.scale
+        return grad.reshape(*grad.shape[:3], height, self.scale, width, self.scale).sum((4, 6))
 
 
 class Flatten(Layer):
@@ -170,7 +171,7 @@ class Flatten(Layer):
     def backward(
         self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], grad: Tensor, saved: Any, first: bool
     ) -> Tensor | None:
-        return None if first else grad.reshape(saved)
+        return None if first else grad.reshape(tuple(saved))
 
 
 class Dropout(Layer):

@@ -48,7 +48,7 @@ class Slot:
 
     def view(self, matrix: Tensor) -> Tensor:
         """This slot of every run: [R, *shape], sharing memory with ``matrix`` [R, P]."""
-        return matrix[:, self.start : self.stop].unflatten(1, self.spec.shape)
+        return matrix[:, self.start : self.stop].view(len(matrix), *self.spec.shape)
 
 
 class Layout:

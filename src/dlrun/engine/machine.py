@@ -8,7 +8,7 @@ Shapes: R runs, B batch rows, P parameters, G rows of one group.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from dlrun.components.regularizers import AfterStep, AroundActivation, BatchTran
 from dlrun.data.dataset import Data
 from dlrun.engine.cohort import Run, Settings
 from dlrun.engine.layers import BatchNorm, Dropout, Layer, Pass, Pointwise
-from dlrun.engine.model import Around, Model, build
+from dlrun.engine.model import Around, build
 from dlrun.engine.parts import Group, Part, group, rowwise
 
 
@@ -63,7 +63,6 @@ class Machine:
     def __init__(self, runs: Sequence[Run], data: Data, settings: Settings) -> None:
         self.runs, self.settings, self.task = list(runs), settings, data.task
         dtype, device = settings.dtype, settings.device
-        self._groups = lambda parts, kind=dtype: group(parts, dtype=kind, device=device)
         self.classes = settings.outputs if data.task in ("multiclass", "segmentation") else 1
         self.seeds = [run.seed for run in self.runs]
 
@@ -99,6 +98,9 @@ class Machine:
 
     # What the runs are made of
 
+    def _groups(self, parts: Sequence[Part], dtype: torch.dtype | None = None) -> list[Group]:
+        return group(parts, dtype=dtype or self.settings.dtype, device=self.settings.device)
+
     def _activation(self) -> Pointwise:
         groups = self._groups([run.activation for run in self.runs])
         pairs = [(g, pointwise(g.part)) for g in groups]
@@ -121,7 +123,7 @@ class Machine:
         after: list[Callable[[int, int], Layer]] = []
         rest = []
         for parts in zip(*(run.regularizers for run in self.runs), strict=True):
-            if not issubclass(parts[0].function, AroundActivation):  # type: ignore[arg-type]
+            if not issubclass(_class(parts[0]), AroundActivation):
                 rest.append(list(parts))
                 continue
             (shared,) = self._groups(parts)
@@ -132,11 +134,11 @@ class Machine:
 
     def _regularizer(self, parts: Sequence[Part], weights: Weights) -> Regularizer:
         (shared,) = self._groups(parts)
-        function: type[Regularizer] = shared.part.function  # type: ignore[assignment]
+        function = _class(shared.part)
         if issubclass(function, Penalty | AfterStep):
-            return function(weights, **shared.values)  # type: ignore[call-arg]
+            return function(weights, **shared.values)
         if issubclass(function, BatchTransform):
-            return function(self.classes, **shared.values)  # type: ignore[call-arg]
+            return function(self.classes, **shared.values)
         return function(**shared.values)
 
     def _column(self, values: Sequence[float]) -> float | Tensor:
@@ -211,7 +213,7 @@ class Machine:
         if members:
             x = x.flatten(1, 2)
         output, tape = self.model.forward(self._parameters, buffers or self._buffers, x, pass_)
-        return (output.unflatten(1, (-1, members)) if members else output), tape
+        return (output.view(len(output), -1, members, output.shape[2]) if members else output), tape
 
     def _member_grad(self, grad: Tensor) -> Tensor:
         return grad.flatten(1, 2) if self.task in ("similarity", "metric_learning") else grad
@@ -334,14 +336,19 @@ def pointwise(part: Part) -> Activation:
     if isinstance(part.function, type) and issubclass(part.function, nn.Module):
         module = part.function(**part.values)
         return Activation(lambda x, **_: module(x))
-    return Activation(part.function)
+    return Activation(cast(Callable[..., Tensor], part.function))
+
+
+def _class(part: Part) -> type[Any]:
+    """The class that a part names: regularizers are classes."""
+    return cast(type[Any], part.function)
 
 
 def _construct(g: Group) -> Optimizer:
     function = g.part.function
     if isinstance(function, type) and issubclass(function, Optimizer):
         return function(**g.values)
-    return TorchOptimizer(function, **g.values)  # type: ignore[arg-type]
+    return TorchOptimizer(cast(type[torch.optim.Optimizer], function), **g.values)
 
 
 def _one(factor: Tensor) -> float | Tensor:

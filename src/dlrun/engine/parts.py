@@ -133,7 +133,7 @@ def _frozen(value: Any) -> Any:
 def _merge(values: Sequence[Any], dtype: torch.dtype, device: torch.device | None) -> Any:
     first = values[0]
     if all(value == first for value in values):
-        return tuple(first) if isinstance(first, list) else first
+        return first
     if isinstance(first, list | tuple):
         return tuple(_merge([value[i] for value in values], dtype, device) for i in range(len(first)))
     return torch.tensor(values, dtype=dtype, device=device).view(-1, 1)

@@ -82,11 +82,11 @@ class Table:
     def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Rows by their place in the split's order: int64 [..., R, B] -> x [..., R, B, *shape], y [..., R, B, ...]."""
         flat = (places + (self.split_of * self.rows).unsqueeze(1)).flatten()
-        y = self._y.flatten(0, 1).index_select(0, flat).unflatten(0, places.shape)
+        y = self._y.flatten(0, 1).index_select(0, flat).view(*places.shape, *self._y.shape[2:])
         if self._x is not None:
-            return self._x.flatten(0, 1).index_select(0, flat).unflatten(0, places.shape), y
+            return self._x.flatten(0, 1).index_select(0, flat).view(*places.shape, *self.row_shape), y
         assert self._raw is not None
-        raw = self._raw.index_select(0, self._order.flatten()[flat]).unflatten(0, places.shape)
+        raw = self._raw.index_select(0, self._order.flatten()[flat]).view(*places.shape, *self.row_shape)
         return self._scale(raw), y
 
     def _scale(self, raw: Tensor) -> Tensor:
@@ -110,7 +110,9 @@ class Table:
         together = max(1, CHUNK_BYTES // (len(keys) * batch_size * row_bytes))
         for start in range(0, whole, together):
             count = min(together, whole - start)
-            places = order[:, start * batch_size : (start + count) * batch_size].unflatten(1, (count, batch_size)).transpose(0, 1)
+            places = (
+                order[:, start * batch_size : (start + count) * batch_size].reshape(len(order), count, batch_size).transpose(0, 1)
+            )
             x, y = self.take(places)
             yield from zip(x.unbind(0), y.unbind(0), strict=True)
         if whole < steps:

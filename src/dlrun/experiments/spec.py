@@ -248,7 +248,7 @@ def _nothing() -> None:
 
 def _is_float_text(value: Any) -> bool:
     """YAML 1.1 reads 1e-3 as text; nobody means text by it."""
-    if not isinstance(value, str) or not value[:1] in "+-.0123456789":
+    if not isinstance(value, str) or value[:1] not in "+-.0123456789":
         return False
     try:
         float(value)

@@ -41,5 +41,5 @@ class BatchNorm(AroundActivation):
 
     @property
     def values(self) -> dict[str, float | Tensor]:
-        """momentum and eps: floats, or columns [R, 1]."""
+        """Momentum and eps: floats, or columns [R, 1]."""
         return {"momentum": self.momentum, "eps": self.eps}

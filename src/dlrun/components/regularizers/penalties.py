@@ -32,7 +32,7 @@ class L1(Penalty, AfterStep):
         self.weights, self.weight, self.method = weights, weight, method
 
     def value(self, theta: Tensor) -> Tensor:
-        """weight * sum |w|: [R]."""
+        """Weight * sum |w|: [R]."""
         return ((theta.abs() * self.weights.mask).sum(1, keepdim=True) * self.weight).flatten()
 
     def add_gradient(self, theta: Tensor, grad: Tensor) -> None:
@@ -58,7 +58,7 @@ class L2(Penalty):
         self.weights, self.weight = weights, weight
 
     def value(self, theta: Tensor) -> Tensor:
-        """weight * sum w^2: [R]."""
+        """Weight * sum w^2: [R]."""
         return ((theta.square() * self.weights.mask).sum(1, keepdim=True) * self.weight).flatten()
 
     def add_gradient(self, theta: Tensor, grad: Tensor) -> None:
@@ -75,7 +75,7 @@ class MaxNorm(AfterStep):
     def after_step(self, theta: Tensor, lr: float | Tensor) -> None:
         """w_j <- w_j * min(1, max_norm / ||w_j||) for the incoming weights w_j of each unit j."""
         for start, stop, shape in self.weights.places:
-            weight = theta[:, start:stop].unflatten(1, shape)
+            weight = theta[:, start:stop].view(len(theta), *shape)
             incoming = [1] if len(shape) == 2 else list(range(2, len(shape) + 1))  # linear [in, out], convolution [out, in, k, k]
             length = weight.square().sum(incoming, keepdim=True).sqrt_()
             weight.mul_((each_run(self.max_norm, length) / length.clamp_(min=1e-12)).clamp_(max=1.0))
