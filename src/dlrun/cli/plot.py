@@ -51,13 +51,17 @@ class _Canvas:
 
     def curve(self, at_x: Sequence[int], at_y: Sequence[int | None]) -> None:
         """Set the dots of a curve; neighbours are joined, so that a steep curve has no holes."""
-        before: int | None = None
+        before: tuple[int, int] | None = None
         for x, y in zip(at_x, at_y, strict=True):
-            if y is not None:
-                start = y if before is None else before + (y > before) - (y < before)
-                for dot in range(min(start, y), max(start, y) + 1):
-                    self.cells[dot // 4][x // 2] |= _DOTS[dot % 4][x % 2]
-            before = y
+            if y is None:
+                before = None
+                continue
+            x0, y0 = before or (x, y)
+            steps = max(x - x0, abs(y - y0), 1)
+            for step in range(steps + 1):
+                column, dot = x0 + (x - x0) * step // steps, y0 + round((y - y0) * step / steps)
+                self.cells[dot // 4][column // 2] |= _DOTS[dot % 4][column % 2]
+            before = x, y
 
     def rows(self, zero_column: int | None, zero_line: int | None, unicode: bool) -> list[str]:
         across, down, crossing = "─│┼" if unicode else "-|+"

@@ -145,28 +145,20 @@ class Session:
             self.code = max(self.code, self._train(config))
 
     def _train(self, config: "DictConfig") -> int:
-        from omegaconf.errors import OmegaConfBaseException
-
         try:
             from dlrun.experiments.job import main
 
             return main(config)
-        except DlrunError as error:
-            failure: DlrunError = error
-        except OmegaConfBaseException as error:
-            failure = InputError(f"{error.full_key}: {str(error).splitlines()[0]}")
-        except SystemExit as error:
-            failure = RunError(f"the run called sys.exit({error.code})")
         except BrokenPipeError:
             raise
-        except Exception as error:
-            failure = RunError(f"{type(error).__name__}: {error} (HYDRA_FULL_ERROR=1 shows where)")
-        if self.full_error == "1":
-            import traceback
+        except (Exception, SystemExit) as error:
+            failure = _as_failure(error)
+            if self.full_error == "1":
+                import traceback
 
-            traceback.print_exception(failure.__context__ or failure)
-        else:
-            report(failure)
+                traceback.print_exception(error)
+            else:
+                report(failure)
         return failure.exit_code
 
     def sweep_folder(self, root: str) -> str:
@@ -182,6 +174,18 @@ class Session:
                 if path is self.made[0]:
                     (path / "multirun.yaml").unlink(missing_ok=True)
                 path.rmdir()
+
+
+def _as_failure(error: BaseException) -> DlrunError:
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, DlrunError):
+        return error
+    if isinstance(error, OmegaConfBaseException):
+        return InputError(f"{error.full_key}: {str(error).splitlines()[0]}")
+    if isinstance(error, SystemExit):
+        return RunError(f"the run called sys.exit({error.code})")
+    return RunError(f"{type(error).__name__}: {error} (HYDRA_FULL_ERROR=1 shows where)")
 
 
 @contextmanager

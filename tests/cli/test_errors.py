@@ -1,0 +1,102 @@
+"""Bad input is answered in a few lines that say what to type, with exit code 2, and leaves nothing behind."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Call = Callable[..., tuple[int, str, str]]
+Process = Callable[..., subprocess.CompletedProcess[str]]
+
+
+CASES = {
+    "optimizer=adm": ["optimizer=adm: no such option; optimizer takes adadelta, ", "did you mean 'adam'?"],
+    "optimzer=adam": ["optimzer=adam: no such key; dlrun takes activation, ", "did you mean 'optimizer'?"],
+    "optimizer=": ["optimizer=: no such option; optimizer takes "],
+    "optimizer=null": ["optimizer=null: cannot be left out; optimizer takes "],
+    "optimizer=[adam,sgd]": ["takes one option; -m optimizer=adam,sgd runs each of them"],
+    "optimizer.lrr=1": ["optimizer.lrr=1: no such key; optimizer takes lr, ", "did you mean 'lr'?"],
+    "trainer.epoch=3": ["trainer takes epochs, ", "did you mean 'epochs'?"],
+    "model.hiddn.x=3": ["model takes hidden, ", "did you mean 'hidden'?"],
+    "seed.x=1": ["seed takes no keys"],
+    "sed=1": ["did you mean 'seed'?"],
+    "regularizer=[l1,dropot]": ["regularizer=dropot: no such option; regularizer takes ", "did you mean 'dropout'?"],
+    "regularizer=dropot": ["did you mean 'dropout'?"],
+    "regularizer=null": ["for none of them, type regularizer=[]"],
+    "regularizer.l1.weight=1": ["l1 is not selected; add regularizer=[l1]"],
+    "regularizer=dropout regularizer.l1.weight=1": ["l1 is not selected; add regularizer=[dropout,l1]"],
+    "loss=null": ["leave it out, or type ~loss"],
+    "loss.delta=2": ["no loss is selected; add loss=NAME"],
+    "experiment=xr": ["experiment=xr: no such option", "did you mean 'xor'?"],
+    "seed=1,2": ["seed=1,2: holds several values; -m runs each of them"],
+    "seed=range(3)": ["seed=range(3): holds several values; -m runs each of them"],
+    "seed=[1": ["seed=[1: cannot be read as key=value"],
+    "seed==1": ["seed==1: cannot be read as key=value"],
+    "+seed=1": ["+seed=1: the key exists; type seed=1"],
+    "~nothing": ["~nothing: no such key"],
+    "hydra/launcher=foo": ["hydra/launcher takes basic"],
+    "hydra.run.dirr=1": ["hydra.run takes dir; did you mean 'dir'?"],
+    "-cn mine": ["mine.yaml must lie in the folder given with --config-dir"],
+    "-m optimizer=adm,sgd": ["optimizer=adm: no such option", "did you mean 'adam'?"],
+    "-m optimizer=sgd,adam optimizer.lrr=1,2": ["optimizer takes lr, ", "did you mean 'lr'?"],
+    "-m optimizer=glob(zz*)": ["optimizer=glob(zz*): matches nothing; optimizer takes "],
+    "-m activation=relu,null": ["activation=null: cannot be left out"],
+    "-m seed=interval(0,1)": ["seed=interval(0,1): has no list of values to run"],
+    "-m hydra.verbose=true,false": ["a setting of Hydra's own cannot be swept"],
+    "trian seed=1": ["trian: no such verb; the verbs are train, ls, show", "did you mean 'train'?"],
+    "ls optimiser": ["did you mean 'optimizer'?"],
+    "ls --cfg job": ["no such flag"],
+    "show optimizer/adm": ["did you mean 'adam'?"],
+    "show dropot": ["did you mean 'dropout'?"],
+    "show linear": ["is in several groups; type one of activation/linear, "],
+    "show optimizer": ["is a group; dlrun ls optimizer lists it"],
+    "show": ["takes group/option"],
+}
+
+
+@pytest.mark.parametrize("line", CASES)
+def test_bad_input(call: Call, folder: Path, line: str) -> None:
+    code, out, err = call(*line.split())
+    assert code == 2
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    for words in CASES[line]:
+        assert words in err
+    assert not list(folder.iterdir())
+
+
+def test_all_problems_at_once(call: Call) -> None:
+    code, _, err = call("optimizer=adm", "activation=gelo", "trainer.epochss=3", "sed=1")
+    assert code == 2
+    assert [line.split(":")[1].strip() for line in err.splitlines()] == [
+        "optimizer=adm",
+        "activation=gelo",
+        "trainer.epochss=3",
+        "sed=1",
+    ]
+
+
+def test_an_experiment_with_a_wrong_name(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    experiment = "# @package _global_\n# Mine.\ndefaults:\n  - override /optimizer: adm\n"
+    (tmp_path / "mine" / "experiment" / "bad.yaml").write_text(experiment)
+    code, _, err = call("experiment=bad", "--config-dir", str(tmp_path / "mine"))
+    assert code == 2
+    assert "optimizer=adm: no such option" in err
+    (tmp_path / "mine" / "experiment" / "bad.yaml").write_text("a: [1\n")
+    code, _, err = call("experiment=bad", "--config-dir", str(tmp_path / "mine"))
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "bad.yaml" in err
+
+
+def test_a_process_says_the_same(process: Process, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = process("optimizer=adm")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean 'adam'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(folder.iterdir())
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    done = process("optimizer=adm")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
