@@ -1,0 +1,1 @@
+"""What can be selected: activations, losses, optimizers, schedules, regularizers, metrics, initializers."""

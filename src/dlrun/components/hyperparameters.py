@@ -80,7 +80,7 @@ SUPPLIED = ("task", "epoch_steps", "total_steps")  # keyword-only, but the engin
 
 
 def problems(component: Callable[..., Any], values: Mapping[str, Any], where: str) -> list[str]:
-    """Every problem of ``values`` as hyperparameters of ``component``, one line each; ``where`` is the config key they stand at."""
+    """Every problem of ``values`` as hyperparameters of ``component``, one line each, named by the config key ``where``."""
     known = hyperparameters(component)
     hints = type_hints(component)
     found = []

@@ -1,0 +1,1 @@
+"""Training many runs as one matrix: layout, layers, random keys, the trainer."""

@@ -4,7 +4,7 @@ Shapes: R runs, S splits.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -50,7 +50,7 @@ class Settings:
     evaluate_every: int = 1
     metric: str = "loss"
     dtype: torch.dtype = torch.float32
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     compile: bool = False
 
 

@@ -159,7 +159,9 @@ class Upsample(Layer):
         self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], grad: Tensor, saved: Any, first: bool
     ) -> Tensor | None:
         height, width = grad.shape[3] // self.scale, grad.shape[4] // self.scale
-        return grad.reshape(*grad.shape[:3], height, self.scale, width, self.scale).sum((4, 6))
+        blocks: Tensor = grad.reshape(*grad.shape[:3], height, self.scale, width, self.scale)
+        summed: Tensor = blocks.sum((4, 6))
+        return summed
 
 
 class Flatten(Layer):

@@ -118,7 +118,7 @@ class Machine:
         return Pointwise([(g, activations.ROWWISE[g.part.target]) for g in self._groups(parts)])
 
     def _around(self) -> tuple[Around, list[list[Part]]]:
-        """Layers that regularizers put at every activation, and the other regularizers: for each place in the list all runs' parts."""
+        """Layers that regularizers put at every activation, and the other regularizers, each as the parts of all runs."""
         before: list[Callable[[int, int], Layer]] = []
         after: list[Callable[[int, int], Layer]] = []
         rest = []
@@ -135,11 +135,12 @@ class Machine:
     def _regularizer(self, parts: Sequence[Part], weights: Weights) -> Regularizer:
         (shared,) = self._groups(parts)
         function = _class(shared.part)
+        make = cast(Callable[..., Regularizer], function)
         if issubclass(function, Penalty | AfterStep):
-            return function(weights, **shared.values)
+            return make(weights, **shared.values)
         if issubclass(function, BatchTransform):
-            return function(self.classes, **shared.values)
-        return function(**shared.values)
+            return make(self.classes, **shared.values)
+        return make(**shared.values)
 
     def _column(self, values: Sequence[float]) -> float | Tensor:
         if len(set(values)) == 1:
@@ -175,7 +176,7 @@ class Machine:
         return state
 
     def factors(self, first: int, count: int, epoch_steps: int, total_steps: int) -> Tensor | None:
-        """What the schedules multiply lr with in steps ``first`` .. ``first + count``: float64 [count, R], None when all are 1."""
+        """What the schedules multiply lr with in steps ``first`` .. ``first + count``: [count, R]; None when all are 1."""
         if not self.scheduled:
             return None
         steps = torch.arange(first, first + count).unsqueeze(1)
@@ -190,7 +191,7 @@ class Machine:
     # The step
 
     def step(self, state: State, x: Tensor, y: Tensor, keys: "StepKeys", factor: Tensor | None = None) -> None:
-        """One optimizer step of every run, in place on ``state``. x [R, B, ...], y [R, B, ...], ``factor`` [R] of the schedule."""
+        """One optimizer step of every run, in place on ``state``. x, y [R, B, ...], ``factor`` [R] of the schedule."""
         state.step += 1
         for transform, key in zip(self.transforms, keys.augment, strict=True):
             x, y = transform.batch(x, y, key)

@@ -48,7 +48,11 @@ _BARE = {"flatten", "activation", "output", "max_pool2d", "upsample"}
 
 
 def expand(layers: Sequence[Any]) -> tuple[LayerSpec, ...]:
-    """The flat list of layers that ``layers`` stands for: ``hidden`` and ``repeat`` written out. Raises InputError with every problem."""
+    """The flat list of layers that ``layers`` stands for, with ``hidden`` and ``repeat`` written out.
+
+    Raises:
+        InputError: with every problem found.
+    """
     problems: list[str] = []
     flat = _expand(layers, problems)
     if [layer.kind for layer in flat].count("output") != 1 and not problems:

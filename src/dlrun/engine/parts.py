@@ -96,7 +96,7 @@ def signature(part: Part) -> tuple[Any, ...]:
 
 @cache
 def rowwise(function: Callable[..., Any]) -> dict[str, tuple[type, ...]]:
-    """Which hyperparameters may differ from run to run, and in which form: as a number (float), as a tuple of numbers, or both."""
+    """Which hyperparameters may differ from run to run, and in which form: as a number (float) or as a tuple of them."""
     hints = type_hints(function)
     return {name: _columns(hints.get(name)) for name in hyperparameters(function)}
 

@@ -119,7 +119,7 @@ class Table:
             yield self.take(order[:, whole * batch_size :])
 
     def subset(self, name: str, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor]:
-        """Rows ``start`` to ``stop`` of a subset, in the split's own order: x [R, n, *shape], y [R, n, ...]. No copy for one split."""
+        """Rows ``start`` to ``stop`` of a subset, in its own order: x [R, n, *shape], y [R, n, ...]. No copy for one split."""
         first = self._starts[name]
         stop = self.sizes[name] if stop is None else min(stop, self.sizes[name])
         here = slice(first + start, first + stop)

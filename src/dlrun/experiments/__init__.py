@@ -1,0 +1,1 @@
+"""From a config to runs, from runs to cohorts, from cohorts to results."""

@@ -14,9 +14,9 @@ from dlrun.engine.progress import Progress
 from dlrun.engine.trainer import Outcome, fit
 from dlrun.experiments.plan import Planned
 from dlrun.experiments.spec import RunSpec
+from dlrun.results.formats import RunFiles
 from dlrun.results.identity import run_id
 from dlrun.results.record import RunRecord, utc_now
-from dlrun.results.store import RunFiles
 
 Report = Callable[[Progress], None]
 

@@ -137,7 +137,8 @@ def _check(spec: RunSpec, data: Data, sizes: tuple[int, int, int]) -> None:
     train = sizes[0]
     if spec.trainer.batch_size > train:
         found.append(
-            f"trainer.batch_size={spec.trainer.batch_size}: there are {train} training rows; type trainer.batch_size={train} for full batches"
+            f"trainer.batch_size={spec.trainer.batch_size}: there are {train} training rows; "
+            f"type trainer.batch_size={train} for full batches"
         )
     for part in spec.row.regularizers:
         kind = part.values.get("kind")

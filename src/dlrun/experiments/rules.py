@@ -114,13 +114,15 @@ def _wrong_task(loss: str, tasks: Sequence[str], task: str) -> str:
 
 def _wrong_head(loss: str, wants: str, chosen: str) -> str:
     if chosen == "softmax" and _kind(wants) == "plain":
-        return f"model.head=softmax with loss={loss}: the loss applies softmax itself, so it would be applied twice; type model.head=logit"
+        return (
+            f"model.head=softmax with loss={loss}: the loss applies softmax itself, so it would act twice; type model.head=logit"
+        )
     if chosen == "probability" and _kind(wants) == "plain":
-        return f"model.head=probability with loss={loss}: the loss wants logits, so the sigmoid would be applied twice; type model.head=logit"
+        return f"model.head=probability with loss={loss}: the loss applies the sigmoid itself, so it would act twice; type model.head=logit"
     if wants == "probability":
         return f"model.head={chosen} with loss={loss}: the loss takes the logarithm of a probability; type model.head=probability"
     if wants == "log_probability":
-        return f"model.head={chosen} with loss={loss}: the loss wants log-probabilities (LogSoftmax); type model.head=log_probability"
+        return f"model.head={chosen} with loss={loss}: the loss wants the output of LogSoftmax; type model.head=log_probability"
     return f"model.head={chosen} with loss={loss}: the loss wants the head '{wants}'; type model.head={wants}"
 
 

@@ -21,13 +21,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Weights:
-    """Where the weights lie in theta: their mask [1, P] (biases and norms are 0), and each weight as (start, stop, shape in a run)."""
+    """Where the weights lie in theta: a mask [1, P] (0 for biases, norms), and each weight as (start, stop, shape in a run)."""
 
     mask: Tensor
     places: tuple[tuple[int, int, tuple[int, ...]], ...]
 
 
-class Regularizer(ABC):
+class Regularizer(ABC):  # noqa: B024 - its hooks are the classes below
     """The common root. A subclass implements one or more of the hooks below."""
 
 

@@ -4,7 +4,8 @@
     regularizer=[augmentation] regularizer.augmentation.kind=shift      images: shift, flip, rotate, crop, noise, mask, mixup
     regularizer=[label_smoothing]                                       targets t become t (1 - s) + s / K
 
-Shapes: R runs, B batch rows, D features, C channels, H x W pixels. K exclusive classes (``classes``), 1 where labels are not exclusive.
+Shapes: R runs, B batch rows, D features, C channels, H x W pixels, K exclusive classes (``classes``; 1 where labels may
+occur together).
 """
 
 from functools import cache
@@ -24,12 +25,12 @@ _QUANTILES = 4096
 
 
 class Augmentation(BatchTransform):
-    """A random change of the training inputs. ``strength`` is, by ``kind``:
+    """A random change of the training inputs. What ``strength`` means depends on ``kind``.
 
     noise: the standard deviation of Gaussian noise (inputs are standardized); mask: the probability of a feature being set to its
     mean; mixup: alpha of Beta(alpha, alpha), from which the share of another row is drawn (Zhang et al. 2018, arXiv:1710.09412);
-    shift: the largest shift as a share of the image; flip: the probability of a mirror image; rotate: the largest angle as a share
-    of 180 degrees; crop: the largest share of the side that is cut away before scaling back.
+    shift: the largest shift as a share of the image; flip: the probability of a mirror image; rotate: the largest angle as a
+    share of 180 degrees; crop: the largest share of the side that is cut away before scaling back.
     """
 
     def __init__(self, classes: int, *, kind: Kind = "noise", strength: Probability = 0.1) -> None:

@@ -28,7 +28,7 @@ class Dropout(AroundActivation):
 
 
 class BatchNorm(AroundActivation):
-    """Each unit is normalized over the batch, then scaled and shifted by trained numbers: gamma (z - mean) / sqrt(var + eps) + beta.
+    """Each unit is normalized over the batch, then scaled and shifted: gamma (z - mean) / sqrt(var + eps) + beta.
 
     Ioffe & Szegedy 2015, arXiv:1502.03167. Evaluation uses running statistics, r <- (1 - momentum) r + momentum s.
     """

@@ -50,8 +50,8 @@ class L1(Penalty, AfterStep):
 class L2(Penalty):
     """weight * sum w^2, added to the loss (Hoerl & Kennard 1970). Its gradient is 2 * weight * w.
 
-    With sgd, l2 with weight lambda / 2 is the same as weight_decay=lambda; the notes' form lambda / 2 * sum w^2 is weight=lambda/2.
-    (weight_decay also pulls on biases, this does not.)
+    With sgd, weight = lambda / 2 is the same as weight_decay = lambda, except that weight_decay also pulls on biases. The notes'
+    form lambda / 2 * sum w^2 is weight = lambda / 2.
     """
 
     def __init__(self, weights: Weights, *, weight: NonNegative = 1e-3) -> None:
