@@ -115,7 +115,7 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[:3] == [["3f9a1c77d2e4", "train", "test"], ["loss", "0.5000", "-"], ["mse", "2900.2", "3000.5"]]
     assert " ".join(lines[3]) == "done, 1,061 parameters, 1 epoch, 1.50 s"
-    assert " ".join(lines[4]) == "zero weights 0.0000, gradient norm [0.5000, 1.250e-07]"
+    assert " ".join(lines[4]) == "zero weights 0.0000 gradient norm [0.5000, 1.250e-07]"
     assert lines[-1] == ["/somewhere/runs/3f9a1c77d2e4"]
 
 

@@ -40,6 +40,7 @@ def run_table(record: Record, folder: Path | str) -> None:
         record: the run. Metrics are in the units of the data.
         folder: where the run is kept; printed whole, so that it can be copied.
     """
+    from rich.columns import Columns
     from rich.table import Table
     from rich.text import Text
 
@@ -60,8 +61,8 @@ def run_table(record: Record, folder: Path | str) -> None:
         style="" if record.status in ("done", "stopped") else "yellow",
     )
     if record.diagnostics:
-        said = ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in record.diagnostics.items())
-        output.print(Text(said), style="dim")
+        said = [Text(f"{name.replace('_', ' ')} {number(value)}", "dim") for name, value in record.diagnostics.items()]
+        output.print(Columns(said, padding=(0, 3)))
     output.print(Text(str(folder)), style="bold", soft_wrap=True)
 
 

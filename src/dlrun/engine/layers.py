@@ -240,7 +240,8 @@ class BatchNorm(Layer):
         if first:
             return None
         dn = grad * parameters[0].view(rstd.shape)
-        return (dn - dn.mean(axes, keepdim=True) - normal * (dn * normal).mean(axes, keepdim=True)).mul_(rstd)
+        dx: Tensor = dn - dn.mean(axes, keepdim=True) - normal * (dn * normal).mean(axes, keepdim=True)
+        return dx.mul_(rstd)
 
     @staticmethod
     def _column(value: float | Tensor, dimensions: int) -> float | Tensor:

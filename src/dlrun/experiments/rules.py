@@ -16,6 +16,15 @@ from torch import Tensor
 from dlrun.components.regularizers import Augmentation, EarlyStopping, LabelSmoothing
 from dlrun.engine.parts import Part
 
+DEFAULT_LOSS = {
+    "regression": "mse",
+    "binary": "bce_with_logits",
+    "multiclass": "cross_entropy",
+    "multilabel": "bce_with_logits",
+    "segmentation": "cross_entropy",
+    "similarity": "cosine_embedding",
+    "metric_learning": "triplet_margin",
+}
 HEADS = ("value", "logit", "probability", "softmax", "log_probability", "embedding")
 LOSS_FACTS: dict[str, Any] = {"tasks": [], "head": "value", "soft_targets": False, "prediction": "auto"}
 _PLAIN = ("value", "logit", "embedding")  # nothing behind the last layer
@@ -95,35 +104,22 @@ def _prediction(head: str, wants: str, task: str) -> str:
 
 
 def _wrong_task(loss: str, tasks: Sequence[str], task: str) -> str:
-    better = {
-        "regression": "mse",
-        "binary": "bce_with_logits",
-        "multiclass": "cross_entropy",
-        "multilabel": "bce_with_logits",
-        "segmentation": "cross_entropy",
-        "similarity": "cosine_embedding",
-        "metric_learning": "triplet_margin",
-    }
-    why = (
-        "class labels have no distances"
-        if list(tasks) == ["regression"] and task in _CLASSES
-        else f"it is made for {', '.join(tasks)}"
-    )
-    return f"loss={loss}: does not serve {task} data, since {why}; type loss={better[task]}"
+    no_distances = list(tasks) == ["regression"] and task in _CLASSES
+    why = "class labels have no distances" if no_distances else f"it is made for {', '.join(tasks)}"
+    return f"loss={loss}: does not serve {task} data, since {why}; type loss={DEFAULT_LOSS[task]}"
 
 
 def _wrong_head(loss: str, wants: str, chosen: str) -> str:
-    if chosen == "softmax" and _kind(wants) == "plain":
-        return (
-            f"model.head=softmax with loss={loss}: the loss applies softmax itself, so it would act twice; type model.head=logit"
-        )
-    if chosen == "probability" and _kind(wants) == "plain":
-        return f"model.head=probability with loss={loss}: the loss applies the sigmoid itself, so it would act twice; type model.head=logit"
-    if wants == "probability":
-        return f"model.head={chosen} with loss={loss}: the loss takes the logarithm of a probability; type model.head=probability"
-    if wants == "log_probability":
-        return f"model.head={chosen} with loss={loss}: the loss wants the output of LogSoftmax; type model.head=log_probability"
-    return f"model.head={chosen} with loss={loss}: the loss wants the head '{wants}'; type model.head={wants}"
+    twice = {"softmax": "softmax", "probability": "the sigmoid"}.get(chosen)
+    if twice and _kind(wants) == "plain":
+        why, remedy = f"the loss applies {twice} itself, so it would act twice", "logit"
+    elif wants == "probability":
+        why, remedy = "the loss takes the logarithm of a probability", "probability"
+    elif wants == "log_probability":
+        why, remedy = "the loss wants the output of LogSoftmax", "log_probability"
+    else:
+        why, remedy = f"the loss wants the head '{wants}'", wants
+    return f"model.head={chosen} with loss={loss}: {why}; type model.head={remedy}"
 
 
 def _regularizer_problems(part: Part, task: str, loss: str, soft: bool, validation: float) -> list[str]:
@@ -131,9 +127,8 @@ def _regularizer_problems(part: Part, task: str, loss: str, soft: bool, validati
         return [f"regularizer.{part.name}: there are no labels to smooth in {task} data; leave it out"]
     softens = part.function is LabelSmoothing or (part.function is Augmentation and part.values.get("kind") == "mixup")
     if softens and task in _CLASSES and not soft:
-        return [
-            f"regularizer.{part.name}: makes targets soft, and loss={loss} takes class labels only; type loss=cross_entropy or leave it out"
-        ]
+        why = f"makes targets soft, and loss={loss} takes class labels only"
+        return [f"regularizer.{part.name}: {why}; type loss=cross_entropy or leave it out"]
     if part.function is EarlyStopping and validation == 0:
         return [f"regularizer.{part.name}: watches validation rows, and there are none; type dataset.validation=0.2"]
     return []

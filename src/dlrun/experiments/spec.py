@@ -14,7 +14,7 @@ import torch
 
 from dlrun import registry
 from dlrun.components import activations
-from dlrun.components.hyperparameters import Count, Interval, NonNegative, Positive, problems
+from dlrun.components.hyperparameters import Count, Interval, problems
 from dlrun.components.initializers import INITIALIZERS
 from dlrun.components.metrics import METRICS
 from dlrun.data.preparation import COMMON_KEYS, Preparation, preparation_problems
@@ -27,16 +27,6 @@ from dlrun.experiments.targets import resolve
 
 Number = Annotated[float, Interval(0, open_low=True)]
 Seed = Annotated[int, Interval(0, (1 << 63) - 1)]
-
-DEFAULT_LOSS = {
-    "regression": "mse",
-    "binary": "bce_with_logits",
-    "multiclass": "cross_entropy",
-    "multilabel": "bce_with_logits",
-    "segmentation": "cross_entropy",
-    "similarity": "cosine_embedding",
-    "metric_learning": "triplet_margin",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +77,7 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
     found.add(preparation_problems(prepared))
     task = str(prepared.get("task"))
     if not config.get("loss"):
-        name = DEFAULT_LOSS.get(task, "mse")
+        name = rules.DEFAULT_LOSS.get(task, "mse")
         config["loss"] = registry.load_option("loss", name)
         choices = dict(choices) | {"loss": name}
     if not config.get("regularizer"):
@@ -273,6 +263,3 @@ def device_problem(name: str) -> str:
 def device(name: str) -> torch.device:
     """The device that a name stands for; auto is the GPU if there is one."""
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-
-
-__all__ = ["NonNegative", "Positive", "RunSpec", "Trainer", "device", "from_config"]
