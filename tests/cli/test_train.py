@@ -1,0 +1,73 @@
+"""The command trains: what it prints, what it leaves on disk, and how it ends when it is interrupted."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Call = Callable[..., tuple[int, str, str]]
+Process = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_a_run(process: Process, folder: Path) -> None:
+    done = process("dataset=moons", "seed=3", "trainer=smoke")
+    assert done.returncode == 0, done.stderr
+    kept = Path(done.stdout.splitlines()[-1])
+    assert kept.parent == folder / "outputs" / "runs"
+    assert json.loads((kept / "result.json").read_text())["status"] == "done"
+    assert [path.name for path in folder.iterdir()] == ["outputs"]
+    assert re.search(r"train +validation +test", done.stdout)
+    assert re.search(r"^accuracy( +\d\.\d{4}){3}$", done.stdout, re.MULTILINE)
+    assert done.stderr.splitlines()[0].startswith("moons: epoch 1/2, loss ")
+    assert "\033" not in done.stdout + done.stderr
+
+
+def test_quiet(call: Call, folder: Path) -> None:
+    assert call("logger=none", "trainer=smoke") == (0, "", "")
+    assert len(list((folder / "outputs" / "runs").glob("*/result.json"))) == 1
+
+
+def test_a_sweep(call: Call, folder: Path) -> None:
+    code, out, _ = call("activation=relu,tanh", "-m", "trainer=smoke", "regularizer=[],[l1,dropout]")
+    assert code == 0
+    assert re.findall(r"^#(\d):", out, re.MULTILINE) == ["0", "1", "2", "3"]
+    assert len(list((folder / "outputs" / "runs").glob("*/result.json"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("optimizer.lr=-1", ["optimizer.lr=-1: must be a number above 0"]),
+        ("trainer.batch_size=0", ["trainer.batch_size=0: must be a whole number of at least 1"]),
+        ("loss=mse dataset=iris", ["loss=mse: ", "loss=cross_entropy"]),
+        ("optimizer.lr=fast trainer.epochs=0 seed=-1", ["optimizer.lr=fast: ", "trainer.epochs=0: ", "seed=-1: "]),
+        ("optimizer.lr=${nothing}", ["optimizer.lr: Interpolation key 'nothing' not found"]),
+    ],
+)
+def test_what_only_the_job_can_know(call: Call, folder: Path, line: str, said: list[str]) -> None:
+    code, out, err = call(*line.split())
+    assert (code, out) == (2, "")
+    for words in said:
+        assert words in err
+    assert not list(folder.glob("**/*.*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_interrupted(folder: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "dlrun", "trainer.epochs=1000000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stderr is not None
+        assert "epoch 1/" in child.stderr.readline()
+        start = time.perf_counter()
+        os.kill(child.pid, number)
+        _, err = child.communicate(timeout=30)
+        assert time.perf_counter() - start < 5
+    assert child.returncode == 128 + number
+    assert "Traceback" not in err
