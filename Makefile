@@ -1,7 +1,9 @@
 # What one does with dlrun's source. `make` alone lists it.
 # Every target sets up .venv first if it is missing or older than pyproject.toml and constraints.txt.
 
-PYTHON ?= $(firstword $(shell command -v python3.13 python3.12 python3.11 python3))
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	if $$python -c '$(FITS)' 2>/dev/null; then echo $$python; break; fi; done)
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,7 +47,7 @@ bench: $(READY) ## run the benchmarks and print their ratios
 venv: $(READY) ## only set up .venv
 
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"dlrun needs Python 3.11 to 3.13, and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12")'
+	@$(or $(PYTHON),false) -c '$(FITS)' || { echo 'dlrun needs Python 3.11 to 3.13: make PYTHON=/path/to/python3.12' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install $(TORCH)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
