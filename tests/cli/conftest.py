@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import pytest
 
@@ -51,9 +51,8 @@ def process(folder: Path) -> Process:
 
 
 @pytest.fixture
-def job(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def job(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Stands in for the training: set its ``main`` to what the test needs."""
-    module = ModuleType("dlrun.experiments.job")
-    module.main = lambda config: 0  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "dlrun.experiments.job", module)
-    return module
+    stand_in = SimpleNamespace(main=lambda config: 0)
+    monkeypatch.setattr("dlrun.cli.train.train_one", lambda config: stand_in.main(config))
+    return stand_in

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
@@ -113,13 +113,13 @@ def raises(error: BaseException) -> Any:
         (lambda config: config.nothing, 2, "error: nothing: Key 'nothing' is not in struct\n"),
     ],
 )
-def test_exit_codes(call: Call, folder: Path, job: ModuleType, outcome: Any, code: int, said: str) -> None:
+def test_exit_codes(call: Call, folder: Path, job: SimpleNamespace, outcome: Any, code: int, said: str) -> None:
     job.main = outcome
     assert call("seed=1") == (code, "", said)
     assert not list(folder.iterdir())
 
 
-def test_full_error_shows_where(call: Call, job: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_error_shows_where(call: Call, job: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     def main(config: DictConfig) -> int:
@@ -137,7 +137,7 @@ def test_full_error_shows_where(call: Call, job: ModuleType, monkeypatch: pytest
     assert seen == [None, "1"]
 
 
-def test_a_sweep_goes_on_after_a_failure_and_tells_it(call: Call, folder: Path, job: ModuleType) -> None:
+def test_a_sweep_goes_on_after_a_failure_and_tells_it(call: Call, folder: Path, job: SimpleNamespace) -> None:
     def main(config: DictConfig) -> int:
         if config.seed == 1:
             raise InputError("seed=1: no")
@@ -155,7 +155,7 @@ def test_a_sweep_goes_on_after_a_failure_and_tells_it(call: Call, folder: Path, 
     assert [path.name for path in folder.iterdir()] == ["outputs"]
 
 
-def test_the_output_root(call: Call, folder: Path, job: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_output_root(call: Call, folder: Path, job: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLRUN_OUTPUT_DIR", str(tmp_path / "elsewhere"))
     assert call("-m", "seed=1,2")[0] == 0
     assert (tmp_path / "elsewhere" / "sweeps").is_dir()

@@ -10,11 +10,10 @@ from dlrun.cli.display import number
 from dlrun.cli.terminal import console, is_terminal
 
 if TYPE_CHECKING:
-    from rich import progress as bars
-
     from dlrun.engine.progress import Progress
 
 REDRAW = 0.1  # seconds between two pictures of the bar
+SHORTEST, LONGEST = 6, 30  # characters of the bar
 LINES = 10  # plain lines in a whole training, at most
 
 
@@ -68,18 +67,16 @@ class _Lines(_Nothing):
 
 
 class _Bar(_Nothing):
-    """One line that redraws itself, ten times a second at most; the numbers are text, so that narrow terminals cut their end."""
+    """One line that redraws itself, ten times a second at most. Where room is short, the bar goes first, then the speed."""
 
     def __init__(self, title: str) -> None:
         from rich.progress import BarColumn, Progress, TextColumn
 
+        self.title = title
         self.output = console(sys.stderr)
-        columns: list[bars.ProgressColumn] = [
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=max(8, min(30, self.output.width - 72))),
-            TextColumn("{task.fields[figures]}", markup=False),
-        ]
-        self.bar = Progress(*columns, console=self.output, auto_refresh=False, transient=True)
+        self.words = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[figures]}", markup=False)
+        self.line = BarColumn()
+        self.bar = Progress(*self.words, console=self.output, auto_refresh=False, transient=True)
         self.task = self.bar.add_task(title, total=None, figures="")
         self.bar.start()
         self.drawn = 0.0
@@ -89,8 +86,16 @@ class _Bar(_Nothing):
         if now - self.drawn < REDRAW:
             return
         self.drawn = now
-        figures = "  ".join([f"{progress.epoch}/{progress.epochs}", *_figures(progress)])
-        self.bar.update(self.task, total=progress.steps, completed=progress.step, figures=figures)
+        figures = _figures(progress)
+        before = f"{progress.epoch}/{progress.epochs}"
+        room = self.output.width - len(self.title) - 3
+        if len("  ".join([before, *figures])) > room:
+            figures = [figure for figure in figures if not figure.endswith("steps/s")]
+        text = "  ".join([before, *figures])
+        self.line.bar_width = min(room - len(text), LONGEST)
+        title, numbers = self.words
+        self.bar.columns = (title, self.line, numbers) if self.line.bar_width >= SHORTEST else (title, numbers)
+        self.bar.update(self.task, total=progress.steps, completed=progress.step, figures=text)
         self.bar.refresh()
 
     def close(self) -> None:

@@ -146,9 +146,7 @@ class Session:
 
     def _train(self, config: "DictConfig") -> int:
         try:
-            from dlrun.experiments.job import main
-
-            return main(config)
+            return train_one(config)
         except BrokenPipeError:
             raise
         except (Exception, SystemExit) as error:
@@ -174,6 +172,27 @@ class Session:
                 if path is self.made[0]:
                     (path / "multirun.yaml").unlink(missing_ok=True)
                 path.rmdir()
+
+
+def train_one(config: "DictConfig") -> int:
+    """Train the run that a composed config describes, keep it, and print its table. Returns the exit code.
+
+    Raises:
+        InputError: the config or its data cannot work; nothing was written.
+        StoreError: the output folder cannot be written.
+    """
+    from dlrun.cli.display import run_table
+    from dlrun.cli.progress import RunProgress
+    from dlrun.experiments.job import prepare  # imports torch
+
+    job = prepare(config)
+    for warning in job.spec.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    with RunProgress(job.spec.name or job.planned.cohort.data.name, enabled=bool(config.logger.progress)) as progress:
+        record, folder, code = job.run(progress.update)
+    if config.logger.table:
+        run_table(record, folder)
+    return code
 
 
 def _as_failure(error: BaseException) -> DlrunError:
