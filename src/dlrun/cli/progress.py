@@ -108,7 +108,7 @@ def _figures(progress: "Progress") -> list[str]:
         rate = progress.step / progress.seconds
         figures.append(f"{_count(rate)} steps/s")
         left = max(progress.steps - progress.step, 0) / rate if rate else 0.0
-        figures.append(f"ETA {_duration(left)}" if left else f"{_duration(progress.seconds)}")
+        figures.append(f"ETA {duration(left)}" if left else f"{duration(progress.seconds)}")
     if progress.runs > 1:
         figures.append(f"{progress.finished}/{progress.runs} runs")
     if progress.diverged:
@@ -120,7 +120,8 @@ def _count(number: float) -> str:
     return f"{number / 1000:.1f}k" if number >= 10_000 else f"{number:.0f}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in words: 1.5 s, 12:05, 3:00:00."""
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -8,12 +8,12 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlrun import registry
 from dlrun.cli.arguments import Arguments, check_settings, parse
@@ -62,12 +62,16 @@ def run(words: Sequence[str]) -> int:
     Raises:
         DlrunError: the settings cannot be composed.
     """
-    arguments = parse(words)
+    return start(parse(words))
+
+
+def start(arguments: Arguments, **how: Any) -> int:
+    """Begin a session for a command line that was taken apart; ``how`` says how its sweep is carried out (see Session)."""
     check_settings(arguments)
     for flag in ("--config-path", "--config-dir"):
         if flag in arguments.flags:
             registry.add_folder(arguments.flags[flag])
-    session = Session(arguments)
+    session = Session(arguments, **how)
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         return session.run()
@@ -77,11 +81,33 @@ def run(words: Sequence[str]) -> int:
         signal.signal(signal.SIGTERM, previous)
 
 
-class Session:
-    """One call of Hydra, with what has to survive it: exit codes, and what was written before any job began."""
+def session_of(task: Callable[..., Any]) -> "Session":
+    """The session whose job Hydra was given.
 
-    def __init__(self, arguments: Arguments) -> None:
+    Raises:
+        InputError: the task is another application's, which the cohort launcher cannot serve.
+    """
+    session = getattr(task, "__self__", None)
+    if not isinstance(session, Session):
+        raise InputError("hydra/launcher=cohort: serves dlrun alone; type hydra/launcher=basic")
+    return session
+
+
+class Session:
+    """One call of Hydra, with what has to survive it: exit codes, and what was written before any job began.
+
+    Args:
+        arguments: the command line.
+        plan_only: lay the sweep out and show it, train nothing.
+        resume: the folder of the sweep to carry on with; a new one when None.
+        retry_failed: train runs again that failed.
+    """
+
+    def __init__(
+        self, arguments: Arguments, *, plan_only: bool = False, resume: Path | None = None, retry_failed: bool = False
+    ) -> None:
         self.arguments = arguments
+        self.plan_only, self.resume, self.retry_failed = plan_only, resume, retry_failed
         self.full_error = os.environ.get(FULL_ERROR)
         self.code = 0
         self.jobs = 0
@@ -146,7 +172,22 @@ class Session:
 
     def _train(self, config: "DictConfig") -> int:
         try:
-            return train_one(config)
+            from dlrun.experiments.job import prepare
+
+            job = prepare(config)
+            for warning in job.spec.warnings:
+                print(f"warning: {warning}", file=sys.stderr)
+            logger = job.spec.config.get("logger") or {}
+
+            from dlrun.cli.display import run_table
+            from dlrun.cli.progress import RunProgress
+
+            title = job.spec.name or job.planned.cohort.data.name
+            with RunProgress(title, enabled=bool(logger.get("progress", True))) as progress:
+                record, folder, code = job.run(progress.update)
+            if logger.get("table", True):
+                run_table(record, folder)
+            return code
         except BrokenPipeError:
             raise
         except (Exception, SystemExit) as error:
@@ -158,6 +199,21 @@ class Session:
             else:
                 report(failure)
         return failure.exit_code
+
+    def sweep(self, loader: Any, config: "DictConfig", jobs: Sequence[Sequence[str]]) -> int:
+        """Compose all jobs of a sweep and train them together (or show the plan). Called by the cohort launcher."""
+        from dlrun.cli.sweep import Sweeping
+
+        self.code = Sweeping(
+            loader,
+            config,
+            [list(job) for job in jobs],
+            command=self.arguments.words(),
+            plan_only=self.plan_only,
+            resume=self.resume,
+            retry_failed=self.retry_failed,
+        ).run()
+        return self.code
 
     def sweep_folder(self, root: str) -> str:
         """Where Hydra's sweeper may write; remembered, so that it can be removed when no job starts."""

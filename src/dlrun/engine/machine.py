@@ -168,9 +168,9 @@ class Machine:
 
     def bind(self, state: State) -> State:
         """Make the views into ``state`` that a step works on, and return it. To be called whenever its tensors are replaced."""
-        self._parameters = self.layout.views(state.theta)
-        self._gradients = self.layout.views(state.grad)
-        self._buffers = self.model.buffers.views(state.buffers)
+        self.parameters = self.layout.views(state.theta)
+        self.gradient_views = self.layout.views(state.grad)
+        self.buffers = self.model.buffers.views(state.buffers)
         assert all(g.rows.slice for g, _ in self.optimizers), "rows with equal optimizers must be neighbours"
         self._slices = [(g.rows.take(state.theta), g.rows.take(state.grad)) for g, _ in self.optimizers]
         return state
@@ -196,7 +196,7 @@ class Machine:
         for transform, key in zip(self.transforms, keys.augment, strict=True):
             x, y = transform.batch(x, y, key)
         output, tape = self.forward(x, Pass(True, keys.dropout))
-        self.model.backward(self._parameters, self._gradients, self._member_grad(self.loss_gradient(output, y)), tape, self.first)
+        self.model.backward(self.parameters, self.gradient_views, self._member_grad(self.loss_gradient(output, y)), tape, self.first)
         for penalty in self.penalties:
             penalty.add_gradient(state.theta, state.grad)
         self._clip(state.grad)
@@ -213,7 +213,7 @@ class Machine:
         members = x.shape[2] if self.task in ("similarity", "metric_learning") else 0
         if members:
             x = x.flatten(1, 2)
-        output, tape = self.model.forward(self._parameters, buffers or self._buffers, x, pass_)
+        output, tape = self.model.forward(self.parameters, buffers or self.buffers, x, pass_)
         return (output.view(len(output), -1, members, output.shape[2]) if members else output), tape
 
     def _member_grad(self, grad: Tensor) -> Tensor:
@@ -225,8 +225,8 @@ class Machine:
         """The gradient of the loss alone for a batch, as views for each layer; ``tape_of`` sees the tape. For diagnostics."""
         output, tape = self.forward(x, Pass(True), buffers)
         tape_of(tape)
-        self.model.backward(self._parameters, self._gradients, self._member_grad(self.loss_gradient(output, y)), tape, self.first)
-        return self._gradients
+        self.model.backward(self.parameters, self.gradient_views, self._member_grad(self.loss_gradient(output, y)), tape, self.first)
+        return self.gradient_views
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
         """The loss of every run: [R]."""
@@ -286,7 +286,7 @@ class Machine:
 
     def use(self, theta: Tensor) -> None:
         """Let ``forward`` read its parameters from ``theta``; ``bind`` restores the state's own."""
-        self._parameters = self.layout.views(theta)
+        self.parameters = self.layout.views(theta)
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,10 @@ def config_yaml(config: Any) -> str:
     return text
 
 
+def prepare_threads() -> None:
+    """Nothing to prepare in a single process: torch's own threads serve a cohort."""
+
+
 @cache
 def _dumper() -> Any:
     return getattr(yaml, "CSafeDumper", yaml.SafeDumper)

@@ -1,50 +1,65 @@
 """One run from one composed config: what ``dlrun [overrides]`` does."""
 
-import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlrun.engine.progress import Progress
 from dlrun.experiments.execute import train
-from dlrun.experiments.plan import Datasets, plan
+from dlrun.experiments.interruption import Interruption
+from dlrun.experiments.plan import Datasets, Planned, plan
 from dlrun.experiments.spec import RunSpec, from_config
+from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-def main(config: "DictConfig") -> int:
-    """Train the run that a composed config describes, keep it, and print its table. Returns the exit code.
+@dataclass(frozen=True)
+class Job:
+    """A run that is ready to train: its data is read, its folder can be written."""
+
+    planned: Planned
+    store: Store
+
+    @property
+    def spec(self) -> RunSpec:
+        """The run."""
+        return self.planned.specs[0]
+
+    def run(self, report: Callable[[Progress], None]) -> tuple[RunRecord, Path, int]:
+        """Train and keep it: the record, the folder, and the exit code (130 or 143 when a signal ended it)."""
+        with Interruption() as interruption:
+            (files,) = train(self.planned, report=report, interrupted=interruption)
+            folder = self.store.write_run(files)
+        failed = 0 if files.record.status in ("done", "stopped") else 1
+        return files.record, folder, interruption.exit_code if files.record.status == "interrupted" else failed
+
+
+def prepare(config: "DictConfig") -> Job:
+    """Everything that can go wrong before training, for the run that a composed config describes.
 
     Raises:
-        InputError: the config or its data cannot work; nothing was written.
+        InputError: the config or its data cannot work.
         StoreError: the output folder cannot be written.
     """
-    spec, logger = read(config)
-    for warning in spec.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    spec = read(config)
     (planned,) = plan([spec], Datasets())
     store = Store.at(spec.config.get("output_dir"))
     store.prepare()
-
-    from dlrun.cli.display import run_table
-    from dlrun.cli.progress import RunProgress
-
-    with RunProgress(spec.name or planned.cohort.data.name, enabled=bool(logger.get("progress", True))) as progress:
-        (files,) = train(planned, report=progress.update)
-    folder = store.write_run(files)
-    if logger.get("table", True):
-        run_table(files.record, folder)
-    return 0 if files.record.status in ("done", "stopped") else 1
+    return Job(planned, store)
 
 
-def read(config: "DictConfig") -> tuple[RunSpec, dict[str, Any]]:
-    """The run that a composed config describes, and what its logger shall show."""
+def read(config: "DictConfig") -> RunSpec:
+    """The run that a composed config describes."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
     settings = HydraConfig.get()
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
-    content = {str(key): value for key, value in plain.items()}
+    content: dict[str, Any] = {str(key): value for key, value in plain.items()}
     choices = {group: str(choice) for group, choice in settings.runtime.choices.items() if not group.startswith("hydra/")}
-    return from_config(content, choices, list(settings.overrides.task)), dict(content.get("logger") or {})
+    return from_config(content, choices, list(settings.overrides.task))

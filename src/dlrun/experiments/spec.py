@@ -211,7 +211,7 @@ class _Problems:
     def root(self, config: Mapping[str, Any]) -> None:
         """The keys that stand alone."""
         self.lines += problems(
-            _root_keys, {key: config.get(key) for key in ("seed", "name", "allow_mismatch", "reuse") if key in config}, "config"
+            _root_keys, {key: config.get(key) for key in ("seed", "name", "allow_mismatch", "reuse", "retry_failed") if key in config}, "config"
         )
         self.lines = [line.removeprefix("config.") for line in self.lines]
         name = config.get("name")
@@ -228,7 +228,7 @@ class _Problems:
         return str(name)
 
 
-def _root_keys(*, seed: Seed = 0, name: str | None = None, allow_mismatch: bool = False, reuse: bool = True) -> None:
+def _root_keys(*, seed: Seed = 0, name: str | None = None, allow_mismatch: bool = False, reuse: bool = True, retry_failed: bool = False) -> None:
     """The signature of the keys that stand alone."""
 
 

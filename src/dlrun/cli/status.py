@@ -1,0 +1,46 @@
+"""``dlrun status``: how far a sweep is, read from its run folders; works while it trains."""
+
+from collections.abc import Sequence
+
+from dlrun.cli.resume import chosen
+from dlrun.results.store import Store
+
+USAGE = """\
+usage: dlrun status [SWEEP] [output_dir=PATH]
+
+Tells how many runs of a sweep are done, stopped, diverged, failed, skipped, interrupted or pending, whether a process is at it,
+and what went wrong. SWEEP is a folder, its name, the name that the sweep was given, or latest (also when left out).
+
+Examples:
+  dlrun status
+  dlrun status 2026-01-31_120000_sweep
+"""
+
+REASONS = 10
+
+
+def run(words: Sequence[str]) -> int:
+    """Print the status of a sweep. Returns the exit code: 1 when runs failed or diverged."""
+    from rich.text import Text
+
+    from dlrun.cli.terminal import console
+
+    sweep, _ = chosen(words, "status")
+    sweep.refresh(Store(sweep.folder.parent.parent))
+    out = console()
+    counts = sweep.counts()
+    out.print(Text(f"{sweep.folder}", style="bold"), soft_wrap=True)
+    out.print(Text(f"{len(sweep.cells)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items())))
+    out.print(Text(f"training now: {sweep.owner()}" if sweep.owner() else "no process is training it"))
+    if any(status in counts for status in ("pending", "interrupted")) and not sweep.owner():
+        out.print(Text(f"carry on with: dlrun resume {sweep.folder.name}"))
+    said: dict[tuple[str, str], list[str]] = {}
+    for cell in sweep.cells:
+        if cell.reason and cell.status in ("failed", "diverged", "skipped"):
+            said.setdefault((cell.status, cell.reason), []).append(" ".join(cell.overrides))
+    for (status, reason), cells in list(said.items())[:REASONS]:
+        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+        out.print(Text(f"{status}: {cells[0]}{more}: {reason}", style="yellow"))
+    if len(said) > REASONS:
+        out.print(Text(f"and {len(said) - REASONS} more reasons", style="yellow"))
+    return 1 if "failed" in counts or "diverged" in counts else 0

@@ -1,0 +1,91 @@
+"""What ``dlrun -m`` does with its jobs: plan, train, compare, and tell about it."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from dlrun.cli.sweep_display import SweepProgress, show_failures, show_plan, show_section
+from dlrun.cli.terminal import console
+from dlrun.experiments import sweep as sweeps
+from dlrun.experiments.compose import Composer
+from dlrun.experiments.execute import prepare_threads
+from dlrun.results.store import Store
+from dlrun.results.sweeps import Sweep
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+class Sweeping:
+    """One sweep from its jobs' overrides to the table on the terminal.
+
+    Args:
+        loader: Hydra's config loader; master: the sweep's own composed config.
+        jobs: the overrides of each job.
+        command: the words that started it, for ``dlrun resume``.
+        plan_only, resume, retry_failed: see Session.
+    """
+
+    def __init__(
+        self,
+        loader: Any,
+        master: "DictConfig",
+        jobs: Sequence[Sequence[str]],
+        *,
+        command: Sequence[str],
+        plan_only: bool,
+        resume: Path | None,
+        retry_failed: bool,
+    ) -> None:
+        self.jobs = Composer(loader, master).compose(jobs)
+        self.command, self.plan_only, self.resume = command, plan_only, resume
+        launcher = master.hydra.launcher
+        first = self.jobs[0].config
+        self.name = str(first.get("name") or "sweep")
+        self.logger = first.get("logger") or {}
+        self.store = Store.at(first.get("output_dir"))
+        self.options = sweeps.Options(
+            reuse=bool(first.get("reuse", True)) or resume is not None,
+            retry_failed=retry_failed or bool(first.get("retry_failed")),
+            memory_share=float(launcher.get("memory_share", sweeps.MEMORY_SHARE)),
+            processes=launcher.get("processes"),
+        )
+
+    def run(self) -> int:
+        """Carry the sweep out. Returns the exit code."""
+        grid = sweeps.lay_out(self.jobs)
+        for warning, count in grid.warnings.items():
+            print(f"warning: {warning}" + (f" ({count} runs)" if count > 1 else ""), file=sys.stderr)
+        if self.plan_only:
+            cohorts, there = sweeps.missing(grid, self.store, self.options)
+            show_plan(grid, sweeps.pieces(cohorts, self.options), len(there))
+            return 0
+        self.store.prepare()
+        sweep = Sweep.open(self.resume) if self.resume else sweeps.begin(grid, self.store, self.name, self.command, {})
+        if self.resume:
+            sweep.cells = grid.cells
+        with ExitStack() as stack:
+            stack.enter_context(sweep.claim())
+            shown = bool(self.logger.get("progress", True))
+            progress = stack.enter_context(SweepProgress(self.name, grid, enabled=shown))
+            prepare_threads()
+            code = sweeps.carry_out(grid, sweep, self.store, self.options, progress)
+        self._conclude(grid, sweep)
+        return code
+
+    def _conclude(self, grid: sweeps.Grid, sweep: Sweep) -> None:
+        sections = sweeps.compare(grid, sweep, self.store)
+        if sections:
+            sweeps.write_tables(sections, sweep)
+        out = console()
+        if self.logger.get("table", True):
+            for section in sections:
+                show_section(section, out)
+        show_failures(sweep, console(sys.stderr))
+        counts = ", ".join(f"{count} {status}" for status, count in sweep.counts().items())
+        out.print(Text(f"{len(sweep.cells)} runs: {counts}"))
+        out.print(Text(str(sweep.folder), style="bold"), soft_wrap=True)
