@@ -1,0 +1,91 @@
+"""What tests of trained runs share: one thread, and configs composed from the YAML files without Hydra."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+DEFAULTS = {
+    "dataset": "moons",
+    "model": "mlp",
+    "activation": "relu",
+    "loss": None,
+    "optimizer": "adam",
+    "scheduler": "constant",
+    "trainer": "smoke",
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """The networks are small, and test processes share the cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def compose() -> Callable[..., tuple[dict[str, Any], dict[str, str]]]:
+    """``compose(dataset="iris", regularizer=["l1"], **{"optimizer.lr": 0.1})``: a resolved config and the chosen options.
+
+    Groups that are not named have the option of ``DEFAULTS``. Keys with a dot set single values; a key without one that is no
+    group is a root key such as seed.
+    """
+    from omegaconf import OmegaConf
+
+    from dlrun import registry
+
+    def make(regularizer: Sequence[str] = (), **given: Any) -> tuple[dict[str, Any], dict[str, str]]:
+        choices = {group: given.pop(group, name) for group, name in DEFAULTS.items()}
+        config: dict[str, Any] = {"seed": 0}
+        config |= {group: registry.load_option(group, name) for group, name in choices.items() if name is not None}
+        config["regularizer"] = {name: registry.load_option("regularizer", name) for name in regularizer}
+        for key, value in given.items():
+            place = config
+            *folders, last = key.split(".")
+            for folder in folders:
+                place = place[folder]
+            place[last] = value
+        plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
+        assert isinstance(plain, dict)
+        return {str(key): value for key, value in plain.items()}, {k: v for k, v in choices.items() if v is not None}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def spec_of(compose: Callable[..., Any]) -> Callable[..., Any]:
+    """The RunSpec of what ``compose`` composes."""
+    from dlrun.experiments.spec import from_config
+
+    def make(regularizer: Sequence[str] = (), **given: Any) -> Any:
+        return from_config(*compose(regularizer, **given))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def datasets() -> Any:
+    """Datasets that are made once for all tests."""
+    from dlrun.experiments.plan import Datasets
+
+    return Datasets()
+
+
+@pytest.fixture(scope="session")
+def train_all(datasets: Any) -> Callable[..., Any]:
+    """Plan and train specs; their outcomes in the order of the specs."""
+    from dlrun.engine.trainer import Outcome, fit
+    from dlrun.experiments.plan import plan
+
+    def train(specs: Sequence[Any]) -> list[Outcome]:
+        place = {id(spec): number for number, spec in enumerate(specs)}
+        found: Mapping[int, Outcome] = {
+            place[id(spec)]: outcome
+            for planned in plan(specs, datasets)
+            for spec, outcome in zip(planned.specs, fit(planned.cohort), strict=True)
+        }
+        assert len(found) == len(specs)
+        return [found[number] for number in range(len(specs))]
+
+    return train
