@@ -1,10 +1,8 @@
 """The entry point: quick answers, light imports, exit codes that survive Hydra."""
 
 import os
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +12,7 @@ import pytest
 from omegaconf import DictConfig
 
 from dlrun import __version__, registry
+from dlrun.cli.main import VERBS
 from dlrun.errors import GateError, InputError
 
 Call = Callable[..., tuple[int, str, str]]
@@ -33,15 +32,17 @@ def test_no_heavy_imports(folder: Path, line: str) -> None:
 
 def test_quick_answers(folder: Path) -> None:
     def seconds(*command: str) -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, *command], stdout=subprocess.DEVNULL, check=True)
-        return time.perf_counter() - start
+        child = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        assert child.returncode == 0
+        return usage.ru_utime + usage.ru_stime
 
     commands = {"hydra": ("-c", "import hydra")} | {line: ("-m", "dlrun", *line.split()) for line in QUICK}
     rounds = [{name: seconds(*command) for name, command in commands.items()} for _ in range(5)]
-    for line, allowed in QUICK.items():
-        # Neighbours in time share the machine's mood, hence a median of ratios.
-        assert statistics.median(times[line] / times["hydra"] for times in rounds) <= allowed
+    # The processor's time and the best of five: a busy machine stretches both, and not equally.
+    best = {name: min(times[name] for times in rounds) for name in commands}
+    assert {line: best[line] / best["hydra"] <= allowed for line, allowed in QUICK.items()} == dict.fromkeys(QUICK, True), best
 
 
 def test_version_and_help(call: Call) -> None:
@@ -51,7 +52,7 @@ def test_version_and_help(call: Call) -> None:
     for word in ["--multirun", "Exit codes", "train", "show", *registry.groups(), *registry.options("activation")]:
         assert word in out
     assert all(len(line) <= 110 for line in out.splitlines())
-    for verb in ("train", "ls", "show"):
+    for verb in VERBS:
         code, out, _ = call(verb, "--help")
         assert code == 0
         assert out.startswith(f"usage: dlrun {'[train]' if verb == 'train' else verb}")
@@ -137,7 +138,10 @@ def test_full_error_shows_where(call: Call, job: SimpleNamespace, monkeypatch: p
     assert seen == [None, "1"]
 
 
-def test_a_sweep_goes_on_after_a_failure_and_tells_it(call: Call, folder: Path, job: SimpleNamespace) -> None:
+BASIC = ("hydra/launcher=basic", "hydra/sweeper=basic")
+
+
+def test_hydras_own_sweep_goes_on_after_a_failure_and_tells_it(call: Call, folder: Path, job: SimpleNamespace) -> None:
     def main(config: DictConfig) -> int:
         if config.seed == 1:
             raise InputError("seed=1: no")
@@ -147,7 +151,7 @@ def test_a_sweep_goes_on_after_a_failure_and_tells_it(call: Call, folder: Path, 
         return 0
 
     job.main = main
-    code, out, err = call("seed=0,1,2,3", "-m", "optimizer=sgd")
+    code, out, err = call("seed=0,1,2,3", "-m", "optimizer=sgd", *BASIC)
     assert code == 2
     assert [line for line in out.splitlines() if "trained" in line] == ["trained 0", "trained 3"]
     assert "#3: seed=3 optimizer=sgd" in out
@@ -155,16 +159,22 @@ def test_a_sweep_goes_on_after_a_failure_and_tells_it(call: Call, folder: Path, 
     assert [path.name for path in folder.iterdir()] == ["outputs"]
 
 
-def test_the_output_root(call: Call, folder: Path, job: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hydras_own_sweep_writes_under_the_output_root(
+    call: Call, folder: Path, job: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DLRUN_OUTPUT_DIR", str(tmp_path / "elsewhere"))
-    assert call("-m", "seed=1,2")[0] == 0
+    assert call("-m", "seed=1,2", *BASIC)[0] == 0
     assert (tmp_path / "elsewhere" / "sweeps").is_dir()
-    assert call("-m", "seed=1,2", f"output_dir={tmp_path / 'third'}")[0] == 0
+    assert call("-m", "seed=1,2", f"output_dir={tmp_path / 'third'}", *BASIC)[0] == 0
     assert (tmp_path / "third" / "sweeps").is_dir()
+    assert call("-m", "seed=1,2", "optimizer.lrr=1", f"output_dir={tmp_path / 'fourth'}", *BASIC)[0] == 2
+    assert not (tmp_path / "fourth").exists()
     assert not list(folder.iterdir())
 
 
 def test_a_closed_pipe_is_no_error(folder: Path) -> None:
-    done = subprocess.run(f"{sys.executable} -m dlrun ls | head -1", shell=True, capture_output=True, text=True, check=True)
-    assert len(done.stdout.splitlines()) == 1
-    assert done.stderr == ""
+    for verb in ("ls", "--cfg hydra"):
+        line = f"{sys.executable} -m dlrun {verb} | head -1"
+        done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)
+        assert len(done.stdout.splitlines()) == 1
+        assert done.stderr == ""

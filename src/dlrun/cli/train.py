@@ -123,7 +123,7 @@ class Session:
             self._hydra()
         except SystemExit as stop:  # Hydra's own; those of jobs do not get here
             return 2 if stop.code else self.code
-        except DlrunError:
+        except (DlrunError, BrokenPipeError):
             raise
         except Exception as error:
             if self.full_error == "1" and not self.jobs:
@@ -172,22 +172,7 @@ class Session:
 
     def _train(self, config: "DictConfig") -> int:
         try:
-            from dlrun.experiments.job import prepare
-
-            job = prepare(config)
-            for warning in job.spec.warnings:
-                print(f"warning: {warning}", file=sys.stderr)
-            logger = job.spec.config.get("logger") or {}
-
-            from dlrun.cli.display import run_table
-            from dlrun.cli.progress import RunProgress
-
-            title = job.spec.name or job.planned.cohort.data.name
-            with RunProgress(title, enabled=bool(logger.get("progress", True))) as progress:
-                record, folder, code = job.run(progress.update)
-            if logger.get("table", True):
-                run_table(record, folder)
-            return code
+            return train_one(config)
         except BrokenPipeError:
             raise
         except (Exception, SystemExit) as error:
@@ -244,9 +229,11 @@ def train_one(config: "DictConfig") -> int:
     job = prepare(config)
     for warning in job.spec.warnings:
         sys.stderr.write(f"warning: {warning}\n")
-    with RunProgress(job.spec.name or job.planned.cohort.data.name, enabled=bool(config.logger.progress)) as progress:
+    logger = job.spec.config.get("logger") or {}
+    title = job.spec.name or job.planned.cohort.data.name
+    with RunProgress(title, enabled=bool(logger.get("progress", True))) as progress:
         record, folder, code = job.run(progress.update)
-    if config.logger.table:
+    if logger.get("table", True):
         run_table(record, folder)
     return code
 
