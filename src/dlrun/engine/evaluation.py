@@ -3,6 +3,7 @@
 Shapes: R runs, n rows of a subset, K outputs.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -22,8 +23,7 @@ CHUNK_NUMBERS = 1 << 24  # inputs and hidden values held at once during an evalu
 def outputs(machine: Machine, table: Table, subset: str, limit: int | None = None) -> tuple[Tensor, Tensor]:
     """Outputs of the model and targets for the first ``limit`` rows of a subset: [R, n, K], [R, n, ...]."""
     n = table.sizes[subset] if limit is None else min(limit, table.sizes[subset])
-    widest = max([*(slot.spec.fan_out for slot in machine.layout.slots), torch.Size(table.row_shape).numel()])
-    together = max(1, CHUNK_NUMBERS // (len(machine.runs) * widest))
+    together = max(1, CHUNK_NUMBERS // (len(machine.runs) * max(machine.model.widest, math.prod(table.row_shape))))
     if together >= n:
         x, y = table.subset(subset, 0, n)
         return machine.forward(x, Pass())[0], y

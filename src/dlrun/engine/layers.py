@@ -204,7 +204,8 @@ class BatchNorm(Layer):
     """y = gamma (x - mean) / sqrt(var + eps) + beta, mean and variance over the batch of each run (and over an image's pixels).
 
     Ioffe & Szegedy 2015, arXiv:1502.03167. At evaluation the running statistics stand in: r <- (1 - momentum) r + momentum s,
-    with the unbiased variance, as in torch.nn.BatchNorm. A batch of one value a channel normalizes to beta (torch refuses it).
+    with the unbiased variance, as in torch.nn.BatchNorm. A batch of one value a channel, which torch refuses, normalizes to beta
+    and leaves the running statistics alone.
     """
 
     def __init__(self, channels: int, *, momentum: float | Tensor, eps: float | Tensor) -> None:
@@ -221,13 +222,14 @@ class BatchNorm(Layer):
         weight, bias = (parameter.view(shape) for parameter in parameters)
         if not pass_.training:
             mean, var = (buffer.view(shape) for buffer in buffers)
-            return (x - mean) * (weight * torch.rsqrt(var + self._column(self.eps, x.dim()))) + bias, None
+            return (x - mean) * (weight * torch.rsqrt(var + self._column(self.eps, x))) + bias, None
         count = x[0].numel() // x.shape[2]
         var, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
-        momentum = self._column(self.momentum, 2)
-        for running, batch in zip(buffers, (mean, var * (count / max(count - 1, 1))), strict=True):
-            running += momentum * (batch.view(running.shape) - running)
-        rstd = torch.rsqrt(var + self._column(self.eps, x.dim()))
+        if count > 1:
+            momentum = self._column(self.momentum, buffers[0])
+            for running, batch in zip(buffers, (mean, var * (count / (count - 1))), strict=True):
+                running += momentum * (batch.view(running.shape) - running)
+        rstd = torch.rsqrt(var + self._column(self.eps, x))
         normal = (x - mean) * rstd
         return normal * weight + bias, (normal, rstd, axes)
 
@@ -244,8 +246,8 @@ class BatchNorm(Layer):
         return dx.mul_(rstd)
 
     @staticmethod
-    def _column(value: float | Tensor, dimensions: int) -> float | Tensor:
-        return value.view(-1, *[1] * (dimensions - 1)) if isinstance(value, Tensor) else value
+    def _column(value: float | Tensor, like: Tensor) -> float | Tensor:
+        return value.to(like.dtype).view(-1, *[1] * (like.dim() - 1)) if isinstance(value, Tensor) else value
 
 
 class Pointwise(Layer):

@@ -24,6 +24,7 @@ from dlrun.engine.cohort import Run, Settings
 from dlrun.engine.layers import BatchNorm, Dropout, Layer, Pass, Pointwise
 from dlrun.engine.model import Around, build
 from dlrun.engine.parts import Group, Part, group, rowwise
+from dlrun.errors import InputError
 
 
 @dataclass
@@ -77,6 +78,7 @@ class Machine:
             around=around,
             head=self._head(),
         )
+        _check_output(self.model.output_shape, data, settings)
         self.layout = self.model.layout
         self.first = self.model.first_trained
         mask = self.layout.weight_mask(dtype, device)
@@ -126,7 +128,8 @@ class Machine:
             if not issubclass(_class(parts[0]), AroundActivation):
                 rest.append(list(parts))
                 continue
-            (shared,) = self._groups(parts)
+            # float64, so that a dropout mask's threshold is that of the number itself whatever the cohort's type
+            (shared,) = self._groups(parts, torch.float64)
             regularizer: AroundActivation = shared.part.function(**shared.values)
             make = _LAYERS[regularizer.kind](regularizer.values)
             (before if regularizer.place == "before" else after).append(make)
@@ -196,7 +199,9 @@ class Machine:
         for transform, key in zip(self.transforms, keys.augment, strict=True):
             x, y = transform.batch(x, y, key)
         output, tape = self.forward(x, Pass(True, keys.dropout))
-        self.model.backward(self.parameters, self.gradient_views, self._member_grad(self.loss_gradient(output, y)), tape, self.first)
+        self.model.backward(
+            self.parameters, self.gradient_views, self._member_grad(self.loss_gradient(output, y)), tape, self.first
+        )
         for penalty in self.penalties:
             penalty.add_gradient(state.theta, state.grad)
         self._clip(state.grad)
@@ -225,7 +230,9 @@ class Machine:
         """The gradient of the loss alone for a batch, as views for each layer; ``tape_of`` sees the tape. For diagnostics."""
         output, tape = self.forward(x, Pass(True), buffers)
         tape_of(tape)
-        self.model.backward(self.parameters, self.gradient_views, self._member_grad(self.loss_gradient(output, y)), tape, self.first)
+        self.model.backward(
+            self.parameters, self.gradient_views, self._member_grad(self.loss_gradient(output, y)), tape, self.first
+        )
         return self.gradient_views
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
@@ -338,6 +345,18 @@ def pointwise(part: Part) -> Activation:
         module = part.function(**part.values)
         return Activation(lambda x, **_: module(x))
     return Activation(cast(Callable[..., Tensor], part.function))
+
+
+def _check_output(shape: tuple[int, ...], data: Data, settings: Settings) -> None:
+    """Raise InputError unless the model gives each row what the task wants: numbers, or numbers for each pixel."""
+    pixels = data.shape[1:] if data.task == "segmentation" else ()
+    if shape == (settings.outputs, *pixels):
+        return
+    if pixels:
+        wanted, advice = f"{settings.outputs} numbers for each of {pixels[0]} x {pixels[1]} pixels", "type model=segmenter"
+    else:
+        wanted, advice = f"{settings.outputs} numbers", "put flatten before output, and nothing with a size behind it"
+    raise InputError(f"model.layers: end in shape {list(shape)} for a row, and {data.task} data wants {wanted}; {advice}")
 
 
 def _class(part: Part) -> type[Any]:

@@ -13,6 +13,7 @@ A layer is a word, or a word with its size and options:
 Sizes follow from the data. Regularizers add layers before the activation (batch_norm) or behind it (dropout).
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +76,9 @@ def _expand(layers: Sequence[Any], problems: list[str]) -> list[LayerSpec]:
         elif kind:
             if kind not in ("flatten", "activation", "output"):
                 _whole(size, f"model.layers: {kind}", problems)
+            elif size is not None:
+                problems.append(f"model.layers: {kind} takes no size, and was given {size}; write {kind} alone")
+                size = None
             flat.append(LayerSpec(kind, size, tuple(sorted(options.items()))))
     return flat
 
@@ -136,9 +140,11 @@ class Around:
 class Model:
     """A chain of stacked layers and the layout of their parameters and buffers. It holds no values: they are passed in."""
 
-    def __init__(self, layers: Sequence[Layer], names: Sequence[str]) -> None:
+    def __init__(self, layers: Sequence[Layer], names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> None:
         self.layers = list(layers)
         self.names = list(names)  # the kind of each layer: "linear", "activation", ...
+        self.output_shape = shapes[-1]  # of one row
+        self.widest = max(math.prod(shape) for shape in shapes)  # the most numbers of one row between two layers
         self.layout = Layout([layer.shapes for layer in layers])
         self.buffers = Layout([layer.buffers for layer in layers])
 
@@ -183,6 +189,7 @@ def build(
     built: list[Layer] = []
     names: list[str] = []
     shape = inputs
+    shapes = [shape]
     activations = 0
     for spec in layers:
         _demand(spec.kind, shape)
@@ -211,20 +218,18 @@ def build(
             shape = (shape[0], shape[1] * spec.size, shape[2] * spec.size)
         elif len(shape) > 1:  # flatten
             made.append(Flatten())
-            width = 1
-            for side in shape:
-                width *= side
-            shape = (width,)
+            shape = (math.prod(shape),)
         if min(shape) < 1:
             raise InputError(
                 f"model.layers: {spec.kind} leaves nothing of inputs of shape {list(inputs)}; take fewer pooling layers"
             )
         built += made
+        shapes.append(shape)
         names += [_name(layer) for layer in made]
     if head is not None:
         built.append(head)
         names.append("head")
-    return Model(built, names)
+    return Model(built, names, shapes)
 
 
 def _demand(kind: str, shape: tuple[int, ...]) -> None:

@@ -47,7 +47,7 @@ class Augmentation(BatchTransform):
             return x.masked_fill(streams.bernoulli(keys, x[0].numel(), strength).view(x.shape), 0.0), y
         if self.kind == "mixup":
             return self._mixup(x, y, keys)
-        return self._move(x, keys), y
+        return self._move(x, y, keys)
 
     def _mixup(self, x: Tensor, y: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         share = self._beta(streams.derive(keys, 1)).to(x.dtype)
@@ -65,8 +65,8 @@ class Augmentation(BatchTransform):
         tables = torch.stack([_beta_quantiles(alpha) for alpha in self.strength.flatten().tolist()]).to(keys.device)
         return tables[torch.arange(len(pick), device=keys.device), pick]
 
-    def _move(self, x: Tensor, keys: Tensor) -> Tensor:
-        """Shift, flip, rotate or crop every image by its own random amount: an affine map of the sampling grid."""
+    def _move(self, x: Tensor, y: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Shift, flip, rotate or crop every image by its own random amount: an affine map of the sampling grid. Masks go along."""
         runs, rows = x.shape[:2]
         draw = streams.uniform(keys, 3 * rows, x.dtype).view(runs, 3, rows)
         strength: Row = each_run(self.strength, draw[:, 0])
@@ -84,8 +84,16 @@ class Augmentation(BatchTransform):
             grid = [side, zero, (1 - side) * first, zero, side, (1 - side) * second]
         affine = torch.stack(grid, dim=-1).view(runs * rows, 2, 3)
         images = x.flatten(0, 1)
-        moved = F.grid_sample(images, F.affine_grid(affine, list(images.shape), align_corners=False), align_corners=False)
-        return moved.view(x.shape)
+        places = F.affine_grid(affine, list(images.shape), align_corners=False)
+        moved = F.grid_sample(images, places, align_corners=False).view(x.shape)
+        return moved, self._moved_masks(y, places) if y.dim() >= 4 else y
+
+    def _moved_masks(self, y: Tensor, places: Tensor) -> Tensor:
+        """Masks sampled at the nearest pixel; what comes in from outside is class 0, the ground."""
+        soft = soften(y, self.classes, places.dtype)
+        moved = F.grid_sample(soft.flatten(0, 1), places, mode="nearest", align_corners=False)
+        moved[:, 0] += 1 - moved.sum(1)
+        return moved.view(soft.shape) if y.is_floating_point() else moved.argmax(1).view(y.shape)
 
 
 @cache
@@ -98,8 +106,8 @@ def _beta_quantiles(alpha: float) -> Tensor:
 
 
 def soften(y: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-    """Class indices [R, B] as probabilities [R, B, K]; anything else as it is."""
-    return y if y.is_floating_point() else F.one_hot(y, classes).to(dtype)
+    """Class indices [R, B, ...] as probabilities [R, B, K, ...]; anything else as it is."""
+    return y if y.is_floating_point() else F.one_hot(y, classes).to(dtype).movedim(-1, 2)
 
 
 class LabelSmoothing(BatchTransform):
