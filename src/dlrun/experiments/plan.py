@@ -15,6 +15,7 @@ from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing, fit
 from dlrun.data.splits import Split, splits
 from dlrun.engine.cohort import Cohort, Settings
+from dlrun.engine.machine import Machine
 from dlrun.engine.parts import Part, signature
 from dlrun.errors import DataError, InputError
 from dlrun.experiments.spec import RunSpec, device
@@ -106,6 +107,7 @@ def _cohorts(specs: Sequence[RunSpec], data: Data) -> list[Planned]:
             runs=[replace(spec.row, split=place[spec.seed, spec.preparation.fold]) for spec in rows],
             settings=_settings(first, data),
         )
+        Machine(cohort.runs[:1], data, cohort.settings)  # raises InputError where the layers do not fit the data
         planned.append(Planned(cohort, tuple(rows)))
     return planned
 

@@ -126,7 +126,7 @@ def _regularizer_problems(part: Part, task: str, loss: str, soft: bool, validati
     if part.function is LabelSmoothing and task not in ("binary", "multiclass", "multilabel"):
         return [f"regularizer.{part.name}: there are no labels to smooth in {task} data; leave it out"]
     softens = part.function is LabelSmoothing or (part.function is Augmentation and part.values.get("kind") == "mixup")
-    if softens and task in _CLASSES and not soft:
+    if softens and task != "regression" and not soft:
         why = f"makes targets soft, and loss={loss} takes class labels only"
         return [f"regularizer.{part.name}: {why}; type loss=cross_entropy or leave it out"]
     if part.function is EarlyStopping and validation == 0:

@@ -66,7 +66,7 @@ class Augmentation(BatchTransform):
         return tables[torch.arange(len(pick), device=keys.device), pick]
 
     def _move(self, x: Tensor, y: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Shift, flip, rotate or crop every image by its own random amount: an affine map of the sampling grid. Masks go along."""
+        """Shift, flip, rotate or crop every image by its own random amount: an affine map of the grid. Masks go along."""
         runs, rows = x.shape[:2]
         draw = streams.uniform(keys, 3 * rows, x.dtype).view(runs, 3, rows)
         strength: Row = each_run(self.strength, draw[:, 0])
