@@ -12,7 +12,6 @@ from dlrun.cli.sweep_display import SweepProgress, show_failures, show_plan, sho
 from dlrun.cli.terminal import console
 from dlrun.experiments import sweep as sweeps
 from dlrun.experiments.compose import Composer
-from dlrun.experiments.execute import prepare_threads
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 
@@ -72,7 +71,6 @@ class Sweeping:
             stack.enter_context(sweep.claim())
             shown = bool(self.logger.get("progress", True))
             progress = stack.enter_context(SweepProgress(self.name, grid, enabled=shown))
-            prepare_threads()
             code = sweeps.carry_out(grid, sweep, self.store, self.options, progress)
         self._conclude(grid, sweep)
         return code

@@ -140,7 +140,12 @@ def show_plan(grid: "Grid", work: Sequence[tuple["Planned", "Needs"]], finished:
     distinct, skipped = len(grid.specs), sum(grid.skipped.values())
     needed = total(work)
     same = len(grid.cells) - skipped - distinct
-    out.print(Text(f"{len(grid.cells)} runs: {distinct - finished} to train, {finished} finished already, {skipped} skipped", style="bold"))
+    out.print(
+        Text(
+            f"{len(grid.cells)} runs: {distinct - finished} to train, {finished} finished already, {skipped} skipped",
+            style="bold",
+        )
+    )
     if same:
         out.print(Text(f"{same} of them are the same as another run, and share its result"))
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="bold")
@@ -171,7 +176,9 @@ def show_plan(grid: "Grid", work: Sequence[tuple["Planned", "Needs"]], finished:
 def show_section(section: "Section", out: Console) -> None:
     """Print the comparison of one dataset."""
     text = short_table(section.compared, section.metric, section.metrics)
-    table = Table(title=Text(f"{section.dataset.split(chr(0))[0]}: {section.metric}", style="bold"), title_justify="left", box=None)
+    table = Table(
+        title=Text(f"{section.dataset.split(chr(0))[0]}: {section.metric}", style="bold"), title_justify="left", box=None
+    )
     for column in text.columns:
         table.add_column(Text(column, style="bold"), overflow="fold")
     cells = to_text(text)

@@ -43,7 +43,9 @@ def needs(cohort: Cohort) -> Needs:
     train = len(cohort.splits[0].train)
     rows = len(data)
     size = settings.dtype.itemsize
-    row = (STATE_COPIES * parameters + 6 * passed * max(settings.batch_size, min(DIAGNOSED, train)) + 6 * settings.outputs * rows) * size
+    row = (
+        STATE_COPIES * parameters + 6 * passed * max(settings.batch_size, min(DIAGNOSED, train)) + 6 * settings.outputs * rows
+    ) * size
     copies = len(cohort.splits) * data.x.numel() * size
     steps = settings.epochs * math.ceil(train / settings.batch_size)
     steps = min(steps, settings.max_steps or steps)

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -31,10 +31,11 @@ def train(planned: Planned, *, report: Report | None = None, interrupted: Callab
     started = time.perf_counter()
     outcomes = fit(planned.cohort, report=report, interrupted=interrupted)
     seconds = time.perf_counter() - started
-    return [_files(planned, number, outcome, seconds) for number, outcome in enumerate(outcomes)]
+    texts = ConfigTexts()
+    return [_files(planned, number, outcome, seconds, texts) for number, outcome in enumerate(outcomes)]
 
 
-def _files(planned: Planned, number: int, outcome: Outcome, seconds: float) -> RunFiles:
+def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, texts: "ConfigTexts") -> RunFiles:
     spec, cohort = planned.specs[number], planned.cohort
     split = cohort.splits[cohort.runs[number].split]
     runs = len(planned.specs)
@@ -78,7 +79,7 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float) -> R
     ]
     return RunFiles(
         record=record,
-        config_yaml=config_yaml(spec.config),
+        config_yaml=texts.of(spec.config),
         overrides=spec.overrides,
         history=outcome.history,
         weights={name: value.numpy() for name, value in outcome.weights.items()},
@@ -87,14 +88,28 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float) -> R
     )
 
 
-def config_yaml(config: Any) -> str:
-    """A resolved config as YAML, keys in their order."""
-    text: str = yaml.dump(dict(config), Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=1000)
+class ConfigTexts:
+    """Resolved configs as YAML, keys in their order. Runs of a sweep share most sections; each is put into words once."""
+
+    def __init__(self) -> None:
+        self._sections: dict[tuple[str, int], tuple[Any, str]] = {}  # the section is kept too, so that its address stays its own
+
+    def of(self, config: Mapping[str, Any]) -> str:
+        """The text of one config."""
+        return "".join(self._section(key, value) for key, value in config.items())
+
+    def _section(self, key: str, value: Any) -> str:
+        if not isinstance(value, dict):
+            return _dump({key: value})
+        place = (key, id(value))
+        if place not in self._sections:
+            self._sections[place] = (value, _dump({key: value}))
+        return self._sections[place][1]
+
+
+def _dump(content: Mapping[str, Any]) -> str:
+    text: str = yaml.dump(content, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=1000)
     return text
-
-
-def prepare_threads() -> None:
-    """Nothing to prepare in a single process: torch's own threads serve a cohort."""
 
 
 @cache

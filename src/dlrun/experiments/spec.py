@@ -78,7 +78,7 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
     task = str(prepared.get("task"))
     if not config.get("loss"):
         name = rules.DEFAULT_LOSS.get(task, "mse")
-        config["loss"] = registry.load_option("loss", name)
+        config["loss"] = _default_loss(name)
         choices = dict(choices) | {"loss": name}
     if not config.get("regularizer"):
         config["regularizer"] = {}
@@ -147,6 +147,12 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
     )
 
 
+@cache
+def _default_loss(name: str) -> dict[str, Any]:
+    """The loss that a task takes when none is chosen; read once, however many runs take it."""
+    return registry.load_option("loss", name)
+
+
 class _Problems:
     """Collects what is wrong while the parts are built, so that all of it can be told at once."""
 
@@ -211,7 +217,9 @@ class _Problems:
     def root(self, config: Mapping[str, Any]) -> None:
         """The keys that stand alone."""
         self.lines += problems(
-            _root_keys, {key: config.get(key) for key in ("seed", "name", "allow_mismatch", "reuse", "retry_failed") if key in config}, "config"
+            _root_keys,
+            {key: config.get(key) for key in ("seed", "name", "allow_mismatch", "reuse", "retry_failed") if key in config},
+            "config",
         )
         self.lines = [line.removeprefix("config.") for line in self.lines]
         name = config.get("name")
@@ -228,7 +236,9 @@ class _Problems:
         return str(name)
 
 
-def _root_keys(*, seed: Seed = 0, name: str | None = None, allow_mismatch: bool = False, reuse: bool = True, retry_failed: bool = False) -> None:
+def _root_keys(
+    *, seed: Seed = 0, name: str | None = None, allow_mismatch: bool = False, reuse: bool = True, retry_failed: bool = False
+) -> None:
     """The signature of the keys that stand alone."""
 
 

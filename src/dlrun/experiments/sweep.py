@@ -9,7 +9,7 @@ import math
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from dlrun.engine.progress import Progress
 from dlrun.errors import InputError, MismatchError
 from dlrun.experiments.compose import Composed
 from dlrun.experiments.estimate import Needs, cut, free_bytes, needs
-from dlrun.experiments.execute import config_yaml, identity, train, versions
+from dlrun.experiments.execute import ConfigTexts, identity, train, versions
 from dlrun.experiments.interruption import Interruption
 from dlrun.experiments.plan import Datasets, Planned, plan
 from dlrun.experiments.spec import RunSpec, from_config
@@ -234,7 +234,7 @@ def failure(group: Planned, error: BaseException) -> RunFiles:
         finished=utc_now(),
     )
     log = "".join(traceback.format_exception(error))
-    return RunFiles(record=record, config_yaml=config_yaml(spec.config), overrides=spec.overrides, log=log)
+    return RunFiles(record=record, config_yaml=ConfigTexts().of(spec.config), overrides=spec.overrides, log=log)
 
 
 # The table
@@ -302,7 +302,9 @@ def total(work: Sequence[tuple[Planned, Needs]]) -> Needs:
     """The needs of several cohorts, one after the other."""
     if not work:
         return Needs(0, 0, 0.0)
-    return Needs(max(need.bytes for _, need in work), sum(need.steps for _, need in work), math.fsum(need.seconds for _, need in work))
+    return Needs(
+        max(need.bytes for _, need in work), sum(need.steps for _, need in work), math.fsum(need.seconds for _, need in work)
+    )
 
 
 def clock() -> float:
