@@ -253,6 +253,7 @@ def fit(cohort: Cohort, *, report: Report | None = None, interrupted: Callable[[
     with status "interrupted".
     """
     started = time.perf_counter()
+    torch.set_flush_denormal(True)  # moments that decay towards zero would make a processor crawl, a hundredfold
     training = Training(cohort)
     settings = cohort.settings
     epoch = 0

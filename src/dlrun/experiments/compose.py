@@ -50,6 +50,7 @@ class Composer:
         self._loader, self._master = loader, master
         self._parser = OverridesParser.create(config_loader=loader)
         self._parsed: dict[str, Override] = {}
+        self._groups: dict[str, bool] = {}
         self._bases: dict[tuple[str, ...], _Base] = {}
         self._resolutions: dict[tuple[int, tuple[str, ...]], Config] = {}
 
@@ -80,7 +81,7 @@ class Composer:
                 for group, option in composed.hydra.runtime.choices.items()
                 if not str(group).startswith("hydra/")
             }
-            task = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+            task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
             raw = cast(Config, OmegaConf.to_container(task))
             resolved = cast(Config, OmegaConf.to_container(task, resolve=True))
             self._bases[words] = _Base(resolved, raw, choices, frozenset(_mentions(raw)))
@@ -162,9 +163,11 @@ class Composer:
         return self._parse(word).key_or_group.split(".")
 
     def _is_group(self, word: str) -> bool:
-        override = self._parse(word)
-        is_option = not isinstance(override.value(), dict)
-        return is_option and bool(self._loader.repository.group_exists(override.key_or_group))
+        if word not in self._groups:
+            override = self._parse(word)
+            is_option = not isinstance(override.value(), dict)
+            self._groups[word] = is_option and bool(self._loader.repository.group_exists(override.key_or_group))
+        return self._groups[word]
 
     def _is_plain(self, word: str, base: _Base) -> bool:
         """Whether setting this value in plain containers is all that Hydra would do."""

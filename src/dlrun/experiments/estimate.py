@@ -9,6 +9,7 @@ Shapes: R runs, B batch rows, P parameters, W numbers that a pass of one row lea
 import math
 import os
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 
@@ -49,7 +50,7 @@ def needs(cohort: Cohort) -> Needs:
     copies = len(cohort.splits) * data.x.numel() * size
     steps = settings.epochs * math.ceil(train / settings.batch_size)
     steps = min(steps, settings.max_steps or steps)
-    groups = sum(len({run_part for run_part in parts}) - 1 for parts in _parts(cohort))
+    groups = sum(len(set(parts)) - 1 for parts in _parts(cohort))
     work = 6 * settings.batch_size * parameters + 20 * parameters
     seconds = steps * (STEP_SECONDS + GROUP_SECONDS * groups + runs * work / FLOPS)
     return Needs(runs * row + min(copies, 1 << 28) + data.x.numel() * size, steps, seconds)
@@ -89,7 +90,7 @@ def cut(planned: Planned, budget: int, pieces: int = 1) -> list[Planned]:
     rows = max(1, min(runs, budget // each, cached, math.ceil(runs / pieces)))
     count = math.ceil(runs / rows)
     bounds = [round(runs * number / count) for number in range(count + 1)]
-    return [part(planned, range(start, stop)) for start, stop in zip(bounds, bounds[1:], strict=False)]
+    return [part(planned, range(start, stop)) for start, stop in pairwise(bounds)]
 
 
 def part(planned: Planned, rows: range) -> Planned:

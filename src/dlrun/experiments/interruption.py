@@ -4,8 +4,6 @@ import signal
 from types import FrameType
 from typing import Self
 
-from dlrun.errors import RunError
-
 
 class Interruption:
     """A context in which SIGINT and SIGTERM set a flag. Calling it tells whether one has arrived; a second one raises."""
@@ -41,11 +39,3 @@ class Interruption:
         if self.signal:
             raise KeyboardInterrupt
         self.signal = number
-
-
-class Interrupted(RunError):
-    """Training was asked to stop before it was through; what had ended is kept."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code

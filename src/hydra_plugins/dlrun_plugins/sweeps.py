@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 
 class CohortSweeper(BasicSweeper):
-    """Hydra's basic sweeper, but for its two passes of composition: with the cohort launcher the whole grid goes to dlrun at once."""
+    """Hydra's basic sweeper; with the cohort launcher the whole grid goes to dlrun at once, uncomposed."""
 
     def sweep(self, arguments: list[str]) -> Any:
         """Expand the grid and launch it."""
