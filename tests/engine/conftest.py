@@ -1,0 +1,130 @@
+"""A plain implementation to hold the engine against: one nn.Sequential for one run, autograd, and no other run in sight."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dlrun import streams
+
+
+class Swish(nn.Module):
+    """x sigmoid(beta x), with or without a beta to learn."""
+
+    def __init__(self, beta: float, learnable: bool) -> None:
+        super().__init__()
+        self.parameters_ = nn.Parameter(torch.tensor(beta, dtype=torch.float64), requires_grad=learnable)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(self.parameters_ * x)
+
+
+class Leaky(nn.Module):
+    """x where it is positive, else a slope times x, with or without a slope to learn."""
+
+    def __init__(self, negative_slope: float, learnable: bool) -> None:
+        super().__init__()
+        self.parameters_ = nn.Parameter(torch.tensor(negative_slope, dtype=torch.float64), requires_grad=learnable)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, x, self.parameters_ * x)
+
+
+class StreamDropout(nn.Module):
+    """Dropout whose masks come from the run's stream; ``key`` is that of the step."""
+
+    key: Tensor
+
+    def __init__(self, p: float, part: int) -> None:
+        super().__init__()
+        self.p, self.part = p, part
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        mask = streams.bernoulli(streams.derive(self.key, self.part), x.numel(), 1 - self.p).view(x.shape)
+        return x * mask / (1 - self.p)
+
+
+def activation(run: Any) -> nn.Module:
+    values = dict(run.activation.values)
+    kind = run.activation.target.rpartition(".")[2]
+    if kind == "swish":
+        return Swish(values["beta"], run.learnable)
+    if kind == "leaky_relu":
+        return Leaky(values["negative_slope"], run.learnable)
+    made: nn.Module = getattr(nn, kind)(**values)
+    return made
+
+
+def network(run: Any, settings: Any, shape: tuple[int, ...], weights: Mapping[str, Tensor]) -> nn.Sequential:
+    """The run's model as an nn.Sequential with its weights, in float64. ``weights`` are named as dlrun saves them."""
+    modules: list[nn.Module] = []
+    around = [(part.function.__name__, part.values) for part in run.regularizers]
+    activations = 0
+    for spec in settings.layers:
+        options = dict(spec.options)
+        added: list[nn.Module] = []
+        if spec.kind == "activation":
+            norm = nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d
+            added += [norm(shape[0], momentum=v["momentum"], eps=v["eps"]) for name, v in around if name == "BatchNorm"]
+            added.append(activation(run))
+            added += [StreamDropout(v["p"], activations) for name, v in around if name == "Dropout"]
+            activations += 1
+        elif spec.kind == "flatten":
+            added += [nn.Flatten()] if len(shape) > 1 else []
+        elif spec.kind == "max_pool2d":
+            added.append(nn.MaxPool2d(spec.size))
+        elif spec.kind == "upsample":
+            added.append(nn.Upsample(scale_factor=spec.size))
+        elif spec.kind == "conv2d":
+            added.append(nn.Conv2d(shape[0], spec.size, options["kernel"], options["stride"], options["padding"]))
+        else:
+            size = settings.outputs if spec.kind == "output" else spec.size
+            added.append(nn.Linear(shape[0], size) if len(shape) == 1 else nn.Conv2d(shape[0], size, 1))
+        shape = tuple(nn.Sequential(*added).eval()(torch.zeros(1, *shape)).shape[1:])
+        modules += added
+    heads = {"probability": nn.Sigmoid(), "softmax": nn.Softmax(-1), "log_probability": nn.LogSoftmax(-1)}
+    made = nn.Sequential(*modules, *([heads[run.head]] if run.head in heads else [])).double()
+    fill(made, weights)
+    return made
+
+
+def fill(made: nn.Sequential, weights: Mapping[str, Tensor]) -> None:
+    """Write saved weights into the modules; every one of them must find its place."""
+    left = dict(weights)
+    with torch.no_grad():
+        for number, module in enumerate(made):
+            for name in ("weight", "bias", "running_mean", "running_var", "parameters_"):
+                holder = getattr(module, name, None)
+                value = left.pop(f"{number}.{name.rstrip('_')}", None) if holder is not None else None
+                if value is not None:
+                    assert isinstance(holder, Tensor)
+                    matrix = value.mT if isinstance(module, nn.Linear) and name == "weight" else value
+                    holder.copy_(matrix.reshape(holder.shape))
+    assert not left, f"no place for {list(left)}"
+
+
+def gradient_matrix(made: nn.Sequential, names: list[str]) -> dict[str, Tensor]:
+    """The gradients of the modules' parameters, named and shaped as dlrun's."""
+    found = {}
+    for name in names:
+        number, _, kind = name.partition(".")
+        module = made[int(number)]
+        grad = getattr(module, "parameters_" if kind == "parameters" else kind).grad
+        found[name] = grad.mT if isinstance(module, nn.Linear) and kind == "weight" else grad
+    return found
+
+
+@pytest.fixture(scope="session")
+def plain() -> Callable[..., nn.Sequential]:
+    """``plain(run, settings, shape of a row, weights)``: the run's model by torch.nn alone."""
+    return network
+
+
+@pytest.fixture(scope="session")
+def plain_gradients() -> Callable[..., dict[str, Tensor]]:
+    """The gradients in such a model, named and shaped as dlrun's."""
+    return gradient_matrix
