@@ -19,6 +19,7 @@ from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.splits import Split
 
 MATERIALIZED_BYTES = 1 << 28  # scaled copies of all splits together; above it batches are scaled as they are drawn
+CHUNK_ROWS = 1 << 16  # rows converted at once
 CHUNK_BYTES = 1 << 22  # batches gathered at once: large enough to pay for the call, small enough to stay in the cache
 
 SUBSETS = ("train", "validation", "test")
@@ -44,8 +45,7 @@ class Table:
         self.row_shape = data.shape
         order = torch.stack([torch.cat([split.train, split.validation, split.test]) for split in splits])
         self._assign(torch.tensor(list(split_of), device=device))
-        self._fit = [torch.stack([getattr(p, name) for p in preprocessing]) for name in ("fill", "shift", "factor")]
-        self._fit = [values.to(device=device, dtype=dtype) for values in self._fit]
+        fill, shift, factor = (torch.stack([getattr(p, name) for p in preprocessing]) for name in ("fill", "shift", "factor"))
         self.y_shift = torch.stack([p.y_shift for p in preprocessing]).to(device)
         self.y_factor = torch.stack([p.y_factor for p in preprocessing]).to(device)
         self._y = torch.stack(
@@ -60,7 +60,12 @@ class Table:
             )
             self._x = self._x.to(device)
         else:
-            self._raw, self._order = data.x.to(device=device, dtype=dtype), order.to(device)
+            # measured from the first split's numbers before it is rounded: a mean of 1e9 would leave float32 no digits
+            origin, unit = shift[0], torch.where(factor[0] > 0, factor[0], 1.0)
+            self._raw = torch.cat([((part.double() - origin) * unit).to(dtype) for part in data.x.split(CHUNK_ROWS)]).to(device)
+            self._order = order.to(device)
+            fill, shift, factor = (fill - origin) * unit, (shift - origin) * unit, factor / unit
+        self._fit = [values.to(device=device, dtype=dtype) for values in (fill, shift, factor)]
 
     def _targets(self, data: Data, split: Split, preprocessing: Preprocessing, order: Tensor) -> Tensor:
         y = data.y[order]
