@@ -60,11 +60,12 @@ class Table:
             )
             self._x = self._x.to(device)
         else:
-            # measured from the first split's numbers before it is rounded: a mean of 1e9 would leave float32 no digits
-            origin, unit = shift[0], torch.where(factor[0] > 0, factor[0], 1.0)
-            self._raw = torch.cat([((part.double() - origin) * unit).to(dtype) for part in data.x.split(CHUNK_ROWS)]).to(device)
+            # measured from near its mean before it is rounded, since a mean of 1e9 would leave float32 no digits
+            axes = {2: (0,), 3: (0, 1), 4: (0, 2, 3)}[data.x.dim()]
+            origin = data.x[:CHUNK_ROWS].double().nanmean(axes).nan_to_num().view(shift[0].shape)
+            self._raw = torch.cat([(part.double() - origin).to(dtype) for part in data.x.split(CHUNK_ROWS)]).to(device)
             self._order = order.to(device)
-            fill, shift, factor = (fill - origin) * unit, (shift - origin) * unit, factor / unit
+            fill, shift = fill - origin, shift - origin
         self._fit = [values.to(device=device, dtype=dtype) for values in (fill, shift, factor)]
 
     def _targets(self, data: Data, split: Split, preprocessing: Preprocessing, order: Tensor) -> Tensor:
