@@ -138,7 +138,7 @@ def show_plan(grid: "Grid", work: Sequence[tuple["Planned", "Needs"]], finished:
 
     out = console()
     distinct, skipped = len(grid.specs), sum(grid.skipped.values())
-    needed = total(work)
+    seconds, memory = total(work), max((need.bytes for _, need in work), default=0)
     same = len(grid.cells) - skipped - distinct
     out.print(
         Text(
@@ -168,7 +168,7 @@ def show_plan(grid: "Grid", work: Sequence[tuple["Planned", "Needs"]], finished:
         out.print(table)
     if len(work) > ROWS:
         out.print(Text(f"and {len(work) - ROWS} more cohorts"))
-    out.print(Text(f"about {duration(needed.seconds)} of training on one core, {needed.bytes / 2**20:,.0f} MB at a time"))
+    out.print(Text(f"about {duration(seconds)} of training on one core, {memory / 2**20:,.0f} MB at a time"))
     for reason, count in grid.skipped.items():
         out.print(Text(f"skipped ({count}): {reason}", style="yellow"))
 

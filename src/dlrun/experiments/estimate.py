@@ -8,8 +8,7 @@ Shapes: R runs, B batch rows, P parameters, W numbers that a pass of one row lea
 
 import math
 import os
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 
 import torch
 
@@ -17,11 +16,13 @@ from dlrun.engine.cohort import Cohort
 from dlrun.engine.diagnostics import ROWS as DIAGNOSED
 from dlrun.engine.layers import Pass
 from dlrun.engine.machine import Machine
-from dlrun.experiments.plan import Planned
+from dlrun.engine.tables import MATERIALIZED_BYTES
+from dlrun.experiments.plan import Planned, in_pieces
 
 STEP_SECONDS = 70e-6  # dispatching one step, whatever R
 GROUP_SECONDS = 25e-6  # for every further group of rows that has a component of its own
-FLOPS = 15e9  # multiplications and additions a second and core in batched products of this size
+FLOPS = 50e9  # multiplications and additions a second and core in batched products
+NUMBER_SECONDS = 4e-9  # for every number that a layer puts out for a row of a batch, forward and backward
 STATE_COPIES = 8  # theta, gradient, moments, scratch, best and final parameters, slack
 CACHE_BYTES = 24 << 20  # theta, gradient and moments of a cohort should stay within reach of a core
 FEWEST_ROWS = 32  # a cohort is not cut below this many rows for the cache's sake
@@ -29,11 +30,13 @@ FEWEST_ROWS = 32  # a cohort is not cut below this many rows for the cache's sak
 
 @dataclass(frozen=True)
 class Needs:
-    """What training a cohort takes: bytes at the peak, optimizer steps, seconds on one core."""
+    """What training a cohort takes: bytes at the peak, steps, seconds on one core, parameters a row, numbers that a step touches."""
 
     bytes: int
     steps: int
     seconds: float
+    parameters: int
+    numbers: int
 
 
 def needs(cohort: Cohort) -> Needs:
@@ -51,9 +54,10 @@ def needs(cohort: Cohort) -> Needs:
     steps = settings.epochs * math.ceil(train / settings.batch_size)
     steps = min(steps, settings.max_steps or steps)
     groups = sum(len(set(parts)) - 1 for parts in _parts(cohort))
-    work = 6 * settings.batch_size * parameters + 20 * parameters
-    seconds = steps * (STEP_SECONDS + GROUP_SECONDS * groups + runs * work / FLOPS)
-    return Needs(runs * row + min(copies, 1 << 28) + data.x.numel() * size, steps, seconds)
+    each = (6 * settings.batch_size + 20) * parameters / FLOPS + passed * settings.batch_size * NUMBER_SECONDS
+    seconds = steps * (STEP_SECONDS + GROUP_SECONDS * groups + runs * each)
+    memory = runs * row + min(copies, MATERIALIZED_BYTES) + data.x.numel() * size
+    return Needs(memory, steps, seconds, parameters, runs * (passed * settings.batch_size + parameters))
 
 
 def _parts(cohort: Cohort) -> list[list[str]]:
@@ -79,29 +83,10 @@ def free_bytes() -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def cut(planned: Planned, budget: int, pieces: int = 1) -> list[Planned]:
-    """Cohorts of no more rows than fit into ``budget`` bytes and into the cache; at least ``pieces`` of them if rows allow."""
-    cohort = planned.cohort
-    runs = len(cohort.runs)
-    all_rows = needs(cohort)
-    each = max(1, all_rows.bytes // runs)
-    machine = Machine(cohort.runs[:1], cohort.data, cohort.settings)
-    cached = max(FEWEST_ROWS, CACHE_BYTES // (4 * machine.layout.size * cohort.settings.dtype.itemsize))
-    rows = max(1, min(runs, budget // each, cached, math.ceil(runs / pieces)))
-    count = math.ceil(runs / rows)
-    bounds = [round(runs * number / count) for number in range(count + 1)]
-    return [part(planned, range(start, stop)) for start, stop in pairwise(bounds)]
-
-
-def part(planned: Planned, rows: range) -> Planned:
-    """Some rows of a cohort as a cohort of their own, with the splits that they use."""
-    cohort = planned.cohort
-    used = sorted({cohort.runs[row].split for row in rows})
-    place = {split: number for number, split in enumerate(used)}
-    smaller = replace(
-        cohort,
-        splits=[cohort.splits[split] for split in used],
-        preprocessing=[cohort.preprocessing[split] for split in used],
-        runs=[replace(cohort.runs[row], split=place[cohort.runs[row].split]) for row in rows],
-    )
-    return Planned(smaller, tuple(planned.specs[row] for row in rows))
+def cut(planned: Planned, budget: int) -> list[Planned]:
+    """Cohorts of no more rows than fit into ``budget`` bytes and into the cache."""
+    runs = len(planned.specs)
+    needed = needs(planned.cohort)
+    cached = max(FEWEST_ROWS, CACHE_BYTES // (4 * needed.parameters * planned.cohort.settings.dtype.itemsize))
+    rows = max(1, min(runs, budget // max(1, needed.bytes // runs), cached))
+    return in_pieces(planned, math.ceil(runs / rows))

@@ -2,6 +2,7 @@
 
 import platform
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -86,6 +87,28 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, text
         log=log,
         extra={"preprocessing.json": cohort.preprocessing[cohort.runs[number].split].to_json()},
     )
+
+
+def failure(group: Planned, error: BaseException) -> RunFiles:
+    """What is kept of a run that raised: its reason in the record, its traceback in its own log."""
+    spec, data = group.specs[0], group.cohort.data
+    said = f"called sys.exit({error.code})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+    record = RunRecord(
+        id=identity(spec, data.fingerprint),
+        status="failed",
+        reason=said.splitlines()[0],
+        name=spec.name,
+        overrides=spec.overrides,
+        seed=spec.seed,
+        fold=spec.preparation.fold if spec.preparation.folds > 1 else None,
+        data={"name": data.name, "task": data.task, "fingerprint": data.fingerprint, "rows": len(data)},
+        versions=versions(),
+        cohort={"runs": 1, "device": str(group.cohort.settings.device), "threads": torch.get_num_threads()},
+        choices=spec.choices,
+        finished=utc_now(),
+    )
+    log = "".join(traceback.format_exception(error))
+    return RunFiles(record=record, config_yaml=ConfigTexts().of(spec.config), overrides=spec.overrides, log=log)
 
 
 class ConfigTexts:

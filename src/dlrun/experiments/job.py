@@ -10,6 +10,7 @@ from dlrun.experiments.execute import train
 from dlrun.experiments.interruption import Interruption
 from dlrun.experiments.plan import Datasets, Planned, plan
 from dlrun.experiments.spec import RunSpec, from_config
+from dlrun.experiments.workers import use_threads
 from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
 
@@ -31,6 +32,7 @@ class Job:
 
     def run(self, report: Callable[[Progress], None]) -> tuple[RunRecord, Path, int]:
         """Train and keep it: the record, the folder, and the exit code (130 or 143 when a signal ended it)."""
+        use_threads(self.planned)
         with Interruption() as interruption:
             (files,) = train(self.planned, report=report, interrupted=interruption)
             folder = self.store.write_run(files)

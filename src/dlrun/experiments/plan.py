@@ -7,6 +7,7 @@ regularizers. Inside a cohort everything else may differ from row to row.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -154,3 +155,25 @@ def _check(spec: RunSpec, data: Data, sizes: tuple[int, int, int]) -> None:
 
 def _text(values: Mapping[str, Any]) -> str:
     return json.dumps(dict(values), sort_keys=True, default=str)
+
+
+def in_pieces(planned: Planned, count: int) -> list[Planned]:
+    """A cohort cut into ``count`` cohorts of about as many rows each, or into single rows when there are fewer."""
+    runs = len(planned.specs)
+    count = max(1, min(count, runs))
+    bounds = [round(runs * number / count) for number in range(count + 1)]
+    return [part(planned, range(start, stop)) for start, stop in pairwise(bounds)]
+
+
+def part(planned: Planned, rows: range) -> Planned:
+    """Some rows of a cohort as a cohort of their own, with the splits that they use."""
+    cohort = planned.cohort
+    used = sorted({cohort.runs[row].split for row in rows})
+    place = {split: number for number, split in enumerate(used)}
+    smaller = replace(
+        cohort,
+        splits=[cohort.splits[split] for split in used],
+        preprocessing=[cohort.preprocessing[split] for split in used],
+        runs=[replace(cohort.runs[row], split=place[cohort.runs[row].split]) for row in rows],
+    )
+    return Planned(smaller, tuple(planned.specs[row] for row in rows))

@@ -6,27 +6,24 @@ The sweep's folder lists its runs by id before anything trains, so it can be res
 """
 
 import math
-import time
-import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-import torch
-
 from dlrun.components.metrics import METRICS
 from dlrun.engine.progress import Progress
 from dlrun.errors import InputError, MismatchError
+from dlrun.experiments import workers
 from dlrun.experiments.compose import Composed
 from dlrun.experiments.estimate import Needs, cut, free_bytes, needs
-from dlrun.experiments.execute import ConfigTexts, identity, train, versions
+from dlrun.experiments.execute import identity, train
 from dlrun.experiments.interruption import Interruption
-from dlrun.experiments.plan import Datasets, Planned, plan
+from dlrun.experiments.plan import Datasets, Planned, in_pieces, plan
 from dlrun.experiments.spec import RunSpec, from_config
 from dlrun.results.comparison import Compared, comparison
 from dlrun.results.formats import RunFiles
-from dlrun.results.record import RunRecord, utc_now
+from dlrun.results.record import RunRecord
 from dlrun.results.render import Table, full_table, to_csv, to_markdown
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep
@@ -180,16 +177,12 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, watcher:
     with store.claim([index[id(spec)] for group, _ in work for spec in group.specs]) as claim, Interruption() as interruption:
         mine = set(claim.mine)
         work = [(left, need) for group, need in work if (left := _only(group, {i for i, run in index.items() if run in mine}))]
-        for number, (group, _) in enumerate(work):
-            if interruption():
-                break
-            watcher.cohort(number, len(work), len(group.specs))
-            for files in _trained(group, watcher, interruption):
-                store.write_cohort(files)
-                records = [item.record for item in files]
-                sweep.update(records)
-                watcher.ended(records)
+        for files in _trained(work, options, watcher, interruption):
+            store.write_cohort(files)
+            records = [item.record for item in files]
+            sweep.update(records)
             sweep.save()
+            watcher.ended(records)
     sweep.refresh(store)
     sweep.save()
     if interruption():
@@ -198,43 +191,33 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, watcher:
     return 1 if any(cell.status in bad for cell in sweep.cells) or claim.others else 0
 
 
-def _trained(group: Planned, watcher: Watcher, interruption: Interruption) -> Iterator[list[RunFiles]]:
-    """Train a cohort. When something in it raises, its halves are tried, until the culprit stands alone and is marked failed."""
-    try:
-        yield train(group, report=watcher.progress, interrupted=interruption)
-    except KeyboardInterrupt:
-        raise
-    except (Exception, SystemExit) as error:
-        rows = len(group.specs)
-        if rows == 1:
-            yield [failure(group, error)]
-            return
-        from dlrun.experiments.estimate import part
+def _trained(
+    work: Sequence[tuple[Planned, Needs]], options: Options, watcher: Watcher, interruption: Interruption
+) -> Iterator[list[RunFiles]]:
+    """Train cohorts, in this process or in several, and hand out what comes of each."""
+    count = workers.processes(work, options.processes)
+    groups = [group for group, _ in work]
+    if count > 1:
+        share = count * workers.PIECES / (total(work) or 1.0)
+        groups = [piece for group, need in work for piece in in_pieces(group, round(need.seconds * share))]
+    begun = 0
 
-        yield from _trained(part(group, range(rows // 2)), watcher, interruption)
-        yield from _trained(part(group, range(rows // 2, rows)), watcher, interruption)
+    def begin(group: Planned) -> None:
+        nonlocal begun
+        watcher.cohort(begun, len(groups), len(group.specs))
+        begun += 1
 
+    def attempt(group: Planned) -> list[RunFiles]:
+        if interruption():
+            return []
+        begin(group)
+        workers.use_threads(group)
+        return train(group, report=watcher.progress, interrupted=interruption)
 
-def failure(group: Planned, error: BaseException) -> RunFiles:
-    """What is kept of a run that raised: its reason in the record, its traceback in its own log."""
-    spec, data = group.specs[0], group.cohort.data
-    said = f"called sys.exit({error.code})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
-    record = RunRecord(
-        id=identity(spec, data.fingerprint),
-        status="failed",
-        reason=said.splitlines()[0],
-        name=spec.name,
-        overrides=spec.overrides,
-        seed=spec.seed,
-        fold=spec.preparation.fold if spec.preparation.folds > 1 else None,
-        data={"name": data.name, "task": data.task, "fingerprint": data.fingerprint, "rows": len(data)},
-        versions=versions(),
-        cohort={"runs": 1, "device": str(group.cohort.settings.device), "threads": torch.get_num_threads()},
-        choices=spec.choices,
-        finished=utc_now(),
-    )
-    log = "".join(traceback.format_exception(error))
-    return RunFiles(record=record, config_yaml=ConfigTexts().of(spec.config), overrides=spec.overrides, log=log)
+    if count > 1 and len(groups) > 1:
+        yield from workers.in_parallel(groups, count, started=begin, interrupted=interruption)
+    else:
+        yield from workers.in_turn(groups, attempt)
 
 
 # The table
@@ -298,15 +281,6 @@ def begin(grid: Grid, store: Store, name: str, command: Sequence[str], settings:
     return Sweep.create(store, name, grid.cells, command=" ".join(command), settings=dict(settings) | {"words": list(command)})
 
 
-def total(work: Sequence[tuple[Planned, Needs]]) -> Needs:
-    """The needs of several cohorts, one after the other."""
-    if not work:
-        return Needs(0, 0, 0.0)
-    return Needs(
-        max(need.bytes for _, need in work), sum(need.steps for _, need in work), math.fsum(need.seconds for _, need in work)
-    )
-
-
-def clock() -> float:
-    """Seconds, for durations."""
-    return time.perf_counter()
+def total(work: Sequence[tuple[Planned, Needs]]) -> float:
+    """Seconds that all cohorts take, one after the other."""
+    return math.fsum(need.seconds for _, need in work)
