@@ -30,7 +30,7 @@ FEWEST_ROWS = 32  # a cohort is not cut below this many rows for the cache's sak
 
 @dataclass(frozen=True)
 class Needs:
-    """What training a cohort takes: bytes at the peak, steps, seconds on one core, parameters a row, numbers that a step touches."""
+    """What a cohort takes: bytes at the peak, steps, seconds on one core, parameters a row, numbers that a step touches."""
 
     bytes: int
     steps: int

@@ -1,6 +1,6 @@
 """Cores at work: threads within a cohort, and processes for several cohorts where the work repays their start.
 
-A worker gets a cohort and hands its results back; only the parent writes. A worker that dies (out of memory, say) breaks the pool:
+A worker gets a cohort and hands its results back; only the parent writes. A worker that dies, of memory say, breaks the pool:
 what it held is tried again alone, and halved until the culprit stands by itself: it costs one run, not the sweep.
 """
 
