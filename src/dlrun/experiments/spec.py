@@ -33,7 +33,7 @@ Seed = Annotated[int, Interval(0, (1 << 63) - 1)]
 class Trainer:
     """``trainer.*``: how long and how a run trains. See conf/trainer/default.yaml."""
 
-    epochs: Count = 200
+    epochs: Count = 100
     batch_size: Count = 16
     device: str = "auto"
     dtype: Literal["float32", "float64"] = "float32"

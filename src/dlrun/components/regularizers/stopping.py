@@ -23,6 +23,7 @@ class EarlyStopping(Stop):
         """Which runs have trained enough: bool [R]. ``history`` [E, R], smaller is better."""
         if len(history) <= self.patience:
             return torch.zeros(history.shape[1], dtype=torch.bool, device=history.device)
+        history = torch.where(history.isnan(), torch.inf, history)  # a metric that is not defined is no improvement
         before, lately = history[: -self.patience].amin(0), history[-self.patience :].amin(0)
         delta = each_run(self.min_delta, before)
         return ~(lately < before - delta)
