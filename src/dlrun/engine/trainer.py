@@ -117,9 +117,10 @@ class Training:
     def _keep_best(self, theta: Tensor, found: dict[str, Tensor]) -> None:
         name, higher = self.watched[0]
         value = -found[name] if higher else found[name]
+        value = torch.where(value.isnan(), torch.inf, value)  # whatever is defined beats what is not
         best = self.state.best
         if best is None:
-            self.state.best = Best(value.clone(), theta.clone(), self.state.buffers.clone())
+            self.state.best = Best(value, theta.clone(), self.state.buffers.clone())
             return
         better = value < best.value
         best.value[better] = value[better]
@@ -130,7 +131,7 @@ class Training:
         lost = ~(loss.isfinite() & theta.isfinite().all(1)).cpu()
         through = torch.zeros_like(lost)
         for stop, (name, higher) in zip(self.machine.stops, self.watched, strict=True):
-            history = torch.stack([record[name] for _, record in self.records])[:, self.active]
+            history = torch.stack([record[name] for _, record in self.records])[:, self.active].to(self.settings.device)
             through |= stop.stop(-history if higher else history).cpu()
         present = self.alive[self.active]
         self.finish(present & lost, "diverged", epoch, theta)
