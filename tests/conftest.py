@@ -1,6 +1,8 @@
 """What tests of trained runs share: one thread, and configs composed from the YAML files without Hydra."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import pytest
@@ -35,20 +37,23 @@ def compose() -> Callable[..., tuple[dict[str, Any], dict[str, str]]]:
 
     from dlrun import registry
 
+    load = cache(registry.load_option)
+
     def make(regularizer: Sequence[str] = (), **given: Any) -> tuple[dict[str, Any], dict[str, str]]:
         choices = {group: given.pop(group, name) for group, name in DEFAULTS.items()}
         config: dict[str, Any] = {"seed": 0}
-        config |= {group: registry.load_option(group, name) for group, name in choices.items() if name is not None}
-        config["regularizer"] = {name: registry.load_option("regularizer", name) for name in regularizer}
+        config |= {group: deepcopy(load(group, name)) for group, name in choices.items() if name is not None}
+        config["regularizer"] = {name: deepcopy(load("regularizer", name)) for name in regularizer}
         for key, value in given.items():
             place = config
             *folders, last = key.split(".")
             for folder in folders:
                 place = place[folder]
             place[last] = value
-        plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
-        assert isinstance(plain, dict)
-        return {str(key): value for key, value in plain.items()}, {k: v for k, v in choices.items() if v is not None}
+        # models alone have interpolations
+        resolved = OmegaConf.to_container(OmegaConf.create({"model": config["model"]}), resolve=True)
+        assert isinstance(resolved, dict)
+        return config | {"model": resolved["model"]}, {k: v for k, v in choices.items() if v is not None}
 
     return make
 

@@ -101,7 +101,7 @@ def _middle(machine: Machine, predicted: Tensor) -> Tensor:
     return predicted.gather(2, index)
 
 
-def default_metrics(machine: Machine) -> tuple[str, ...]:
-    """What is measured at the end unless the user says: the task's usual metrics, and those of quantiles where there are some."""
-    quantiles = any("tau" in run.loss.values for run in machine.runs)
-    return tuple(name for name, metric in METRICS[machine.task].items() if metric.default or (metric.takes_taus and quantiles))
+def default_metrics(task: str, runs: Sequence[Run]) -> list[str]:
+    """What is measured at the end unless the user says: the task's usual metrics, and those of quantiles where a run has some."""
+    quantiles = any("tau" in run.loss.values for run in runs)
+    return [name for name, metric in METRICS[task].items() if metric.default or (metric.takes_taus and quantiles)]

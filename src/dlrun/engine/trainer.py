@@ -188,7 +188,7 @@ class Training:
         self._seat(self.order, self.all_data)
         theta, buffers = self.final
         state = self.machine.bind(State(theta, buffers, [], torch.zeros_like(theta)))
-        names = dict.fromkeys((*default_metrics(self.machine), self.settings.metric))
+        names = dict.fromkeys((*default_metrics(self.machine.task, self.machine.runs), self.settings.metric))
         measured: dict[str, Tensor] = {}
         for subset in SUBSETS:
             if self.table.sizes[subset]:
@@ -205,7 +205,8 @@ class Training:
         weights = self.machine.layout.views(theta.cpu()), self.machine.model.buffers.views(buffers.cpu())
         for place, row in enumerate(self.order):
             outcome = self.outcomes[row]
-            outcome.metrics = {name: values[place] for name, values in columns.items()}
+            mine = {"loss", self.settings.metric, *default_metrics(self.machine.task, [self.cohort.runs[row]])}
+            outcome.metrics = {name: values[place] for name, values in columns.items() if name.split("/")[1] in mine}
             outcome.diagnostics = {name: values[place] for name, values in details.items()}
             count = sum(epoch <= outcome.epochs for epoch in epochs)
             outcome.history = {"epoch": epochs[:count]} | {name: values[row][:count] for name, values in history.items()}
