@@ -115,9 +115,14 @@ def test_folds_partition_the_rows(rows: int, folds: int, seed: int) -> None:
     assert torch.cat([part.test for part in found]).sort().values.equal(torch.arange(rows))
     tested = [len(part.test) for part in found]
     assert max(tested) - min(tested) <= 1
-    assert len({len(part.validation) for part in found}) == 1
+    assert len({len(part.train) for part in found}) == 1  # what a shorter fold does not test on, it validates on
     for part in found:
         assert_covers(part, rows)
+
+
+def test_folds_without_validation_rows_train_on_all_the_rest() -> None:
+    found = splits(numeric(11), [0] * 3, fold=range(3), folds=3, validation=0.0)
+    assert [sizes(part) for part in found] == [(7, 0, 4), (7, 0, 4), (8, 0, 3)]
 
 
 @given(counts=st.lists(st.integers(4, 40), min_size=2, max_size=5), folds=st.integers(2, 5))

@@ -61,7 +61,8 @@ def splits(
     """Many splits of ``data`` at once, one for each seed; each equals what ``split`` gives alone.
 
     With ``folds`` above 1 the rows of a seed are dealt into folds as equal as possible: fold k is the test set of split k
-    (``test`` plays no part), and its validation rows come from the folds that follow it.
+    (``test`` plays no part), and its validation rows come from the folds that follow it. Where a fold is a row shorter than
+    others, that row is one more for validation, so that all folds train on the same number of rows.
 
     Args:
         seeds: seeds of the "split" stream, R of them.
@@ -137,6 +138,8 @@ def _codes(name: str, members: list[Tensor], validation: float, test: float, fol
         wanted = _round(rows, test)
         rank = place
     validated = _round(rows, validation)
+    if folds > 1 and validated:
+        validated += -(-rows // folds) - wanted
     _check_sizes(name, counts, wanted, validated, f"validation={validation:g}, {f'{folds=}' if folds > 1 else f'test={test:g}'}")
     if folds > 1:
         left = counts - np.add.reduceat(tested, starts, dtype=np.int64)

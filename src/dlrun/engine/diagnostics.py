@@ -8,6 +8,8 @@
     weight_norm        the norm of all weights
     loss_gap           test loss minus training loss
     mean_top_probability   the mean of the highest predicted probability on test rows (classes)
+    zero_probabilities     the share of predicted probabilities on test rows that are exactly zero (sparsemax has some)
+    quantile_crossing      the share of test rows where a higher quantile is predicted below a lower one (quantile regression)
 
 Shapes: R runs, n rows, H units.
 """
@@ -18,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.components.metrics import mean_top_probability
-from dlrun.engine.evaluation import outputs, predictions
+from dlrun.components.metrics import mean_top_probability, quantile_crossing, zero_probabilities
+from dlrun.engine.evaluation import by_levels, by_size, levels, outputs, predictions
 from dlrun.engine.layers import Pointwise
 from dlrun.engine.machine import Machine, State
 from dlrun.engine.tables import Table
@@ -56,13 +58,23 @@ def weights(machine: Machine, theta: Tensor) -> Diagnostics:
 
 
 def of_predictions(machine: Machine, table: Table, measured: dict[str, Tensor]) -> Diagnostics:
-    """What predictions on test rows tell: the gap between test and training loss, and how sure the model is. [R] each."""
-    found: Diagnostics = {}
-    if "test/loss" in measured:
-        found["loss_gap"] = measured["test/loss"] - measured["train/loss"]
-        if machine.task in ("binary", "multiclass"):
-            output, _ = outputs(machine, table, "test")
-            found["mean_top_probability"] = mean_top_probability(predictions(machine, table, output))
+    """What test rows tell: the gap between test and training loss, and what the predictions are like. [R] each."""
+    if "test/loss" not in measured:
+        return {}
+    found = {"loss_gap": measured["test/loss"] - measured["train/loss"]}
+    quantiles = machine.task == "regression" and any(len(levels(run)) > 1 for run in machine.runs)
+    if quantiles or machine.task in ("binary", "multiclass"):
+        predicted = predictions(machine, table, outputs(machine, table, "test")[0])
+        found |= by_size(table, "test", lambda rows: _of_predicted(machine, predicted[:, rows]))
+    return found
+
+
+def _of_predicted(machine: Machine, predicted: Tensor) -> Diagnostics:
+    if machine.task == "regression":
+        return {"quantile_crossing": by_levels(machine, predicted, lambda p, rows, taus: quantile_crossing(p, taus))}
+    found = {"mean_top_probability": mean_top_probability(predicted)}
+    if machine.task == "multiclass":
+        found["zero_probabilities"] = zero_probabilities(predicted)
     return found
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dlrun.components.losses import sparsemax
-from dlrun.components.metrics import METRICS, Metric
+from dlrun.components.metrics import METRICS, Metric, median
 from dlrun.engine.cohort import Run
 from dlrun.engine.layers import Pass
 from dlrun.engine.machine import Machine
@@ -67,6 +67,20 @@ def targets(machine: Machine, table: Table, y: Tensor) -> Tensor:
 def measure(machine: Machine, table: Table, subset: str, names: Sequence[str], limit: int | None = None) -> dict[str, Tensor]:
     """The loss and the named metrics of every run on a subset: {"loss": [R], "r2": [R], ...}."""
     output, y = outputs(machine, table, subset, limit)
+    return by_size(table, subset, lambda rows: _figures(machine, table, output[:, rows], y[:, rows], names))
+
+
+def by_size(table: Table, subset: str, figures: Callable[[slice], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """What ``figures`` [R] says of the rows that each run has: of all alike, or once for each size that the subset comes in."""
+    (rows, _), *others = table.spans(subset)
+    found = figures(rows)
+    for rows, runs in others:
+        for name, values in figures(rows).items():
+            found[name][runs] = values[runs]
+    return found
+
+
+def _figures(machine: Machine, table: Table, output: Tensor, y: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
     found = {"loss": machine.loss(output, y)}
     wanted = [name for name in names if name != "loss"]
     if wanted:
@@ -77,28 +91,33 @@ def measure(machine: Machine, table: Table, subset: str, names: Sequence[str], l
 
 
 def _metric(machine: Machine, metric: Metric, predicted: Tensor, true: Tensor) -> Tensor:
-    if not metric.takes_taus:
-        if machine.task == "regression" and predicted.shape[2] > true.shape[2]:  # quantiles: the one nearest to the median
-            predicted = _middle(machine, predicted)
-        return metric.function(predicted, true)
-    levels = [_levels(run) for run in machine.runs]
-    out = torch.empty(len(levels), dtype=torch.float64, device=predicted.device)
-    for level in sorted(set(levels)):
-        rows = Rows([row for row, other in enumerate(levels) if other == level], len(levels), predicted.device)
-        rows.put(out, metric.function(rows.take(predicted), rows.take(true), taus=list(level)))
+    if metric.takes_taus:
+        return by_levels(machine, predicted, lambda p, rows, taus: metric.function(p, rows.take(true), taus=taus))
+    if machine.task == "regression" and predicted.shape[2] > true.shape[2]:  # quantiles: the one nearest to the median
+        predicted = by_levels(machine, predicted, lambda p, rows, taus: median(p, taus))
+    return metric.function(predicted, true)
+
+
+def by_levels(machine: Machine, predicted: Tensor, function: Callable[[Tensor, Rows, list[float]], Tensor]) -> Tensor:
+    """[R, ...] from ``function`` (predictions, runs, levels), called once for the runs that share their quantile levels."""
+    each = [levels(run) for run in machine.runs]
+    if len(set(each)) == 1:
+        return function(predicted, Rows(range(len(each)), len(each), predicted.device), list(each[0]))
+    parts = {}
+    for taus in dict.fromkeys(each):
+        rows = Rows([row for row, other in enumerate(each) if other == taus], len(each), predicted.device)
+        parts[rows] = function(rows.take(predicted), rows, list(taus))
+    first = next(iter(parts.values()))
+    out = first.new_empty(len(each), *first.shape[1:])
+    for rows, values in parts.items():
+        rows.put(out, values)
     return out
 
 
-def _levels(run: Run) -> tuple[float, ...]:
+def levels(run: Run) -> tuple[float, ...]:
     """The quantile levels of a run's outputs; the median for a loss that has none."""
     tau = run.loss.values.get("tau", 0.5)
     return tuple(tau) if isinstance(tau, list | tuple) else (float(tau),)
-
-
-def _middle(machine: Machine, predicted: Tensor) -> Tensor:
-    nearest = [min(range(len(levels)), key=lambda i: abs(levels[i] - 0.5)) for levels in map(_levels, machine.runs)]
-    index = torch.tensor(nearest, device=predicted.device).view(-1, 1, 1).expand(-1, predicted.shape[1], 1)
-    return predicted.gather(2, index)
 
 
 def default_metrics(task: str, runs: Sequence[Run]) -> list[str]:

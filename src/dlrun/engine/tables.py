@@ -26,7 +26,10 @@ SUBSETS = ("train", "validation", "test")
 
 
 class Table:
-    """The splits of one dataset on one device. ``split_of`` gives the split of each run: R numbers in [0, S)."""
+    """The splits of one dataset on one device. ``split_of`` gives the split of each run: R numbers in [0, S).
+
+    All splits have the same number of training rows. Their validation and test rows may differ in number (see ``spans``).
+    """
 
     def __init__(
         self,
@@ -38,9 +41,12 @@ class Table:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        self.sizes = {name: len(getattr(splits[0], name)) for name in SUBSETS}
-        self._starts = {"train": 0, "validation": self.sizes["train"], "test": self.sizes["train"] + self.sizes["validation"]}
-        self.rows = sum(self.sizes.values())
+        sizes = {name: [len(getattr(split, name)) for split in splits] for name in SUBSETS}
+        assert len(set(sizes["train"])) == 1, "batches are made of one row of every run"
+        self.sizes = {name: max(found) for name, found in sizes.items()}
+        self.rows = sum(found[0] for found in sizes.values())
+        self._starts = {"train": 0, "validation": self.sizes["train"], "test": self.rows - self.sizes["test"]}
+        self._lacking = {name: [self.sizes[name] - size for size in found] for name, found in sizes.items()}
         self.dtype, self.device = dtype, device
         self.row_shape = data.shape
         order = torch.stack([torch.cat([split.train, split.validation, split.test]) for split in splits])
@@ -134,6 +140,21 @@ class Table:
             return self._each_run(self._x[:, here]), y
         assert self._raw is not None
         return self._scale(self._raw[self._each_run(self._order[:, here])]), y
+
+    def spans(self, name: str) -> list[tuple[slice, list[int]]]:
+        """Which rows of ``subset(name)`` belong to it, and the runs for which it is these.
+
+        Folds of one dataset differ by a row: a row that one tests on is a validation row of another. The shorter subset has the
+        first of the validation rows, and the last of the test rows, that ``subset`` gives.
+        """
+        if not any(self._lacking[name]):
+            return [(slice(None), [])]
+        lacking = [self._lacking[name][split] for split in self.split_of.tolist()]
+        found = []
+        for lack in sorted(set(lacking)):
+            rows = slice(lack, None) if name == "test" else slice(0, self.sizes[name] - lack)
+            found.append((rows, [run for run, other in enumerate(lacking) if other == lack]))
+        return found
 
     def _each_run(self, values: Tensor) -> Tensor:
         """[S, n, ...] -> [R, n, ...]: a view when there is one split, or a split for each run in order."""

@@ -78,7 +78,7 @@ def architecture(spec: RunSpec) -> tuple[Any, ...]:
 
 
 def _cohorts(specs: Sequence[RunSpec], data: Data) -> list[Planned]:
-    """Cohorts of runs that share an architecture: one for each set of sizes that their splits have."""
+    """Cohorts of runs that share an architecture: one for each number of training rows that their splits have."""
     first = specs[0]
     preparation = first.preparation
     if data.task != preparation.task:
@@ -93,12 +93,12 @@ def _cohorts(specs: Sequence[RunSpec], data: Data) -> list[Planned]:
         folds=preparation.folds,
         stratify=preparation.stratify,
     )
-    by_sizes: dict[tuple[int, int, int], list[tuple[tuple[int, int], Split]]] = {}
+    by_size: dict[int, list[tuple[tuple[int, int], Split]]] = {}
     for key, split in zip(wanted, made, strict=True):
-        by_sizes.setdefault((len(split.train), len(split.validation), len(split.test)), []).append((key, split))
+        by_size.setdefault(len(split.train), []).append((key, split))
     planned = []
-    for sizes, pairs in by_sizes.items():
-        _check(first, data, sizes)
+    for train, pairs in by_size.items():
+        _check(first, data, train)
         place = {key: number for number, (key, _) in enumerate(pairs)}
         rows = [spec for spec in specs if (spec.seed, spec.preparation.fold) in place]
         cohort = Cohort(
@@ -134,10 +134,9 @@ def _settings(spec: RunSpec, data: Data) -> Settings:
     )
 
 
-def _check(spec: RunSpec, data: Data, sizes: tuple[int, int, int]) -> None:
+def _check(spec: RunSpec, data: Data, train: int) -> None:
     """What a config and its data say together."""
     found = []
-    train = sizes[0]
     if spec.trainer.batch_size > train:
         found.append(
             f"trainer.batch_size={spec.trainer.batch_size}: there are {train} training rows; "

@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dlrun.components.metrics import binary, embedding, multiclass, multilabel, regression
-from dlrun.components.metrics.confidence import mean_top_probability
+from dlrun.components.metrics.confidence import mean_top_probability, zero_probabilities
+from dlrun.components.metrics.regression import crossing as quantile_crossing
+from dlrun.components.metrics.regression import median
 
-__all__ = ["METRICS", "Metric", "main_metric", "mean_top_probability"]
+__all__ = ["METRICS", "Metric", "main_metric", "mean_top_probability", "median", "quantile_crossing", "zero_probabilities"]
 
 
 @dataclass(frozen=True)

@@ -56,3 +56,9 @@ def mean_top_probability(probability: Tensor) -> Tensor:
     p = probability.double()
     top = torch.maximum(p, 1 - p) if p.shape[2] == 1 else p.amax(2)
     return top.flatten(1).mean(1)
+
+
+def zero_probabilities(probability: Tensor) -> Tensor:
+    """Share of probabilities that are exactly 0, which sparsemax gives and softmax does not: [R, N, K] -> [R]."""
+    share = (probability == 0).flatten(1).double().mean(1)
+    return share.masked_fill_(probability.flatten(1).isnan().any(1), torch.nan)

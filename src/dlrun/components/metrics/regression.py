@@ -72,6 +72,13 @@ def median(prediction: Tensor, taus: Sequence[float]) -> Tensor:
     return prediction[..., _at(taus, min(taus, key=lambda tau: abs(tau - 0.5)))]
 
 
+def crossing(prediction: Tensor, taus: Sequence[float]) -> Tensor:
+    """Share of rows in which a higher level predicts less than a lower one, which no quantiles can: [R, N, T] -> [R]."""
+    order = sorted(range(len(taus)), key=taus.__getitem__)
+    falls = (prediction[..., order].diff(dim=2) < 0).any(2)
+    return falls.double().mean(1).masked_fill_(prediction.flatten(1).isnan().any(1), torch.nan)
+
+
 def _at(taus: Sequence[float], tau: float) -> slice:
     column = list(taus).index(tau)
     return slice(column, column + 1)
