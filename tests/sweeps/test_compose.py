@@ -1,0 +1,199 @@
+"""A sweep's configs are those that Hydra composes, one by one."""
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from dlrun import registry
+from dlrun.experiments.compose import Composed, Composer
+from dlrun.experiments.grid import expand
+
+SWEPT = [
+    "activation=relu,tanh,gelu",
+    "activation=sloped,sloped2,relu",
+    "activation=glob(*,exclude=s*)",
+    "optimizer=sgd,adam",
+    "optimizer=mine,nested,sgd",
+    "optimizer=glob(a*)",
+    "model=rated,rated2",
+    "model=mlp,deep",
+    "loss=mse,mae",
+    "dataset=moons,iris,diabetes",
+    "scheduler=far,constant",
+    "trainer=packaged,smoke",
+    "trainer=smoke,notes,default",
+    "experiment=xor,notes_diabetes",
+    "experiment=big,fast,slow",
+    "regularizer=[],[l1],[l1,dropout],[dropout,l1]",
+    "seed=range(0,4)",
+    "seed=choice(1,2)",
+    "optimizer.lr=0.1,1e-3,3e-05",
+    "model.hidden=[3],[4,5],[]",
+    "trainer.epochs=1,2",
+    "trainer.batch_size=choice(4,8)",
+    "dataset.validation=0.1,0.2",
+    "name=a,'b c','x,y',null",
+    "name='m_${seed}',n",
+    "metric=r2,null",
+    "++optimizer.weight_decay=0.1,0.2",
+    "+extra=1,2,hello",
+    "+tags=[a,b],{x:1}",
+]
+FIXED = [
+    "model=rated",
+    "activation=sloped2",
+    "optimizer=mine",
+    "trainer=smoke",
+    "dataset=iris",
+    "regularizer=[l2]",
+    "experiment=xor",
+    "experiment=big",
+    "~scheduler",
+    "~metric",
+    "+extra.y=3",
+    "++optimizer.lr=0.5",
+    "++model.rate=0.9",
+    "optimizer.lr=0.25",
+    "optimizer.lr=${model.dropout}",
+    "name='a b'",
+    "name=${seed}",
+    "allow_mismatch=true",
+    "model.init=xavier_normal",
+    "trainer.epochs=7",
+    "seed=5",
+]
+AWKWARD = [
+    "optimizer=sgd,mine model=rated,rated2 seed=range(0,4)",  # an option refers to another that is swept too
+    "optimizer=sgd,mine model=rated,rated2 model.rate=1,2",
+    "experiment=fast,slow optimizer=sgd,adam",  # an experiment changes what an option says
+    "experiment=fast optimizer=sgd,nested",
+    "experiment=referring,xor model=rated,rated2 seed=1,2",
+    "experiment=asking optimizer=sgd,adam seed=1,2",
+    "optimizer.lr=0.1,0.5 ++optimizer.lr=2",  # one key twice
+    "++optimizer.lr=2 optimizer.lr=0.1,0.5",
+    "optimizer.lr=0.1,0.5 ~optimizer.lr",
+    "activation=empty,relu seed=1,2",
+    "+head=a,b model=rated,mlp",
+    "+head=a model=rated,mlp +model.head.z=1,2",
+    "regularizer=[l1,twice],[twice]",
+    "regularizer=[l1,everywhere],[l1],[]",
+    "regularizer=[l1,dropout],[dropout,l1] regularizer.dropout.p=0.1,0.2",
+    "dataset=referring,iris optimizer=sgd,adam optimizer.lr=0.1,0.3",
+    "optimizer={lr:1},{lr:2}",
+    "optimizer.lr={a:1},3",
+    "~scheduler optimizer=sgd,adam activation=relu,tanh",
+    "name='${optimizer.lr}_x','${seed}' optimizer.lr=1,2",
+    "name='null','1','true' metric=null",
+    "trainer=packaged,smoke optimizer=sgd,adam trainer.epochs=1,2",
+    "++new.deep.key=1,2 seed=1,2",
+    "seed=choice(1,2) seed=range(3,5)",
+    "optimizer.lr=1e-3,.5,5.,1_000,inf",
+    "loss=null,mse",  # Hydra refuses it
+    "inner.lr=1,2 model=mlp,deep",
+]
+
+
+@pytest.fixture(scope="module")
+def loader(own_options: Path) -> Iterator[ConfigLoaderImpl]:
+    """Hydra's config loader as ``dlrun --config-dir`` sets it up."""
+    GlobalHydra.instance().clear()
+    path = create_config_search_path(str(registry.root()))
+    path.prepend("command-line", f"file://{own_options}", anchor=SearchPathQuery(provider="schema"))
+    found = Hydra.create_main_hydra2(task_name="dlrun", config_search_path=path).config_loader
+    assert isinstance(found, ConfigLoaderImpl)
+    yield found
+    GlobalHydra.instance().clear()
+
+
+def by_hydra(loader: ConfigLoaderImpl, master: Any, job: Sequence[str], number: int) -> Composed:
+    """What Hydra's own launcher would give to the job."""
+    composed = loader.load_sweep_config(master, list(job))
+    with open_dict(composed):
+        composed.hydra.job.num = number
+    HydraConfig.instance().set_config(composed)
+    choices = {group: str(name) for group, name in composed.hydra.runtime.choices.items() if not group.startswith("hydra/")}
+    with open_dict(composed):
+        del composed["hydra"]
+    config = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(config, dict)
+    return Composed({str(key): value for key, value in config.items()}, choices, tuple(job))
+
+
+def check(loader: ConfigLoaderImpl, words: Sequence[str], rng: random.Random, most: int, primary: str = "config") -> None:
+    """Compose the sweep that ``words`` span, and ``most`` of its jobs by Hydra too."""
+    try:
+        master = loader.load_configuration(primary, list(words), RunMode.MULTIRUN)
+    except HydraException:  # words that do not go together: the sweep does not start
+        return
+    jobs = expand(words, loader)
+    numbers = rng.sample(range(len(jobs)), min(most, len(jobs)))
+    try:
+        references = [by_hydra(loader, master, jobs[number], number) for number in numbers]
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        with pytest.raises(type(error)):
+            Composer(loader, master).compose(jobs)
+        return
+    composed = Composer(loader, master).compose(jobs)
+    assert len(composed) == len(jobs)
+    for number, reference in zip(numbers, references, strict=True):
+        assert composed[number].config == reference.config
+        assert composed[number].choices == reference.choices
+        assert composed[number].overrides == tuple(jobs[number])
+        order = list(reference.config.get("regularizer") or {})  # the order of regularizers means something
+        assert list(composed[number].config.get("regularizer") or {}) == order
+
+
+@pytest.mark.parametrize("number", range(26))
+def test_random_overrides(loader: ConfigLoaderImpl, number: int) -> None:
+    rng = random.Random(number)
+    by_key: dict[str, str] = {}
+    for word in rng.sample(SWEPT, rng.randint(1, 3)) + rng.sample(FIXED, rng.randint(0, 3)):
+        by_key.setdefault(word.split("=")[0].lstrip("+~"), word)
+    words = list(by_key.values())
+    rng.shuffle(words)
+    check(loader, words, rng, 2)
+
+
+@pytest.mark.parametrize("line", AWKWARD)
+def test_awkward_overrides(loader: ConfigLoaderImpl, line: str) -> None:
+    check(loader, line.split(), random.Random(0), 6)
+
+
+@pytest.mark.parametrize("primary", ["own", "dependent"])
+def test_a_users_own_primary_config(loader: ConfigLoaderImpl, primary: str) -> None:
+    words = ["optimizer=sgd,adam", "activation=relu,tanh", "optimizer.lr=1,2"]
+    check(loader, words, random.Random(0), 4, primary)
+
+
+def test_what_is_shared_is_not_changed(loader: ConfigLoaderImpl) -> None:
+    words = ["optimizer=sgd,adam", "optimizer.lr=0.1,0.2", "model.hidden=[1],[2]", "seed=1,2"]
+    jobs = expand(words, loader)
+    composed = Composer(loader, loader.load_configuration("config", words, RunMode.MULTIRUN)).compose(jobs)
+    for job in composed:
+        said = dict(word.split("=") for word in job.overrides)
+        assert str(job.config["optimizer"]["lr"]) == said["optimizer.lr"]
+        assert str(job.config["model"]["hidden"]) == said["model.hidden"]
+        assert str(job.config["seed"]) == said["seed"]
+
+
+def test_options_are_read_and_values_set_without_hydra(loader: ConfigLoaderImpl, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["activation=glob(*,exclude=s*)", "optimizer=sgd,adam,adamw", "optimizer.lr=0.1,0.2", "seed=range(0,20)"]
+    master = loader.load_configuration("config", words, RunMode.MULTIRUN)
+    calls = []
+    compose = loader.load_sweep_config
+    monkeypatch.setattr(loader, "load_sweep_config", lambda *given: calls.append(1) or compose(*given))
+    assert len(Composer(loader, master).compose(expand(words, loader))) > 600
+    assert len(calls) == 3  # one to start from, and two to be sure
