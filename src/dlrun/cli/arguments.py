@@ -31,6 +31,7 @@ SHORT = {
     "-r": "--run",
     "-sc": "--shell-completion",
 }
+IMPORT = "--import"  # dlrun's own, any number of times
 ACTIONS = ("--run", "--multirun", "--cfg", "--info", "--shell-completion", "--hydra-help")
 
 
@@ -40,19 +41,24 @@ class Arguments:
 
     flags: dict[str, str] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)  # for a verb other than train: its words
+    imports: list[str] = field(default_factory=list)  # modules of the user's own, whose names configs may use
 
     def words(self) -> list[str]:
         """The command line as Hydra's parser accepts it."""
         flags = [word for flag, value in self.flags.items() for word in ((flag, value) if flag in VALUED else (flag,))]
         return [*flags, *self.overrides]
 
+    def command(self) -> list[str]:
+        """All of the command line, as ``parse`` reads it again."""
+        return [*(word for module in self.imports for word in (IMPORT, module)), *self.words()]
 
-def parse(words: Sequence[str], takes: Sequence[str] = (*VALUED, *SWITCHES)) -> Arguments:
+
+def parse(words: Sequence[str], takes: Sequence[str] = (IMPORT, *VALUED, *SWITCHES)) -> Arguments:
     """Take a command line apart.
 
     Args:
         words: the command line.
-        takes: the flags that the verb knows; all of Hydra's when not given.
+        takes: the flags that the verb knows; all of Hydra's and --import when not given.
 
     Raises:
         InputError: flags that do not exist, lack their value or exclude each other, and words that are neither flag nor override.
@@ -74,6 +80,13 @@ def parse(words: Sequence[str], takes: Sequence[str] = (*VALUED, *SWITCHES)) -> 
             found.flags[flag] = ""
             if equals:
                 problems.append(f"{word}: {name} takes no value")
+        elif flag == IMPORT:
+            module = value if equals else _value(flag, rest)
+            found.imports.append(module)
+            if not all(part.isidentifier() for part in module.split(".")):
+                problems.append(
+                    f"{IMPORT} {module}: takes the name of a module, as in Python's import, such as {_module(module)}"
+                )
         else:
             found.flags[flag] = value if equals else _value(flag, rest)
     problems += _problems(found)
@@ -84,12 +97,30 @@ def parse(words: Sequence[str], takes: Sequence[str] = (*VALUED, *SWITCHES)) -> 
     return found
 
 
+def split_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The modules that a command line imports, and its other words: for verbs whose words are no settings."""
+    imports, others, rest = [], [], list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, _ = word.partition("=")
+        if name == IMPORT:
+            imports += parse([word] if equals else [word, _value(IMPORT, rest)], takes=(IMPORT,)).imports
+        else:
+            others.append(word)
+    return imports, others
+
+
 def _value(flag: str, rest: list[str]) -> str:
     if flag == "--info":  # its value may be left out
         return rest.pop(0) if rest and rest[0] in INFO else "all"
-    if not rest or rest[0].startswith("-") or (VALUED[flag] and "=" in rest[0]):
+    if not rest or rest[0].startswith("-") or ((flag == IMPORT or VALUED[flag]) and "=" in rest[0]):
         return ""
     return rest.pop(0)
+
+
+def _module(path: str) -> str:
+    """The module that somebody may mean who gave a file's path."""
+    return os.path.normpath(path).removesuffix(".py").strip("/.").replace("/", ".") or "mymodule"
 
 
 def _problems(found: Arguments) -> list[str]:

@@ -2,32 +2,51 @@
 
 from collections.abc import Sequence
 
-from dlrun.cli.arguments import parse
+from dlrun.cli.arguments import IMPORT, Arguments, parse, split_imports
 from dlrun.cli.train import start
 from dlrun.errors import InputError
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 
 USAGE = """\
-usage: dlrun resume [SWEEP] [--retry-failed] [output_dir=PATH]
+usage: dlrun resume [SWEEP] [--retry-failed] [--import MODULE] [output_dir=PATH]
 
 Trains the runs of a sweep that have not ended yet, and writes its comparison anew. SWEEP is a folder, its name, the name that
 the sweep was given, or latest (also when left out). Runs that have ended are not trained again; --retry-failed makes an
-exception for those that failed.
+exception for those that failed. Modules that the sweep imported have to be named again, since a folder may come from anybody.
 
 Examples:
   dlrun resume
   dlrun resume 2026-01-31_120000_sweep --retry-failed
 """
+_HARMLESS = ("hydra.launcher.processes=", "hydra.launcher.memory_share=", "hydra.mode=", "hydra.sweeper.params.")
 
 
 def run(words: Sequence[str]) -> int:
     """Resume a sweep. Returns the exit code."""
-    sweep, retry = chosen(words, "resume", ("--retry-failed",))
+    imports, others = split_imports(words)
+    sweep, retry = chosen(others, "resume", ("--retry-failed",))
     command = [str(word) for word in sweep.settings.get("words", [])]
     if not command:
         raise InputError(f"sweep {sweep.folder.name}: does not say which command started it, so it cannot be resumed")
-    return start(parse(command), resume=sweep.folder, retry_failed=bool(retry))
+    arguments = parse(command)
+    _distrust(arguments, imports, sweep.folder.name)
+    return start(arguments, resume=sweep.folder, retry_failed=bool(retry))
+
+
+def _distrust(arguments: Arguments, imports: Sequence[str], sweep: str) -> None:
+    """Refuse what only somebody's own command line may ask for: code to import, settings of Hydra's own that can name code."""
+    missing = [module for module in arguments.imports if module not in imports]
+    if missing:
+        again = " ".join(f"{IMPORT} {module}" for module in arguments.imports)
+        raise InputError(f"sweep {sweep}: imported {', '.join(missing)}; if you trust that, type dlrun resume {sweep} {again}")
+    settings = [word.lstrip("+~") for word in arguments.overrides]
+    refused = [word for word in settings if word.startswith(("hydra.", "hydra/", "hydra@")) and not word.startswith(_HARMLESS)]
+    if refused:
+        raise InputError(
+            f"sweep {sweep}: was started with {' '.join(refused)}, which a folder cannot ask for; "
+            "type its command again, and finished runs are taken over"
+        )
 
 
 def chosen(words: Sequence[str], verb: str, switches: Sequence[str] = ()) -> tuple[Sweep, list[str]]:

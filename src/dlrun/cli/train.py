@@ -172,6 +172,7 @@ class Session:
 
     def _train(self, config: "DictConfig") -> int:
         try:
+            self._trust()
             return train_one(config)
         except BrokenPipeError:
             raise
@@ -185,15 +186,24 @@ class Session:
                 report(failure)
         return failure.exit_code
 
+    def _trust(self) -> None:
+        """Import the user's modules: only now, since they import torch."""
+        if self.arguments.imports:
+            from dlrun.experiments import targets
+
+            for module in self.arguments.imports:
+                targets.trust(module)
+
     def sweep(self, loader: Any, config: "DictConfig", jobs: Sequence[Sequence[str]]) -> int:
         """Compose all jobs of a sweep and train them together (or show the plan). Called by the cohort launcher."""
         from dlrun.cli.sweep import Sweeping
 
+        self._trust()
         self.code = Sweeping(
             loader,
             config,
             [list(job) for job in jobs],
-            command=self.arguments.words(),
+            command=self.arguments.command(),
             plan_only=self.plan_only,
             resume=self.resume,
             retry_failed=self.retry_failed,

@@ -5,6 +5,9 @@ a module that the user imported with ``--import MODULE``. Nothing else is ever l
 """
 
 import importlib
+import os
+import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -14,22 +17,43 @@ from dlrun.components.optimizers import ROWWISE as OPTIMIZERS
 from dlrun.errors import InputError, nearest
 
 _OWN = ("dlrun.components.", "dlrun.data.sources.")
+_LIBRARIES = ("dlrun", "hydra", "hydra_plugins", "joblib", "numpy", "omegaconf", "pandas", "scipy", "sklearn", "torch", "yaml")
 _imported: set[str] = set()
 
 
 def trust(module: str) -> None:
     """Import a user's module, whose names may from now on stand in configs. Importing is trusting: its code runs.
 
+    The working folder joins sys.path: in front while the module is imported, at the end afterwards, so that none of its files
+    stands in for a library that is needed later.
+
     Raises:
         InputError: there is no such module, or it fails to import.
     """
+    if module in _imported:
+        return
+    folder = os.getcwd()
+    before = list(sys.path)
     try:
+        sys.path.insert(0, folder)
+        importlib.invalidate_caches()  # the file may be younger than what Python remembers of the folder
         importlib.import_module(module)
-    except Exception as error:
-        raise InputError(
-            f"--import {module}: {type(error).__name__}: {error}; it must be importable from the working folder"
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise InputError(f"--import {module}: {_why(error, module, folder)}") from error
+    finally:
+        sys.path[:] = before if folder in before else [*before, folder]
     _imported.add(module)
+
+
+def _why(error: BaseException, module: str, folder: str) -> str:
+    """What went wrong while a module was imported, and where in the user's code."""
+    if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+        file = f"{module.replace('.', '/')}.py"
+        return f"there is no such module; it is a file {file} in the working folder ({folder}), or an installed package"
+    ours = (__file__, importlib.__file__, "<frozen importlib")
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
+    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"raised {type(error).__name__}: {' '.join(str(error).split())}{where} while it was imported"
 
 
 def trusted() -> tuple[str, ...]:
@@ -59,11 +83,14 @@ def resolve(target: Any, where: str) -> Callable[..., Any]:
     for user in _imported:
         if f"{module}.".startswith(f"{user}."):
             return _member(target, module, name, where, own=False)
-    root = target.split(".")[0]
-    raise InputError(
-        f"{where}._target_={target}: is not dlrun's, torch.nn's or torch.optim's, and was not imported; "
-        f"if you trust it, type --import {module if root != 'torch' else 'MODULE'}"
-    )
+    raise InputError(f"{where}._target_={target}: {_refusal(module)}")
+
+
+def _refusal(module: str) -> str:
+    root = module.split(".")[0]
+    if root in sys.stdlib_module_names or root in _LIBRARIES:
+        return "a config cannot name that; it may name what is in torch.nn, torch.optim, dlrun.components, or a module of yours"
+    return f"{module} was not imported; if it is yours or you trust it, type --import {module}"
 
 
 def _class(target: str, name: str, names: dict[str, Any], kind: type, where: str) -> Callable[..., Any]:
@@ -76,13 +103,28 @@ def _class(target: str, name: str, names: dict[str, Any], kind: type, where: str
 
 def _member(target: str, module: str, name: str, where: str, *, own: bool) -> Callable[..., Any]:
     try:
-        found = vars(importlib.import_module(module)).get(name)
+        names = vars(importlib.import_module(module))
     except ImportError as error:
         raise InputError(f"{where}._target_={target}: {error}") from error
-    if not callable(found) or (own and not str(getattr(found, "__module__", "")).startswith("dlrun.")):
-        known = [
-            key for key, value in vars(importlib.import_module(module)).items() if callable(value) and not key.startswith("_")
-        ]
-        raise InputError(f"{where}._target_={target}: {module} has no component '{name}'{nearest(name, known)}")
-    component: Callable[..., Any] = found
-    return component
+    found = names.get(name)
+    home = str(getattr(found, "__module__", ""))
+    if callable(found) and _defines(home, own=own):
+        component: Callable[..., Any] = found
+        return component
+    if callable(found) and not own:
+        raise InputError(
+            f"{where}._target_={target}: {module} has it from {home or 'elsewhere'}; only what it defines itself can be named"
+        )
+    known = [
+        key
+        for key, value in names.items()
+        if callable(value) and not key.startswith("_") and _defines(str(getattr(value, "__module__", "")), own=own)
+    ]
+    raise InputError(f"{where}._target_={target}: {module} has no component '{name}'{nearest(name, known)}")
+
+
+def _defines(home: str, *, own: bool) -> bool:
+    """Whether a function or class that says it is from ``home`` may be named: a name from os stays os's wherever it is found."""
+    if own:
+        return home.startswith("dlrun.")
+    return any(f"{home}.".startswith(f"{user}.") for user in _imported)
