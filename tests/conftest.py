@@ -40,6 +40,8 @@ def compose() -> Callable[..., tuple[dict[str, Any], dict[str, str]]]:
     load = cache(registry.load_option)
 
     def make(regularizer: Sequence[str] = (), **given: Any) -> tuple[dict[str, Any], dict[str, str]]:
+        if given.get("model", "mlp") == "mlp":
+            given = {"model.hidden": [5]} | given
         choices = {group: given.pop(group, name) for group, name in DEFAULTS.items()}
         config: dict[str, Any] = {"seed": 0}
         config |= {group: deepcopy(load(group, name)) for group, name in choices.items() if name is not None}

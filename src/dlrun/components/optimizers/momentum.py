@@ -82,7 +82,8 @@ class ASGD(Optimizer):
     """Averaged gradient descent: runs are evaluated with the mean of the weights since step t0.
 
     ``g += weight_decay theta``; ``eta = lr / (1 + lambd lr (t - 1))^alpha``; ``theta = (1 - lambd eta) theta - eta g``;
-    ``a += mu (theta - a)`` with ``mu = 1 / max(1, t - 1 - t0)``. Evaluation uses a.
+    ``a += mu (theta - a)`` with ``mu = 1 / max(1, t - 1 - t0)``. Evaluation uses a. A step's theta enters a when the next step
+    begins or when a is asked for, so that what regularizers do to theta behind the step counts too.
     A schedule changes lr at once; torch's class notices one step late. Polyak & Juditsky 1992.
     """
 
@@ -98,22 +99,26 @@ class ASGD(Optimizer):
         self._lr, self._lambd, self._alpha, self._t0, self._weight_decay = lr, lambd, alpha, t0, weight_decay
 
     def state(self, theta: Tensor) -> State:
-        """The matrix ax [R, P]: the averaged weights, theta at first."""
-        return {"ax": theta.clone()}
+        """The average without the present theta, ax [R, P], and the share with which that is to enter it, mu [R, 1]."""
+        return {"ax": theta.clone(), "mu": torch.ones_like(theta[:, :1])}
 
     def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
+        average(state["ax"], theta, state["mu"])
         add_scaled(grad, theta, self._weight_decay)
         lr = self._lr * factor
         eta = lr / (1 + self._lambd * lr * (t - 1)) ** self._alpha
         shrink(theta, product(self._lambd, eta))
         add_scaled(theta, grad, -eta)
         age = t - 1 - self._t0
-        average(state["ax"], theta, 1 / (age.clamp(min=1) if isinstance(age, Tensor) else max(1, age)))
+        if isinstance(age, Tensor):
+            state["mu"].copy_(1 / age.clamp(min=1))
+        else:
+            state["mu"].fill_(1 / max(1, age))
 
     def evaluation(self, theta: Tensor, state: State) -> Tensor:
         """The averaged weights, [R, P]. torch keeps them in its state and never uses them."""
-        return state["ax"]
+        return torch.lerp(state["ax"], theta, state["mu"])
 
 
 class Lion(Optimizer):

@@ -1,0 +1,513 @@
+"""What the trainer records, when it stops, and with which weights a run ends."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dlrun.components.metrics import METRICS
+from dlrun.components.schedules import cosine
+from dlrun.engine import evaluation
+from dlrun.engine.cohort import Cohort
+from dlrun.engine.layers import Pass
+from dlrun.engine.machine import Machine, State
+from dlrun.engine.progress import Progress
+from dlrun.engine.trainer import Outcome, Training, fit
+from dlrun.experiments.plan import plan
+
+
+@pytest.fixture
+def cohort_of(spec_of: Callable[..., Any], datasets: Any) -> Callable[..., Cohort]:
+    """``cohort_of(runs=3, **given)``: a tuple among the values holds one for each run."""
+
+    def make(runs: int = 1, **given: Any) -> Cohort:
+        shared = {"trainer.dtype": "float64", "trainer.max_steps": None} | given
+        specs = []
+        for row in range(runs):
+            mine = {key: value[row] if isinstance(value, tuple) else value for key, value in shared.items()}
+            specs.append(spec_of(**({"seed": row} | mine)))
+        (planned,) = plan(specs, datasets)
+        return planned.cohort
+
+    return make
+
+
+def machine_with(cohort: Cohort, outcomes: list[Outcome]) -> tuple[Machine, Training]:
+    """A machine that holds the weights of the outcomes, rows in the cohort's order."""
+    training = Training(cohort)
+    machine = training.machine
+    theta = torch.stack(
+        [torch.cat([outcomes[row].weights[slot.name].flatten() for slot in machine.layout.slots]) for row in training.order]
+    )
+    buffers = [
+        torch.cat(
+            [torch.empty(0, dtype=theta.dtype), *(outcomes[row].weights[slot.name] for slot in machine.model.buffers.slots)]
+        )
+        for row in training.order
+    ]
+    machine.bind(State(theta, torch.stack(buffers), [], torch.zeros_like(theta)))
+    return machine, training
+
+
+# Records
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "max_steps", "recorded", "steps"),
+    [
+        (4, 1, None, [1, 2, 3, 4], 76),
+        (5, 2, None, [2, 4, 5], 95),
+        (3, 10, None, [3], 57),
+        (10, 1, 19, [1], 19),
+        (10, 1, 20, [1, 2], 20),
+        (10, 3, 45, [3], 45),
+        (1, 1, 1, [1], 1),
+    ],
+)
+def test_history_is_written_when_it_is_due(
+    epochs: int, every: int, max_steps: int | None, recorded: list[int], steps: int, cohort_of: Callable[..., Cohort]
+) -> None:
+    """Moons has 300 training rows: 19 steps of 16 in an epoch. The last evaluation always happens."""
+    cohort = cohort_of(2, **{"trainer.epochs": epochs, "trainer.evaluate_every": every, "trainer.max_steps": max_steps})
+    outcomes = fit(cohort)
+    for outcome in outcomes:
+        assert outcome.status == "done"
+        assert outcome.reason == ""
+        assert outcome.history["epoch"] == recorded
+        assert set(outcome.history) == {"epoch", "train/loss", "validation/loss", "validation/accuracy"}
+        assert all(len(values) == len(recorded) for values in outcome.history.values())
+        assert (outcome.epochs, outcome.steps) == (recorded[-1], steps)
+        assert outcome.history["validation/loss"][-1] == pytest.approx(outcome.metrics["validation/loss"], rel=1e-12)
+        assert outcome.history["train/loss"][-1] == pytest.approx(outcome.metrics["train/loss"], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model"),
+    [
+        ("diabetes", "mlp"),
+        ("moons", "mlp"),
+        ("iris", "mlp"),
+        ("multilabel", "mlp"),
+        ("shapes", "segmenter"),
+        ("pairs", "embedder"),
+        ("triplets", "embedder"),
+    ],
+)
+def test_metrics_are_those_of_the_final_weights(
+    dataset: str, model: str, cohort_of: Callable[..., Cohort], monkeypatch: Any
+) -> None:
+    """Every figure is the metric's function of predictions, also when rows are measured in small chunks."""
+    small = {"dataset.rows": 80} if dataset == "shapes" else {}
+    cohort = cohort_of(2, dataset=dataset, model=model, **small)
+    outcomes = fit(cohort)
+    machine, training = machine_with(cohort, outcomes)
+    task = cohort.data.task
+    defaults = {name for name, metric in METRICS[task].items() if metric.default}
+    for subset in ("train", "validation", "test"):
+        x, y = training.table.subset(subset)
+        output, _ = machine.forward(x, Pass())
+        loss = machine.loss(output, y)
+        if task == "regression":
+            predicted, y = training.table.original(output), training.table.original(y)
+        else:
+            predicted = {"multiclass": output.softmax(2), "segmentation": output.softmax(2)}.get(task, output.sigmoid())
+            predicted = output if task in ("similarity", "metric_learning") else predicted
+        assert {name for name in outcomes[0].metrics if name.startswith(subset)} == {f"{subset}/{m}" for m in {"loss", *defaults}}
+        for place, row in enumerate(training.order):
+            found = outcomes[row].metrics
+            assert found[f"{subset}/loss"] == pytest.approx(float(loss[place]))
+            for name in defaults:
+                value = float(METRICS[task][name].function(predicted, y)[place])
+                assert found[f"{subset}/{name}"] == pytest.approx(value, rel=1e-9), name
+    monkeypatch.setattr(evaluation, "CHUNK_NUMBERS", 1)
+    again = evaluation.measure(machine, training.table, "test", sorted(defaults))
+    for name, values in again.items():
+        for place, row in enumerate(training.order):
+            assert float(values[place]) == pytest.approx(outcomes[row].metrics[f"test/{name}"], rel=1e-9)
+
+
+def test_regression_is_reported_in_the_units_of_the_data(cohort_of: Callable[..., Cohort]) -> None:
+    """Diabetes has targets from 25 to 346: an untrained model is off by tens, not by ones."""
+    (outcome,) = fit(cohort_of(dataset="diabetes", **{"trainer.max_steps": 1}))
+    assert 40 < outcome.metrics["test/rmse"] < 200
+    assert outcome.metrics["test/loss"] < 5
+
+
+def test_quantiles_have_their_own_metrics(cohort_of: Callable[..., Cohort]) -> None:
+    cohort = cohort_of(
+        2, dataset="heteroscedastic", loss="quantile", **{"loss.tau": [0.1, 0.5, 0.9], "trainer.epochs": 10, "model.hidden": [5]}
+    )
+    for outcome in fit(cohort):
+        assert outcome.weights["2.weight"].shape == (5, 3)
+        assert 0 <= outcome.metrics["test/coverage"] <= 1
+        assert outcome.metrics["test/pinball"] == pytest.approx(outcome.metrics["test/loss"] * 0.6, rel=0.5)
+        assert outcome.metrics["test/r2"] < 1
+
+
+def test_runs_with_and_without_quantiles_in_one_cohort(cohort_of: Callable[..., Cohort]) -> None:
+    first, second, third = fit(cohort_of(3, dataset="diabetes", loss=("mse", "quantile", "quantile"), seed=(0, 0, 1)))
+    assert "test/pinball" not in first.metrics
+    assert "test/pinball" in second.metrics
+    assert set(second.metrics) == set(third.metrics)
+    assert "test/r2" in second.metrics
+
+
+# Early stopping
+
+
+def test_early_stopping_restores_the_best_weights(cohort_of: Callable[..., Cohort]) -> None:
+    cohort = cohort_of(
+        6,
+        dataset="diabetes",
+        regularizer=["early_stopping", "batch_norm"],
+        **{
+            "model.hidden": [64],
+            "optimizer.lr": (0.1, 0.03, 0.01, 0.1, 0.03, 0.01),
+            "regularizer.early_stopping.patience": 3,
+            "trainer.epochs": 25,
+        },
+    )
+    outcomes = fit(cohort)
+    assert {outcome.status for outcome in outcomes} <= {"stopped", "done"}
+    stopped = [outcome for outcome in outcomes if outcome.status == "stopped"]
+    assert len(stopped) >= 3
+    for outcome in outcomes:
+        history = outcome.history["validation/loss"]
+        best = min(range(len(history)), key=history.__getitem__)
+        assert outcome.metrics["validation/loss"] == pytest.approx(history[best], rel=1e-9)
+        assert outcome.metrics["train/loss"] == pytest.approx(outcome.history["train/loss"][best], rel=1e-9)
+        assert len(history) == outcome.epochs
+        if outcome.status == "stopped":
+            assert len(history) - 1 - best == 3, "it stopped three epochs after its best"
+            assert "validation/loss stopped improving" in outcome.reason
+    assert len({outcome.epochs for outcome in outcomes}) > 1
+
+
+def test_early_stopping_watches_a_metric_that_is_better_when_higher(cohort_of: Callable[..., Cohort]) -> None:
+    cohort = cohort_of(
+        3,
+        dataset="moons",
+        regularizer=["early_stopping"],
+        **{
+            "regularizer.early_stopping.patience": 4,
+            "regularizer.early_stopping.metric": "auroc",
+            "optimizer.lr": 0.05,
+            "trainer.epochs": 40,
+        },
+    )
+    for outcome in fit(cohort):
+        history = outcome.history["validation/auroc"]
+        assert max(history) == pytest.approx(outcome.metrics["validation/auroc"])
+        assert outcome.status == "stopped"
+        assert "validation/auroc" in outcome.reason
+
+
+def test_early_stopping_counts_evaluations(cohort_of: Callable[..., Cohort]) -> None:
+    cohort = cohort_of(
+        dataset="diabetes",
+        regularizer=["early_stopping"],
+        **{
+            "model.hidden": [64],
+            "optimizer.lr": 0.1,
+            "regularizer.early_stopping.patience": 1,
+            "trainer.epochs": 200,
+            "trainer.evaluate_every": 5,
+        },
+    )
+    (outcome,) = fit(cohort)
+    assert outcome.status == "stopped"
+    assert outcome.epochs % 5 == 0
+    assert outcome.history["epoch"] == [float(epoch) for epoch in range(5, outcome.epochs + 1, 5)]
+
+
+def test_a_diverged_run_has_no_best(cohort_of: Callable[..., Cohort], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its earlier best weights are not restored: a run that broke is not to look well."""
+    train = Training.epoch
+
+    def poisoned(self: Training, number: int) -> None:
+        train(self, number)
+        if number == 3:
+            self.state.theta[0, 0] = torch.inf
+
+    monkeypatch.setattr(Training, "epoch", poisoned)
+    cohort = cohort_of(dataset="diabetes", regularizer=["early_stopping"], **{"trainer.epochs": 10})
+    (outcome,) = fit(cohort)
+    assert (outcome.status, outcome.epochs) == ("diverged", 4)
+    assert not math.isfinite(outcome.metrics["validation/loss"])
+    assert not all(value.isfinite().all() for value in outcome.weights.values())
+
+
+def test_best_weights_start_where_the_watched_metric_is_defined(cohort_of: Callable[..., Cohort]) -> None:
+    training = Training(cohort_of(2, regularizer=["early_stopping"]))
+    for number, values in enumerate(([math.nan, 0.5], [0.9, math.nan], [1.0, 0.4], [0.8, 0.6])):
+        training._keep_best(torch.full_like(training.state.theta, number), {"validation/loss": torch.tensor(values)})
+    assert training.state.best is not None
+    assert training.state.best.theta[:, 0].tolist() == [3, 2]
+    assert training.state.best.value.tolist() == pytest.approx([0.8, 0.4])
+
+
+# Interruption and reports
+
+
+def test_an_interrupted_cohort_ends_with_what_it_has(cohort_of: Callable[..., Cohort]) -> None:
+    asked = []
+
+    def interrupted() -> bool:
+        asked.append(True)
+        return len(asked) > 3
+
+    outcomes = fit(cohort_of(2, **{"trainer.epochs": 10}), interrupted=interrupted)
+    whole = fit(cohort_of(2, **{"trainer.epochs": 10}))
+    for outcome, done in zip(outcomes, whole, strict=True):
+        assert (outcome.status, outcome.epochs) == ("interrupted", 3)
+        assert outcome.history["train/loss"] == done.history["train/loss"][:3]
+        assert outcome.metrics["train/loss"] == pytest.approx(done.history["train/loss"][2])
+
+
+def test_interrupted_before_the_first_step(cohort_of: Callable[..., Cohort]) -> None:
+    (outcome,) = fit(cohort_of(), interrupted=lambda: True)
+    assert (outcome.status, outcome.epochs, outcome.steps) == ("interrupted", 0, 0)
+    assert outcome.history == {"epoch": []}
+    assert math.isfinite(outcome.metrics["test/loss"])
+
+
+def test_reports_count_runs_steps_and_epochs(cohort_of: Callable[..., Cohort]) -> None:
+    seen: list[Progress] = []
+    cohort = cohort_of(3, optimizer="sgd", **{"optimizer.lr": (0.01, 1e308, 0.01), "trainer.epochs": 3})
+    outcomes = fit(cohort, report=seen.append)
+    assert [(p.epoch, p.step, p.steps, p.epochs, p.runs) for p in seen] == [(e, 19 * e, 57, 3, 3) for e in (1, 2, 3)]
+    assert seen[0].diverged == seen[-1].diverged == 1
+    assert seen[0].finished == 1
+    assert seen[-1].metric_name == "validation/accuracy"
+    well = [outcomes[0], outcomes[2]]
+    assert seen[-1].loss == pytest.approx(sum(o.history["train/loss"][-1] for o in well) / 2)
+    assert seen[-1].metric == pytest.approx(sum(o.metrics["validation/accuracy"] for o in well) / 2)
+    assert seen[0].seconds <= seen[-1].seconds
+
+
+# Schedules, clipping, averaging
+
+
+def test_schedules_apply_row_by_row(cohort_of: Callable[..., Cohort]) -> None:
+    cohort = cohort_of(4, scheduler=("constant", "cosine", "cosine", "step"), **{"trainer.epochs": 4})
+    machine = Machine(cohort.runs, cohort.data, cohort.settings)
+    factors = machine.factors(10, 5, 19, 76)
+    assert factors is not None
+    expected = cosine(torch.arange(10, 15).unsqueeze(1), epoch_steps=19, total_steps=76)[:, 0]
+    assert torch.equal(factors[:, 0], torch.ones(5, dtype=torch.float64))
+    torch.testing.assert_close(factors[:, 1], expected)
+    torch.testing.assert_close(factors[:, 2], expected)
+    assert torch.equal(factors[:, 3], torch.ones(5, dtype=torch.float64))
+
+
+def test_schedules_with_columns(cohort_of: Callable[..., Cohort]) -> None:
+    cohort = cohort_of(3, scheduler="cosine", **{"scheduler.min_factor": (0.0, 0.5, 1.0)})
+    factors = Machine(cohort.runs, cohort.data, cohort.settings).factors(37, 2, 19, 38)
+    assert factors is not None
+    assert factors[0].tolist() == pytest.approx([0.0017, 0.5009, 1.0], abs=1e-4)
+    assert factors[1].tolist() == pytest.approx([0.0, 0.5, 1.0])
+
+
+def test_a_constant_rate_costs_nothing(cohort_of: Callable[..., Cohort]) -> None:
+    cohort = cohort_of(2)
+    assert Machine(cohort.runs, cohort.data, cohort.settings).factors(0, 5, 19, 76) is None
+
+
+def test_the_step_limit_ends_the_schedule_too(cohort_of: Callable[..., Cohort]) -> None:
+    training = Training(cohort_of(scheduler="cosine", **{"trainer.epochs": 100, "trainer.max_steps": 25}))
+    factors = training.machine.factors(24, 1, training.steps_per_epoch, training.total_steps)
+    assert factors is not None
+    assert float(factors[0, 0]) == pytest.approx(0.5 * (1 + math.cos(math.pi * 24 / 25)))
+
+
+@pytest.mark.parametrize("limits", [(0.5, 0.5, 0.5), (0.5, None, 2.0), (None, None, 1e-3)])
+def test_clipping_by_norm_is_torchs_run_by_run(limits: tuple[float | None, ...], cohort_of: Callable[..., Cohort]) -> None:
+    cohort = cohort_of(3, **{"trainer.clip_norm": limits})
+    machine = Machine(cohort.runs, cohort.data, cohort.settings)
+    grad = torch.randn(3, machine.layout.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    grad[2] *= 1e-3
+    clipped = grad.clone()
+    machine._clip(clipped)
+    for row, limit in enumerate(limits):
+        parameter = nn.Parameter(torch.zeros(machine.layout.size, dtype=torch.float64))
+        parameter.grad = grad[row].clone()
+        if limit is not None:
+            nn.utils.clip_grad_norm_([parameter], limit)
+        torch.testing.assert_close(clipped[row], parameter.grad, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("limits", [(0.5, 0.5, 0.5), (0.5, None, 2.0)])
+def test_clipping_by_value_is_run_by_run(limits: tuple[float | None, ...], cohort_of: Callable[..., Cohort]) -> None:
+    cohort = cohort_of(3, **{"trainer.clip_value": limits})
+    machine = Machine(cohort.runs, cohort.data, cohort.settings)
+    grad = torch.randn(3, machine.layout.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    clipped = grad.clone()
+    machine._clip(clipped)
+    for row, limit in enumerate(limits):
+        assert torch.equal(clipped[row], grad[row] if limit is None else grad[row].clamp(-limit, limit))
+
+
+def test_asgd_is_evaluated_with_its_average(cohort_of: Callable[..., Cohort]) -> None:
+    """Beside another optimizer, whose rows are evaluated as they are."""
+    cohort = cohort_of(3, optimizer=("sgd", "asgd", "asgd"), **{"optimizer.lr": 0.1, "trainer.epochs": 3})
+    cohort = Cohort(cohort.data, cohort.splits, cohort.preprocessing, [*cohort.runs], cohort.settings)
+    for run in cohort.runs[1:]:
+        dict.update(run.optimizer.values, t0=5.0)  # type: ignore[arg-type]
+    training = Training(cohort)
+    with torch.no_grad():
+        training.epoch(0)
+        evaluated = training.machine.evaluated(training.state)
+    for place, row in enumerate(training.order):
+        assert torch.equal(evaluated[place], training.state.theta[place]) == (row == 0)
+    outcomes = fit(cohort)
+    for outcome in outcomes:
+        assert outcome.history["validation/loss"][-1] == pytest.approx(outcome.metrics["validation/loss"], rel=1e-12)
+
+
+@pytest.mark.parametrize("t0", [1e6, 5.0])
+def test_what_acts_behind_a_step_is_averaged_too(t0: float, cohort_of: Callable[..., Cohort]) -> None:
+    """asgd with l1 and max_norm: before averaging begins, weights are exactly 0 and short; averages of such stay short."""
+    cohort = cohort_of(
+        2,
+        dataset="diabetes",
+        optimizer="asgd",
+        regularizer=["l1", "max_norm"],
+        **{
+            "optimizer.lr": 0.05,
+            "optimizer.t0": t0,
+            "regularizer.l1.weight": 0.05,
+            "regularizer.max_norm.max_norm": 0.3,
+            "model.hidden": [20],
+        },
+    )
+    for outcome in fit(cohort):
+        assert outcome.weights["0.weight"].norm(dim=0).max() <= 0.3 + 1e-9
+        if t0 > 5:
+            assert 0.05 < outcome.diagnostics["zero_weights"] < 1  # type: ignore[operator]
+
+
+def test_l1_makes_zeros_and_the_diagnostics_count_them(cohort_of: Callable[..., Cohort]) -> None:
+    given = {"regularizer.l1.weight": (0.0, 0.05, 10.0), "trainer.epochs": 10, "optimizer.lr": 0.05}
+    cohort = cohort_of(3, dataset="diabetes", optimizer="sgd", regularizer=["l1"], **given)
+    shares = [outcome.diagnostics["zero_weights"] for outcome in fit(cohort)]
+    assert shares[0] == 0
+    assert 0 < shares[1] < 1  # type: ignore[operator]
+    assert shares[2] == 1
+
+
+# Diagnostics
+
+
+def test_diagnostics_tell_what_is_inside(cohort_of: Callable[..., Cohort]) -> None:
+    """One hidden layer of relu, all of it computed again by hand."""
+    cohort = cohort_of(2, dataset="iris", **{"model.hidden": [6], "trainer.epochs": 3})
+    outcomes = fit(cohort)
+    for row, outcome in enumerate(outcomes):
+        split, scaling = cohort.splits[cohort.runs[row].split], cohort.preprocessing[cohort.runs[row].split]
+        x, y = scaling.inputs(cohort.data.x[split.train]), cohort.data.y[split.train]
+        weights = {name: value.clone().requires_grad_() for name, value in outcome.weights.items()}
+        hidden = torch.relu(x @ weights["0.weight"] + weights["0.bias"])
+        loss = nn.functional.cross_entropy(hidden @ weights["2.weight"] + weights["2.bias"], y)
+        loss.backward()
+        found: dict[str, Any] = outcome.diagnostics
+        norms = [float(weights[name].grad.norm()) for name in ("0.weight", "2.weight")]  # type: ignore[union-attr]
+        assert found["gradient_norm"] == pytest.approx(norms)
+        assert found["mean_activation"] == pytest.approx([float(hidden.detach().mean())])
+        dead = (hidden == hidden[:1]).all(0).double().mean()
+        assert found["dead_units"] == pytest.approx([float(dead)])
+        assert found["saturation"] == pytest.approx([float((hidden == 0).double().mean())])
+        flat = torch.cat([weights[name].detach().flatten() for name in ("0.weight", "2.weight")])
+        assert found["weight_norm"] == pytest.approx(float(flat.norm()))
+        assert found["zero_weights"] == 0
+        assert found["loss_gap"] == pytest.approx(outcome.metrics["test/loss"] - outcome.metrics["train/loss"])
+        assert 1 / 3 <= found["mean_top_probability"] <= 1
+        assert len(found["gradient_norm_at_start"]) == 2
+
+
+def test_dead_units_are_seen(cohort_of: Callable[..., Cohort]) -> None:
+    """Units that a large negative bias has switched off."""
+    cohort = cohort_of(2, dataset="iris", activation=("relu", "tanh"), **{"model.hidden": [4]})
+    training = Training(cohort)
+    from dlrun.engine.diagnostics import diagnose
+
+    bias = next(slot for slot in training.machine.layout.slots if slot.name == "0.bias")
+    bias.view(training.state.theta)[:, 0, :3] = -100.0
+    found = diagnose(training.machine, training.table, training.state)
+    assert found["dead_units"][:, 0].tolist() == [0.75, 0.75]
+    assert float(found["saturation"][0, 0]) >= 0.75
+
+
+def test_diagnostics_change_nothing(cohort_of: Callable[..., Cohort]) -> None:
+    from dlrun.engine.diagnostics import diagnose
+
+    training = Training(cohort_of(2, regularizer=["batch_norm", "dropout"]))
+    state = training.state
+    before = state.theta.clone(), state.buffers.clone()
+    diagnose(training.machine, training.table, state)
+    assert torch.equal(state.theta, before[0])
+    assert torch.equal(state.buffers, before[1])
+
+
+# Shapes at the edge
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 299, 300])
+@pytest.mark.parametrize("regularizer", [[], ["batch_norm", "dropout"]])
+def test_batches_of_any_size(batch_size: int, regularizer: list[str], cohort_of: Callable[..., Cohort]) -> None:
+    cohort = cohort_of(2, regularizer=regularizer, **{"trainer.batch_size": batch_size, "trainer.epochs": 1})
+    for outcome in fit(cohort):
+        assert outcome.steps == math.ceil(300 / batch_size)
+        assert all(value.isfinite().all() for value in outcome.weights.values())
+        assert math.isfinite(outcome.metrics["test/loss"])
+
+
+def test_one_row_batches_leave_batch_norm_at_its_start(cohort_of: Callable[..., Cohort]) -> None:
+    (outcome,) = fit(cohort_of(regularizer=["batch_norm"], **{"trainer.batch_size": 1, "trainer.epochs": 1}))
+    assert (outcome.weights["1.running_var"] == 1).all()
+    assert (outcome.weights["1.running_mean"] == 0).all()
+
+
+def test_no_validation_and_no_test_rows(cohort_of: Callable[..., Cohort]) -> None:
+    (outcome,) = fit(cohort_of(**{"dataset.validation": 0.0, "dataset.test": 0.0}))
+    assert {name.split("/")[0] for name in outcome.metrics} == {"train"}
+    assert set(outcome.history) == {"epoch", "train/loss"}
+    assert "loss_gap" not in outcome.diagnostics
+
+
+def test_weights_are_named_by_layer_and_are_the_runs_own(cohort_of: Callable[..., Cohort]) -> None:
+    outcomes = fit(cohort_of(3, regularizer=["batch_norm"], **{"model.hidden": [5]}))
+    names = ["0.weight", "0.bias", "1.weight", "1.bias", "3.weight", "3.bias", "1.running_mean", "1.running_var"]
+    assert [list(outcome.weights) for outcome in outcomes] == [names] * 3
+    stacked: Tensor = torch.stack([outcome.weights["0.weight"] for outcome in outcomes])
+    assert len(stacked.flatten(1).unique(dim=0)) == 3
+    assert outcomes[0].parameters == sum(v.numel() for n, v in outcomes[0].weights.items() if "running" not in n)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_both_types_train(dtype: str, cohort_of: Callable[..., Cohort]) -> None:
+    outcomes = fit(
+        cohort_of(
+            3,
+            dataset="iris",
+            activation=("relu", "leaky_relu", "leaky_relu"),
+            regularizer=["l1", "l2", "max_norm", "dropout", "batch_norm", "label_smoothing", "early_stopping", "augmentation"],
+            **{
+                "seed": (0, 1, 2),
+                "trainer.dtype": dtype,
+                "optimizer.lr": (0.01, 0.02, 0.03),
+                "regularizer.l1.weight": (1e-4, 2e-4, 3e-4),
+                "regularizer.batch_norm.momentum": (0.1, 0.2, 0.3),
+                "regularizer.label_smoothing.smoothing": (0.0, 0.1, 0.2),
+                "regularizer.early_stopping.min_delta": (0.0, 0.1, 0.2),
+                "regularizer.augmentation.strength": (0.0, 0.1, 0.2),
+                "trainer.clip_norm": (1.0, None, 2.0),
+                "trainer.clip_value": (None, 1.0, 2.0),
+                "trainer.epochs": 3,
+            },
+        )
+    )
+    assert {value.dtype for outcome in outcomes for value in outcome.weights.values()} == {getattr(torch, dtype)}
+    assert all(math.isfinite(value) for outcome in outcomes for value in outcome.metrics.values())
