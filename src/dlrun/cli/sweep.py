@@ -1,54 +1,51 @@
 """What ``dlrun -m`` does with its jobs: plan, train, compare, and tell about it."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.text import Text
 
 from dlrun.cli.sweep_display import SweepProgress, show_failures, show_plan, show_section
 from dlrun.cli.terminal import console
 from dlrun.experiments import sweep as sweeps
-from dlrun.experiments.compose import Composer
+from dlrun.experiments.compose import Composed
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
 
 class Sweeping:
-    """One sweep from its jobs' overrides to the table on the terminal.
+    """One sweep from its jobs to the table on the terminal.
 
     Args:
-        loader: Hydra's config loader; master: the sweep's own composed config.
-        jobs: the overrides of each job.
-        command: the words that started it, for ``dlrun resume``.
+        jobs: what is to be trained.
+        launcher: the settings of the cohort launcher.
+        command: the words that start it, for ``dlrun resume``.
         plan_only, resume, retry_failed: see Session.
+        reuse: whether finished runs are taken over; as the jobs say when None.
     """
 
     def __init__(
         self,
-        loader: Any,
-        master: "DictConfig",
-        jobs: Sequence[Sequence[str]],
+        jobs: Sequence[Composed],
+        launcher: Mapping[str, Any],
         *,
         command: Sequence[str],
-        plan_only: bool,
-        resume: Path | None,
-        retry_failed: bool,
+        plan_only: bool = False,
+        resume: Path | None = None,
+        retry_failed: bool = False,
+        reuse: bool | None = None,
     ) -> None:
-        self.jobs = Composer(loader, master).compose(jobs)
+        self.jobs = jobs
         self.command, self.plan_only, self.resume = command, plan_only, resume
-        launcher = master.hydra.launcher
         first = self.jobs[0].config
         self.name = str(first.get("name") or "sweep")
         self.logger = first.get("logger") or {}
         self.store = Store.at(first.get("output_dir"))
         self.options = sweeps.Options(
-            reuse=bool(first.get("reuse", True)) or resume is not None,
+            reuse=(bool(first.get("reuse", True)) if reuse is None else reuse) or resume is not None,
             retry_failed=retry_failed or bool(first.get("retry_failed")),
             memory_share=float(launcher.get("memory_share", sweeps.MEMORY_SHARE)),
             processes=launcher.get("processes"),

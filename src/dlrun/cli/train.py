@@ -173,7 +173,7 @@ class Session:
     def _train(self, config: "DictConfig") -> int:
         try:
             self._trust()
-            return train_one(config)
+            return self._cross_validate(config) if _all_folds(config) else train_one(config)
         except BrokenPipeError:
             raise
         except (Exception, SystemExit) as error:
@@ -186,6 +186,16 @@ class Session:
                 report(failure)
         return failure.exit_code
 
+    def _cross_validate(self, config: "DictConfig") -> int:
+        """Train every fold of one configuration: a sweep of its own, with a table."""
+        from dlrun.cli.sweep import Sweeping
+        from dlrun.experiments.job import composed
+
+        job = composed(config)
+        flags = {flag: value for flag, value in self.arguments.flags.items() if flag != "--run"} | {"--multirun": ""}
+        again = Arguments(flags, list(job.overrides), self.arguments.imports)
+        return Sweeping([job], {}, command=again.command(), reuse=False).run()
+
     def _trust(self) -> None:
         """Import the user's modules: only now, since they import torch."""
         if self.arguments.imports:
@@ -197,12 +207,12 @@ class Session:
     def sweep(self, loader: Any, config: "DictConfig", jobs: Sequence[Sequence[str]]) -> int:
         """Compose all jobs of a sweep and train them together (or show the plan). Called by the cohort launcher."""
         from dlrun.cli.sweep import Sweeping
+        from dlrun.experiments.compose import Composer
 
         self._trust()
         self.code = Sweeping(
-            loader,
-            config,
-            [list(job) for job in jobs],
+            Composer(loader, config).compose([list(job) for job in jobs]),
+            config.hydra.launcher,
             command=self.arguments.command(),
             plan_only=self.plan_only,
             resume=self.resume,
@@ -246,6 +256,12 @@ def train_one(config: "DictConfig") -> int:
     if logger.get("table", True):
         run_table(record, folder)
     return code
+
+
+def _all_folds(config: "DictConfig") -> bool:
+    from dlrun.data.preparation import unsaid_folds
+
+    return unsaid_folds(config.get("dataset") or {}) > 0
 
 
 def _as_failure(error: BaseException) -> DlrunError:

@@ -15,7 +15,8 @@ class Preparation:
     Attributes:
         task: what is to be learnt, so that tools can read it without loading the data.
         validation, test: shares of all rows, in [0, 1).
-        folds, fold: with folds above 1, fold number ``fold`` is the test set, and ``test`` plays no part.
+        folds, fold: with folds above 1, fold number ``fold`` is the test set, and ``test`` plays no part. Without a number all
+            folds are meant, each as a run of its own.
         stratify: keep the proportions of the classes in each subset.
         standardize: centre and scale the features by their training rows.
         standardize_target: the same for the targets of a regression.
@@ -25,7 +26,7 @@ class Preparation:
     validation: Fraction = 0.2
     test: Fraction = 0.2
     folds: Count = 1
-    fold: Natural = 0
+    fold: Natural | None = None
     stratify: bool = True
     standardize: bool = True
     standardize_target: bool = True
@@ -36,15 +37,22 @@ COMMON_KEYS: tuple[str, ...] = tuple(field.name for field in fields(Preparation)
 
 def preparation_problems(params: Mapping[str, Any], where: str = "dataset") -> list[str]:
     """Every problem of the common keys in ``params``, one line each; other keys are left to the source's own signature."""
+def unsaid_folds(params: Mapping[str, Any]) -> int:
+    """How many folds are asked for without saying which one; 0 when a single run is meant."""
+    folds = params.get("folds")
+    several = isinstance(folds, int) and not isinstance(folds, bool) and folds > 1
+    return folds if several and params.get("fold") is None else 0  # type: ignore[return-value]
+
+
     common = {name: value for name, value in params.items() if name in COMMON_KEYS}
     found = problems(Preparation, common, where)
     if not found:
         chosen = Preparation(**common)
-        if chosen.folds > 1 and chosen.fold >= chosen.folds:
+        if chosen.folds > 1 and chosen.fold is not None and chosen.fold >= chosen.folds:
             found.append(
                 f"{where}.fold={chosen.fold}: must be a whole number in [0, {chosen.folds - 1}], as {where}.folds={chosen.folds}"
             )
-        if chosen.folds == 1 and chosen.fold > 0:
+        if chosen.folds == 1 and chosen.fold:
             found.append(
                 f"{where}.fold={chosen.fold}: there is one split while {where}.folds=1; set {where}.folds=5, for example"
             )

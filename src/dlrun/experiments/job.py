@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlrun.engine.progress import Progress
+from dlrun.experiments.compose import Composed
 from dlrun.experiments.execute import train
 from dlrun.experiments.interruption import Interruption
 from dlrun.experiments.plan import Datasets, Planned, plan
@@ -56,6 +57,12 @@ def prepare(config: "DictConfig") -> Job:
 
 def read(config: "DictConfig") -> RunSpec:
     """The run that a composed config describes."""
+    job = composed(config)
+    return from_config(job.config, job.choices, job.overrides)
+
+
+def composed(config: "DictConfig") -> Composed:
+    """What Hydra composed, in plain containers."""
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
@@ -64,4 +71,4 @@ def read(config: "DictConfig") -> RunSpec:
     assert isinstance(plain, dict)
     content: dict[str, Any] = {str(key): value for key, value in plain.items()}
     choices = {group: str(choice) for group, choice in settings.runtime.choices.items() if not group.startswith("hydra/")}
-    return from_config(content, choices, list(settings.overrides.task))
+    return Composed(content, choices, tuple(settings.overrides.task))

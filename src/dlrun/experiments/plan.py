@@ -61,7 +61,7 @@ def plan(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
 
 def architecture(spec: RunSpec) -> tuple[Any, ...]:
     """What runs must share to be rows of one matrix."""
-    preparation = asdict(replace(spec.preparation, fold=0))
+    preparation = asdict(replace(spec.preparation, fold=None))
     trainer = asdict(replace(spec.trainer, clip_norm=None, clip_value=None))
     learned = (spec.row.activation.target, *sorted(spec.row.activation.values)) if spec.row.learnable else ()
     return (
@@ -83,7 +83,7 @@ def _cohorts(specs: Sequence[RunSpec], data: Data) -> list[Planned]:
     preparation = first.preparation
     if data.task != preparation.task:
         raise DataError(f"dataset.task={preparation.task}: the data is for {data.task}; type dataset.task={data.task}")
-    wanted = sorted({(spec.seed, spec.preparation.fold) for spec in specs})
+    wanted = sorted({(spec.seed, spec.fold or 0) for spec in specs})
     made = splits(
         data,
         [seed for seed, _ in wanted],
@@ -100,12 +100,12 @@ def _cohorts(specs: Sequence[RunSpec], data: Data) -> list[Planned]:
     for train, pairs in by_size.items():
         _check(first, data, train)
         place = {key: number for number, (key, _) in enumerate(pairs)}
-        rows = [spec for spec in specs if (spec.seed, spec.preparation.fold) in place]
+        rows = [spec for spec in specs if (spec.seed, spec.fold or 0) in place]
         cohort = Cohort(
             data=data,
             splits=[split for _, split in pairs],
             preprocessing=[_fitted(data, split, first) for _, split in pairs],
-            runs=[replace(spec.row, split=place[spec.seed, spec.preparation.fold]) for spec in rows],
+            runs=[replace(spec.row, split=place[spec.seed, spec.fold or 0]) for spec in rows],
             settings=_settings(first, data),
         )
         Machine(cohort.runs[:1], data, cohort.settings)  # raises InputError where the layers do not fit the data

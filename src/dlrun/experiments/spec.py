@@ -17,7 +17,7 @@ from dlrun.components import activations
 from dlrun.components.hyperparameters import Count, Interval, problems
 from dlrun.components.initializers import INITIALIZERS
 from dlrun.components.metrics import METRICS
-from dlrun.data.preparation import COMMON_KEYS, Preparation, preparation_problems
+from dlrun.data.preparation import COMMON_KEYS, Preparation, preparation_problems, unsaid_folds
 from dlrun.engine.cohort import Run
 from dlrun.engine.model import LayerSpec, expand
 from dlrun.engine.parts import Part
@@ -65,6 +65,11 @@ class RunSpec:
 
 def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str] = ()) -> RunSpec:
     """Check a resolved config and build the run that it describes.
+    @property
+    def fold(self) -> int | None:
+        """The fold that the run tests on; None when there is but one split."""
+        return self.preparation.fold if self.preparation.folds > 1 else None
+
 
     Raises:
         InputError: with every problem found.
@@ -78,6 +83,8 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
     task = str(prepared.get("task"))
     if not config.get("loss"):
         name = rules.DEFAULT_LOSS.get(task, "mse")
+    if unsaid_folds(dataset_config):
+        found.add([f"dataset.folds={dataset_config['folds']}: a run tests on one fold; give dataset.fold=0 for the first"])
         config["loss"] = _default_loss(name)
         choices = dict(choices) | {"loss": name}
     if not config.get("regularizer"):

@@ -18,6 +18,7 @@ from dlrun.experiments import workers
 from dlrun.experiments.compose import Composed
 from dlrun.experiments.estimate import Needs, cut, free_bytes, needs
 from dlrun.experiments.execute import identity, train
+from dlrun.experiments.folds import every_fold, shared_rows
 from dlrun.experiments.interruption import Interruption
 from dlrun.experiments.plan import Datasets, Planned, in_pieces, plan
 from dlrun.experiments.spec import RunSpec, from_config
@@ -78,6 +79,7 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
     Raises:
         InputError: a value that no run can have, or no job is possible; with every distinct problem.
     """
+    jobs = every_fold(jobs)
     specs: list[RunSpec | str] = []
     problems: dict[str, None] = {}
     for job in jobs:
@@ -99,8 +101,7 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
     for job, spec in zip(jobs, specs, strict=True):
         if isinstance(spec, RunSpec) and id(spec) in ids:
             first.setdefault(ids[id(spec)], spec)
-            fold = spec.preparation.fold if spec.preparation.folds > 1 else None
-            cells.append(Cell(ids[id(spec)], job.overrides, spec.seed, fold))
+            cells.append(Cell(ids[id(spec)], job.overrides, spec.seed, spec.fold))
         else:
             reason = spec if isinstance(spec, str) else impossible[id(spec)]
             cells.append(Cell("", job.overrides, int(job.config.get("seed") or 0), None, "skipped", reason))
@@ -250,7 +251,9 @@ def compare(grid: Grid, sweep: Sweep, store: Store) -> list[Section]:
         others = tuple(f"{subset}/{name}" for name in METRICS[task] if name != metric and f"{subset}/{name}" in measured)
         higher = metric != "loss" and METRICS[task][metric].higher_is_better is not False
         rows = rows_of(members, sweep.overrides())
-        sections.append(Section(dataset, main, others, tuple(comparison(rows, main, higher_is_better=higher, metrics=others))))
+        ratio = shared_rows(members, subset)
+        compared = comparison(rows, main, higher_is_better=higher, metrics=others, ratio=ratio)
+        sections.append(Section(dataset, main, others, tuple(compared)))
     return sections
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 REPEATS = ("seed", "fold")  # what is repeated and not compared
 MEASURES = ("parameters", "epochs", "seconds")  # numbers of every run that no split belongs to
-_UNCOMPARED = frozenset({*REPEATS, "name", "output_dir", "reuse", "retry_failed"})
+_UNCOMPARED = frozenset({*REPEATS, "dataset.fold", "name", "output_dir", "reuse", "retry_failed"})
 _FLAT = frozenset({"id", "status", "reason", *REPEATS})
 
 
