@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 
 from dlrun.errors import InputError
 
@@ -16,6 +17,7 @@ def expand(words: Sequence[str], loader: Any, limit: int = LIMIT) -> list[list[s
     """Every combination of the values that ``words`` sweep over, in Hydra's grammar: choices, ranges, globs, lists.
 
     A later word for the same key replaces an earlier one, so the command line has the last word over an experiment's own sweep.
+    A value that is listed twice counts once: a run has no second result.
 
     Returns:
         For each job its overrides; the last swept key changes fastest.
@@ -30,15 +32,20 @@ def expand(words: Sequence[str], loader: Any, limit: int = LIMIT) -> list[list[s
         if not override.is_sweep_override():
             axes[key] = [f"{key}={override.get_value_element_as_str()}"]
         elif override.is_discrete_sweep():
-            axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            values = itertools.islice(override.sweep_string_iterator(), limit + 1)  # a range may be endless for all purposes
+            axes[key] = list(dict.fromkeys(f"{key}={value}" for value in values))
             if not axes[key]:
-                problems.append(f"{override.input_line}: matches nothing; dlrun ls {key} lists the names")
+                known = f"; dlrun ls {key} lists the names" if isinstance(override.value(), Glob) else ""
+                problems.append(f"{override.input_line}: holds no value{known}")
         else:
             problems.append(f"{override.input_line}: has no end; list the values, such as {key}=0.1,0.01")
     if problems:
         raise InputError(*problems)
-    count = math.prod(map(len, axes.values()))
-    if count > limit:
-        factors = " x ".join(str(len(values)) for values in axes.values() if len(values) > 1)
-        raise InputError(f"the sweep has {factors} = {count:,} runs, and at most {limit:,} are allowed; sweep over fewer values")
+    sizes = [len(values) for values in axes.values() if len(values) > 1]
+    if math.prod(sizes) > limit:
+        if max(sizes) > limit:
+            said = f"more than {limit:,}"
+        else:
+            said = f"{' x '.join(map(str, sizes))} = {math.prod(sizes):,}"
+        raise InputError(f"the sweep has {said} runs, and at most {limit:,} are allowed; sweep over fewer values")
     return [list(job) for job in itertools.product(*axes.values())]

@@ -1,0 +1,85 @@
+"""From a sweep's words to its jobs."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from dlrun import registry
+from dlrun.errors import InputError
+from dlrun.experiments.grid import LIMIT, expand
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def loader() -> Any:
+    with initialize_config_dir(str(registry.root()), version_base="1.3"):
+        found = GlobalHydra.instance().config_loader()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "jobs"),
+    [
+        ("", [[]]),
+        ("seed=3", [["seed=3"]]),
+        (
+            "seed=0,1 name=a,b",
+            [["seed=0", "name=a"], ["seed=0", "name=b"], ["seed=1", "name=a"], ["seed=1", "name=b"]],
+        ),
+        ("seed=0,0,1", [["seed=0"], ["seed=1"]]),
+        ("seed=range(0,3)", [["seed=0"], ["seed=1"], ["seed=2"]]),
+        ("seed=0,1 optimizer=sgd seed=5", [["seed=5", "optimizer=sgd"]]),
+        ("activation=relu activation=tanh,gelu", [["activation=tanh"], ["activation=gelu"]]),
+        ("optimizer=glob(*a*,exclude=[*grad,r*,n*,*x,*delta,ada*])", [["optimizer=asgd"]]),
+        ("regularizer=[],[l1,dropout]", [["regularizer=[]"], ["regularizer=[l1,dropout]"]]),
+        ("name='a,b','c d'", [["name='a,b'"], ["name='c d'"]]),
+        ("model.hidden=[1],[2,3]", [["model.hidden=[1]"], ["model.hidden=[2,3]"]]),
+        ("+x.y=choice(1,2)", [["+x.y=1"], ["+x.y=2"]]),
+    ],
+)
+def test_jobs(loader: Any, words: str, jobs: list[list[str]]) -> None:
+    assert expand(words.split() if "'" not in words else [words], loader) == jobs
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["optimizer=glob(zz*)"], "optimizer=glob(zz*): holds no value; dlrun ls optimizer lists the names"),
+        (["seed=range(3,3)"], "seed=range(3,3): holds no value"),
+        (["optimizer.lr=interval(0,1)"], "optimizer.lr=interval(0,1): has no end; list the values"),
+        (
+            ["seed=range(0,1000)", "optimizer.lr=range(1,102)", "name=x"],
+            "the sweep has 1000 x 101 = 101,000 runs, and at most 100,000 are allowed; sweep over fewer values",
+        ),
+        ([f"seed=range(0,{LIMIT + 1})"], "the sweep has more than 100,000 runs, and at most 100,000 are allowed"),
+    ],
+)
+def test_refused(loader: Any, words: list[str], said: str) -> None:
+    with pytest.raises(InputError) as raised:
+        expand(words, loader)
+    assert str(raised.value).startswith(said)
+
+
+def test_all_problems_at_once(loader: Any) -> None:
+    with pytest.raises(InputError) as raised:
+        expand(["optimizer=glob(zz*)", "seed=range(3,3)", "name=interval(0,1)"], loader)
+    assert len(raised.value.problems) == 3
+
+
+def test_the_limit_itself_is_allowed(loader: Any) -> None:
+    assert len(expand([f"seed=range(0,{LIMIT})"], loader)) == LIMIT
+
+
+def test_a_huge_sweep_is_refused_at_once(call: Call, folder: Path) -> None:
+    start = time.perf_counter()
+    code, out, err = call("-m", "seed=range(0,10000000)", "optimizer.lr=range(0,10000000)")
+    assert (code, out) == (2, "")
+    assert err == "error: the sweep has more than 100,000 runs, and at most 100,000 are allowed; sweep over fewer values\n"
+    assert time.perf_counter() - start < 10
+    assert not list(folder.iterdir())
