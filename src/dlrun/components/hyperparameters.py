@@ -56,14 +56,18 @@ Natural = Annotated[int, Interval(0)]
 
 @cache
 def hyperparameters(component: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The hyperparameters of a component: its keyword-only parameters, or all parameters of a class that torch provides."""
+    """The hyperparameters of a component: its keyword-only parameters.
+
+    All parameters for a class of torch, an optimizer (its first parameter is ``params``), or a class without keyword-only ones.
+    """
     try:
-        parameters = inspect.signature(component).parameters.values()
+        parameters = list(inspect.signature(component).parameters.values())
     except ValueError:  # torch's built-in functions have no signature, and no hyperparameters either
         return {}
     named = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
-    if not named and inspect.isclass(component):
-        named = {p.name: p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
+    optimizer = bool(parameters) and parameters[0].name == "params"
+    if inspect.isclass(component) and (not named or optimizer or component.__module__.startswith("torch.")):
+        named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "params"}
     return named
 
 

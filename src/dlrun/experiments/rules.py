@@ -111,7 +111,7 @@ def _wrong_task(loss: str, tasks: Sequence[str], task: str) -> str:
 
 def _wrong_head(loss: str, wants: str, chosen: str) -> str:
     twice = {"softmax": "softmax", "probability": "the sigmoid"}.get(chosen)
-    if twice and _kind(wants) == "plain":
+    if twice and wants == "logit":
         why, remedy = f"the loss applies {twice} itself, so it would act twice", "logit"
     elif wants == "probability":
         why, remedy = "the loss takes the logarithm of a probability", "probability"
