@@ -49,6 +49,7 @@ class SweepProgress:
         self.started = time.perf_counter()
         self.steps = 0
         self.last: Progress | None = None
+        self.others = ""
         self.told, self.pause = 0.0, PAUSE
         self.live: Live | None = None
         self.enabled = enabled
@@ -74,7 +75,7 @@ class SweepProgress:
         """A cohort begins."""
         if self.last is not None:
             self.steps += self.last.step
-        self.cohorts, self.running, self.last = (number + 1, cohorts), runs, None
+        self.cohorts, self.running, self.last, self.others = (number + 1, cohorts), runs, None, ""
         self._show(force=number == 0)
 
     def progress(self, progress: Progress) -> None:
@@ -94,6 +95,11 @@ class SweepProgress:
                     self.best = (value, f"{name} {number(value)} ({' '.join(record.overrides)})")
         self.running = 0
         self._show(force=False)
+
+    def waiting(self, runs: int, owner: str) -> None:
+        """All that is left is being trained by another process."""
+        self.others = f"waiting for {runs} runs of {owner}"
+        self._show()
 
     def _show(self, *, force: bool = False) -> None:
         now = time.perf_counter()
@@ -117,6 +123,8 @@ class SweepProgress:
         ended = sum(self.counts.values())
         finished = self.last.finished if self.last is not None and self.running else 0
         parts = [f"{self.title}: {ended}/{self.runs} runs"]
+        if self.others:
+            parts.append(self.others)
         if self.running:
             parts.append(f"{self.running - finished} training in cohort {self.cohorts[0]}/{self.cohorts[1]}")
         parts += [f"{count} {status}" for status, count in self.counts.items() if count and status not in ("done", "stopped")]

@@ -40,8 +40,10 @@ class Needs:
 
 
 def needs(cohort: Cohort) -> Needs:
-    """Estimate a cohort's needs."""
-    machine = Machine(cohort.runs[:1], cohort.data, cohort.settings)
+    """Estimate a cohort's needs; nothing at all for one that cannot be built."""
+    machine = _machine(cohort)
+    if machine is None:
+        return Needs(0, 0, 0.0, 1, 0)
     runs, parameters, passed = len(cohort.runs), machine.layout.size, _passed(machine, cohort)
     settings, data = cohort.settings, cohort.data
     train = len(cohort.splits[0].train)
@@ -58,6 +60,16 @@ def needs(cohort: Cohort) -> Needs:
     seconds = steps * (STEP_SECONDS + GROUP_SECONDS * groups + runs * each)
     memory = runs * row + min(copies, MATERIALIZED_BYTES) + data.x.numel() * size
     return Needs(memory, steps, seconds, parameters, runs * (passed * settings.batch_size + parameters))
+
+
+def _machine(cohort: Cohort) -> Machine | None:
+    """The machine of one row, the first that can be built: a user's component may raise."""
+    for row in range(len(cohort.runs)):
+        try:
+            return Machine(cohort.runs[row : row + 1], cohort.data, cohort.settings)
+        except Exception:
+            continue
+    return None
 
 
 def _parts(cohort: Cohort) -> list[list[str]]:

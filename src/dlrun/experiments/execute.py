@@ -3,7 +3,7 @@
 import platform
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from dlrun import __version__
+from dlrun.data.dataset import Data
 from dlrun.engine.progress import Progress
 from dlrun.engine.trainer import Outcome, fit
 from dlrun.experiments.plan import Planned
@@ -18,7 +19,9 @@ from dlrun.experiments.spec import RunSpec
 from dlrun.results.formats import RunFiles
 from dlrun.results.identity import run_id
 from dlrun.results.record import RunRecord, utc_now
+from dlrun.results.store import Store
 
+FINISHED = ("done", "stopped", "diverged", "failed")  # what need not be trained again
 Report = Callable[[Progress], None]
 
 
@@ -89,26 +92,36 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, text
     )
 
 
-def failure(group: Planned, error: BaseException) -> RunFiles:
-    """What is kept of a run that raised: its reason in the record, its traceback in its own log."""
-    spec, data = group.specs[0], group.cohort.data
+def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> RunFiles:
+    """What is kept of a run that raised: its reason in the record, its traceback in its own log; no ``data`` if that raised."""
+    fingerprint = "" if data is None else data.fingerprint
     said = f"called sys.exit({error.code})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
     record = RunRecord(
-        id=identity(spec, data.fingerprint),
+        id=identity(spec, fingerprint),
         status="failed",
-        reason=said.splitlines()[0],
+        reason=said.splitlines()[0].removesuffix(": "),
         name=spec.name,
         overrides=spec.overrides,
         seed=spec.seed,
         fold=spec.fold,
-        data={"name": data.name, "task": data.task, "fingerprint": data.fingerprint, "rows": len(data)},
+        data={} if data is None else {"name": data.name, "task": data.task, "fingerprint": fingerprint, "rows": len(data)},
         versions=versions(),
-        cohort={"runs": 1, "device": str(group.cohort.settings.device), "threads": torch.get_num_threads()},
+        cohort={"runs": 1, "threads": torch.get_num_threads()},
         choices=spec.choices,
         finished=utc_now(),
     )
     log = "".join(traceback.format_exception(error))
     return RunFiles(record=record, config_yaml=ConfigTexts().of(spec.config), overrides=spec.overrides, log=log)
+
+
+def worth_keeping(files: Sequence[RunFiles], store: Store) -> list[RunFiles]:
+    """Those that may be written: a run that was interrupted takes the place of none that has ended."""
+
+    def ended(run: str) -> bool:
+        record = store.finished(run)
+        return record is not None and record.status in FINISHED
+
+    return [item for item in files if item.record.status != "interrupted" or not ended(item.record.id)]
 
 
 class ConfigTexts:

@@ -1,8 +1,9 @@
 """Ctrl-C and SIGTERM while training: the first asks the loop to stop, the second does not ask."""
 
 import signal
+from collections.abc import Callable
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 
 class Interruption:
@@ -10,7 +11,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal = 0
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
 
     def __call__(self) -> bool:
         """Whether to stop."""
@@ -33,9 +34,13 @@ class Interruption:
     def __exit__(self, *_: object) -> None:
         """Give the signals back."""
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            signal.signal(number, handler)
 
     def _arrived(self, number: int, frame: FrameType | None) -> None:
-        if self.signal:
-            raise KeyboardInterrupt
-        self.signal = number
+        if not self.signal:
+            self.signal = number
+            return
+        before: Callable[[int, FrameType | None], object] | int | None = self._before.get(number)
+        if callable(before):  # raises what the command makes an exit code of
+            before(number, frame)
+        raise KeyboardInterrupt

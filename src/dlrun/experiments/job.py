@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlrun.engine.progress import Progress
 from dlrun.experiments.compose import Composed
-from dlrun.experiments.execute import train
+from dlrun.experiments.execute import train, worth_keeping
 from dlrun.experiments.interruption import Interruption
 from dlrun.experiments.plan import Datasets, Planned, plan
 from dlrun.experiments.spec import RunSpec, from_config
@@ -36,7 +36,8 @@ class Job:
         use_threads(self.planned)
         with Interruption() as interruption:
             (files,) = train(self.planned, report=report, interrupted=interruption)
-            folder = self.store.write_run(files)
+            kept = worth_keeping([files], self.store)
+            folder = self.store.write_run(files) if kept else self.store.folder(files.record.id)
         failed = 0 if files.record.status in ("done", "stopped") else 1
         return files.record, folder, interruption.exit_code if files.record.status == "interrupted" else failed
 

@@ -50,13 +50,18 @@ def plan(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
     Raises:
         InputError: with every problem that only the data can tell, such as a batch larger than the training set.
     """
-    together: dict[Any, list[RunSpec]] = {}
-    for spec in specs:
-        together.setdefault(architecture(spec), []).append(spec)
     planned = []
-    for members in together.values():
+    for members in together(specs):
         planned += _cohorts(members, datasets.load(members[0].dataset))
     return planned
+
+
+def together(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
+    """Runs that can be rows of one matrix, in the order in which each kind is first met."""
+    found: dict[tuple[Any, ...], list[RunSpec]] = {}
+    for spec in specs:
+        found.setdefault(architecture(spec), []).append(spec)
+    return list(found.values())
 
 
 def architecture(spec: RunSpec) -> tuple[Any, ...]:
@@ -108,9 +113,19 @@ def _cohorts(specs: Sequence[RunSpec], data: Data) -> list[Planned]:
             runs=[replace(spec.row, split=place[spec.seed, spec.fold or 0]) for spec in rows],
             settings=_settings(first, data),
         )
-        Machine(cohort.runs[:1], data, cohort.settings)  # raises InputError where the layers do not fit the data
+        _fits(cohort)
         planned.append(Planned(cohort, tuple(rows)))
     return planned
+
+
+def _fits(cohort: Cohort) -> None:
+    """Raise an InputError where the layers do not fit the data."""
+    try:
+        Machine(cohort.runs[:1], cohort.data, cohort.settings)
+    except InputError:
+        raise
+    except Exception:  # a component of the user's own: training will tell which run it spoils, and the others go on
+        return
 
 
 def _fitted(data: Data, split: Split, spec: RunSpec) -> Preprocessing:

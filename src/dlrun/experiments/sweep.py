@@ -6,8 +6,9 @@ The sweep's folder lists its runs by id before anything trains, so it can be res
 """
 
 import math
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -17,10 +18,10 @@ from dlrun.errors import InputError, MismatchError
 from dlrun.experiments import workers
 from dlrun.experiments.compose import Composed
 from dlrun.experiments.estimate import Needs, cut, free_bytes, needs
-from dlrun.experiments.execute import identity, train
+from dlrun.experiments.execute import FINISHED, failure, identity, train, worth_keeping
 from dlrun.experiments.folds import every_fold, shared_rows
 from dlrun.experiments.interruption import Interruption
-from dlrun.experiments.plan import Datasets, Planned, in_pieces, plan
+from dlrun.experiments.plan import Datasets, Planned, in_pieces, plan, together
 from dlrun.experiments.spec import RunSpec, from_config
 from dlrun.results.comparison import Compared, comparison
 from dlrun.results.formats import RunFiles
@@ -30,9 +31,11 @@ from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep
 from dlrun.results.table import rows_of
 
-FINISHED = ("done", "stopped", "diverged", "failed")
 MEMORY_SHARE = 0.25
 MOST_PROBLEMS = 20
+ONE_OF_EACH = ("output_dir", "reuse", "retry_failed")  # keys that say how a sweep is carried out, not what a run is
+SAVED = 5.0  # seconds between two writings of sweep.json; what it does not know yet stands in the run folders
+LOOK = 0.5  # seconds between two looks at the runs that another process trains
 
 
 class Watcher(Protocol):
@@ -47,6 +50,9 @@ class Watcher(Protocol):
     def ended(self, records: Sequence[RunRecord]) -> None:
         """Runs have ended and are kept."""
 
+    def waiting(self, runs: int, owner: str) -> None:
+        """All that is left is being trained by another process."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -60,11 +66,15 @@ class Options:
 
 @dataclass
 class Grid:
-    """A sweep before it trains: every cell, the specs of those that can be trained, and how they go together."""
+    """A sweep before it trains: every cell, the specs of those that can be trained, and how they go together.
+
+    ``broken`` has what is kept of runs whose data raised: it is all that will come of them.
+    """
 
     cells: list[Cell]
     specs: dict[str, RunSpec]  # id -> spec
     cohorts: list[Planned]
+    broken: dict[str, RunFiles] = field(default_factory=dict)
     warnings: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -81,7 +91,7 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
     """
     jobs = every_fold(jobs)
     specs: list[RunSpec | str] = []
-    problems: dict[str, None] = {}
+    problems: dict[str, None] = dict.fromkeys(_said_twice(jobs))
     for job in jobs:
         try:
             specs.append(from_config(job.config, job.choices, job.overrides))
@@ -94,8 +104,9 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
         raise InputError(*list(problems)[:MOST_PROBLEMS], *more)
     datasets = Datasets()
     possible = [spec for spec in specs if isinstance(spec, RunSpec)]
-    planned, impossible = _plan(possible, datasets)
+    planned, impossible, broken = _plan(possible, datasets)
     ids = {id(spec): identity(spec, group.cohort.data.fingerprint) for group in planned for spec in group.specs}
+    ids |= {spec: files.record.id for spec, files in broken.items()}
     cells = []
     first: dict[str, RunSpec] = {}
     for job, spec in zip(jobs, specs, strict=True):
@@ -109,32 +120,31 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
         raise InputError(*dict.fromkeys(cell.reason for cell in cells))
     kept = {id(spec) for spec in first.values()}
     warnings = Counter(warning for spec in first.values() for warning in spec.warnings)
-    return Grid(cells, first, [chosen for group in planned if (chosen := _only(group, kept))], dict(warnings))
+    cohorts = [chosen for group in planned if (chosen := _only(group, kept))]
+    return Grid(cells, first, cohorts, {files.record.id: files for files in broken.values()}, dict(warnings))
 
 
-def _plan(specs: Sequence[RunSpec], datasets: Datasets) -> tuple[list[Planned], dict[int, str]]:
-    """Cohorts, and for the specs that their data rules out the reason."""
-    try:
-        return plan(specs, datasets), {}
-    except InputError:
-        pass
-    by_problem: list[Planned] = []
+def _said_twice(jobs: Sequence[Composed]) -> Iterator[str]:
+    """Settings of the sweep as a whole that its jobs do not agree on."""
+    for key in ONE_OF_EACH:
+        values = dict.fromkeys(str(job.config.get(key)) for job in jobs)
+        if len(values) > 1:
+            yield f"{key}={','.join(values)}: a sweep has one {key}; start a sweep for each"
+
+
+def _plan(specs: Sequence[RunSpec], datasets: Datasets) -> tuple[list[Planned], dict[int, str], dict[int, RunFiles]]:
+    """Cohorts; for the specs that their data rules out the reason; for those whose data raised what is kept of them."""
+    planned: list[Planned] = []
     impossible: dict[int, str] = {}
-    for members in _architectures(specs):
+    broken: dict[int, RunFiles] = {}
+    for members in together(specs):
         try:
-            by_problem += plan(members, datasets)
+            planned += plan(members, datasets)
         except InputError as error:
             impossible |= {id(spec): "; ".join(error.problems) for spec in members}
-    return by_problem, impossible
-
-
-def _architectures(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
-    from dlrun.experiments.plan import architecture
-
-    together: dict[Any, list[RunSpec]] = {}
-    for spec in specs:
-        together.setdefault(architecture(spec), []).append(spec)
-    return list(together.values())
+        except (Exception, SystemExit) as error:
+            broken |= {id(spec): failure(spec, error) for spec in members}
+    return planned, impossible, broken
 
 
 def _only(planned: Planned, kept: set[int]) -> Planned | None:
@@ -150,14 +160,18 @@ def _only(planned: Planned, kept: set[int]) -> Planned | None:
 
 def missing(grid: Grid, store: Store, options: Options) -> tuple[list[Planned], dict[str, RunRecord]]:
     """The cohorts of what is left to train, and the records of what is there already."""
-    there: dict[str, RunRecord] = {}
-    if options.reuse:
-        for run in grid.specs:
-            record = store.finished(run)
-            if record is not None and record.status in FINISHED and not (options.retry_failed and record.status == "failed"):
-                there[run] = record
+    there = _there(grid.specs, store, options)
     wanted = {id(spec) for run, spec in grid.specs.items() if run not in there}
     return [left for group in grid.cohorts if (left := _only(group, wanted))], there
+
+
+def _there(runs: Iterable[str], store: Store, options: Options) -> dict[str, RunRecord]:
+    """Those of ``runs`` that need not be trained."""
+    if not options.reuse:
+        return {}
+    again = ("failed",) if options.retry_failed else ()
+    found = {run: store.finished(run) for run in runs}
+    return {run: record for run, record in found.items() if record and record.status in FINISHED and record.status not in again}
 
 
 def pieces(cohorts: Sequence[Planned], options: Options) -> list[tuple[Planned, Needs]]:
@@ -168,28 +182,57 @@ def pieces(cohorts: Sequence[Planned], options: Options) -> list[tuple[Planned, 
 
 
 def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, watcher: Watcher) -> int:
-    """Train what is missing, keep every run, and bring the sweep's list up to date. Returns the exit code."""
-    cohorts, there = missing(grid, store, options)
-    sweep.update(there.values())
+    """Train what is missing, keep every run, and bring the sweep's list up to date. Returns the exit code.
+
+    Runs that another process is training are waited for, and trained here should that process give them up.
+    """
+    ledger = _Ledger(sweep, store, watcher)
+    there = _there(grid.specs, store, options)
+    ledger.note(list(there.values()))
     sweep.save()
-    watcher.ended(list(there.values()))
-    index = {id(spec): run for run, spec in grid.specs.items()}
-    work = pieces(cohorts, options)
-    with store.claim([index[id(spec)] for group, _ in work for spec in group.specs]) as claim, Interruption() as interruption:
-        mine = set(claim.mine)
-        work = [(left, need) for group, need in work if (left := _only(group, {i for i, run in index.items() if run in mine}))]
-        for files in _trained(work, options, watcher, interruption):
-            store.write_cohort(files)
-            records = [item.record for item in files]
-            sweep.update(records)
-            sweep.save()
-            watcher.ended(records)
+    left = dict.fromkeys(run for run in grid.specs if run not in there)
+    with Interruption() as interruption:
+        while left and not interruption():
+            with store.claim(left) as claim:
+                ended = _there(claim.mine, store, options)  # by a process that let go of it since we looked
+                ledger.note(list(ended.values()))
+                mine = [run for run in claim.mine if run not in ended]
+                ledger.keep([grid.broken[run] for run in mine if run in grid.broken])
+                wanted = {id(grid.specs[run]) for run in mine}
+                work = pieces([rows for group in grid.cohorts if (rows := _only(group, wanted))], options)
+                for files in _trained(work, options, watcher, interruption):
+                    ledger.keep(files)
+            left = dict.fromkeys(claim.others)
+            if left and not interruption():
+                watcher.waiting(len(left), next(iter(claim.others.values())))
+                time.sleep(LOOK)
     sweep.refresh(store)
     sweep.save()
     if interruption():
         return interruption.exit_code
-    bad = {"failed", "diverged"}
-    return 1 if any(cell.status in bad for cell in sweep.cells) or claim.others else 0
+    return 1 if any(cell.status in ("failed", "diverged") for cell in sweep.cells) else 0
+
+
+class _Ledger:
+    """Keeps what has ended: the run's folder first, then the sweep's list."""
+
+    def __init__(self, sweep: Sweep, store: Store, watcher: Watcher) -> None:
+        self._sweep, self._store, self._watcher = sweep, store, watcher
+        self._saved = time.monotonic()
+
+    def keep(self, files: Sequence[RunFiles]) -> None:
+        """Write runs down."""
+        self._store.write_cohort(worth_keeping(files, self._store))
+        self.note([item.record for item in files])
+        if time.monotonic() - self._saved > SAVED:
+            self._sweep.save()
+            self._saved = time.monotonic()
+
+    def note(self, records: Sequence[RunRecord]) -> None:
+        """Take up the records of runs that are there."""
+        if records:
+            self._sweep.update(records)
+            self._watcher.ended(records)
 
 
 def _trained(

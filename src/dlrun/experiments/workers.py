@@ -57,7 +57,7 @@ def in_turn(work: Sequence[Planned], attempt: Callable[[Planned], list[RunFiles]
             yield attempt(group)
         except (Exception, SystemExit) as error:
             if len(group.specs) == 1:
-                yield [failure(group, error)]
+                yield [failure(group.specs[0], error, group.cohort.data)]
             else:
                 waiting += reversed(in_pieces(group, 2))
 
@@ -93,7 +93,7 @@ def in_parallel(
                 elif isinstance(error, TerminatedWorkerError):
                     suspects.append(group)
                 elif len(group.specs) == 1:
-                    yield [failure(group, error)]
+                    yield [failure(group.specs[0], error, group.cohort.data)]
                 else:
                     waiting = [*in_pieces(group, 2), *waiting]
             if suspects:  # the pool is broken: whatever ran is a suspect, and is tried alone
