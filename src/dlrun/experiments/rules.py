@@ -96,9 +96,11 @@ def _kind(head: str) -> str:
 
 def _prediction(head: str, wants: str, task: str) -> str:
     """How the model's output becomes a prediction."""
-    if head == "log_probability" or wants == "log_probability":
+    if head in ("probability", "softmax") or task not in _CLASSES:
+        return "identity"
+    if "log_probability" in (head, wants):
         return "exp"
-    if head in ("probability", "softmax") or wants in ("probability", "value") or task not in _CLASSES:
+    if wants in ("probability", "value"):
         return "identity"
     return "softmax" if task in ("multiclass", "segmentation") else "sigmoid"
 
