@@ -5,29 +5,25 @@ from typing import Any
 
 import pytest
 
-from dlrun.experiments.spec import HIDDEN, from_config
-
-Compose = Callable[..., tuple[dict[str, Any], dict[str, str]]]
+from dlrun.experiments.spec import HIDDEN, RunSpec
 
 
-def widths(compose: Compose, *words: str) -> tuple[list[int], Any]:
-    config, choices = compose(*words)
-    spec = from_config(config, choices)
-    return [layer.size for layer in spec.layers if layer.kind == "linear"], spec.config["model"]["hidden"]
+def widths(spec: RunSpec) -> list[int]:
+    return [layer.size for layer in spec.layers if layer.kind == "linear"]
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["dataset=diabetes"], [5]),
-        (["dataset=moons"], list(HIDDEN)),
-        (["dataset=diabetes", "model.hidden=[7,3]"], [7, 3]),
-        (["dataset=moons", "model.hidden=[]"], []),
-    ],
+    ("dataset", "hidden", "expected"),
+    [("diabetes", None, [5]), ("moons", None, list(HIDDEN)), ("diabetes", [7, 3], [7, 3]), ("moons", [], [])],
 )
-def test_hidden_sizes(compose: Compose, words: list[str], expected: list[int]) -> None:
-    assert widths(compose, *words) == (expected, expected)
+def test_hidden_sizes(spec_of: Callable[..., RunSpec], dataset: str, hidden: list[int] | None, expected: list[int]) -> None:
+    given: dict[str, Any] = {"dataset": dataset, "model.hidden": hidden}
+    spec = spec_of(**given)
+    assert widths(spec) == expected
+    assert spec.config["model"]["hidden"] == expected
 
 
-def test_deep_models_keep_their_own_sizes(compose: Compose) -> None:
-    assert widths(compose, "dataset=diabetes", "model=deep_mlp", "model.depth=3", "model.width=4")[0] == [4, 4, 4]
+def test_deep_models_keep_their_own_sizes(spec_of: Callable[..., RunSpec]) -> None:
+    given: dict[str, Any] = {"dataset": "diabetes", "model": "deep_mlp", "model.depth": 3, "model.width": 4}
+    config_sizes = widths(spec_of(**given))
+    assert config_sizes == [4, 4, 4]

@@ -20,6 +20,7 @@ class Preparation:
         stratify: keep the proportions of the classes in each subset.
         standardize: centre and scale the features by their training rows.
         standardize_target: the same for the targets of a regression.
+        hidden: sizes of the hidden layers that a model takes on this data unless it is told others.
     """
 
     task: Task
@@ -30,13 +31,12 @@ class Preparation:
     stratify: bool = True
     standardize: bool = True
     standardize_target: bool = True
+    hidden: list[Count] | None = None
 
 
 COMMON_KEYS: tuple[str, ...] = tuple(field.name for field in fields(Preparation))
 
 
-def preparation_problems(params: Mapping[str, Any], where: str = "dataset") -> list[str]:
-    """Every problem of the common keys in ``params``, one line each; other keys are left to the source's own signature."""
 def unsaid_folds(params: Mapping[str, Any]) -> int:
     """How many folds are asked for without saying which one; 0 when a single run is meant."""
     folds = params.get("folds")
@@ -44,6 +44,8 @@ def unsaid_folds(params: Mapping[str, Any]) -> int:
     return folds if several and params.get("fold") is None else 0  # type: ignore[return-value]
 
 
+def preparation_problems(params: Mapping[str, Any], where: str = "dataset") -> list[str]:
+    """Every problem of the common keys in ``params``, one line each; other keys are left to the source's own signature."""
     common = {name: value for name, value in params.items() if name in COMMON_KEYS}
     found = problems(Preparation, common, where)
     if not found:

@@ -29,6 +29,9 @@ Number = Annotated[float, Interval(0, open_low=True)]
 Seed = Annotated[int, Interval(0, (1 << 63) - 1)]
 
 
+HIDDEN = (32, 32)  # sizes of the hidden layers when neither the model nor the dataset names any
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trainer:
     """``trainer.*``: how long and how a run trains. See conf/trainer/default.yaml."""
@@ -62,14 +65,14 @@ class RunSpec:
     overrides: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-
-def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str] = ()) -> RunSpec:
-    """Check a resolved config and build the run that it describes.
     @property
     def fold(self) -> int | None:
         """The fold that the run tests on; None when there is but one split."""
         return self.preparation.fold if self.preparation.folds > 1 else None
 
+
+def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str] = ()) -> RunSpec:
+    """Check a resolved config and build the run that it describes.
 
     Raises:
         InputError: with every problem found.
@@ -80,16 +83,17 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
     dataset_config = dict(config.get("dataset") or {})
     prepared = {key: value for key, value in dataset_config.items() if key in COMMON_KEYS}
     found.add(preparation_problems(prepared))
+    if unsaid_folds(dataset_config):
+        found.add([f"dataset.folds={dataset_config['folds']}: a run tests on one fold; give dataset.fold=0 for the first"])
     task = str(prepared.get("task"))
     if not config.get("loss"):
         name = rules.DEFAULT_LOSS.get(task, "mse")
-    if unsaid_folds(dataset_config):
-        found.add([f"dataset.folds={dataset_config['folds']}: a run tests on one fold; give dataset.fold=0 for the first"])
         config["loss"] = _default_loss(name)
         choices = dict(choices) | {"loss": name}
     if not config.get("regularizer"):
         config["regularizer"] = {}
 
+    config["model"] = _sized(config.get("model") or {}, prepared.get("hidden") or HIDDEN)
     dataset = found.part(dataset_config, "dataset", choices, omit=COMMON_KEYS)
     activation_config = dict(config.get("activation") or {})
     learnable = bool(activation_config.pop("learnable", False))
@@ -103,7 +107,7 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
         found.part(values or {}, f"regularizer.{name}", {f"regularizer.{name}": name})
         for name, values in config["regularizer"].items()
     )
-    layers, head, initializer, outputs = found.model(config.get("model") or {}, task, loss)
+    layers, head, initializer, outputs = found.model(config["model"], task, loss)
     trainer = found.trainer(config.get("trainer") or {})
     found.root(config)
     metric = found.metric(config.get("metric"), task)
@@ -152,6 +156,18 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
         overrides=tuple(overrides),
         warnings=fit.warnings,
     )
+
+
+def _sized(model: Mapping[str, Any], suggested: Sequence[int]) -> Mapping[str, Any]:
+    """A model's config with the sizes of its hidden layers, where it leaves them to the data."""
+    if model.get("hidden", 0) is not None or "depth" in model or "width" in model:
+        return model
+    sizes = list(suggested)
+    layers = [
+        dict(layer) | {"hidden": sizes} if isinstance(layer, Mapping) and layer.get("hidden", 0) is None else layer
+        for layer in model.get("layers") or []
+    ]
+    return dict(model) | {"hidden": sizes, "layers": layers}
 
 
 @cache
