@@ -40,12 +40,12 @@ class Needs:
 
 
 def needs(cohort: Cohort) -> Needs:
-    """Estimate a cohort's needs; nothing at all for one that cannot be built."""
-    machine = _machine(cohort)
-    if machine is None:
+    """Estimate a cohort's needs; nothing at all for one in which no row can be built and passed through."""
+    measured = _measured(cohort)
+    if measured is None:
         return Needs(0, 0, 0.0, 1, 0)
-    runs, parameters, passed = len(cohort.runs), machine.layout.size, _passed(machine, cohort)
-    settings, data = cohort.settings, cohort.data
+    parameters, passed = measured
+    runs, settings, data = len(cohort.runs), cohort.settings, cohort.data
     train = len(cohort.splits[0].train)
     rows = len(data)
     size = settings.dtype.itemsize
@@ -62,12 +62,13 @@ def needs(cohort: Cohort) -> Needs:
     return Needs(memory, steps, seconds, parameters, runs * (passed * settings.batch_size + parameters))
 
 
-def _machine(cohort: Cohort) -> Machine | None:
-    """The machine of one row, the first that can be built: a user's component may raise."""
+def _measured(cohort: Cohort) -> tuple[int, int] | None:
+    """P and W, measured on the first row whose components do not raise: which one spoils what, training will tell."""
     for row in range(len(cohort.runs)):
         try:
-            return Machine(cohort.runs[row : row + 1], cohort.data, cohort.settings)
-        except Exception:
+            machine = Machine(cohort.runs[row : row + 1], cohort.data, cohort.settings)
+            return machine.layout.size, _passed(machine, cohort)
+        except (Exception, SystemExit):
             continue
     return None
 

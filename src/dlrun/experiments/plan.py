@@ -124,7 +124,7 @@ def _fits(cohort: Cohort) -> None:
         Machine(cohort.runs[:1], cohort.data, cohort.settings)
     except InputError:
         raise
-    except Exception:  # a component of the user's own: training will tell which run it spoils, and the others go on
+    except (Exception, SystemExit):  # a component of the user's own: training will tell which run it spoils, and the others go on
         return
 
 
