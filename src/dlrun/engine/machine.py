@@ -56,6 +56,10 @@ _HEADS: dict[str, str | None] = {
     "softmax": "torch.nn.Softmax",
     "log_probability": "torch.nn.LogSoftmax",
 }
+_OF_PIXELS = {  # the class axis of [R, B, K, height, width] is not the last
+    "torch.nn.Softmax": Activation(lambda x: torch.softmax(x, 2), elementwise=False),
+    "torch.nn.LogSoftmax": Activation(lambda x: torch.log_softmax(x, 2), elementwise=False),
+}
 
 
 class Machine:
@@ -116,8 +120,9 @@ class Machine:
         targets = [_HEADS[run.head] or "torch.nn.Identity" for run in self.runs]
         if set(targets) == {"torch.nn.Identity"}:
             return None
-        parts = [Part(target, target, activations.ROWWISE[target].forward) for target in targets]
-        return Pointwise([(g, activations.ROWWISE[g.part.target]) for g in self._groups(parts)])
+        table = activations.ROWWISE | (_OF_PIXELS if self.task == "segmentation" else {})
+        parts = [Part(target, target, table[target].forward) for target in targets]
+        return Pointwise([(g, table[g.part.target]) for g in self._groups(parts)])
 
     def _around(self) -> tuple[Around, list[list[Part]]]:
         """Layers that regularizers put at every activation, and the other regularizers, each as the parts of all runs."""
