@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.text import Text
 
-from dlrun.cli.sweep_display import SweepProgress, show_failures, show_plan, show_section
+from dlrun.cli.sweep_display import SweepProgress, show_failures, show_plan
+from dlrun.cli.sweep_table import show_section
 from dlrun.cli.terminal import console
 from dlrun.experiments import sweep as sweeps
 from dlrun.experiments.compose import Composed

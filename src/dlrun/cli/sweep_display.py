@@ -4,6 +4,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -12,48 +15,47 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.cli.display import number
+from dlrun.cli.labels import Labels, reasons
 from dlrun.cli.progress import duration
 from dlrun.cli.terminal import console, is_terminal
+from dlrun.components.metrics import METRICS
 from dlrun.engine.progress import Progress
 from dlrun.results.record import RunRecord
-from dlrun.results.render import short_table, to_text
 
 if TYPE_CHECKING:
     from rich.live import Live
 
     from dlrun.experiments.estimate import Needs
     from dlrun.experiments.plan import Planned
-    from dlrun.experiments.sweep import Grid, Section
+    from dlrun.experiments.sweep import Grid
     from dlrun.results.sweeps import Sweep
 
 REDRAW = 0.1  # seconds between two pictures
+_WELL = ("done", "stopped")
 PAUSE = 2.0  # seconds between two plain lines, doubling up to LONGEST
 LONGEST = 60.0
-ROWS = 40  # rows of a comparison on the terminal; the files have all
-REASONS = 12
+COHORTS = 40  # rows of a plan
 
 
 class SweepProgress:
     """Shows a sweep at work: a line that redraws itself on a terminal, plain lines ever further apart elsewhere. On stderr."""
 
     def __init__(self, title: str, grid: "Grid", *, enabled: bool = True) -> None:
-        self.title = title
+        self.title, self.enabled, self.drawn = title, enabled, enabled and is_terminal(sys.stderr)
         self.runs = len(grid.cells)
         self.counts: Counter[str] = Counter({"skipped": sum(grid.skipped.values())})
         self.copies = Counter(cell.id for cell in grid.cells if cell.id)
-        self.metrics = {run: spec.metric for run, spec in grid.specs.items()}
+        self.labels = Labels(cell.overrides for cell in grid.cells)
+        self.names = {cell.id: self.labels.of(cell.overrides) for cell in grid.cells if cell.id}
+        self.goal = _Goal.of(grid)
         self.best: tuple[float, str] | None = None
         self.cohorts = (0, 0)
         self.running = 0
-        self.work = {"total": 0.0, "done": 0.0, "now": 0.0}
-        self.started = time.perf_counter()
-        self.steps = 0
+        self.others = ""  # another process that this one waits for
         self.last: Progress | None = None
-        self.others = ""
-        self.told, self.pause = 0.0, PAUSE
+        self.began, self.trained = 0.0, 0
+        self.told, self.pause, self.line = 0.0, PAUSE, ""
         self.live: Live | None = None
-        self.enabled = enabled
-        self.drawn = enabled and is_terminal(sys.stderr)
 
     def __enter__(self) -> Self:
         """Begin to show."""
@@ -69,13 +71,14 @@ class SweepProgress:
         if self.live is not None:
             self.live.stop()
         elif self.enabled and kind is None:
-            self._line()
+            self.running = 0
+            self._write()
 
     def cohort(self, number: int, cohorts: int, runs: int) -> None:
         """A cohort begins."""
-        if self.last is not None:
-            self.steps += self.last.step
-        self.cohorts, self.running, self.last, self.others = (number + 1, cohorts), runs, None, ""
+        self.began = self.began or time.perf_counter()
+        self.cohorts, self.others, self.last = (number + 1, max(cohorts, number + 1)), "", None
+        self.running += runs
         self._show(force=number == 0)
 
     def progress(self, progress: Progress) -> None:
@@ -87,18 +90,18 @@ class SweepProgress:
         """Runs have ended."""
         for record in records:
             self.counts[record.status] += self.copies[record.id]
-            name = f"validation/{self.metrics.get(record.id, '')}"
-            value = record.metrics.get(name)
-            if record.status in ("done", "stopped") and value is not None:
-                better = self.best is None or value > self.best[0]
-                if better and name.endswith(("r2", "accuracy", "f1", "iou", "auroc", "recall@1")):
-                    self.best = (value, f"{name} {number(value)} ({' '.join(record.overrides)})")
-        self.running = 0
-        self._show(force=False)
+            value = self.goal.value(record) if self.goal else None
+            if self.goal and value is not None and (self.best is None or self.goal.better(value, self.best[0])):
+                self.best = (value, f"{self.goal.metric} {number(value)} with {self.names[record.id]}")
+        if self.began:
+            self.trained += len(records)
+            self.running = max(0, self.running - len(records))
+            self.last = None
+            self._show()
 
     def waiting(self, runs: int, owner: str) -> None:
         """All that is left is being trained by another process."""
-        self.others = f"waiting for {runs} runs of {owner}"
+        self.others = f"waiting for {runs} that {owner} trains"
         self._show()
 
     def _show(self, *, force: bool = False) -> None:
@@ -108,36 +111,79 @@ class SweepProgress:
         if self.live is not None:
             if force or now - self.told >= REDRAW:
                 self.told = now
-                self.live.update(Text(self._text(), overflow="ellipsis", no_wrap=True), refresh=True)
+                self.live.update(Text(self._text(self.live.console.width), overflow="ellipsis", no_wrap=True), refresh=True)
         elif force or now - self.told >= self.pause:
             if not force:
                 self.pause = min(2 * self.pause, LONGEST)
             self.told = now
-            self._line()
+            self._write()
 
-    def _line(self) -> None:
-        sys.stderr.write(self._text() + "\n")
-        sys.stderr.flush()
+    def _write(self) -> None:
+        line = self._text()
+        if line != self.line:
+            self.line = line
+            with suppress(BrokenPipeError):  # nobody reads the progress any more; the training goes on
+                sys.stderr.write(line + "\n")
+                sys.stderr.flush()
 
-    def _text(self) -> str:
-        ended = sum(self.counts.values())
-        finished = self.last.finished if self.last is not None and self.running else 0
-        parts = [f"{self.title}: {ended}/{self.runs} runs"]
+    def _text(self, width: int = 1000) -> str:
+        """The line; where it would be too long, the speed goes first, then the cohort, then the best run so far."""
+        facts = [(0, f"{self.title}: {sum(self.counts.values()):,}/{self.runs:,} runs")]
+        facts += [(0, f"{count:,} {status}") for status, count in self.counts.items() if count and status not in _WELL]
         if self.others:
-            parts.append(self.others)
+            facts.append((0, self.others))
         if self.running:
-            parts.append(f"{self.running - finished} training in cohort {self.cohorts[0]}/{self.cohorts[1]}")
-        parts += [f"{count} {status}" for status, count in self.counts.items() if count and status not in ("done", "stopped")]
+            facts.append((0, f"{self.running:,} training"))
+            facts.append((2, f"cohort {self.cohorts[0]}/{self.cohorts[1]}"))
         if self.last is not None and self.last.seconds > 0:
-            rate = self.last.step / self.last.seconds
-            parts.append(f"epoch {self.last.epoch}/{self.last.epochs}")
-            parts.append(f"{rate:.0f} steps/s, {rate * self.last.runs:,.0f} run-steps/s")
-            left = (self.last.steps - self.last.step) / rate if rate else 0.0
-            others = max(self.cohorts[1] - self.cohorts[0], 0) * self.last.steps / rate if rate else 0.0
-            parts.append(f"ETA {duration(left + others)}")
+            facts.append((2, f"epoch {self.last.epoch}/{self.last.epochs}"))
+            facts.append((3, f"{_short(self.last.step * self.last.runs / self.last.seconds)} steps/s"))
+        if left := self._left():
+            facts.append((0, f"ETA {duration(left)}"))
         if self.best is not None:
-            parts.append(f"best {self.best[1]}")
-        return ", ".join(parts)
+            facts.append((1, f"best {self.best[1]}"))
+        while len(", ".join(text for _, text in facts)) > width and any(rank for rank, _ in facts):
+            facts.remove(max(facts, key=lambda fact: fact[0]))
+        return ", ".join(text for _, text in facts)
+
+    def _left(self) -> float:
+        """Seconds that the rest will take, if runs go on as fast as so far; 0 when that is not known."""
+        inside = self.last.runs * self.last.step / self.last.steps if self.last is not None else 0.0
+        through, all_in_all = self.trained + inside, sum(self.copies.values())
+        to_train = self.trained + len(self.copies) - sum(self.counts[status] for status in self.counts if status != "skipped")
+        if not self.running or not through or not all_in_all:
+            return 0.0
+        return (time.perf_counter() - self.began) * max(0.0, to_train - through) / through
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """What the best run so far is judged by: one metric for all runs, in one direction."""
+
+    metric: str
+    higher: bool
+
+    @staticmethod
+    def of(grid: "Grid") -> "_Goal | None":
+        """None where runs on several datasets or by several metrics have no common scale."""
+        wanted = {(spec.metric, spec.preparation.task, str(spec.choices.get("dataset"))) for spec in grid.specs.values()}
+        if len(wanted) != 1:
+            return None
+        metric, task, _ = wanted.pop()
+        direction = False if metric == "loss" else METRICS[task][metric].higher_is_better
+        return None if direction is None else _Goal(f"validation/{metric}", direction)
+
+    def value(self, record: RunRecord) -> float | None:
+        """What a run reached; None when it does not count."""
+        return record.metrics.get(self.metric) if record.status in _WELL else None
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether a value beats another."""
+        return value > than if self.higher else value < than
+
+
+def _short(count: float) -> str:
+    return f"{count / 1e6:.1f}M" if count >= 1e6 else f"{count / 1e3:.0f}k" if count >= 10_000 else f"{count:.0f}"
 
 
 def show_plan(grid: "Grid", work: Sequence[tuple["Planned", "Needs"]], finished: int) -> None:
@@ -148,18 +194,12 @@ def show_plan(grid: "Grid", work: Sequence[tuple["Planned", "Needs"]], finished:
     distinct, skipped = len(grid.specs), sum(grid.skipped.values())
     seconds, memory = total(work), max((need.bytes for _, need in work), default=0)
     same = len(grid.cells) - skipped - distinct
-    out.print(
-        Text(
-            f"{len(grid.cells)} runs: {distinct - finished} to train, {finished} finished already, {skipped} skipped",
-            style="bold",
-        )
-    )
-    if same:
-        out.print(Text(f"{same} of them are the same as another run, and share its result"))
+    counts = f"{distinct - finished:,} to train, {finished:,} finished already, {skipped:,} skipped"
+    out.print(Text(f"{len(grid.cells):,} runs: {counts}" + (f", {same:,} the same as another" if same else ""), style="bold"))
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="bold")
     for column in ("cohort", "runs", "splits", "steps", "estimate", "memory", "what"):
         table.add_column(column, justify="left" if column == "what" else "right")
-    for number_, (planned, need) in enumerate(work[:ROWS], 1):
+    for number_, (planned, need) in enumerate(work[:COHORTS], 1):
         spec = planned.specs[0]
         what = f"{spec.choices.get('dataset')}, {spec.choices.get('model')}, batch {spec.trainer.batch_size}"
         regularizers = "".join(f", {part.name}" for part in spec.row.regularizers)
@@ -174,39 +214,24 @@ def show_plan(grid: "Grid", work: Sequence[tuple["Planned", "Needs"]], finished:
         )
     if work:
         out.print(table)
-    if len(work) > ROWS:
-        out.print(Text(f"and {len(work) - ROWS} more cohorts"))
+    if len(work) > COHORTS:
+        out.print(Text(f"and {len(work) - COHORTS} more cohorts"))
     out.print(Text(f"about {duration(seconds)} of training on one core, {memory / 2**20:,.0f} MB at a time"))
-    for reason, count in grid.skipped.items():
-        out.print(Text(f"skipped ({count}): {reason}", style="yellow"))
-
-
-def show_section(section: "Section", out: Console) -> None:
-    """Print the comparison of one dataset."""
-    text = short_table(section.compared, section.metric, section.metrics)
-    table = Table(
-        title=Text(f"{section.dataset.split(chr(0))[0]}: {section.metric}", style="bold"), title_justify="left", box=None
-    )
-    for column in text.columns:
-        table.add_column(Text(column, style="bold"), overflow="fold")
-    cells = to_text(text)
-    for row in cells[:ROWS]:
-        table.add_row(*(Text(cell) for cell in row))
-    out.print(table)
-    if len(cells) > ROWS:
-        out.print(Text(f"and {len(cells) - ROWS} more rows in comparison.csv", style="dim"))
+    labels = Labels(cell.overrides for cell in grid.cells)
+    skipped_cells = [cell for cell in grid.cells if cell.status == "skipped"]
+    for line in reasons((cell.status, cell.reason, labels.of(cell.overrides)) for cell in skipped_cells):
+        out.print(Text(line, style="yellow"), soft_wrap=True)
 
 
 def show_failures(sweep: "Sweep", out: Console) -> None:
-    """Print every way in which runs failed, with the first run of each."""
-    said: dict[tuple[str, str], list[str]] = {}
-    for cell in sweep.cells:
-        if cell.status in ("failed", "diverged"):
-            said.setdefault((cell.status, cell.reason), []).append(f"{' '.join(cell.overrides)} ({cell.id})")
-        elif cell.status == "skipped":
-            said.setdefault((cell.status, cell.reason), []).append(" ".join(cell.overrides))
-    for (status, reason), cells in list(said.items())[:REASONS]:
-        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
-        out.print(Text(f"{status}: {cells[0]}{more}: {reason}"), soft_wrap=True)
-    if len(said) > REASONS:
-        out.print(Text(f"and {len(said) - REASONS} more reasons: dlrun status"))
+    """Print every way in which runs failed or were skipped, with the first run of each, and where a failure's log is."""
+    labels = Labels(cell.overrides for cell in sweep.cells)
+    bad = [cell for cell in sweep.cells if cell.status in ("failed", "diverged", "skipped")]
+    for line in reasons((cell.status, cell.reason, labels.of(cell.overrides)) for cell in bad):
+        out.print(Text(line), soft_wrap=True)
+    failed = [cell.id for cell in bad if cell.status == "failed"]
+    if failed:
+        log = Path(sweep.folder.parent.parent, "runs", failed[0], "run.log")
+        out.print(
+            Text(f"its traceback is in {log}" if len(failed) == 1 else f"the first one's traceback is in {log}"), soft_wrap=True
+        )

@@ -1,0 +1,132 @@
+"""The comparison of a sweep on the terminal: as many columns as fit, the most telling ones first. The files have all of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dlrun.results.comparison import Compared
+from dlrun.results.render import clean, number
+from dlrun.results.statistics import Verdict
+
+if TYPE_CHECKING:
+    from dlrun.experiments.sweep import Section
+
+ROWS = 40  # rows on the terminal
+GAP = 2  # characters between two columns
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column and its cells; when room is short, the one with the highest ``rank`` goes first, and rank 0 stays."""
+
+    name: str
+    cells: Sequence[str]
+    rank: int = 0
+    right: bool = True
+    style: str = ""
+
+    @property
+    def width(self) -> int:
+        """Characters that it takes, with the gap before the next one."""
+        return max(map(len, (self.name, *self.cells))) + GAP
+
+
+def show_section(section: "Section", out: Console) -> None:
+    """Print the comparison of one dataset."""
+    shown = section.compared[:ROWS]
+    subset = section.metric.partition("/")[0]
+    columns = fitting(_columns(section, shown), out.width)
+    order = ", best first" if len(section.compared) > 1 else ""
+    dataset = clean(section.dataset.partition("\0")[0])
+    table = Table(title=Text(f"{dataset}: {subset} rows{order}", style="bold"), title_justify="left", box=None)
+    for column in columns:
+        table.add_column(
+            Text(column.name, style="bold"), justify="right" if column.right else "left", style=column.style, overflow="fold"
+        )
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*(Text(cell) for cell in cells))
+    table.padding = (0, GAP, 0, 0)
+    table.pad_edge = False
+    out.print(table)
+    if len(section.compared) > ROWS:
+        out.print(Text(f"and {len(section.compared) - ROWS} more rows in comparison.csv", style="dim"))
+    tests = sum(item.p is not None for item in section.compared)
+    if tests:
+        corrected = f", corrected for {tests} comparisons" if tests > 1 else ""
+        out.print(Text(f"each against the best, seed by seed: paired t-test, 5% level{corrected}", style="dim"))
+    for note in getattr(section, "notes", ()):
+        out.print(Text(note, style="dim"))
+
+
+def fitting(columns: Sequence[Column], width: int) -> list[Column]:
+    """The columns that fit: the least important ones are left out, one by one."""
+    kept = list(columns)
+    while sum(column.width for column in kept) - GAP > width and any(column.rank for column in kept):
+        kept.remove(max(kept, key=lambda column: column.rank))
+    return kept
+
+
+def said(item: Compared) -> str:
+    """The verdict in a few words: ``best``, ``worse by 0.012``, ``not enough evidence (+18 seeds)``."""
+    if item.is_baseline:
+        return "best"
+    return _short(item.verdict) if item.verdict else "no result"
+
+
+def _short(verdict: Verdict) -> str:
+    if verdict.word != "not enough evidence":
+        return verdict.text.partition(":")[0]
+    if verdict.more is None:
+        return f"{verdict.word} ({'no seeds in common' if 'in common' in verdict.text else 'no end of seeds'})"
+    return f"{verdict.word} (+{verdict.more:,} seed{'s' * (verdict.more != 1)})"
+
+
+def _columns(section: "Section", compared: Sequence[Compared]) -> list[Column]:
+    subset = section.metric.partition("/")[0]
+    summaries = [item.group.summaries.get(section.metric) for item in compared]
+    several = any(summary and summary.n > 1 for summary in summaries)
+    columns = [
+        Column(clean(name), [clean(item.group.factors[name]) for item in compared], right=False)
+        for name in compared[0].group.factors
+    ]
+    columns.append(Column("n", [str(summary.n if summary else 0) for summary in summaries]))
+    lost = [_not_counted(item) for item in compared]
+    if any(lost):
+        columns.append(Column("not counted", lost, right=False))
+    columns.append(
+        Column(_bare(section.metric, subset), [number(summary.mean) if summary else "" for summary in summaries], style="bold")
+    )
+    if several:
+        columns.append(Column("sd", [number(summary.sd) if summary else "" for summary in summaries], 2))
+        interval = [
+            f"{number(summary.low)} to {number(summary.high)}" if summary and summary.n > 1 else "" for summary in summaries
+        ]
+        columns.append(Column("95% CI", interval, 1))
+        columns += [
+            Column(name, [number(getattr(summary, part)) if summary else "" for summary in summaries], rank)
+            for rank, name, part in ((100, "median", "median"), (101, "min", "minimum"), (102, "max", "maximum"))
+        ]
+    columns += [
+        Column(_bare(name, subset), [_mean(item, name) for item in compared], 3 + place)
+        for place, name in enumerate(section.metrics)
+    ]
+    if len(section.compared) > 1:
+        columns.append(Column("against the best", [said(item) for item in compared], right=False))
+    return columns
+
+
+def _mean(item: Compared, metric: str) -> str:
+    summary = item.group.summaries.get(metric)
+    return number(summary.mean) if summary else ""
+
+
+def _not_counted(item: Compared) -> str:
+    return ", ".join(f"{count} {status}" for status, count in item.group.statuses.items() if status not in ("done", "stopped"))
+
+
+def _bare(metric: str, subset: str) -> str:
+    return metric.removeprefix(f"{subset}/")
