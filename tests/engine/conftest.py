@@ -86,7 +86,7 @@ def network(run: Any, settings: Any, shape: tuple[int, ...], weights: Mapping[st
             added.append(nn.Linear(shape[0], size) if len(shape) == 1 else nn.Conv2d(shape[0], size, 1))
         shape = tuple(nn.Sequential(*added).eval()(torch.zeros(1, *shape)).shape[1:])
         modules += added
-    heads = {"probability": nn.Sigmoid(), "softmax": nn.Softmax(-1), "log_probability": nn.LogSoftmax(-1)}
+    heads = {"probability": nn.Sigmoid(), "softmax": nn.Softmax(1), "log_probability": nn.LogSoftmax(1)}
     made = nn.Sequential(*modules, *([heads[run.head]] if run.head in heads else [])).double()
     fill(made, weights)
     return made

@@ -146,6 +146,16 @@ def test_gradients_of_a_cnn_with_layers_around_its_activations(
     compare(cohort, plain, plain_gradients)
 
 
+@pytest.mark.parametrize(("dataset", "model"), [("iris", "mlp"), ("shapes", "segmenter")])
+def test_gradients_through_heads_which_may_differ(
+    dataset: str, model: str, cohort_of: Callable[..., Cohort], plain: Callable[..., Any], plain_gradients: Callable[..., Any]
+) -> None:
+    """Softmax twice and other mistakes that users may measure; the head normalizes over classes, also of pixels."""
+    given = {"dataset": dataset, "model": model, "loss": "cross_entropy", "allow_mismatch": True}
+    for heads in (("softmax", "logit", "log_probability"), ("probability",) * 3, ("softmax",) * 3):
+        compare(cohort_of(**given, **{"model.head": heads}), plain, plain_gradients)
+
+
 @pytest.mark.parametrize("runs", [1, 3])
 def test_a_model_knows_what_it_puts_out(runs: int, cohort_of: Callable[..., Cohort]) -> None:
     for model, dataset, widest in [("mlp", "iris", 5), ("cnn", "digits", 16 * 64), ("segmenter", "shapes", 32 * 256)]:
