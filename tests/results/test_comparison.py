@@ -30,7 +30,7 @@ def rows(seeds: int = 8, **means: float) -> list[Row]:
 
 def test_every_group_is_compared_with_the_best_seed_by_seed():
     found = comparison(rows(relu=1.0, tanh=1.2, elu=1.0), "test/r2", higher_is_better=True)
-    assert [said(item).split(" by")[0] for item in found] == ["baseline", "worse", "worse"]
+    assert [said(item).split(" by")[0] for item in found] == ["reference", "worse", "worse"]
     assert found[0].group.label == "activation=tanh"
     assert found[1].difference is not None
     assert found[1].difference.mean == pytest.approx(-0.2, abs=0.02)
@@ -39,14 +39,14 @@ def test_every_group_is_compared_with_the_best_seed_by_seed():
     assert found[1].p >= found[1].difference.t_p
 
 
-def test_another_baseline():
+def test_another_reference():
     table = rows(relu=1.0, tanh=1.2)
-    found = comparison(table, "test/r2", higher_is_better=False, baseline="activation=tanh")
-    assert [said(item).split(" by")[0] for item in found] == ["better", "baseline"]
+    found = comparison(table, "test/r2", higher_is_better=False, reference="activation=tanh")
+    assert [said(item).split(" by")[0] for item in found] == ["better", "reference"]
     with pytest.raises(
-        InputError, match=r"baseline=activation=tnah: names no group; give best or one of .*did you mean 'activation=tanh'"
+        InputError, match=r"reference=activation=tnah: names no group; give best or one of .*did you mean 'activation=tanh'"
     ):
-        comparison(table, "test/r2", higher_is_better=True, baseline="activation=tnah")
+        comparison(table, "test/r2", higher_is_better=True, reference="activation=tnah")
 
 
 def test_a_margin_makes_equivalence():
@@ -57,7 +57,7 @@ def test_a_margin_makes_equivalence():
 def test_groups_without_a_result_stand_at_the_end():
     table = [*rows(relu=1.0), Row("x", "diverged", 0, None, {"activation": "elu"}, {"test/r2": None}, "nan")]
     found = comparison(table, "test/r2", higher_is_better=True)
-    assert [said(item) for item in found] == ["baseline", "no result"]
+    assert [said(item) for item in found] == ["reference", "no result"]
     assert [said(item) for item in comparison(table[-1:], "test/r2", higher_is_better=True)] == ["no result"]
     text = short_table(found, "test/r2")
     assert text.columns == ("activation", "n", "not counted", "test/r2", "sd", "95% CI", "median", "min", "max", "verdict")
@@ -83,7 +83,7 @@ def test_the_full_table_has_every_figure():
     )
     read = list(csv.DictReader(io.StringIO(to_csv(table))))
     assert [line["activation"] for line in read] == ["tanh", "relu"]
-    assert read[0]["verdict"] == "baseline"
+    assert read[0]["verdict"] == "reference"
     assert float(read[1]["test/r2 ci low"]) < float(read[1]["test/r2 mean"]) < float(read[1]["test/r2 ci high"])
     assert read[1]["epochs mean"] == "5.0"
     assert read[1]["done"] == "8"

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from dlrun.cli.sweep_table import show_section
 from dlrun.cli.terminal import console
 from dlrun.experiments import sweep as sweeps
 from dlrun.experiments.compose import Composed
+from dlrun.experiments.sections import compare, write_tables
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 
@@ -74,9 +76,10 @@ class Sweeping:
         return code
 
     def _conclude(self, grid: sweeps.Grid, sweep: Sweep) -> None:
-        sections = sweeps.compare(grid, sweep, self.store)
+        shown = bool(self.logger.get("progress", True))
+        sections = compare(grid, sweep, self.store, tell=partial(print, file=sys.stderr) if shown else lambda line: None)
         if sections:
-            sweeps.write_tables(sections, sweep)
+            write_tables(sections, sweep)
         out = console()
         if self.logger.get("table", True):
             for section in sections:

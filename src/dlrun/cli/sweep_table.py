@@ -13,7 +13,7 @@ from dlrun.results.render import clean, number
 from dlrun.results.statistics import Verdict
 
 if TYPE_CHECKING:
-    from dlrun.experiments.sweep import Section
+    from dlrun.experiments.sections import Section
 
 ROWS = 40  # rows on the terminal
 GAP = 2  # characters between two columns
@@ -36,8 +36,8 @@ class Column:
 
 
 def show_section(section: "Section", out: Console) -> None:
-    """Print the comparison of one dataset."""
-    shown = section.compared[:ROWS]
+    """Print the comparison of one dataset: runs, and baselines in italics; of a long one the first rows and every baseline."""
+    shown = [item for place, item in enumerate(section.compared) if place < ROWS or item.group.is_baseline]
     subset = section.metric.partition("/")[0]
     columns = fitting(_columns(section, shown), out.width)
     order = ", best first" if len(section.compared) > 1 else ""
@@ -47,19 +47,19 @@ def show_section(section: "Section", out: Console) -> None:
         table.add_column(
             Text(column.name, style="bold"), justify="right" if column.right else "left", style=column.style, overflow="fold"
         )
-    for cells in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*(Text(cell) for cell in cells))
+    for item, *cells in zip(shown, *(column.cells for column in columns), strict=True):
+        table.add_row(*(Text(str(cell)) for cell in cells), style="dim italic" if item.group.is_baseline else "")
     table.padding = (0, GAP, 0, 0)
     table.pad_edge = False
     out.print(table)
-    if len(section.compared) > ROWS:
-        out.print(Text(f"and {len(section.compared) - ROWS} more rows in comparison.csv", style="dim"))
+    if len(section.compared) > len(shown):
+        out.print(Text(f"and {len(section.compared) - len(shown)} more rows in comparison.csv", style="dim"))
     tests = sum(item.p is not None for item in section.compared)
     if tests:
         corrected = f", corrected for {tests} comparisons" if tests > 1 else ""
-        out.print(Text(f"each against the best, seed by seed: paired t-test, 5% level{corrected}", style="dim"))
-    for note in getattr(section, "notes", ()):
-        out.print(Text(note, style="dim"))
+        out.print(Text(f"each against the best run, seed by seed: paired t-test, 5% level{corrected}", style="dim"))
+    for note in section.notes:
+        out.print(Text(note, style="dim"), soft_wrap=True)
 
 
 def fitting(columns: Sequence[Column], width: int) -> list[Column]:
@@ -71,9 +71,9 @@ def fitting(columns: Sequence[Column], width: int) -> list[Column]:
 
 
 def said(item: Compared) -> str:
-    """The verdict in a few words: ``best``, ``worse by 0.012``, ``not enough evidence (+18 seeds)``."""
-    if item.is_baseline:
-        return "best"
+    """The verdict in a few words: ``best run``, ``worse by 0.012``, ``not enough evidence (+18 seeds)``."""
+    if item.is_reference:
+        return "best run"
     return _short(item.verdict) if item.verdict else "no result"
 
 
@@ -115,7 +115,7 @@ def _columns(section: "Section", compared: Sequence[Compared]) -> list[Column]:
         for place, name in enumerate(section.metrics)
     ]
     if len(section.compared) > 1:
-        columns.append(Column("against the best", [said(item) for item in compared], right=False))
+        columns.append(Column("against the best run", [said(item) for item in compared], right=False))
     return columns
 
 

@@ -257,6 +257,11 @@ def train_one(config: "DictConfig") -> int:
         run_table(record, folder)
     return code
 
+        if section := job.beside(record):
+            from dlrun.cli.sweep_table import show_section
+            from dlrun.cli.terminal import console
+
+            show_section(section, console())
 
 def _all_folds(config: "DictConfig") -> bool:
     from dlrun.data.preparation import unsaid_folds

@@ -69,7 +69,7 @@ class Table:
             # measured from near its mean before it is rounded, since a mean of 1e9 would leave float32 no digits
             axes = {2: (0,), 3: (0, 1), 4: (0, 2, 3)}[data.x.dim()]
             origin = data.x[:CHUNK_ROWS].double().nanmean(axes).nan_to_num().view(shift[0].shape)
-            self._raw = torch.cat([(part.double() - origin).to(dtype) for part in data.x.split(CHUNK_ROWS)]).to(device)
+            self._raw = torch.cat([(part.double() - origin).to(dtype) for part in torch.split(data.x, CHUNK_ROWS)]).to(device)
             self._order = order.to(device)
             fill, shift = fill - origin, shift - origin
         self._fit = [values.to(device=device, dtype=dtype) for values in (fill, shift, factor)]

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlrun.engine.progress import Progress
+from dlrun.experiments.baselines import AUTO, names
 from dlrun.experiments.compose import Composed
 from dlrun.experiments.execute import train, worth_keeping
 from dlrun.experiments.interruption import Interruption
 from dlrun.experiments.plan import Datasets, Planned, plan
+from dlrun.experiments.sections import Section, folds_of, place, section
 from dlrun.experiments.spec import RunSpec, from_config
 from dlrun.experiments.workers import use_threads
-from dlrun.results.record import RunRecord
+from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.store import Store
 
 if TYPE_CHECKING:
@@ -30,6 +32,13 @@ class Job:
     def spec(self) -> RunSpec:
         """The run."""
         return self.planned.specs[0]
+
+    def beside(self, record: RunRecord) -> Section | None:
+        """The run in a table with the baselines that were asked for by name; None when none were."""
+        wanted = [name for name in names(self.spec.config.get("baseline")) if name != AUTO]
+        if not wanted or record.status not in MEASURED:
+            return None
+        return section(place(self.spec), [record], None, folds_of([self.planned])[place(self.spec)], wanted)
 
     def run(self, report: Callable[[Progress], None]) -> tuple[RunRecord, Path, int]:
         """Train and keep it: the record, the folder, and the exit code (130 or 143 when a signal ended it)."""

@@ -24,6 +24,7 @@ from dlrun.engine.parts import Part
 from dlrun.errors import InputError, MismatchError, nearest
 from dlrun.experiments import rules
 from dlrun.experiments.targets import resolve
+from dlrun.experiments.baselines import baseline_problems
 
 Number = Annotated[float, Interval(0, open_low=True)]
 Seed = Annotated[int, Interval(0, (1 << 63) - 1)]
@@ -274,6 +275,7 @@ def _is_float_text(value: Any) -> bool:
     if not isinstance(value, str) or value[:1] not in "+-.0123456789":
         return False
     try:
+        self.lines += baseline_problems(config.get("baseline"))
         float(value)
     except ValueError:
         return False

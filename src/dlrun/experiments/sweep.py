@@ -1,6 +1,6 @@
-"""A sweep: from the composed jobs to the comparison table.
+"""A sweep: from the composed jobs to the folders of its runs.
 
-    jobs -> specs (impossible combinations skipped) -> ids -> what is missing -> cohorts -> train -> run folders -> table
+    jobs -> specs (impossible combinations skipped) -> ids -> what is missing -> cohorts -> train -> run folders
 
 The sweep's folder lists its runs by id before anything trains, so it can be resumed after any kind of end.
 """
@@ -12,24 +12,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from dlrun.components.metrics import METRICS
 from dlrun.engine.progress import Progress
 from dlrun.errors import InputError, MismatchError
-from dlrun.experiments import workers
+from dlrun.experiments import baselines, workers
 from dlrun.experiments.compose import Composed
 from dlrun.experiments.estimate import Needs, cut, free_bytes, needs
 from dlrun.experiments.execute import FINISHED, failure, identity, train, worth_keeping
-from dlrun.experiments.folds import every_fold, shared_rows
+from dlrun.experiments.folds import every_fold
 from dlrun.experiments.interruption import Interruption
 from dlrun.experiments.plan import Datasets, Planned, in_pieces, plan, together
 from dlrun.experiments.spec import RunSpec, from_config
-from dlrun.results.comparison import Compared, comparison
 from dlrun.results.formats import RunFiles
 from dlrun.results.record import RunRecord
-from dlrun.results.render import Table, full_table, to_csv, to_markdown
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep
-from dlrun.results.table import rows_of
 
 MEMORY_SHARE = 0.25
 MOST_PROBLEMS = 20
@@ -76,6 +72,7 @@ class Grid:
     cohorts: list[Planned]
     broken: dict[str, RunFiles] = field(default_factory=dict)
     warnings: dict[str, int] = field(default_factory=dict)
+    baselines: tuple[str, ...] = ()  # what shall stand beside the runs in their table
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -121,7 +118,8 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
     kept = {id(spec) for spec in first.values()}
     warnings = Counter(warning for spec in first.values() for warning in spec.warnings)
     cohorts = [chosen for group in planned if (chosen := _only(group, kept))]
-    return Grid(cells, first, cohorts, {files.record.id: files for files in broken.values()}, dict(warnings))
+    kept_of = {files.record.id: files for files in broken.values()}
+    return Grid(cells, first, cohorts, kept_of, dict(warnings), baselines.names_of(job.config.get("baseline") for job in jobs))
 
 
 def _said_twice(jobs: Sequence[Composed]) -> Iterator[str]:
@@ -262,64 +260,6 @@ def _trained(
         yield from workers.in_parallel(groups, count, started=begin, interrupted=interruption)
     else:
         yield from workers.in_turn(groups, attempt)
-
-
-# The table
-
-
-@dataclass(frozen=True)
-class Section:
-    """The comparison of the runs on one dataset: groups of different data have no common scale."""
-
-    dataset: str
-    metric: str
-    metrics: tuple[str, ...]
-    compared: tuple[Compared, ...]
-
-
-def compare(grid: Grid, sweep: Sweep, store: Store) -> list[Section]:
-    """Compare what the sweep has measured, dataset by dataset, on the test rows (validation where there are none)."""
-    records = {record.id: record for record in store.records(dict.fromkeys(cell.id for cell in sweep.cells if cell.id))}
-    by_dataset: dict[tuple[str, str, str], list[RunRecord]] = {}
-    for run, spec in grid.specs.items():
-        if run in records:
-            by_dataset.setdefault((_dataset(spec), spec.preparation.task, spec.metric), []).append(records[run])
-    sections = []
-    for (dataset, task, metric), members in by_dataset.items():
-        measured = {name for record in members for name in record.metrics}
-        subset = "test" if f"test/{metric}" in measured else "validation" if f"validation/{metric}" in measured else "train"
-        main = f"{subset}/{metric}"
-        if main not in measured:
-            continue
-        others = tuple(f"{subset}/{name}" for name in METRICS[task] if name != metric and f"{subset}/{name}" in measured)
-        higher = metric != "loss" and METRICS[task][metric].higher_is_better is not False
-        rows = rows_of(members, sweep.overrides())
-        ratio = shared_rows(members, subset)
-        compared = comparison(rows, main, higher_is_better=higher, metrics=others, ratio=ratio)
-        sections.append(Section(dataset, main, others, tuple(compared)))
-    return sections
-
-
-def _dataset(spec: RunSpec) -> str:
-    values = {key: value for key, value in spec.config["dataset"].items() if key not in ("_target_", "fold")}
-    name = str(spec.choices.get("dataset", spec.dataset.name))
-    return name if not values else f"{name}\0{sorted(map(str, values.items()))}"
-
-
-def write_tables(sections: Sequence[Section], sweep: Sweep) -> None:
-    """comparison.csv (all sections, one header) and comparison.md (a table for each)."""
-    tables = [full_table(section.compared, section.metric, section.metrics) for section in sections]
-    columns = tuple(dict.fromkeys(column for table in tables for column in ("dataset", *table.columns)))
-    rows = []
-    for section, table in zip(sections, tables, strict=True):
-        for row in table.rows:
-            cells: Mapping[str, Any] = {"dataset": section.dataset.split("\0")[0], **dict(zip(table.columns, row, strict=True))}
-            rows.append(tuple(cells.get(column) for column in columns))
-    texts = [
-        f"## {section.dataset.split(chr(0))[0]}: {section.metric}\n\n{to_markdown(table)}"
-        for section, table in zip(sections, tables, strict=True)
-    ]
-    sweep.write_comparison(to_csv(Table(columns, tuple(rows))), "\n".join(texts))
 
 
 def begin(grid: Grid, store: Store, name: str, command: Sequence[str], settings: Mapping[str, Any]) -> Sweep:

@@ -12,6 +12,7 @@ VOLATILE: Mapping[str, str] = {
     "output_dir": "where results are kept",
     "reuse": "whether finished runs are taken over",
     "retry_failed": "whether failed runs are tried again",
+    "baseline": "what stands beside the runs in a table",
     "logger": "who else is told of the results",
     "hydra": "how the job was composed and launched",
     "trainer.device": "the streams are the same on every device; only rounding differs, as it does between cohorts",

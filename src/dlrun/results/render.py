@@ -85,9 +85,9 @@ def short_table(compared: Sequence[Compared], metric: str, metrics: Sequence[str
 
 
 def said(item: Compared) -> str:
-    """The verdict column: ``baseline``, a verdict, or ``no result``."""
-    if item.is_baseline:
-        return "baseline"
+    """The verdict column: ``reference``, a verdict, or ``no result``."""
+    if item.is_reference:
+        return "reference"
     return item.verdict.text if item.verdict else "no result"
 
 

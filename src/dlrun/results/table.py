@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 REPEATS = ("seed", "fold")  # what is repeated and not compared
 MEASURES = ("parameters", "epochs", "seconds")  # numbers of every run that no split belongs to
-_UNCOMPARED = frozenset({*REPEATS, "dataset.fold", "name", "output_dir", "reuse", "retry_failed"})
+BASELINE = "baseline"  # the factor by which a row that is no run is known
+_UNCOMPARED = frozenset({*REPEATS, BASELINE, "dataset.fold", "name", "output_dir", "reuse", "retry_failed"})
 _FLAT = frozenset({"id", "status", "reason", *REPEATS})
 
 
@@ -119,6 +120,11 @@ class Group:
     def label(self) -> str:
         """What tells this group from the others, as a user would type it: ``activation=relu optimizer.lr=0.01``."""
         return label(self.factors)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is an estimator that stands beside the runs."""
+        return bool(self.factors.get(BASELINE))
 
     @property
     def statuses(self) -> dict[str, int]:
