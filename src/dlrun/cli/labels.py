@@ -1,9 +1,12 @@
 """What to call a run of a sweep: the overrides that tell it from the others."""
 
+import re
 from collections.abc import Iterable, Sequence
 
+from dlrun.results.sweeps import Cell
+
 _ELSEWHERE = ("output_dir=", "reuse=", "retry_failed=", "logger", "hydra")  # they say nothing of what a run is
-MOST = 12  # reasons that are told one by one
+MOST = 12  # reasons that are told one by one, where there is a file that has all
 
 
 class Labels:
@@ -23,19 +26,29 @@ class Labels:
         return " ".join(words) or "the run"
 
 
-def reasons(told: Iterable[tuple[str, str, str]]) -> list[str]:
-    """Lines for (status, reason, run) triples: one a reason, with its first run and how many more there are.
+def reasons(cells: Sequence[Cell], most: int = MOST) -> list[str]:
+    """Why runs failed, diverged or were skipped: a line for each reason, with the first run of it and how many more there are.
 
     Reasons that differ in numbers alone are one.
     """
-    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for status, reason, run in told:
-        found.setdefault((status, "".join("0" if letter.isdigit() else letter for letter in reason)), []).append((run, reason))
+    labels = Labels(cell.overrides for cell in cells)
+    found: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        if cell.status in ("failed", "diverged", "skipped"):
+            found.setdefault((cell.status, re.sub(r"[\d.e+-]+", "0", _why(cell))), []).append(cell)
     lines = []
-    for (status, _), runs in list(found.items())[:MOST]:
-        first, reason = runs[0]
-        more = f" and {len(runs) - 1:,} more" if len(runs) > 1 else ""
-        lines.append(f"{status}: {first}{more}: {reason}")
-    if len(found) > MOST:
-        lines.append(f"and {len(found) - MOST} more reasons; sweep.json has them all")
+    for (status, _), members in list(found.items())[:most]:
+        count, first = len(members), members[0]
+        if status == "skipped":  # the reason names what does not fit
+            lines.append(f"skipped {count:,}: {_why(first)}")
+        else:
+            more = f" and {count - 1:,} more" if count > 1 else ""
+            lines.append(f"{status}: {labels.of(first.overrides)}{more}: {_why(first)}")
+    if len(found) > most:
+        lines.append(f"and {len(found) - most} more reasons; sweep.json has them all")
     return lines
+
+
+def _why(cell: Cell) -> str:
+    """A reason without its list of figures that were not finite: for a diverged run they are consequences."""
+    return cell.reason.partition("; not finite: ")[0]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from dlrun.cli.labels import reasons
 from dlrun.cli.resume import chosen
 from dlrun.results.store import Store
 
@@ -15,8 +16,6 @@ Examples:
   dlrun status
   dlrun status 2026-01-31_120000_sweep
 """
-
-REASONS = 10
 
 
 def run(words: Sequence[str]) -> int:
@@ -34,13 +33,6 @@ def run(words: Sequence[str]) -> int:
     out.print(Text(f"training now: {sweep.owner()}" if sweep.owner() else "no process is training it"))
     if any(status in counts for status in ("pending", "interrupted")) and not sweep.owner():
         out.print(Text(f"carry on with: dlrun resume {sweep.folder.name}"))
-    said: dict[tuple[str, str], list[str]] = {}
-    for cell in sweep.cells:
-        if cell.reason and cell.status in ("failed", "diverged", "skipped"):
-            said.setdefault((cell.status, cell.reason), []).append(" ".join(cell.overrides))
-    for (status, reason), cells in list(said.items())[:REASONS]:
-        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
-        out.print(Text(f"{status}: {cells[0]}{more}: {reason}", style="yellow"))
-    if len(said) > REASONS:
-        out.print(Text(f"and {len(said) - REASONS} more reasons", style="yellow"))
+    for line in reasons(sweep.cells):
+        out.print(Text(line, style="yellow"), soft_wrap=True)
     return 1 if "failed" in counts or "diverged" in counts else 0

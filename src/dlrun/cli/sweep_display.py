@@ -217,21 +217,16 @@ def show_plan(grid: "Grid", work: Sequence[tuple["Planned", "Needs"]], finished:
     if len(work) > COHORTS:
         out.print(Text(f"and {len(work) - COHORTS} more cohorts"))
     out.print(Text(f"about {duration(seconds)} of training on one core, {memory / 2**20:,.0f} MB at a time"))
-    labels = Labels(cell.overrides for cell in grid.cells)
-    skipped_cells = [cell for cell in grid.cells if cell.status == "skipped"]
-    for line in reasons((cell.status, cell.reason, labels.of(cell.overrides)) for cell in skipped_cells):
+    for line in reasons(grid.cells, most=len(grid.cells)):
         out.print(Text(line, style="yellow"), soft_wrap=True)
 
 
 def show_failures(sweep: "Sweep", out: Console) -> None:
-    """Print every way in which runs failed or were skipped, with the first run of each, and where a failure's log is."""
-    labels = Labels(cell.overrides for cell in sweep.cells)
-    bad = [cell for cell in sweep.cells if cell.status in ("failed", "diverged", "skipped")]
-    for line in reasons((cell.status, cell.reason, labels.of(cell.overrides)) for cell in bad):
+    """Print every way in which runs failed or were skipped, and where a failure's log is."""
+    for line in reasons(sweep.cells):
         out.print(Text(line), soft_wrap=True)
-    failed = [cell.id for cell in bad if cell.status == "failed"]
+    failed = [cell.id for cell in sweep.cells if cell.status == "failed"]
     if failed:
         log = Path(sweep.folder.parent.parent, "runs", failed[0], "run.log")
-        out.print(
-            Text(f"its traceback is in {log}" if len(failed) == 1 else f"the first one's traceback is in {log}"), soft_wrap=True
-        )
+        whose = "its" if len(failed) == 1 else "the first one's"
+        out.print(Text(f"{whose} traceback is in {log}"), soft_wrap=True)

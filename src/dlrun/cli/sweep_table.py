@@ -1,5 +1,6 @@
 """The comparison of a sweep on the terminal: as many columns as fit, the most telling ones first. The files have all of them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from rich.text import Text
 from dlrun.results.comparison import Compared
 from dlrun.results.render import clean, number
 from dlrun.results.statistics import Verdict
+from dlrun.results.table import Summary
 
 if TYPE_CHECKING:
     from dlrun.experiments.sections import Section
@@ -87,31 +89,28 @@ def _short(verdict: Verdict) -> str:
 
 def _columns(section: "Section", compared: Sequence[Compared]) -> list[Column]:
     subset = section.metric.partition("/")[0]
-    summaries = [item.group.summaries.get(section.metric) for item in compared]
-    several = any(summary and summary.n > 1 for summary in summaries)
+    main = [item.group.summaries.get(section.metric) for item in compared]
+    several = any(summary and summary.n > 1 for summary in main)
     columns = [
         Column(clean(name), [clean(item.group.factors[name]) for item in compared], right=False)
         for name in compared[0].group.factors
     ]
-    columns.append(Column("n", [str(summary.n if summary else 0) for summary in summaries]))
+    columns.append(Column("n", [str(summary.n if summary else 0) for summary in main]))
     lost = [_not_counted(item) for item in compared]
     if any(lost):
         columns.append(Column("not counted", lost, right=False))
-    columns.append(
-        Column(_bare(section.metric, subset), [number(summary.mean) if summary else "" for summary in summaries], style="bold")
-    )
+    columns.append(_figures(_bare(section.metric, subset), _each(main, "mean"), 0, "bold"))
     if several:
-        columns.append(Column("sd", [number(summary.sd) if summary else "" for summary in summaries], 2))
-        interval = [
-            f"{number(summary.low)} to {number(summary.high)}" if summary and summary.n > 1 else "" for summary in summaries
-        ]
+        columns.append(_figures("sd", _each(main, "sd"), 2))
+        low, high = (_figures("", _each(main, end)).cells for end in ("low", "high"))
+        interval = [f"{start} to {end}" if start else "" for start, end in zip(low, high, strict=True)]
         columns.append(Column("95% CI", interval, 1))
         columns += [
-            Column(name, [number(getattr(summary, part)) if summary else "" for summary in summaries], rank)
+            _figures(name, _each(main, part), rank)
             for rank, name, part in ((100, "median", "median"), (101, "min", "minimum"), (102, "max", "maximum"))
         ]
     columns += [
-        Column(_bare(name, subset), [_mean(item, name) for item in compared], 3 + place)
+        _figures(_bare(name, subset), _each([item.group.summaries.get(name) for item in compared], "mean"), 3 + place)
         for place, name in enumerate(section.metrics)
     ]
     if len(section.compared) > 1:
@@ -119,9 +118,23 @@ def _columns(section: "Section", compared: Sequence[Compared]) -> list[Column]:
     return columns
 
 
-def _mean(item: Compared, metric: str) -> str:
-    summary = item.group.summaries.get(metric)
-    return number(summary.mean) if summary else ""
+def _each(summaries: Sequence[Summary | None], part: str) -> list[float | None]:
+    return [None if summary is None else getattr(summary, part) for summary in summaries]
+
+
+def _figures(name: str, values: Sequence[float | None], rank: int = 0, style: str = "") -> Column:
+    """A column of numbers with as many decimals as give the largest four digits, so that points stand below each other."""
+    known = [abs(value) for value in values if value is not None and math.isfinite(value)]
+    largest = max(known, default=0.0)
+    decimals = 3 - math.floor(math.log10(largest)) if 1e-3 <= largest < 1e6 else -1
+
+    def cell(value: float | None) -> str:
+        if value is None or not math.isfinite(value):
+            return ""
+        text = f"{value:.{max(decimals, 0)}f}"
+        return text if decimals >= 0 and (value == 0 or float(text) != 0) else number(value)
+
+    return Column(name, [cell(value) for value in values], rank, style=style)
 
 
 def _not_counted(item: Compared) -> str:
