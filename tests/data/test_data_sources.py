@@ -32,7 +32,7 @@ def configured(name: str) -> tuple[Callable[..., Data], dict[str, Any], dict[str
     """The source of a dataset, its own keys, and the common keys, as its YAML has them."""
     content = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
     module, _, function = content.pop("_target_").rpartition(".")
-    common = {key: content.pop(key) for key in COMMON_KEYS}
+    common = {key: content.pop(key) for key in COMMON_KEYS if key in content}
     return getattr(importlib.import_module(module), function), content, common
 
 

@@ -57,6 +57,8 @@ class Sweeping:
     def run(self) -> int:
         """Carry the sweep out. Returns the exit code."""
         grid = sweeps.lay_out(self.jobs)
+        for note in dict.fromkeys(note for group in grid.cohorts for note in group.cohort.data.notes):
+            print(note, file=sys.stderr)
         for warning, count in grid.warnings.items():
             print(f"warning: {warning}" + (f" ({count} runs)" if count > 1 else ""), file=sys.stderr)
         if self.plan_only:

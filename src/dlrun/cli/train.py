@@ -247,6 +247,8 @@ def train_one(config: "DictConfig") -> int:
     from dlrun.experiments.job import prepare  # imports torch
 
     job = prepare(config)
+    for note in job.planned.cohort.data.notes:
+        sys.stderr.write(f"{note}\n")
     for warning in job.spec.warnings:
         sys.stderr.write(f"warning: {warning}\n")
     logger = job.spec.config.get("logger") or {}
@@ -255,13 +257,13 @@ def train_one(config: "DictConfig") -> int:
         record, folder, code = job.run(progress.update)
     if logger.get("table", True):
         run_table(record, folder)
-    return code
-
         if section := job.beside(record):
             from dlrun.cli.sweep_table import show_section
             from dlrun.cli.terminal import console
 
             show_section(section, console())
+    return code
+
 
 def _all_folds(config: "DictConfig") -> bool:
     from dlrun.data.preparation import unsaid_folds

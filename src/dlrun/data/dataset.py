@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import Interval
+from dlrun.data.encoding import Encoding
 from dlrun.errors import DataError, raise_all
 
 Task = Literal["regression", "binary", "multiclass", "multilabel", "segmentation", "similarity", "metric_learning"]
@@ -55,6 +56,8 @@ class Data:
         targets: a name for each column of y (one name when y is a class or a mask).
         classes: label names, in the order of their numbers; empty for regression.
         train_y: replaces y on training rows, like y; for targets that are corrupted in training alone.
+        encoding: how a user's table became x; None where x is the source itself.
+        notes: what was found out about a user's file, a line each, to be told once.
 
     Raises:
         DataError: when the tensors do not fit the task or each other; every problem is told.
@@ -69,6 +72,8 @@ class Data:
     targets: tuple[str, ...]
     classes: tuple[str, ...] = ()
     train_y: Tensor | None = None
+    encoding: Encoding | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         raise_all([f"dataset {self.name}: {said}" for said in self._problems()], DataError)
@@ -95,7 +100,9 @@ class Data:
         """16 hexadecimal digits that change with the task, any name, shape, dtype or value: SHA-256, shortened."""
         tensors = [tensor for tensor in (self.x, self.y, self.train_y) if tensor is not None]
         shapes = [[list(tensor.shape), str(tensor.dtype)] for tensor in tensors]
-        head = [self.task, self.outputs, self.features, self.targets, self.classes, shapes]
+        head: list[object] = [self.task, self.outputs, self.features, self.targets, self.classes, shapes]
+        if self.encoding is not None:
+            head.append(self.encoding.to_json())
         digest = hashlib.sha256(json.dumps(head).encode())
         for tensor in tensors:
             digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)

@@ -13,7 +13,8 @@ class Preparation:
     """The keys that every dataset has in common.
 
     Attributes:
-        task: what is to be learnt, so that tools can read it without loading the data.
+        task: what is to be learnt, so that tools can read it without loading the data. In a config it may be null or auto:
+            then the data says.
         validation, test: shares of all rows, in [0, 1).
         folds, fold: with folds above 1, fold number ``fold`` is the test set, and ``test`` plays no part. Without a number all
             folds are meant, each as a run of its own.
@@ -37,6 +38,11 @@ class Preparation:
 COMMON_KEYS: tuple[str, ...] = tuple(field.name for field in fields(Preparation))
 
 
+def undecided(task: Any) -> bool:
+    """Whether a config leaves the task to the data."""
+    return task is None or task == "auto"
+
+
 def unsaid_folds(params: Mapping[str, Any]) -> int:
     """How many folds are asked for without saying which one; 0 when a single run is meant."""
     folds = params.get("folds")
@@ -47,6 +53,8 @@ def unsaid_folds(params: Mapping[str, Any]) -> int:
 def preparation_problems(params: Mapping[str, Any], where: str = "dataset") -> list[str]:
     """Every problem of the common keys in ``params``, one line each; other keys are left to the source's own signature."""
     common = {name: value for name, value in params.items() if name in COMMON_KEYS}
+    if "task" in common and undecided(common["task"]):
+        common["task"] = "regression"  # any task will do: the other keys do not depend on it
     found = problems(Preparation, common, where)
     if not found:
         chosen = Preparation(**common)

@@ -75,6 +75,8 @@ def fit(data: Data, train: Tensor, *, standardize: bool = True, standardize_targ
         data: N rows on the CPU; regression targets are ``data.train_y`` where there is one, since they are what training sees.
         train: training rows, int64 [n].
         standardize: centre and scale features; without it shift is 0 and factor 1 (0 for a feature that is all missing).
+            Indicators of a user's table (categories, truth values) stay 0 and 1: a rare one would lie far out when scaled.
+            One that is constant in training has factor 0.
         standardize_target: centre and scale regression targets.
 
     Returns:
@@ -84,6 +86,9 @@ def fit(data: Data, train: Tensor, *, standardize: bool = True, standardize_targ
     parts = [_statistics(part) for part in _chunks(features, train)]
     fill, mean, deviation, missing = (torch.cat(part) for part in zip(*parts, strict=True))
     shift, factor = (mean, _inverse(deviation)) if standardize else (torch.zeros_like(mean), torch.ones_like(mean))
+    if data.encoding is not None:
+        shift = torch.where(data.encoding.indicators, 0.0, shift)
+        factor = torch.where(data.encoding.indicators, (deviation > 0).to(torch.float64), factor)
     factor = torch.where(missing, 0.0, factor)
     if data.x.dim() == 4:
         fill, shift, factor = (value[:, None, None] for value in (fill, shift, factor))

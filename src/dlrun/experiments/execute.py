@@ -77,6 +77,7 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, text
     log = [
         f"{spec.name or record.id}: {' '.join(spec.overrides) or 'defaults'}",
         *(f"warning: {warning}" for warning in spec.warnings),
+        *cohort.data.notes,
         f"one of {runs} runs trained together on {cohort.settings.device}, {seconds:.3f} s for all",
         f"{outcome.status} after {outcome.epochs} epochs, {outcome.steps} steps"
         + (f": {outcome.reason}" if outcome.reason else ""),
@@ -88,8 +89,15 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, text
         history=outcome.history,
         weights={name: value.numpy() for name, value in outcome.weights.items()},
         log=log,
-        extra={"preprocessing.json": cohort.preprocessing[cohort.runs[number].split].to_json()},
+        extra=_extra(planned, number),
     )
+
+
+def _extra(planned: Planned, number: int) -> dict[str, Any]:
+    """What it takes to predict for new rows, beside the weights."""
+    cohort = planned.cohort
+    extra = {"preprocessing.json": cohort.preprocessing[cohort.runs[number].split].to_json()}
+    return extra if cohort.data.encoding is None else extra | {"encoding.json": cohort.data.encoding.to_json()}
 
 
 def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> RunFiles:

@@ -5,8 +5,9 @@
 A RunSpec knows everything but the data: sizes and class counts follow when the dataset is loaded (see plan).
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -14,10 +15,10 @@ import torch
 
 from dlrun import registry
 from dlrun.components import activations
-from dlrun.components.hyperparameters import Count, Interval, problems
+from dlrun.components.hyperparameters import Count, Interval, hyperparameters, problems
 from dlrun.components.initializers import INITIALIZERS
 from dlrun.components.metrics import METRICS
-from dlrun.data.preparation import COMMON_KEYS, Preparation, preparation_problems, unsaid_folds
+from dlrun.data.preparation import COMMON_KEYS, Preparation, preparation_problems, undecided, unsaid_folds
 from dlrun.engine.cohort import Run
 from dlrun.engine.model import LayerSpec, expand
 from dlrun.engine.parts import Part
@@ -86,7 +87,10 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
     found.add(preparation_problems(prepared))
     if unsaid_folds(dataset_config):
         found.add([f"dataset.folds={dataset_config['folds']}: a run tests on one fold; give dataset.fold=0 for the first"])
-    task = str(prepared.get("task"))
+    dataset, task = found.dataset(dataset_config, choices)
+    if undecided(prepared.get("task")):
+        prepared["task"] = task
+        config["dataset"] = _settled(json.dumps(dataset_config | {"task": task}, default=str))
     if not config.get("loss"):
         name = rules.DEFAULT_LOSS.get(task, "mse")
         config["loss"] = _default_loss(name)
@@ -172,6 +176,13 @@ def _sized(model: Mapping[str, Any], suggested: Sequence[int]) -> Mapping[str, A
 
 
 @cache
+def _settled(dataset: str) -> dict[str, Any]:
+    """A dataset's config with the task that its data told; one for all runs on it."""
+    config: dict[str, Any] = json.loads(dataset)
+    return config
+
+
+@cache
 def _default_loss(name: str) -> dict[str, Any]:
     """The loss that a task takes when none is chosen; read once, however many runs take it."""
     return registry.load_option("loss", name)
@@ -206,6 +217,24 @@ class _Problems:
         own = {key: float(value) if _is_float_text(value) else value for key, value in own.items()}
         self.lines += problems(function, own, where)
         return Part(choices.get(where, str(target).rpartition(".")[2]), target, function, own)
+
+    def dataset(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> tuple[Part, str]:
+        """The dataset, and its task: what the config says or, if it leaves that open, the data; empty while neither can tell."""
+        part = self.part(config, "dataset", choices, omit=COMMON_KEYS)
+        given = config.get("task")
+        if "task" in hyperparameters(part.function):  # a table can be learnt in several ways
+            part = replace(part, values={**part.values, "task": None if undecided(given) else given})
+        if not undecided(given):
+            return part, str(given)
+        task = ""
+        if not self.lines:
+            try:
+                task = part.function(**part.values).task
+            except InputError as error:
+                self.lines += error.problems
+            except Exception as error:  # a user's own dataset
+                self.lines.append(f"dataset: {type(error).__name__}: {error}; dataset.task=TASK need not ask the data")
+        return part, task
 
     def model(
         self, config: Mapping[str, Any], task: str, loss: Part
@@ -253,6 +282,8 @@ class _Problems:
     def metric(self, name: Any, task: str) -> str:
         """The metric that selects and sorts: the task's main one unless the user says."""
         known = METRICS.get(task, {})
+        if not task:  # a problem of the dataset, told already
+            return "loss"
         if name is None:
             return next(iter(known), "loss")
         if name != "loss" and name not in known:

@@ -1,0 +1,263 @@
+"""A table while it is read: numbers go straight into one matrix, texts become codes, and each column gathers what it is.
+
+A column begins as what its first rows show. When later rows show otherwise (a text among numbers), the reader is told to begin
+again with what is known now; a file is rarely read more than once, and numbers are never held twice.
+
+Shapes: n rows of a piece, N rows in all, W columns of the matrix.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlrun.data.cells import DATE_PARTS, Cells, Floats, Kind, Marks, Texts, date_parts, days_first, kind_of, read, shown, texts_of
+from dlrun.data.encoding import WANTS, mark_numbers, parser
+from dlrun.errors import DataError
+
+DOUBLE = 1 << 22  # numbers up to which a table is kept in float64; larger ones are in float32, which training uses anyway
+MOST_CATEGORIES = 1000
+ODD_SHARE = 0.1  # of the cells; fewer of another kind are taken for mistakes, more for a column of texts
+_CANCELS = 1e3  # a level so many times the spread takes too many of float32's digits
+
+
+@dataclass(eq=False)
+class Column:
+    """One column and what has been seen in it.
+
+    Attributes:
+        name: its name.
+        kind: what its cells are; None while all of them are missing.
+        wanted: whether the user asked for this column by name.
+        day_first: whether 3/4/2024 is in April; None until a date tells.
+        place: its first column in the matrix; -1 for texts and for the target.
+        present, odd: how many cells hold a value, and how many hold one of another kind.
+        first_odd: line and text of the first of those.
+        infinite: line of the first infinite number; 0 if there is none.
+        low, high: smallest and largest number of each of its columns in the matrix.
+        whole: whether all numbers are whole.
+        offset: see ColumnCode.
+        texts: every text and its code.
+        codes: the code of each row [N], while there are few enough texts.
+        numbers: the target's numbers [N].
+    """
+
+    name: str
+    kind: Kind | None = None
+    wanted: bool = False
+    day_first: bool | None = None
+    place: int = -1
+    present: int = 0
+    odd: int = 0
+    first_odd: tuple[int, str] = (0, "")
+    infinite: int = 0
+    low: Floats = field(default_factory=lambda: np.array([]))
+    high: Floats = field(default_factory=lambda: np.array([]))
+    whole: bool = True
+    offset: float = 0.0
+    texts: dict[str, int] = field(default_factory=dict)
+    codes: NDArray[np.int32] | None = None
+    numbers: Floats | None = None
+
+    @property
+    def width(self) -> int:
+        """How many columns of the matrix it takes."""
+        return {"date": len(DATE_PARTS), "categorical": 0}.get(self.kind or "", 1)
+
+    def afresh(self) -> "Column":
+        """The column as it is known now, with nothing seen."""
+        return Column(self.name, self.kind, self.wanted, self.day_first)
+
+
+class Draft:
+    """The columns of a table, filled piece by piece.
+
+    Args:
+        file: what the table is called in messages.
+        columns: the features; target: the column to be predicted.
+        most_rows: at least as many as there will be. What is not used of it is never touched, and costs no memory.
+        marks: texts that mean a missing value, beside the usual ones.
+        decimal: what stands before the decimals of a number.
+    """
+
+    def __init__(
+        self, file: str, columns: Sequence[Column], target: Column, most_rows: int, marks: Sequence[str] = (), decimal: str = "."
+    ) -> None:
+        self.file, self.columns, self.target = file, list(columns), target
+        self.marks: Marks = frozenset(marks)
+        self.mark_numbers = mark_numbers(marks)
+        self.decimal = decimal
+        self.rows = self.untargeted = 0
+        self.again = False
+        width = 0
+        for column in self.columns:
+            if column.kind == "categorical":
+                column.codes = np.empty(most_rows, dtype=np.int32)
+            else:
+                column.place = width
+                column.low, column.high = np.full(column.width, np.nan), np.full(column.width, np.nan)
+                width += column.width
+        single = most_rows * width > DOUBLE
+        check_memory(file, most_rows, width, 4 if single else 8)
+        self.matrix: NDArray[Any] = np.empty((most_rows, width), dtype=np.float32 if single else np.float64)
+        if target.kind == "categorical":
+            target.codes = np.empty(most_rows, dtype=np.int32)
+        else:
+            target.numbers = np.empty(most_rows)
+
+    def add(self, cells: Mapping[str, Cells], lines: Sequence[int]) -> None:
+        """The next rows: the cells of each column by name, and the line on which each row begins.
+
+        Rows without a target are left out.
+        """
+        present = self._add_target(cells[self.target.name], lines)
+        keep = None if present.all() else np.flatnonzero(present)
+        rows = len(present) if keep is None else len(keep)
+        here = slice(self.rows, self.rows + rows)
+        for column in self.columns:
+            mine = cells[column.name]
+            if column.kind is None and isinstance(mine, Texts):
+                self._recognize(column, mine)
+            if column.kind != "categorical":
+                values = self._numbers(column, mine, lines)
+                values = values if keep is None else values[keep]
+                column.present += int(np.count_nonzero(~np.isnan(values)))
+                values = self._parts(column, values)
+                if column.place >= 0 and not self.again:
+                    self.matrix[here, column.place : column.place + column.width] = values
+            elif column.codes is not None:
+                codes = self._codes(column, _as_texts(mine))
+                codes = codes if keep is None else codes[keep]
+                column.present += int(np.count_nonzero(codes != column.texts.get("", -1)))
+                column.codes[here] = codes
+                if len(column.texts) > MOST_CATEGORIES + 1:
+                    column.codes = None
+        self.rows += rows
+        self.untargeted += len(present) - rows
+
+    def _add_target(self, cells: Cells, lines: Sequence[int]) -> NDArray[np.bool_]:
+        target = self.target
+        if target.kind is None and isinstance(cells, Texts):
+            self._recognize(target, cells)
+        if target.kind == "categorical":
+            codes = self._codes(target, _as_texts(cells))
+            present: NDArray[np.bool_] = codes != target.texts.get("", -1)
+            kept: NDArray[Any] = codes[present]
+        else:
+            values = self._numbers(target, cells, lines)
+            present = ~np.isnan(values)
+            kept = values[present]
+        target.present += len(kept)
+        store = target.codes if target.kind == "categorical" else target.numbers
+        if store is not None:
+            store[self.rows : self.rows + len(kept)] = kept
+        return present
+
+    def _recognize(self, column: Column, cells: Texts) -> None:
+        """Say what a column is that had nothing but missing values so far."""
+        before = column.width
+        column.kind = kind_of(cells, self.decimal, self.marks)
+        self.again = self.again or column.width != before
+
+    def _numbers(self, column: Column, cells: Cells, lines: Sequence[int]) -> Floats:
+        """The cells of a column that is not categorical, as numbers [n], NaN where missing; what is wrong with them is noted."""
+        values = self._read(column, cells, lines) if isinstance(cells, Texts) else cells
+        if self.mark_numbers.size:
+            values = np.where(np.isin(values, self.mark_numbers), np.nan, values)
+        large = np.abs(values) > np.finfo(self.matrix.dtype).max
+        if large.any():
+            column.infinite = column.infinite or lines[int(large.argmax())]
+            values = np.where(large, np.nan, values)
+        if column.whole:
+            column.whole = bool((np.isnan(values) | (values == np.floor(values))).all())
+        return values
+
+    def _read(self, column: Column, cells: Texts, lines: Sequence[int]) -> Floats:
+        kind = column.kind or "numeric"
+        if kind == "date" and column.day_first is None:
+            column.day_first = days_first(cells.distinct)
+            self.again = self.again or (column.day_first is False and column.present > 0)  # those before were read the other way
+        values, odd = read(cells, parser(kind, self.decimal, day_first=column.day_first is not False), self.marks)
+        if odd.any():
+            place = int(odd.argmax())
+            column.first_odd = column.first_odd if column.odd else (lines[place], cells.distinct[cells.codes[place]])
+            column.odd += int(odd.sum())
+        return values
+
+    def _parts(self, column: Column, values: Floats) -> Floats:
+        """The columns of the matrix that the numbers of a column take: [n] -> [n, width]."""
+        if not len(values) or np.isnan(values).all():
+            return np.full((len(values), column.width), np.nan)
+        if np.isnan(column.high).all() and self.matrix.dtype == np.float32:
+            low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+            column.offset = float(low) if abs(low) > _CANCELS * (high - low) > 0 else 0.0
+        parts = date_parts(values) if column.kind == "date" else values[:, None]
+        if column.offset:
+            parts[:, 0] -= column.offset
+        column.low = np.fmin(column.low, np.fmin.reduce(parts, axis=0))
+        column.high = np.fmax(column.high, np.fmax.reduce(parts, axis=0))
+        return parts
+
+    def _codes(self, column: Column, cells: Texts) -> NDArray[np.int32]:
+        distinct = ["" if text in self.marks else text for text in cells.distinct]
+        table = np.array([column.texts.setdefault(text, len(column.texts)) for text in distinct], dtype=np.int32)
+        codes: NDArray[np.int32] = table[cells.codes]
+        return codes
+
+    def settle(self) -> list[Column] | None:
+        """When all rows are in: None if every column is what it was taken for, or else the columns to begin again with.
+
+        Raises:
+            DataError: cells that are mistakes; one line for each column.
+        """
+        problems = []
+        for column in (*self.columns, self.target):
+            if column.infinite:
+                problems.append(
+                    f"{self.file} line {column.infinite:,}: {shown(column.name)} is infinite or too large; "
+                    "correct it, or leave the cell empty"
+                )
+            if not column.odd:
+                continue
+            few = column.odd <= ODD_SHARE * (column.odd + column.present) or (column is self.target and column.kind == "numeric")
+            if few and column.kind != "boolean":
+                problems.append(self._mistake(column))
+            else:
+                column.kind, self.again = "categorical", True
+        if problems:
+            raise DataError(*problems)
+        for column in (*self.columns, self.target):
+            if column.kind == "date" and column.day_first is None:
+                raise DataError(
+                    f"{self.file}: the dates of {shown(column.name)} can be read with the day or the month first; "
+                    "type dataset.day_first=true or false"
+                )
+        return [column.afresh() for column in (*self.columns, self.target)] if self.again else None
+
+    def _mistake(self, column: Column) -> str:
+        line, text = column.first_odd
+        more = f" (and {column.odd - 1:,} more such cells)" if column.odd > 1 else ""
+        said = f"{self.file} line {line:,}: {shown(column.name)} holds {shown(text)!r}{more}, and the others are"
+        said += f" {WANTS[column.kind or 'numeric']}; correct it, leave the cell empty"
+        if column.kind == "numeric" and self.decimal == "." and text.count(",") == 1:
+            return f"{said}, or type dataset.decimal=',' if that is the decimal mark"
+        if column is self.target:
+            return said.replace("; correct it, leave", "; correct it, or leave")
+        return f"{said}, or type dataset.categorical=[{shown(column.name)}] to take all of them as texts"
+
+
+def _as_texts(cells: Cells) -> Texts:
+    return cells if isinstance(cells, Texts) else texts_of(cells)
+
+
+def check_memory(file: str, rows: int, width: int, size: int) -> None:
+    """Raise DataError when a table of numbers would take more than half of this machine's memory."""
+    needed = rows * width * size
+    if hasattr(os, "sysconf") and needed > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2:
+        raise DataError(
+            f"{file}: {rows:,} rows of {width:,} numbers take {needed / 2**30:,.1f} GB, more than half of this machine's memory; "
+            "take fewer columns with dataset.columns=[...], or fewer rows"
+        )

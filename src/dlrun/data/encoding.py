@@ -1,0 +1,242 @@
+"""How the columns of a user's table become numbers: kept with a run as JSON, so that new rows can be encoded alike.
+
+    numeric       the number                                              1 feature
+    boolean       0 or 1                                                  1 feature
+    date          days since 1970-01-01, month, weekday, hour             those that vary in the file
+    categorical   1 for the row's category and 0 for the others           1 feature for each category of the file
+
+Nothing here is fitted: categories are names, and all others are fixed rules. What depends on the rows that training may see
+(filling missing values, scaling, blinding categories that training never met) is Preprocessing's.
+
+Shapes: n rows, D features.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dlrun.data.cells import DATE_PARTS, Cells, Floats, Kind, Texts, date_parts, day, number, read, shown, texts_of, truth
+from dlrun.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnCode:
+    """One column of the table.
+
+    Attributes:
+        name: its name in the table.
+        kind: what its cells are.
+        categories: of a categorical column; an empty text stands for a missing value.
+        parts: of a date, those among days, month, weekday and hour that are features.
+        day_first: whether dates such as 3/4/2024 begin with the day.
+        offset: subtracted from a number, or from the days of a date, whose digits would not fit into float32 otherwise.
+    """
+
+    name: str
+    kind: Kind
+    categories: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    day_first: bool = True
+    offset: float = 0.0
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of its features."""
+        if self.kind == "categorical":
+            return tuple(f"{self.name}={category or '(missing)'}" for category in self.categories)
+        return tuple(f"{self.name}.{part}" for part in self.parts) if self.kind == "date" else (self.name,)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The columns that are features, in their order, and how their cells are read.
+
+    Attributes:
+        columns: the columns.
+        decimal: what stands before the decimals of a number.
+        missing: texts that mean a missing value, beside the usual ones.
+    """
+
+    columns: tuple[ColumnCode, ...]
+    decimal: str = "."
+    missing: tuple[str, ...] = ()
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """D names; one that occurs again gets a number."""
+        names: dict[str, None] = {}
+        for feature in (feature for column in self.columns for feature in column.features):
+            name, again = feature, 1
+            while name in names:
+                name, again = f"{feature} ({again + 1})", again + 1
+            names[name] = None
+        return tuple(names)
+
+    @property
+    def indicators(self) -> Tensor:
+        """Which features are 0 or 1 by their making, bool [D]: they are not scaled, as scaling would take their rarity away."""
+        return torch.tensor([column.kind in ("categorical", "boolean") for column in self.columns for _ in column.features])
+
+    def to_json(self) -> dict[str, Any]:
+        """Texts, numbers and lists that ``from_json`` reads back without loss."""
+        plain = ColumnCode(name="", kind="numeric")
+        columns = []
+        for column in self.columns:
+            values = asdict(column)
+            columns.append(
+                {
+                    key: list(value) if isinstance(value, tuple) else value
+                    for key, value in values.items()
+                    if key in ("name", "kind") or value != getattr(plain, key)
+                }
+            )
+        return {"columns": columns, "decimal": self.decimal, "missing": list(self.missing)}
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> "Encoding":
+        """What ``to_json`` wrote.
+
+        Raises:
+            DataError: a key is missing or holds something else.
+        """
+        try:
+            columns = tuple(_column(values) for values in content["columns"])
+            decimal, missing = content["decimal"], tuple(content["missing"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"encoding: {error}; the file is damaged or of another kind") from error
+        if decimal not in (".", ",") or not all(isinstance(word, str) for word in missing):
+            raise DataError("encoding: decimal must be '.' or ',', and missing a list of texts; the file is damaged")
+        return Encoding(columns, decimal, missing)
+
+
+def _column(values: Mapping[str, Any]) -> ColumnCode:
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    column = ColumnCode(**given)
+    texts = (column.name, *column.categories)
+    fits = column.kind in get_args(Kind) and set(column.parts) <= set(DATE_PARTS) and isinstance(column.day_first, bool)
+    if not fits or not all(isinstance(text, str) for text in texts) or not isinstance(column.offset, int | float):
+        raise ValueError(f"column {shown(column.name)!r} does not describe a column")
+    return column
+
+
+def encode(frame: Any, encoding: Encoding) -> Tensor:
+    """Rows of a table as features: float64 [n, D], NaN where a value is missing, ready for ``Preprocessing.inputs``.
+
+    A category that the file did not have is none of the known ones: all of its column's features are 0.
+
+    Args:
+        frame: a pandas DataFrame, or a mapping from the name of a column to its n values. Columns that are no features are
+            left alone. Texts are read as in the file; numbers, truth values and dates may also come as such.
+        encoding: from the run.
+
+    Raises:
+        DataError: a column is missing, or a cell cannot be read; every such column is told.
+    """
+    problems, parts = [], []
+    for column in encoding.columns:
+        if column.name not in frame:
+            problems.append(f"column {shown(column.name)}: is missing; the model was trained with it")
+            continue
+        try:
+            parts.append(features(column, typed(frame[column.name])[1], encoding))
+        except DataError as error:
+            problems += [f"column {shown(column.name)}: {said}" for said in error.problems]
+    if len({len(part) for part in parts}) > 1:
+        problems.append(f"the columns must have one length, not {sorted({len(part) for part in parts})}")
+    if problems:
+        raise DataError(*problems)
+    return torch.from_numpy(np.concatenate(parts, axis=1))
+
+
+def features(column: ColumnCode, cells: Cells, encoding: Encoding) -> Floats:
+    """The features of one column: [n, features of the column].
+
+    Raises:
+        DataError: a cell is neither of the column's kind nor missing.
+    """
+    if column.kind == "categorical":
+        texts = cells if isinstance(cells, Texts) else texts_of(cells)
+        places = {category: place for place, category in enumerate(column.categories)}
+        distinct = ["" if text in encoding.missing else text for text in texts.distinct]
+        known = np.array([places.get(text, len(places)) for text in distinct], dtype=np.int64)
+        rows: Floats = np.eye(len(places) + 1)[known[texts.codes]][:, :-1]
+        return rows
+    if isinstance(cells, Texts):
+        values, odd = read(cells, parser(column.kind, encoding.decimal, day_first=column.day_first), frozenset(encoding.missing))
+        if odd.any():
+            row = int(odd.argmax())
+            raise DataError(
+                f"row {row + 1:,} holds {shown(cells.distinct[cells.codes[row]])!r}, and it wants {WANTS[column.kind]}"
+            )
+    else:
+        values = cells.copy()
+    values[np.isin(values, mark_numbers(encoding.missing))] = np.nan
+    if np.isinf(values).any():
+        raise DataError(f"row {int(np.isinf(values).argmax()) + 1:,} holds an infinite number")
+    if column.kind == "date":
+        parts: Floats = date_parts(values)[:, [DATE_PARTS.index(part) for part in column.parts]]
+        parts -= np.array([column.offset if part == "days" else 0.0 for part in column.parts])
+        return parts
+    return (values - column.offset)[:, None]
+
+
+WANTS: dict[Kind, str] = {
+    "numeric": "numbers",
+    "boolean": "true or false",
+    "date": "dates such as 2024-01-31",
+    "categorical": "texts",
+}
+
+
+def parser(kind: Kind, decimal: str, *, day_first: bool) -> Any:
+    """What reads one text of a column of this kind as a number; None is its answer where it cannot."""
+    if kind == "date":
+        return partial(day, day_first=day_first)
+    return truth if kind == "boolean" else partial(number, decimal=decimal)
+
+
+def mark_numbers(marks: Sequence[str]) -> Floats:
+    """Those marks of missing values that are numbers, such as -999."""
+    values = [number(mark) for mark in marks]
+    return np.array([value for value in values if value is not None], dtype=np.float64)
+
+
+def typed(values: Any) -> tuple[Kind, Cells]:
+    """Values that have types, as a column of a DataFrame has: numbers, truth values and dates as floats, all else as texts.
+
+    Raises:
+        DataError: they are of a type that stands for none of these, such as a list.
+    """
+    import pandas
+    from pandas.api import types
+
+    series = pandas.Series(values)
+    kind = series.dtype
+    if types.is_bool_dtype(kind) and not isinstance(kind, pandas.CategoricalDtype):
+        return "boolean", series.to_numpy(dtype=np.float64, na_value=np.nan)
+    if types.is_complex_dtype(kind) or types.is_timedelta64_dtype(kind):
+        raise DataError(f"holds values of type {kind}, which cannot be used; turn them into numbers")
+    if types.is_numeric_dtype(kind):
+        return "numeric", series.to_numpy(dtype=np.float64, na_value=np.nan)
+    if types.is_datetime64_any_dtype(kind):
+        moments = series.dt.tz_convert("UTC").dt.tz_localize(None) if series.dt.tz is not None else series
+        since = (moments - pandas.Timestamp(0)) / pandas.Timedelta(days=1)
+        return "date", np.asarray(since, dtype=np.float64)
+    present = series[series.notna()]
+    plain = series.astype(object).where(series.notna(), None).tolist()
+    inferred = types.infer_dtype(present)
+    if inferred in ("boolean", "integer", "floating", "mixed-integer-float", "decimal") and len(present):
+        numbers = np.array([np.nan if value is None else float(value) for value in plain])
+        return ("boolean" if inferred == "boolean" else "numeric"), numbers
+    if inferred in ("date", "datetime", "datetime64") and len(present):
+        return typed(pandas.to_datetime(series, utc=True))
+    if inferred not in ("string", "empty", "categorical", "mixed-integer", "mixed"):
+        raise DataError(f"holds values of type {inferred}, which cannot be used")
+    if any(not isinstance(value, str | int | float | bool | None) for value in plain):
+        raise DataError("holds lists or other things that are neither numbers nor texts")
+    return "categorical", texts_of(plain)

@@ -1,0 +1,120 @@
+"""What is to be learnt from a table: the task, as the target's values tell or as the user says, and the targets as tensors.
+
+    truth values                                                        binary
+    texts, 2 different ones                                             binary
+    texts, more                                                         multiclass
+    numbers, 2 different ones in at least 4 rows                        binary
+    whole numbers, at most 10 different ones, 4 rows or more for each   multiclass
+    other numbers                                                       regression
+
+Shapes: N rows, C classes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dlrun.data.cells import listed, shown, text_of
+from dlrun.data.dataset import Task
+from dlrun.data.draft import Column
+from dlrun.errors import DataError, nearest
+
+SERVED: tuple[Task, ...] = ("regression", "binary", "multiclass")
+MOST_CLASSES = 1000
+FEW = 10  # different whole numbers that are taken for classes
+ROWS_EACH = 4  # rows for each of them, at the least
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The target as Data wants it, and what to say of it."""
+
+    task: Task
+    y: Tensor
+    outputs: int
+    classes: tuple[str, ...]
+    said: str
+
+
+def outcome(file: str, target: Column, rows: int, task: str | None) -> Outcome:
+    """The task and the targets of a table.
+
+    Args:
+        file: what the table is called in messages.
+        target: the column, with its numbers or codes.
+        rows: how many rows there are.
+        task: as the user says; None to go by the values.
+
+    Raises:
+        DataError: the values do not allow the task, or any.
+    """
+    where = f"{file}: target {shown(target.name)}"
+    if task is not None and task not in SERVED:
+        raise DataError(f"dataset.task={task}: a table serves {', '.join(SERVED)}{nearest(task, SERVED)}")
+    if target.kind == "date":
+        raise DataError(f"{where} is a date; dlrun predicts numbers and classes")
+    if target.kind == "categorical":
+        assert target.codes is not None
+        values: NDArray[Any] = target.codes[:rows]
+        names = np.array(list(target.texts), dtype=object)
+        distinct, counts = np.unique(values, return_counts=True)
+        order = np.argsort(names[distinct])
+        labels, counts = [str(names[code]) for code in distinct[order]], counts[order]
+        distinct, place = distinct[order], np.empty(len(names), dtype=np.int64)
+        place[distinct] = np.arange(len(distinct))
+        numbers, classes = place[values], labels
+    else:
+        assert target.numbers is not None
+        values = target.numbers[:rows]
+        distinct, numbers, counts = np.unique(values, return_inverse=True, return_counts=True)
+        truth = ("false", "true") if target.kind == "boolean" else None
+        classes = [truth[int(v)] if truth else text_of(v) for v in distinct[: MOST_CLASSES + 1].tolist()]
+    if len(distinct) == 1:
+        raise DataError(f"{where} is {shown(classes[0])} in every row, so there is nothing to learn")
+    if task is None and target.kind == "categorical" and _too_many(len(distinct), rows):
+        raise DataError(
+            f"{where} holds {len(distinct):,} different texts in {rows:,} rows, such as {shown(classes[0])!r}: "
+            "neither numbers nor classes; name another column with dataset.target"
+        )
+    chosen = task or _infer(target, distinct, rows)
+    if chosen == "regression":
+        if target.kind == "categorical":
+            raise DataError(
+                f"{where} holds texts such as {shown(classes[0])!r}, and a regression wants numbers; leave dataset.task out"
+            )
+        plural = f"{'whole numbers' if target.whole else 'numbers'}, {len(distinct):,} different ones"
+        y = torch.from_numpy(values.astype(np.float64))[:, None]
+        return Outcome("regression", y, 1, (), _said("regression", plural, task))
+    if chosen == "binary" and len(distinct) != 2:
+        raise DataError(f"{where} has {len(distinct):,} different values, and task binary wants 2; type dataset.task=multiclass")
+    if len(distinct) > MOST_CLASSES:
+        raise DataError(f"{where} has {len(distinct):,} different values, and at most {MOST_CLASSES:,} can be classes")
+    sizes = [f"{shown(name, 20)}: {count:,}" for name, count in zip(classes, counts.tolist(), strict=True)]
+    amounts = target.kind == "numeric" and task is None
+    words = f"{len(distinct)} classes, {listed(sizes, 6)}"
+    words += "; taken for amounts instead by dataset.task=regression" if amounts else ""
+    if chosen == "binary":
+        y = torch.from_numpy(numbers.astype(np.float64))[:, None]
+        return Outcome("binary", y, 1, tuple(classes), _said("binary", words, task))
+    y = torch.from_numpy(numbers.astype(np.int64))
+    return Outcome("multiclass", y, len(distinct), tuple(classes), _said("multiclass", words, task))
+
+
+def _infer(target: Column, distinct: NDArray[Any], rows: int) -> Task:
+    if target.kind in ("boolean", "categorical"):
+        return "binary" if len(distinct) == 2 else "multiclass"
+    if len(distinct) == 2 and rows >= ROWS_EACH:
+        return "binary"
+    return "multiclass" if target.whole and len(distinct) <= FEW and rows >= ROWS_EACH * len(distinct) else "regression"
+
+
+def _too_many(distinct: int, rows: int) -> bool:
+    return distinct == rows or distinct > MOST_CLASSES or (distinct > 20 and 2 * distinct > rows)
+
+
+def _said(task: str, words: str, given: str | None) -> str:
+    return f"{task}{', as given' if given else ''} ({words})"

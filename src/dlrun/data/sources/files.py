@@ -1,0 +1,283 @@
+"""The user's own table: a CSV or Parquet file, one row an example, one column the target.
+
+    columns of        become (see data/encoding.py)                     a missing cell
+    numbers           the number                                        the median of the training rows
+    true/false        0 or 1                                            the median of the training rows
+    dates             days, month, weekday and hour                     the median of the training rows
+    texts             1 or 0 for each category                          a category of its own
+
+A file is read once in a process, however many runs use it, and again when it has changed.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from dlrun.data.cells import SPELLINGS, Cells, Floats, Kind, Texts, kind_of, listed, merged, shown
+from dlrun.data.dataset import Data, Task
+from dlrun.data.delimited import Delimited, Piece
+from dlrun.data.draft import Column, Draft
+from dlrun.data.tabular import chosen, to_data
+from dlrun.data.textfile import examine, located, open_file
+from dlrun.errors import DataError
+
+Name = str | int | float  # a name such as 2024 arrives as a number
+Names = list[Name] | None
+
+_KEPT = 4  # tables kept in memory
+_BATCH = 1 << 16  # rows of a Parquet file read together
+_TRUTH_WORDS = ("true", "True", "TRUE", "false", "False", "FALSE")
+_kept: OrderedDict[tuple[Any, ...], Data | DataError] = OrderedDict()
+
+
+def csv(
+    *,
+    path: str | None = None,
+    target: Name | None = None,
+    columns: Names = None,
+    drop: Names = None,
+    categorical: Names = None,
+    missing: Names = None,
+    separator: str | None = None,
+    decimal: Literal[".", ","] | None = None,
+    encoding: str | None = None,
+    day_first: bool | None = None,
+    task: Task | None = None,
+) -> Data:
+    """A CSV file (gzip too) whose first line names the columns.
+
+    Args:
+        path: the file.
+        target: the column to be predicted. Rows in which it is missing are left out.
+        columns: the columns that are features; all but the target by default.
+        drop: columns that are none.
+        categorical: columns whose numbers are names, such as postcodes.
+        missing: texts that mean a missing value, beside NA, null, nan and the like.
+        separator: what stands between cells; found out by default, as are the following.
+        decimal: what stands before the decimals of a number.
+        encoding: of the text, such as latin-1.
+        day_first: whether 3/4/2024 is in April.
+        task: regression, binary or multiclass; found out from the target by default.
+
+    Returns:
+        The dataset: float64 [N, D] up to 4 million numbers, float32 above.
+
+    Raises:
+        DataError: what is wrong with the file, with its line, or with one of the settings.
+    """
+    how = (target, columns, drop, categorical, missing, separator, decimal, encoding, day_first, task)
+
+    def load() -> Data:
+        file = examine(place, encoding)
+        table = Delimited(file, _separator(separator), decimal)
+        wanted = _words(columns) if columns is not None else None
+        marks, texts, name = _words(missing), _words(categorical), None if target is None else str(target)
+        if table.numbered and name not in table.names:
+            raise DataError(
+                f"{file.name}: the first line has numbers, {listed(table.names, 4)}, where names belong; add a line of names"
+            )
+        features = chosen(file.name, table.names, name, wanted, _words(drop), texts)
+        assert name is not None
+        forms = {key: Column(key, wanted=wanted is not None or key in texts, day_first=day_first) for key in (*features, name)}
+        draft = _read_csv(table, forms, texts, marks)
+        said = [table.dialect.said] if table.dialect.said else []
+        said += [f"read as {file.encoding}"] if not file.encoding.startswith("utf-8") and encoding is None else []
+        unnamed = [table.names[place] for place in table.unnamed]
+        return to_data(draft, task, unnamed=unnamed, marks=marks, remarks=said)
+
+    if path is None:
+        raise DataError("dataset.path: which file? type dataset.path=FILE.csv dataset.target=COLUMN")
+    place = located(path)
+    return _once("csv", place, how, load)
+
+
+def parquet(
+    *,
+    path: str | None = None,
+    target: Name | None = None,
+    columns: Names = None,
+    drop: Names = None,
+    categorical: Names = None,
+    missing: Names = None,
+    task: Task | None = None,
+) -> Data:
+    """A Parquet file; needs pyarrow. The settings are those of ``csv``; what its columns are, the file says itself.
+
+    Raises:
+        DataError: pyarrow is not installed, or something is wrong with the file or a setting.
+    """
+    how = (target, columns, drop, categorical, missing, task)
+
+    def load() -> Data:
+        return _read_parquet(place, target, columns, drop, categorical, missing, task)
+
+    if path is None:
+        raise DataError("dataset.path: which file? type dataset.path=FILE.parquet dataset.target=COLUMN")
+    place = located(path)
+    return _once("parquet", place, how, load)
+
+
+def _once(kind: str, place: Path, how: tuple[Any, ...], load: Callable[[], Data]) -> Data:
+    """What ``load`` gives, or raises, for a file and settings: remembered until the file changes."""
+    open_file(place).close()  # before its size and time are asked for, which a pipe has too
+    facts = os.stat(place)
+    key = (kind, os.path.realpath(place), facts.st_ino, facts.st_size, facts.st_mtime_ns, repr(how))
+    if key not in _kept:
+        try:
+            _kept[key] = load()
+        except DataError as error:
+            _kept[key] = DataError(*error.problems)
+        while len(_kept) > _KEPT:
+            _kept.popitem(last=False)
+    _kept.move_to_end(key)
+    found = _kept[key]
+    if isinstance(found, DataError):
+        raise DataError(*found.problems)
+    return found
+
+
+def _words(values: Sequence[Name] | None) -> list[str]:
+    return [str(value) for value in values or ()]
+
+
+def _separator(given: str | None) -> str | None:
+    if given is None:
+        return None
+    character = {"\\t": "\t", "tab": "\t", "space": " "}.get(given, given)
+    if len(character) != 1 or character.isalnum() or character in "\"\r\n.+-'":
+        raise DataError(f"dataset.separator={shown(given)}: must be one character, such as , or ; or the word tab or space")
+    return character
+
+
+# CSV
+
+
+def _read_csv(table: Delimited, forms: dict[str, Column], texts: Sequence[str], marks: Sequence[str]) -> Draft:
+    """Read all pieces; again from the start when a column turns out to be another than it seemed."""
+    *features, target = forms.values()
+    first = next(table.pieces(), None)
+    if first is not None:
+        cells = _cells(table, first, list(forms), [], marks)
+        for column in forms.values():
+            seen = cells[column.name]
+            assert isinstance(seen, Texts)
+            column.kind = "categorical" if column.name in texts else kind_of(seen, table.dialect.decimal, frozenset(marks))
+    while True:
+        draft = Draft(table.file.name, features, target, table.most_rows, marks, table.dialect.decimal)
+        for piece in table.pieces():
+            numeric = [column.name for column in (*features, target) if column.kind == "numeric"]
+            draft.add(_cells(table, piece, list(forms), numeric, marks), piece.lines)
+        settled = draft.settle()
+        if settled is None:
+            return draft
+        del draft  # before the next one takes its memory
+        *features, target = settled
+
+
+def _cells(
+    table: Delimited, piece: Piece, names: Sequence[str], numeric: Sequence[str], marks: Sequence[str]
+) -> dict[str, Cells]:
+    """The cells of the named columns: floats for those in ``numeric`` if all of these can be read so, texts for the others."""
+    places = {name: place for place, name in enumerate(table.names)}
+    numbers = {places[name] for name in numeric}
+    used = sorted(places[name] for name in names)
+    how = {"names": range(len(table.names)), "usecols": used, "keep_default_na": False}
+    if numbers:
+        words = [*SPELLINGS, *marks]
+        types: Any = np.float64 if len(numbers) == len(used) else {p: np.float64 if p in numbers else object for p in used}
+        try:
+            parsed = piece.parse(table.dialect, dtype=types, na_values=dict.fromkeys(numbers, words), **how)
+            found: dict[str, Cells] = {name: parsed[places[name]].to_numpy() for name in numeric}
+            if not _could_be_truth(piece.text, found):
+                return found | {name: _texts(parsed[places[name]]) for name in names if places[name] not in numbers}
+        except (ValueError, TypeError):  # a text among the numbers: which one is found out cell by cell
+            pass
+    parsed = piece.parse(table.dialect, dtype=object, na_filter=False, **how)
+    return {name: _texts(parsed[places[name]]) for name in names}
+
+
+def _could_be_truth(text: str, found: Mapping[str, Cells]) -> bool:
+    """Whether a column of this piece may be true/false throughout, which pandas takes for 1 and 0."""
+    if not any(word in text for word in _TRUTH_WORDS):
+        return False
+    return any(bool(((v == 0) | (v == 1) | np.isnan(v)).all()) for v in found.values() if not isinstance(v, Texts))
+
+
+def _texts(series: Any) -> Texts:
+    import pandas
+
+    codes, distinct = pandas.factorize(series.to_numpy(dtype=object))
+    return merged(codes, distinct.tolist())
+
+
+# Parquet
+
+
+def _read_parquet(
+    place: Path, target: Name | None, columns: Names, drop: Names, categorical: Names, missing: Names, task: Task | None
+) -> Data:
+    try:
+        import pyarrow
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise DataError("dataset=parquet: needs pyarrow, which is not installed; run: pip install 'dlrun[parquet]'") from error
+    name = shown(place.name)
+    texts, marks, wanted = _words(categorical), _words(missing), None if columns is None else _words(columns)
+    with open_file(place) as stream:
+        try:
+            file = ParquetFile(stream)
+            schema = file.schema_arrow
+            features = chosen(name, schema.names, None if target is None else str(target), wanted, _words(drop), texts)
+            used = [*features, str(target)]
+            kinds = {key: "categorical" if key in texts else _arrow_kind(key, schema.field(key).type) for key in used}
+            forms = [Column(key, kinds[key], wanted is not None or key in texts) for key in used]
+            draft, start = Draft(name, forms[:-1], forms[-1], file.metadata.num_rows, marks), 1
+            for batch in file.iter_batches(_BATCH, columns=used):
+                cells = {key: _arrow_cells(batch.column(key), kinds[key]) for key in used}
+                draft.add(cells, range(start, start + len(batch)))
+                start += len(batch)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DataError(f"{name}: is no Parquet file, or a damaged one ({shown(error, 100)})") from error
+    draft.settle()
+    return to_data(draft, task, marks=marks)
+
+
+def _arrow_kind(name: str, type_: Any) -> Kind:
+    from pyarrow import types
+
+    value = type_.value_type if types.is_dictionary(type_) else type_
+    if types.is_boolean(value):
+        return "boolean"
+    if types.is_integer(value) or types.is_floating(value) or types.is_decimal(value):
+        return "numeric"
+    if types.is_timestamp(value) or types.is_date(value):
+        return "date"
+    if types.is_string(value) or types.is_large_string(value) or types.is_null(value):
+        return "categorical"
+    raise DataError(f"column {shown(name)}: is of type {shown(type_)}, which cannot be used; type dataset.drop=[{shown(name)}]")
+
+
+def _arrow_cells(values: Any, kind: Kind) -> Cells:
+    """A column of a batch as dlrun's cells: a null is NaN, or an empty text."""
+    import pyarrow
+
+    if pyarrow.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if kind == "categorical":
+        if not pyarrow.types.is_string(values.type):
+            values = values.cast(pyarrow.string())
+        encoded = values.dictionary_encode()
+        codes = encoded.indices.cast(pyarrow.int64()).fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)
+        return merged(codes, [*encoded.dictionary.to_pylist(), ""])
+    if kind == "boolean":
+        values = values.cast(pyarrow.uint8())
+    if kind == "date":
+        since = values.cast(pyarrow.timestamp("us", getattr(values.type, "tz", None)), safe=False).cast(pyarrow.int64())
+        days: Floats = since.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False) / 86400e6
+        return days
+    found: Floats = values.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return found

@@ -1,0 +1,267 @@
+"""From a table that was read to Data: which columns are features, how they are encoded, and what to tell the user.
+
+Columns that cannot help are left out, and it is said: those with a single value, and those that name the row. A column
+that the user asks for by name is kept.
+
+Shapes: N rows, D features, W columns of the draft's matrix.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dlrun.data.cells import DATE_PARTS, Kind, Texts, listed, shown, texts_of
+from dlrun.data.dataset import Data
+from dlrun.data.draft import DOUBLE, MOST_CATEGORIES, Column, Draft, check_memory
+from dlrun.data.encoding import ColumnCode, Encoding, typed
+from dlrun.data.outcome import outcome
+from dlrun.errors import DataError, nearest
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_NAMES_ROWS = re.compile(r"(.*[_ ])?(id|uuid|guid)|index|idx|row|(row|record)[_ ]?(nr|no|number|num)", re.IGNORECASE)
+_PIECE = 1 << 16  # rows moved at a time within the matrix
+_WORDS: Mapping[Kind, str] = {"numeric": "numeric", "boolean": "true or false", "categorical": "categorical", "date": "date"}
+
+
+def chosen(
+    file: str,
+    names: Sequence[str],
+    target: str | None,
+    columns: Sequence[str] | None,
+    drop: Sequence[str],
+    categorical: Sequence[str],
+) -> list[str]:
+    """The names of the features, in the table's order.
+
+    Raises:
+        DataError: the target is missing, or a name is none of the table's.
+    """
+    has = f"{file} has {listed(names, 20)}"
+    if target is None:
+        raise DataError(f"dataset.target: which column is to be predicted? type dataset.target=NAME; {has}")
+    if target not in names:
+        raise DataError(f"dataset.target={shown(target)}: no such column; {has}{nearest(target, names)}")
+    problems = []
+    for key, given in (("columns", columns or ()), ("drop", drop), ("categorical", categorical)):
+        problems += [
+            f"dataset.{key}: {shown(name)}: no such column; {has}{nearest(name, names)}" for name in given if name not in names
+        ]
+        if key != "categorical" and target in given:
+            problems.append(f"dataset.{key}: {shown(target)} is the target, and can be neither a feature nor left out")
+    if problems:
+        raise DataError(*problems)
+    taken = [name for name in names if name != target and name not in drop and (columns is None or name in columns)]
+    if not taken:
+        raise DataError(f"{file}: there are no features beside the target {shown(target)}; the table has {listed(names, 20)}")
+    return taken
+
+
+def to_data(
+    draft: Draft, task: str | None, *, unnamed: Sequence[str] = (), marks: Sequence[str] = (), remarks: Sequence[str] = ()
+) -> Data:
+    """The finished dataset. The draft's matrix becomes its features, without a copy where all columns are numbers.
+
+    Args:
+        draft: the table, settled.
+        task: as the user says; None to infer it.
+        unnamed: columns whose name is missing in the file.
+        marks: texts that mean a missing value, beside the usual ones.
+        remarks: what else to say of the file.
+
+    Raises:
+        DataError: there are no rows or no features, or the target allows no task.
+    """
+    file, rows, target = draft.file, draft.rows, draft.target
+    if not rows:
+        empty = f"no row has a value of the target {shown(target.name)}" if draft.untargeted else "it has names and no rows"
+        raise DataError(f"{file}: {empty}")
+    learnt = outcome(file, target, rows, task)
+    reasons = {column.name: reason for column in draft.columns if (reason := _useless(column, draft, column.name in unnamed))}
+    kept = [column for column in draft.columns if column.name not in reasons]
+    if not kept:
+        raise DataError(f"{file}: there are no features beside the target {shown(target.name)}; left out: {_left_out(reasons)}")
+    encoding = Encoding(tuple(_code(column, rows) for column in kept), draft.decimal, tuple(marks))
+    x = _matrix(draft, kept, encoding)
+    return Data(
+        name=file,
+        x=torch.from_numpy(x),
+        y=learnt.y,
+        task=learnt.task,
+        outputs=learnt.outputs,
+        features=encoding.features,
+        targets=(target.name,),
+        classes=learnt.classes,
+        encoding=encoding,
+        notes=_notes(draft, kept, encoding, reasons, learnt.said, remarks),
+    )
+
+
+def of_frame(
+    name: str,
+    table: "DataFrame",
+    *,
+    target: str | None,
+    columns: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    missing: Sequence[str] = (),
+    task: str | None = None,
+) -> Data:
+    """A table in memory as a dataset. What its columns are, their types say; numbers in ``categorical`` are taken as texts.
+
+    Raises:
+        DataError: a column has a type that cannot be used, or is not there; the target allows no task.
+    """
+    table = table.rename(columns=str)
+    used = [*chosen(name, list(table.columns), target, columns, drop, categorical), str(target)]
+    problems, cells, forms = [], {}, []
+    for key in used:
+        try:
+            kind, values = typed(table[key])
+        except DataError as error:
+            problems += [f"column {shown(key)}: {said}; leave it out with dataset.drop=[{shown(key)}]" for said in error.problems]
+            continue
+        if key in categorical and not isinstance(values, Texts):
+            kind, values = "categorical", texts_of(values)
+        cells[key] = values
+        forms.append(Column(key, kind, columns is not None or key in categorical))
+    if problems:
+        raise DataError(*problems)
+    draft = Draft(name, forms[:-1], forms[-1], len(table), missing)
+    draft.add(cells, range(1, len(table) + 1))
+    draft.settle()
+    return to_data(draft, task, marks=missing)
+
+
+def _useless(column: Column, draft: Draft, unnamed: bool) -> str:
+    """Why a column cannot help; an empty string when it may."""
+    rows = draft.rows
+    if not column.present:
+        return "no values"
+    if column.kind == "categorical":
+        return _useless_texts(column, rows)
+    if (column.low == column.high).all():
+        return "a single value"
+    if column.kind != "numeric" or column.wanted or not column.whole or column.present < rows:
+        return ""
+    if unnamed or _NAMES_ROWS.fullmatch(column.name):
+        numbers = draft.matrix[:rows, column.place]
+        if len(np.unique(numbers)) == rows:
+            return "a number of its own for every row"
+    return ""
+
+
+def _useless_texts(column: Column, rows: int) -> str:
+    if column.codes is None:
+        if column.wanted:
+            raise DataError(
+                f"column {shown(column.name)}: has more than {MOST_CATEGORIES:,} different texts, too many for a feature each; "
+                f"leave it out with dataset.drop=[{shown(column.name)}]"
+            )
+        return f"more than {MOST_CATEGORIES:,} different texts"
+    counts = np.bincount(column.codes[:rows], minlength=len(column.texts))
+    distinct = int((counts > 0).sum())
+    if distinct == 1:
+        return "a single value"
+    texts = distinct - ("" in column.texts and bool(counts[column.texts[""]]))
+    if column.wanted or texts < 2:
+        return ""
+    if texts == column.present:
+        return "a text of its own for every row"
+    return f"{texts:,} different texts, hardly one twice" if texts > 20 and 2 * texts > column.present else ""
+
+
+def _code(column: Column, rows: int) -> ColumnCode:
+    if column.kind == "categorical":
+        assert column.codes is not None
+        counts = np.bincount(column.codes[:rows], minlength=len(column.texts))
+        return ColumnCode(
+            name=column.name, kind="categorical", categories=tuple(sorted(t for t, code in column.texts.items() if counts[code]))
+        )
+    if column.kind == "date":
+        parts = tuple(part for part, low, high in zip(DATE_PARTS, column.low, column.high, strict=True) if low < high)
+        return ColumnCode(
+            name=column.name, kind="date", parts=parts, day_first=column.day_first is not False, offset=column.offset
+        )
+    return ColumnCode(name=column.name, kind=column.kind or "numeric", offset=column.offset)
+
+
+def _matrix(draft: Draft, kept: Sequence[Column], encoding: Encoding) -> NDArray[Any]:
+    """The features [N, D]."""
+    rows, width = draft.rows, sum(len(code.features) for code in encoding.columns)
+    places = [
+        column.place + (DATE_PARTS.index(part) if part else 0)
+        for column, code in zip(kept, encoding.columns, strict=True)
+        if column.kind != "categorical"
+        for part in (code.parts or ("",))
+    ]
+    if len(places) == width:
+        return _narrowed(draft.matrix, rows, places)
+    dtype = np.float32 if rows * width > DOUBLE else np.float64
+    check_memory(draft.file, rows, width, np.dtype(dtype).itemsize)
+    x = np.zeros((rows, width), dtype=dtype)
+    start = used = 0
+    for column, code in zip(kept, encoding.columns, strict=True):
+        size = len(code.features)
+        if column.kind == "categorical":
+            assert column.codes is not None
+            place = {category: number for number, category in enumerate(code.categories)}
+            table = np.array([place.get(text, 0) for text in column.texts], dtype=np.int64)  # texts without rows have no place
+            x[np.arange(rows), start + table[column.codes[:rows]]] = 1
+            column.codes = None
+        else:
+            x[:, start : start + size] = draft.matrix[:rows, places[used : used + size]]
+            used += size
+        start += size
+    return x
+
+
+def _narrowed(matrix: NDArray[Any], rows: int, places: Sequence[int]) -> NDArray[Any]:
+    """Some columns of the matrix, moved together within its own memory."""
+    if list(places) == list(range(matrix.shape[1])):
+        return matrix[:rows]
+    flat, width = matrix.reshape(-1), len(places)
+    for start in range(0, rows, _PIECE):
+        stop = min(start + _PIECE, rows)
+        flat[start * width : stop * width] = matrix[start:stop][:, places].reshape(-1)
+    return flat[: rows * width].reshape(rows, width)
+
+
+def _notes(
+    draft: Draft,
+    kept: Sequence[Column],
+    encoding: Encoding,
+    reasons: Mapping[str, str],
+    learnt: str,
+    remarks: Sequence[str],
+) -> tuple[str, ...]:
+    kinds = []
+    for kind, word in _WORDS.items():
+        some = [column for column in kept if (column.kind or "numeric") == kind]
+        sizes = [f"{c.name}: {len(code.categories)}" for c, code in zip(kept, encoding.columns, strict=True) if c in some]
+        if some:
+            kinds.append(f"{len(some):,} {word}" + (f" ({listed(sizes, 6)})" if kind == "categorical" else ""))
+    missing = sum(draft.rows - column.present for column in kept)
+    kinds += [f"{missing:,} missing"] if missing else []
+    notes = [f"dataset {draft.file}: {draft.rows:,} rows, target {shown(draft.target.name)}: {learnt}; {', '.join(kinds)}"]
+    if reasons:
+        notes.append(f"dataset {draft.file}: left out: {_left_out(reasons)}")
+    more = list(remarks)
+    if draft.untargeted:
+        more.append(f"{draft.untargeted:,} rows without a value of {shown(draft.target.name)} are left out")
+    if more:
+        notes.append(f"dataset {draft.file}: {', '.join(more)}")
+    return tuple(notes)
+
+
+def _left_out(reasons: Mapping[str, str]) -> str:
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(name)
+    return "; ".join(f"{listed(names)} ({reason})" for reason, names in by_reason.items())
