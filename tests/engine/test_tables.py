@@ -65,6 +65,26 @@ def test_subsets_are_the_splits_rows_scaled_by_their_training_rows(
     torch.testing.assert_close(centred.std(2, correction=0), torch.ones_like(centred.mean(2)))
 
 
+def test_a_sample_is_spread_over_a_subset(memory: str) -> None:
+    """Sorted data: the first rows would be the smallest."""
+    data = regression(rows=5000)
+    order = data.x[:, 0].argsort()
+    ordered = Data("sorted", data.x[order], data.y[order], "regression", 1, data.features, data.targets)
+    table, _, _ = table_of(ordered, [0, 1], [0, 1, 0])
+    here = table.sample("train", 500)
+    assert isinstance(here, Tensor)
+    x, y = table.at(here)
+    assert x.shape == (3, 500, 3)
+    assert y.shape == (3, 500, 1)
+    assert torch.equal(x[0], x[2])
+    assert torch.equal(x, table.subset("train")[0][:, here])
+    assert abs(float(x[:, :, 0].mean())) < 0.15
+    assert len(here.unique()) > 400
+    assert torch.equal(here, table.select([2]).sample("train", 500)), "always the same rows"  # type: ignore[arg-type]
+    whole = table.sample("validation", 1000)
+    assert torch.equal(table.at(whole)[0], table.subset("validation")[0])
+
+
 def test_one_split_is_not_copied_for_every_run() -> None:
     table, _, _ = table_of(regression(), [0], [0, 0, 0, 0])
     x, y = table.subset("train")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dlrun.components.metrics import METRICS
 from dlrun.components.schedules import cosine
-from dlrun.engine import evaluation
+from dlrun.engine import evaluation, trainer
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.layers import Pass
 from dlrun.engine.machine import Machine, State
@@ -127,6 +127,21 @@ def test_metrics_are_those_of_the_final_weights(
     for name, values in again.items():
         for place, row in enumerate(training.order):
             assert float(values[place]) == pytest.approx(outcomes[row].metrics[f"test/{name}"], rel=1e-9)
+
+
+def test_an_epochs_training_loss_is_that_of_a_fair_sample(
+    cohort_of: Callable[..., Cohort], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Iris is sorted by class; the loss of a few rows must not be that of one class."""
+    cohort = cohort_of(2, dataset="iris", **{"dataset.validation": 0.0, "dataset.test": 0.0, "trainer.epochs": 1})
+    monkeypatch.setattr(trainer, "EPOCH_ROWS", 60)
+    training = Training(cohort)
+    here = training.table.sample("train", 60)
+    y = training.table.at(here)[1]
+    assert torch.bincount(y[0]).min() > 10
+    for outcome in fit(cohort):
+        assert outcome.history["train/loss"][0] == pytest.approx(outcome.metrics["train/loss"], rel=0.2)
+        assert outcome.history["train/loss"][0] != outcome.metrics["train/loss"]
 
 
 def test_regression_is_reported_in_the_units_of_the_data(cohort_of: Callable[..., Cohort]) -> None:

@@ -1,4 +1,4 @@
-"""What goes on inside the trained models, measured on the first training rows of every run.
+"""What goes on inside the trained models, measured on some training rows of every run.
 
     gradient_norm      for each linear or convolutional layer, the norm of the loss gradient with respect to its weights
     mean_activation    for each activation, the mean of its outputs
@@ -33,7 +33,7 @@ Diagnostics = dict[str, Tensor]
 
 def diagnose(machine: Machine, table: Table, state: State) -> Diagnostics:
     """All of the above for the state's own theta: tensors [R], or [R, layers] where there is one number a layer."""
-    x, y = table.subset("train", 0, min(ROWS, table.sizes["train"]))
+    x, y = table.at(table.sample("train", ROWS))
     tapes: list[list[Any]] = []
     buffers = machine.model.buffers.views(state.buffers.clone())  # a training pass would move running statistics
     gradients = machine.gradients(x, y, buffers, tapes.append)

@@ -21,19 +21,16 @@ CHUNK_NUMBERS = 1 << 24  # inputs and hidden values held at once during an evalu
 
 
 def outputs(machine: Machine, table: Table, subset: str, limit: int | None = None) -> tuple[Tensor, Tensor]:
-    """Outputs of the model and targets for the first ``limit`` rows of a subset: [R, n, K], [R, n, ...]."""
-    n = table.sizes[subset] if limit is None else min(limit, table.sizes[subset])
+    """Outputs of the model and targets for a subset, or for ``limit`` rows of it: [R, n, K], [R, n, ...]."""
+    here = table.sample(subset, limit or table.sizes[subset])
     together = max(1, CHUNK_NUMBERS // (len(machine.runs) * max(machine.model.widest, math.prod(table.row_shape))))
-    if together >= n:
-        x, y = table.subset(subset, 0, n)
-        return machine.forward(x, Pass())[0], y
-    parts = [_part(machine, table, subset, start, min(start + together, n)) for start in range(0, n, together)]
-    return torch.cat([output for output, _ in parts], 1), torch.cat([y for _, y in parts], 1)
-
-
-def _part(machine: Machine, table: Table, subset: str, start: int, stop: int) -> tuple[Tensor, Tensor]:
-    x, y = table.subset(subset, start, stop)
-    return machine.forward(x, Pass())[0], y
+    chunks: Sequence[Tensor | slice] = (
+        [slice(start, min(start + together, here.stop)) for start in range(here.start, here.stop, together)]
+        if isinstance(here, slice)
+        else torch.split(here, together)
+    )
+    parts = [(machine.forward(x, Pass())[0], y) for x, y in map(table.at, chunks)]
+    return parts[0] if len(parts) == 1 else (torch.cat([output for output, _ in parts], 1), torch.cat([y for _, y in parts], 1))
 
 
 _LINKS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -134,7 +134,21 @@ class Table:
         """Rows ``start`` to ``stop`` of a subset, in its own order: x [R, n, *shape], y [R, n, ...]. No copy for one split."""
         first = self._starts[name]
         stop = self.sizes[name] if stop is None else min(stop, self.sizes[name])
-        here = slice(first + start, first + stop)
+        return self.at(slice(first + start, first + stop))
+
+    def sample(self, name: str, count: int) -> Tensor | slice:
+        """Where about ``count`` rows of a subset lie: drawn with equal chances, always the same ones, or all if it has no more.
+
+        Not the first rows: data may be sorted by class.
+        """
+        first, size = self._starts[name], self.sizes[name]
+        if size <= count:
+            return slice(first, first + size)
+        share = streams.uniform(streams.keys([0], "data"), count, torch.float64)[0]
+        return (first + (share * size).long().sort().values).to(self.device)
+
+    def at(self, here: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """The rows at the same places of every run's split: x [R, n, *shape], y [R, n, ...]."""
         y = self._each_run(self._y[:, here])
         if self._x is not None:
             return self._each_run(self._x[:, here]), y
