@@ -32,7 +32,7 @@ def run(words: Sequence[str]) -> int:
     out.print(Text(f"{len(sweep.cells)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items())))
     out.print(Text(f"training now: {sweep.owner()}" if sweep.owner() else "no process is training it"))
     if any(status in counts for status in ("pending", "interrupted")) and not sweep.owner():
-        out.print(Text(f"carry on with: dlrun resume {sweep.folder.name}"))
+        out.print(Text(f"carry on with: dlrun resume {sweep.folder}"), soft_wrap=True)
     for line in reasons(sweep.cells):
         out.print(Text(line, style="yellow"), soft_wrap=True)
     return 1 if "failed" in counts or "diverged" in counts else 0

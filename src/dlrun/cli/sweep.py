@@ -42,13 +42,16 @@ class Sweeping:
         reuse: bool | None = None,
     ) -> None:
         self.jobs = jobs
-        self.command, self.plan_only, self.resume = command, plan_only, resume
+        self.command, self.plan_only = command, plan_only
         first = self.jobs[0].config
         self.name = str(first.get("name") or "sweep")
         self.logger = first.get("logger") or {}
-        self.store = Store.at(first.get("output_dir"))
+        self.sweep = None if resume is None else Sweep.open(resume.absolute())
+        self.store = Store.at(first.get("output_dir")) if self.sweep is None else Store(self.sweep.folder.parent.parent)
+        taken = bool(first.get("reuse", True)) if reuse is None else reuse
         self.options = sweeps.Options(
-            reuse=(bool(first.get("reuse", True)) if reuse is None else reuse) or resume is not None,
+            reuse=taken or self.sweep is not None,
+            since="" if taken or self.sweep is None else self.sweep.created,
             retry_failed=retry_failed or bool(first.get("retry_failed")),
             memory_share=float(launcher.get("memory_share", sweeps.MEMORY_SHARE)),
             processes=launcher.get("processes"),
@@ -66,9 +69,7 @@ class Sweeping:
             show_plan(grid, sweeps.pieces(cohorts, self.options), len(there))
             return 0
         self.store.prepare()
-        sweep = Sweep.open(self.resume) if self.resume else sweeps.begin(grid, self.store, self.name, self.command, {})
-        if self.resume:
-            sweep.cells = grid.cells
+        sweep = self._resumed(self.sweep, grid) if self.sweep else sweeps.begin(grid, self.store, self.name, self.command, {})
         with ExitStack() as stack:
             stack.enter_context(sweep.claim())
             shown = bool(self.logger.get("progress", True))
@@ -76,6 +77,19 @@ class Sweeping:
             code = sweeps.carry_out(grid, sweep, self.store, self.options, progress)
         self._conclude(grid, sweep)
         return code
+
+    def _resumed(self, sweep: Sweep, grid: sweeps.Grid) -> Sweep:
+        """The sweep with the cells that its command spans now: data and versions may have changed since it began."""
+        began = {cell.id for cell in sweep.cells}
+        new = sum(cell.id not in began for cell in grid.cells)
+        if new:
+            print(
+                f"warning: {new} of {len(grid.cells)} runs are not those that the sweep began with, since the data, the options "
+                "or dlrun's version have changed; they are trained anew",
+                file=sys.stderr,
+            )
+        sweep.cells = grid.cells
+        return sweep
 
     def _conclude(self, grid: sweeps.Grid, sweep: Sweep) -> None:
         shown = bool(self.logger.get("progress", True))
@@ -87,6 +101,8 @@ class Sweeping:
             for section in sections:
                 show_section(section, out)
         show_failures(sweep, console(sys.stderr))
-        counts = ", ".join(f"{count} {status}" for status, count in sweep.counts().items())
-        out.print(Text(f"{len(sweep.cells)} runs: {counts}"))
+        counts = sweep.counts()
+        out.print(Text(f"{len(sweep.cells)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items())))
+        if {"pending", "interrupted"} & counts.keys():
+            out.print(Text(f"carry on with: dlrun resume {sweep.folder}"), soft_wrap=True)
         out.print(Text(str(sweep.folder), style="bold"), soft_wrap=True)

@@ -55,6 +55,7 @@ class Options:
     """How a sweep is carried out; none of it changes what a run computes."""
 
     reuse: bool = True
+    since: str = ""  # take over those alone that ended later: a resumed sweep that was told to train everything
     retry_failed: bool = False
     memory_share: float = MEMORY_SHARE
     processes: int | None = None  # None: as many as cores, where the work repays their start
@@ -167,9 +168,11 @@ def _there(runs: Iterable[str], store: Store, options: Options) -> dict[str, Run
     """Those of ``runs`` that need not be trained."""
     if not options.reuse:
         return {}
-    again = ("failed",) if options.retry_failed else ()
+    ended = set(FINISHED) - {"failed"} if options.retry_failed else FINISHED
     found = {run: store.finished(run) for run in runs}
-    return {run: record for run, record in found.items() if record and record.status in FINISHED and record.status not in again}
+    return {
+        run: record for run, record in found.items() if record and record.status in ended and record.finished >= options.since
+    }
 
 
 def pieces(cohorts: Sequence[Planned], options: Options) -> list[tuple[Planned, Needs]]:
