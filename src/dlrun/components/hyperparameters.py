@@ -80,7 +80,7 @@ def type_hints(component: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-SUPPLIED = ("task", "epoch_steps", "total_steps")  # keyword-only, but the engine gives them
+SUPPLIED = ("task", "epoch_steps", "total_steps", "inputs", "outputs", "activation")  # keyword-only, but the engine gives them
 
 
 def problems(component: Callable[..., Any], values: Mapping[str, Any], where: str) -> list[str]:

@@ -52,6 +52,7 @@ class Settings:
     dtype: torch.dtype = torch.float32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     compile: bool = False
+    module: Part | None = None  # a user's own model instead of the layers
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@
 Shapes: R runs, n rows, H units.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,7 +38,11 @@ def diagnose(machine: Machine, table: Table, state: State) -> Diagnostics:
     tapes: list[list[Any]] = []
     buffers = machine.model.buffers.views(state.buffers.clone())  # a training pass would move running statistics
     gradients = machine.gradients(x, y, buffers, tapes.append)
-    norms = [gradients[slot.layer][0].flatten(1).norm(dim=1) for slot in machine.layout.slots if slot.spec.role == "weight"]
+    norms = [
+        gradient.flatten(1).norm(dim=1)
+        for slot, gradient in zip(machine.layout.slots, itertools.chain(*gradients), strict=True)
+        if slot.spec.role == "weight" or not machine.has_weights
+    ]
     found: Diagnostics = {"gradient_norm": torch.stack(norms, 1)}
     units = [
         _units(layer, saved)
@@ -53,7 +58,7 @@ def diagnose(machine: Machine, table: Table, state: State) -> Diagnostics:
 def weights(machine: Machine, theta: Tensor) -> Diagnostics:
     """The share of exact zeros among the weights and their norm: [R] each."""
     mask = machine.layout.weight_mask(theta.dtype, theta.device)
-    zeros = ((theta == 0).to(theta.dtype) * mask).sum(1) / mask.sum()
+    zeros = ((theta == 0).to(theta.dtype) * mask).sum(1) / mask.sum().clamp(min=1)
     return {"zero_weights": zeros, "weight_norm": (theta * mask).norm(dim=1)}
 
 

@@ -40,6 +40,8 @@ class Layer(ABC):
 
     shapes: Sequence[Shape] = ()  # parameters
     buffers: Sequence[Shape] = ()  # what it remembers without training it, such as running statistics
+    random: bool = False  # whether it draws from the dropout stream while training
+    inner: int = 0  # the numbers that a row leaves behind inside the layer, beside its output
 
     @abstractmethod
     def forward(self, parameters: Sequence[Tensor], buffers: Sequence[Tensor], x: Tensor, pass_: Pass) -> tuple[Tensor, Any]:
@@ -182,6 +184,8 @@ class Dropout(Layer):
     Srivastava, Hinton, Krizhevsky, Sutskever & Salakhutdinov 2014. ``p`` is a float, or a column [R, 1] with one for each run.
     ``part`` tells the dropout layers of a model apart in the random stream.
     """
+
+    random = True
 
     def __init__(self, p: float | Tensor, part: int) -> None:
         self.keep = (1 - p).flatten() if isinstance(p, Tensor) else 1 - p

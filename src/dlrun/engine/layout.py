@@ -22,14 +22,19 @@ Role = Literal["weight", "bias", "norm", "activation"]
 
 @dataclass(frozen=True)
 class Shape:
-    """A parameter that a layer asks for. ``value`` is where it starts when no initializer decides (norms, activations)."""
+    """A parameter that a layer asks for.
+
+    ``value`` is where it starts when no initializer decides (norms, activations): a number, a value for each run [R, *shape], or
+    a function from seeds to values. ``units_first`` says that a matrix has a unit in each row, as in torch.nn.Linear.
+    """
 
     name: str
     shape: tuple[int, ...]
     role: Role
     fan_in: int = 1
     fan_out: int = 1
-    value: float | Tensor = 0.0
+    value: "float | Tensor | Callable[[Sequence[int]], Tensor]" = 0.0
+    units_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,13 +99,16 @@ class Layout:
             source = torch.tensor([place[seeds[row]] for row in rows])
             target = torch.tensor(list(rows))
             for part, slot in enumerate(self.slots):
-                if slot.spec.role in ("weight", "bias"):
+                start = slot.spec.value
+                if callable(start):
+                    values = start(distinct).to(dtype)[source].reshape(len(rows), -1)
+                elif slot.spec.role in ("weight", "bias"):
                     keys = streams.keys(distinct, "init", part=part)
                     draw = Draw(keys, slot.spec.shape, slot.spec.fan_in, slot.spec.fan_out, slot.spec.role == "bias")
                     values = initializer(draw).to(dtype)[source].flatten(1)
-                elif isinstance(slot.spec.value, Tensor):
-                    values = slot.spec.value.to(dtype)[target].flatten(1)
+                elif isinstance(start, Tensor):
+                    values = start.to(dtype)[target].flatten(1)
                 else:
-                    values = torch.full((len(rows), slot.stop - slot.start), slot.spec.value, dtype=dtype)
+                    values = torch.full((len(rows), slot.stop - slot.start), start, dtype=dtype)
                 theta[target, slot.start : slot.stop] = values
         return theta

@@ -20,8 +20,10 @@ from dlrun.components.losses import GRADIENTS
 from dlrun.components.optimizers import Optimizer, TorchOptimizer
 from dlrun.components.regularizers import AfterStep, AroundActivation, BatchTransform, Penalty, Regularizer, Stop, Weights
 from dlrun.data.dataset import Data
+from dlrun.engine import module
 from dlrun.engine.cohort import Run, Settings
 from dlrun.engine.layers import BatchNorm, Dropout, Layer, Pass, Pointwise
+from dlrun.engine.layout import Shape
 from dlrun.engine.model import Around, build
 from dlrun.engine.parts import Group, Part, group, rowwise
 from dlrun.errors import InputError
@@ -74,25 +76,30 @@ class Machine:
         around, rest = self._around()
         members = 1 if data.task not in ("similarity", "metric_learning") else 0
         inputs = data.shape if members else data.shape[1:]
-        self.model = build(
-            settings.layers,
-            inputs=inputs,
-            outputs=settings.outputs,
-            activation=self._activation,
-            around=around,
-            head=self._head(),
-        )
-        _check_output(self.model.output_shape, data, settings)
+        if settings.module is not None:
+            plan = blueprint_of(settings, data, self.runs[0].activation)
+            self.model = module.model(plan, len(self.runs), self._head())
+        else:
+            self.model = build(
+                settings.layers,
+                inputs=inputs,
+                outputs=settings.outputs,
+                activation=self._activation,
+                around=around,
+                head=self._head(),
+            )
+            _check_output(self.model.output_shape, data, settings)
         self.layout = self.model.layout
         self.first = self.model.first_trained
         mask = self.layout.weight_mask(dtype, device)
-        places = tuple((s.start, s.stop, s.spec.shape) for s in self.layout.slots if s.spec.role == "weight")
+        places = tuple((s.start, s.stop, _place(s.spec)) for s in self.layout.slots if s.spec.role == "weight")
         self.regularizers = [self._regularizer(parts, Weights(mask, places)) for parts in rest]
         self.penalties = [r for r in self.regularizers if isinstance(r, Penalty)]
         self.after_steps = [r for r in self.regularizers if isinstance(r, AfterStep)]
         self.transforms = [r for r in self.regularizers if isinstance(r, BatchTransform)]
         self.stops = [r for r in self.regularizers if isinstance(r, Stop)]
-        self.uses_dropout = any(isinstance(layer, Dropout) for layer in self.model.layers)
+        self.has_weights = bool(places)  # a user's module may have parameters of one dimension alone
+        self.uses_dropout = any(layer.random for layer in self.model.layers)
 
         self.losses = self._groups([run.loss for run in self.runs])
         self.optimizers = [(g, _construct(g)) for g in self._groups([run.optimizer for run in self.runs], torch.float64)]
@@ -350,6 +357,20 @@ def pointwise(part: Part) -> Activation:
         module = part.function(**part.values)
         return Activation(lambda x, **_: module(x))
     return Activation(cast(Callable[..., Tensor], part.function))
+
+
+def blueprint_of(settings: Settings, data: Data, activation: Part) -> module.Blueprint:
+    """The blueprint of the user's module that the settings name, for rows of the data."""
+    assert settings.module is not None
+    pixels = data.shape[1:] if data.task == "segmentation" else ()
+    inputs = data.shape[1:] if data.task in ("similarity", "metric_learning") else data.shape
+    output_shape = (settings.outputs, *pixels)
+    return module.blueprint(settings.module, activation, inputs=inputs, output_shape=output_shape, dtype=settings.dtype)
+
+
+def _place(spec: Shape) -> tuple[int, ...]:
+    """A weight's shape as regularizers read it: [in, out], or [out, in, ...] with more axes, as a convolution has them."""
+    return (*spec.shape, 1, 1) if spec.units_first else spec.shape
 
 
 def _check_output(shape: tuple[int, ...], data: Data, settings: Settings) -> None:

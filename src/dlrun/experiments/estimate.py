@@ -87,7 +87,7 @@ def _passed(machine: Machine, cohort: Cohort) -> int:
     total = x.numel()
     for layer, mine, remembered in zip(machine.model.layers, machine.parameters, machine.buffers, strict=True):
         x, _ = layer.forward(mine, remembered, x, Pass())
-        total += x.numel()
+        total += x.numel() + layer.inner
     return total
 
 

@@ -15,8 +15,9 @@ import torch
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing, fit
 from dlrun.data.splits import Split, splits
+from dlrun.engine import module
 from dlrun.engine.cohort import Cohort, Settings
-from dlrun.engine.machine import Machine
+from dlrun.engine.machine import Machine, blueprint_of
 from dlrun.engine.parts import Part, signature
 from dlrun.errors import DataError, InputError
 from dlrun.experiments.spec import RunSpec, device
@@ -28,6 +29,7 @@ class Planned:
 
     cohort: Cohort
     specs: tuple[RunSpec, ...]
+    note: str = ""  # what a user should know of how they go together
 
 
 class Datasets:
@@ -40,8 +42,17 @@ class Datasets:
         """The dataset that a part describes."""
         key = json.dumps([part.target, dict(part.values)], sort_keys=True, default=str)
         if key not in self._data:
-            self._data[key] = part.function(**part.values)
+            self._data[key] = _read(part)
         return self._data[key]
+
+
+def _read(part: Part) -> Data:
+    data = part.function(**part.values)
+    if not isinstance(data, Data):
+        raise DataError(
+            f"dataset._target_={part.target}: returned a {type(data).__name__}; it has to be a dlrun.data.dataset.Data"
+        )
+    return data
 
 
 def plan(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
@@ -68,18 +79,28 @@ def architecture(spec: RunSpec) -> tuple[Any, ...]:
     """What runs must share to be rows of one matrix."""
     preparation = asdict(replace(spec.preparation, fold=None))
     trainer = asdict(replace(spec.trainer, clip_norm=None, clip_value=None))
-    learned = (spec.row.activation.target, *sorted(spec.row.activation.values)) if spec.row.learnable else ()
+    activation = spec.row.activation
+    learned = (activation.target, *sorted(activation.values)) if spec.row.learnable else ()
     return (
         spec.dataset.target,
         _text(spec.dataset.values),
         _text(preparation),
         _text(trainer),
         spec.layers,
+        _module(spec.module, activation),
         spec.outputs,
         spec.metric,
         learned,
         tuple(signature(part) for part in spec.row.regularizers),
     )
+
+
+def _module(part: Part | None, activation: Part) -> tuple[str, ...]:
+    """What runs whose model is a user's module must share: its values, and the activation if it takes one."""
+    if part is None:
+        return ()
+    inside = (activation.target, _text(activation.values)) if module.takes_activation(part) else ()
+    return (part.target, _text(part.values), *inside)
 
 
 def _cohorts(specs: Sequence[RunSpec], data: Data) -> list[Planned]:
@@ -114,8 +135,21 @@ def _cohorts(specs: Sequence[RunSpec], data: Data) -> list[Planned]:
             settings=_settings(first, data),
         )
         _fits(cohort)
-        planned.append(Planned(cohort, tuple(rows)))
+        planned += _stacked(Planned(cohort, tuple(rows)))
     return planned
+
+
+def _stacked(group: Planned) -> list[Planned]:
+    """The cohort as it is, or its rows one by one where a user's module cannot be stacked."""
+    cohort = group.cohort
+    part = cohort.settings.module
+    if part is None or len(cohort.runs) == 1:
+        return [group]
+    alone = module.tried(blueprint_of(cohort.settings, cohort.data, cohort.runs[0].activation)).alone
+    if not alone:
+        return [group]
+    note = f"model={part.name}: its runs train one by one, since they cannot be stacked: {alone}"
+    return [replace(piece, note=note) for piece in in_pieces(group, len(cohort.runs))]
 
 
 def _fits(cohort: Cohort) -> None:
@@ -146,6 +180,7 @@ def _settings(spec: RunSpec, data: Data) -> Settings:
         dtype=getattr(torch, trainer.dtype),
         device=device(trainer.device),
         compile=bool(trainer.compile),
+        module=spec.module,
     )
 
 

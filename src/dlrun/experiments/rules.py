@@ -13,7 +13,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlrun.components.regularizers import Augmentation, EarlyStopping, LabelSmoothing
+from dlrun.components.regularizers import AroundActivation, Augmentation, BatchTransform, LabelSmoothing, Stop
+from dlrun.engine.module import takes_activation
 from dlrun.engine.parts import Part
 
 DEFAULT_LOSS = {
@@ -90,6 +91,22 @@ def check(
     return Fit(tuple(refusals), tuple(warnings), loss, chosen, prediction)
 
 
+def module_problems(module: Part, activation: Part, learnable: bool, regularizers: Sequence[Part]) -> list[str]:
+    """What does not go together with a user's module as the model."""
+    found = [
+        f"regularizer.{part.name}: stands at the activations of dlrun's own models, and model={module.name} is none of them; "
+        "put such a layer into the module, or leave it out"
+        for part in regularizers
+        if isinstance(part.function, type) and issubclass(part.function, AroundActivation)
+    ]
+    if learnable and takes_activation(module):
+        found.append(
+            f"activation={activation.name}: learns parameters in dlrun's models alone, and model={module.name} is none of them; "
+            "type activation.learnable=false"
+        )
+    return found
+
+
 def _kind(head: str) -> str:
     return "plain" if head in _PLAIN else head
 
@@ -127,11 +144,13 @@ def _wrong_head(loss: str, wants: str, chosen: str) -> str:
 def _regularizer_problems(part: Part, task: str, loss: str, soft: bool, validation: float) -> list[str]:
     if part.function is LabelSmoothing and task not in ("binary", "multiclass", "multilabel"):
         return [f"regularizer.{part.name}: there are no labels to smooth in {task} data; leave it out"]
-    softens = part.function is LabelSmoothing or (part.function is Augmentation and part.values.get("kind") == "mixup")
+    kind = part.function if isinstance(part.function, type) else object
+    mixes = kind is Augmentation and part.values.get("kind") == "mixup"
+    softens = mixes or (issubclass(kind, BatchTransform) and kind.soft_targets)
     if softens and task != "regression" and not soft:
         why = f"makes targets soft, and loss={loss} takes class labels only"
         return [f"regularizer.{part.name}: {why}; type loss=cross_entropy or leave it out"]
-    if part.function is EarlyStopping and validation == 0:
+    if issubclass(kind, Stop) and validation == 0:
         return [f"regularizer.{part.name}: watches validation rows, and there are none; type dataset.validation=0.2"]
     return []
 

@@ -21,9 +21,10 @@ from dlrun.components.metrics import METRICS
 from dlrun.data.preparation import COMMON_KEYS, Preparation, preparation_problems, undecided, unsaid_folds
 from dlrun.engine.cohort import Run
 from dlrun.engine.model import LayerSpec, expand
+from dlrun.engine.module import SUPPLIED, takes_activation
 from dlrun.engine.parts import Part
 from dlrun.errors import InputError, MismatchError, nearest
-from dlrun.experiments import rules
+from dlrun.experiments import rules, trial
 from dlrun.experiments.targets import resolve
 from dlrun.experiments.baselines import baseline_problems
 
@@ -62,6 +63,7 @@ class RunSpec:
     trainer: Trainer
     metric: str
     outputs: int | None  # None: as many as the data says
+    module: Part | None  # a user's own model instead of the layers
     config: Mapping[str, Any] = field(repr=False)
     choices: Mapping[str, str] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
@@ -99,7 +101,6 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
         config["regularizer"] = {}
 
     config["model"] = _sized(config.get("model") or {}, prepared.get("hidden") or HIDDEN)
-    dataset = found.part(dataset_config, "dataset", choices, omit=COMMON_KEYS)
     activation_config = dict(config.get("activation") or {})
     learnable = bool(activation_config.pop("learnable", False))
     activation = found.part(activation_config, "activation", choices)
@@ -113,9 +114,17 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
         for name, values in config["regularizer"].items()
     )
     layers, head, initializer, outputs = found.model(config["model"], task, loss)
+    module = found.module(config["model"], choices)
     trainer = found.trainer(config.get("trainer") or {})
     found.root(config)
     metric = found.metric(config.get("metric"), task)
+    if not found.lines:
+        found.trials(
+            {"activation": activation, "loss": loss, "optimizer": optimizer, "scheduler": scheduler}
+            | {f"regularizer.{part.name}": part for part in regularizers},
+            task,
+            loss_facts,
+        )
     if found.lines:
         raise InputError(*found.lines)
 
@@ -129,8 +138,10 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
         validation=float(prepared.get("validation", 0.2)),
         insist=bool(config.get("allow_mismatch")),
     )
-    if fit.problems:
-        raise MismatchError(*fit.problems)
+    unfit = [*fit.problems, *(rules.module_problems(module, activation, learnable, regularizers) if module else [])]
+    if unfit:
+        raise MismatchError(*unfit)
+    warnings = [*fit.warnings, *(_without_effect(module, activation, overrides) if module else [])]
     row = Run(
         seed=config["seed"],
         split=0,
@@ -156,11 +167,22 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
         trainer=trainer,
         metric=metric,
         outputs=outputs,
+        module=module,
         config=config,
         choices=choices,
         overrides=tuple(overrides),
-        warnings=fit.warnings,
+        warnings=tuple(warnings),
     )
+
+
+def _without_effect(module: Part, activation: Part, overrides: Sequence[str]) -> list[str]:
+    """A warning when an activation was asked for, and the module takes none."""
+    if takes_activation(module) or not any(word.startswith("activation") for word in overrides):
+        return []
+    return [
+        f"activation={activation.name}: has no effect, since model={module.name} takes none; give its constructor a parameter "
+        "'activation' and apply that"
+    ]
 
 
 def _sized(model: Mapping[str, Any], suggested: Sequence[int]) -> Mapping[str, Any]:
@@ -249,13 +271,31 @@ class _Problems:
             self.lines.append(f"model.init={init}: must be one of {', '.join(INITIALIZERS)}{nearest(str(init), INITIALIZERS)}")
         layers: tuple[LayerSpec, ...] = ()
         try:
-            layers = expand(config.get("layers") or [])
+            layers = () if "_target_" in config else expand(config.get("layers") or [])
         except InputError as error:
             self.lines += error.problems
         outputs = len(loss.values["tau"]) if isinstance(loss.values.get("tau"), list | tuple) else None
         if task in ("similarity", "metric_learning"):
             outputs = config.get("embedding", 16)
         return layers, head, INITIALIZERS.get(init, INITIALIZERS["default"]), outputs
+
+    def module(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> Part | None:
+        """The user's own module that a model's config names, if it names one."""
+        if "_target_" not in config:
+            return None
+        for key in SUPPLIED:
+            if key in config:
+                self.lines.append(f"model.{key}: dlrun gives it to the module; take it out of the YAML")
+        if config.get("init", "default") != "default":
+            self.lines.append(f"model.init={config['init']}: a module of your own draws its initial values itself; leave it out")
+        return self.part(config, "model", choices, omit=("init", "head", "layers", "embedding", *SUPPLIED))
+
+    def trials(self, parts: Mapping[str, Part], task: str, loss_facts: Mapping[str, Any]) -> None:
+        """What calling the user's own components shows."""
+        if not loss_facts["tasks"]:
+            self.lines.append(f"loss.tasks: is missing; say in its YAML what data it serves, such as tasks: [{task}]")
+        for where, part in parts.items():
+            self.lines += trial.problems(part, where, task, loss_facts)
 
     def trainer(self, config: Mapping[str, Any]) -> Trainer:
         """The trainer's settings; the defaults when something is wrong with them."""

@@ -118,6 +118,7 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
         raise InputError(*dict.fromkeys(cell.reason for cell in cells))
     kept = {id(spec) for spec in first.values()}
     warnings = Counter(warning for spec in first.values() for warning in spec.warnings)
+    warnings.update(group.note for group in planned if group.note)
     cohorts = [chosen for group in planned if (chosen := _only(group, kept))]
     kept_of = {files.record.id: files for files in broken.values()}
     return Grid(cells, first, cohorts, kept_of, dict(warnings), baselines.names_of(job.config.get("baseline") for job in jobs))
