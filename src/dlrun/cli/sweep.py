@@ -102,7 +102,10 @@ class Sweeping:
                 show_section(section, out)
         show_failures(sweep, console(sys.stderr))
         counts = sweep.counts()
-        out.print(Text(f"{len(sweep.cells)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items())))
+        said = [f"{count} {status}" for status, count in counts.items()]
+        same = sum(bool(cell.id) for cell in sweep.cells) - len(grid.specs)
+        said += [f"{same} of them the same as another"] if same else []
+        out.print(Text(f"{len(sweep.cells)} runs: {', '.join(said)}"))
         if {"pending", "interrupted"} & counts.keys():
             out.print(Text(f"carry on with: dlrun resume {sweep.folder}"), soft_wrap=True)
         out.print(Text(str(sweep.folder), style="bold"), soft_wrap=True)

@@ -167,8 +167,11 @@ class Sweep:
         return records
 
     def overrides(self) -> dict[str, tuple[str, ...]]:
-        """Run id -> the overrides that this sweep calls it by (a reused run may have been trained under others)."""
-        return {cell.id: cell.overrides for cell in self.cells if cell.id}
+        """Run id -> the overrides that this sweep calls it by, the first ones where it has several names.
+
+        A reused run may have been trained under others.
+        """
+        return {cell.id: cell.overrides for cell in reversed(self.cells) if cell.id}
 
     def counts(self) -> dict[str, int]:
         """How many cells have each status; the sum is the number of cells."""
