@@ -526,3 +526,33 @@ def test_both_types_train(dtype: str, cohort_of: Callable[..., Cohort]) -> None:
     )
     assert {value.dtype for outcome in outcomes for value in outcome.weights.values()} == {getattr(torch, dtype)}
     assert all(math.isfinite(value) for outcome in outcomes for value in outcome.metrics.values())
+
+
+def test_training_leaves_torchs_generator_and_the_data_alone(cohort_of: Callable[..., Cohort]) -> None:
+    """All random numbers come from the streams, and what a batch shows is a copy or stays as it is."""
+    cohort = cohort_of(
+        2,
+        dataset="iris",
+        regularizer=["dropout", "augmentation", "label_smoothing", "batch_norm"],
+        **{"model.init": ("orthogonal", "kaiming")},
+    )
+    x, y = cohort.data.x.clone(), cohort.data.y.clone()
+    generator = torch.random.get_rng_state()
+    first = fit(cohort)
+    assert torch.equal(torch.random.get_rng_state(), generator)
+    assert torch.equal(cohort.data.x, x)
+    assert torch.equal(cohort.data.y, y)
+    torch.rand(7)
+    for one, other in zip(first, fit(cohort), strict=True):
+        assert one.metrics == other.metrics
+        assert all(torch.equal(value, other.weights[name]) for name, value in one.weights.items())
+
+
+def test_batches_do_not_change_the_table(cohort_of: Callable[..., Cohort]) -> None:
+    """Identity activations and in-place optimizers work on views; none of them may reach the data."""
+    training = Training(cohort_of(2, activation="identity", regularizer=["batch_norm"], **{"trainer.batch_size": 300}))
+    before = [part.clone() for part in training.table.subset("train")]
+    with torch.no_grad():
+        training.epoch(0)
+        training.evaluate(1)
+    assert all(torch.equal(a, b) for a, b in zip(before, training.table.subset("train"), strict=True))

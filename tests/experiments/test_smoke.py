@@ -4,8 +4,11 @@ import itertools
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -30,6 +33,7 @@ SMALL = {"shapes": {"dataset.rows": 60}}
 MODEL_DATASET = {"cnn": "digits", "segmenter": "shapes", "embedder": "triplets"}  # moons for the others
 
 LOSSES = [(loss, task) for loss in registry.options("loss") for task in registry.load_option("loss", loss)["tasks"]]
+OVER_THE_NETWORK = {"openml"}
 TRAINED_ELSEWHERE = {
     "experiment": "changes of other groups: composed by Hydra, in tests/cli",
     "claim": "experiments with a check, in their own tests",
@@ -91,11 +95,27 @@ def test_loss_on_each_of_its_tasks(name: str, task: str, run: Callable[..., RunF
     run(loss=name, dataset=DATASET[task], model=MODEL.get(task, "mlp"))
 
 
-@pytest.mark.parametrize("name", [name for name in options("dataset") if name not in ("csv", "parquet", "openml")])  # need a file
-def test_dataset_with_its_tasks_own_loss(name: str, run: Callable[..., RunFiles]) -> None:
+def own_table(name: str, folder: Path) -> dict[str, Any]:
+    """A file for the datasets that read one."""
+    if "path" not in registry.load_option("dataset", name):
+        return {}
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame({"a": draw.normal(size=200), "b": draw.normal(size=200), "c": draw.choice(["x", "y", "z"], 200)})
+    table["label"] = np.where(table.a + (table.c == "x") > 0.3, "yes", "no")
+    file = folder / f"table.{name}"
+    if name == "parquet":
+        pytest.importorskip("pyarrow")
+        table.to_parquet(file)
+    else:
+        table.to_csv(file, index=False)
+    return {"dataset.path": str(file), "dataset.target": "label"}
+
+
+@pytest.mark.parametrize("name", sorted(set(options("dataset")) - OVER_THE_NETWORK))
+def test_dataset_with_its_tasks_own_loss(name: str, run: Callable[..., RunFiles], tmp_path: Path) -> None:
     task = registry.load_option("dataset", name)["task"]
-    files = run(dataset=name, model=MODEL.get(task, "mlp"))
-    assert files.record.data["task"] == task
+    files = run(dataset=name, model=MODEL.get(task, "mlp"), **own_table(name, tmp_path))
+    assert files.record.data["task"] == (task or "binary")
 
 
 @pytest.mark.parametrize("name", options("model"))
