@@ -279,7 +279,7 @@ def test_cutting_rows_changes_no_result(
     whole = fit(one_cohort(rows))
     for row, (a, b) in enumerate(zip(cut, whole, strict=True)):
         if row != 7:
-            same(a, b, 1e-9)
+            same(a, b, 1e-7)  # a bias before batch_norm has no gradient but rounding, which adam divides by its own size
         else:
             assert (a.status, a.epochs) == (b.status, b.epochs) == ("diverged", 1)
 

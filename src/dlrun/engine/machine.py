@@ -22,7 +22,7 @@ from dlrun.components.regularizers import AfterStep, AroundActivation, BatchTran
 from dlrun.data.dataset import Data
 from dlrun.engine import module
 from dlrun.engine.cohort import Run, Settings
-from dlrun.engine.layers import BatchNorm, Dropout, Layer, Pass, Pointwise
+from dlrun.engine.layers import SPREAD, BatchNorm, Dropout, Layer, Pass, Pointwise
 from dlrun.engine.layout import Shape
 from dlrun.engine.model import Around, build
 from dlrun.engine.parts import Group, Part, group, rowwise
@@ -49,6 +49,8 @@ class State:
     step: int = 0
     best: Best | None = None
 
+
+INNERMOST_RUNS = 32  # fewer rows with the same components are too few to be vectorized across
 
 _HEADS: dict[str, str | None] = {
     "value": None,
@@ -108,6 +110,7 @@ class Machine:
         self.lr = self._column([run.optimizer.values["lr"] for run in self.runs])
         self.clip_norm = self._limit([run.clip_norm for run in self.runs])
         self.clip_value = self._limit([run.clip_value for run in self.runs])
+        self.innermost = self._innermost()
 
     # What the runs are made of
 
@@ -157,6 +160,12 @@ class Machine:
             return make(self.classes, **shared.values)
         return make(**shared.values)
 
+    def _innermost(self) -> bool:
+        """Whether the runs lie innermost in memory: where products are small, and many rows have the same components."""
+        kinds = max(len(self.optimizers), len(self.losses), *(len(layer.activations) for layer in self.model.activations()))
+        small = self.model.largest(self.settings.batch_size) <= SPREAD
+        return small and len(self.runs) >= kinds * INNERMOST_RUNS
+
     def _column(self, values: Sequence[float]) -> float | Tensor:
         if len(set(values)) == 1:
             return values[0]
@@ -176,13 +185,19 @@ class Machine:
         for row, run in enumerate(self.runs):
             by_initializer.setdefault(run.initializer, []).append(row)
         device, dtype = self.settings.device, self.settings.dtype
-        theta = self.layout.initialize(self.seeds, list(by_initializer.items()), dtype).to(device)
+        theta = self.arranged(self.layout.initialize(self.seeds, list(by_initializer.items()), dtype).to(device))
         buffers = self.model.buffers.initialize(self.seeds, list(by_initializer.items()), dtype).to(device)
         optimizers = [optimizer.state(g.rows.take(theta)) for g, optimizer in self.optimizers]
         return State(theta, buffers, optimizers, torch.zeros_like(theta))
 
+    def arranged(self, matrix: Tensor) -> Tensor:
+        """The same [R, P] with the runs outermost or innermost in memory, as this machine works on it."""
+        return matrix.t().contiguous().t() if self.innermost else matrix.contiguous()
+
     def bind(self, state: State) -> State:
         """Make the views into ``state`` that a step works on, and return it. To be called whenever its tensors are replaced."""
+        state.theta, state.grad = self.arranged(state.theta), self.arranged(state.grad)
+        state.optimizers = [{name: self.arranged(value) for name, value in slots.items()} for slots in state.optimizers]
         self.parameters = self.layout.views(state.theta)
         self.gradient_views = self.layout.views(state.grad)
         self.buffers = self.model.buffers.views(state.buffers)

@@ -167,6 +167,15 @@ class Model:
             assert signal is not None
             signal = self.layers[i].backward(parameters[i], gradients[i], signal, tape[i], i == down_to)
 
+    def activations(self) -> list[Pointwise]:
+        """The layers that may compute other functions for other rows."""
+        return [layer for layer in self.layers if isinstance(layer, Pointwise)]
+
+    def largest(self, rows: int) -> float:
+        """The multiplications of the largest product of one run with a batch of ``rows``; infinite with images."""
+        flat = all(isinstance(layer, Linear | Pointwise | Dropout | Flatten | BatchNorm) for layer in self.layers)
+        return max(rows * layer.size for layer in self.layers if isinstance(layer, Linear)) if flat else math.inf
+
     @property
     def first_trained(self) -> int:
         """The first layer with parameters: nothing before it needs a gradient."""

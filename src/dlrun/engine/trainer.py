@@ -95,7 +95,8 @@ class Training:
         count = min(self.steps_per_epoch, self.total_steps - first)
         factors = self.machine.factors(first, count, self.steps_per_epoch, self.total_steps)
         keys = self.keys.epoch(number)
-        batches = self.table.epoch(self.keys.order(number), self.settings.batch_size, count)
+        order, innermost = self.keys.order(number), self.machine.innermost
+        batches = self.table.epoch(order, self.settings.batch_size, count, innermost=innermost)
         for step, (x, y) in enumerate(batches):
             self.machine.step(self.state, x, y, keys(step), None if factors is None else factors[step])
 
