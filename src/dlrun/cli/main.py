@@ -14,7 +14,7 @@ from dlrun.errors import DlrunError, InputError, nearest
 # Each verb is a module of this package with USAGE (its help) and run(arguments) -> exit code.
 VERBS = {
     "train": "train a configuration; what dlrun does without a verb",
-    "plan": "show what a sweep would train: runs, cohorts, what is skipped or finished, time and memory",
+    "plan": "show what a sweep would train and what that takes",
     "resume": "carry on with a sweep that did not come to its end",
     "status": "tell how far a sweep is",
     "ls": "list the groups, or the options of a group",

@@ -10,7 +10,8 @@ Shapes: R runs of the cohort, r rows present in theta.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -189,7 +190,7 @@ class Training:
         self._seat(self.order, self.all_data)
         theta, buffers = self.final
         state = self.machine.bind(State(theta, buffers, [], torch.zeros_like(theta)))
-        names = dict.fromkeys((*default_metrics(self.machine.task, self.machine.runs), self.settings.metric))
+        names = dict.fromkeys((*default_metrics(self.cohort.data, self.machine.runs), self.settings.metric))
         measured: dict[str, Tensor] = {}
         for subset in SUBSETS:
             if self.table.sizes[subset]:
@@ -206,7 +207,7 @@ class Training:
         weights = self.machine.layout.views(theta.cpu()), self.machine.model.buffers.views(buffers.cpu())
         for place, row in enumerate(self.order):
             outcome = self.outcomes[row]
-            mine = {"loss", self.settings.metric, *default_metrics(self.machine.task, [self.cohort.runs[row]])}
+            mine = {"loss", self.settings.metric, *default_metrics(self.cohort.data, [self.cohort.runs[row]])}
             outcome.metrics = {name: values[place] for name, values in columns.items() if name.split("/")[1] in mine}
             outcome.diagnostics = {name: values[place] for name, values in details.items()}
             count = sum(epoch <= outcome.epochs for epoch in epochs)
@@ -248,7 +249,22 @@ class Training:
         )
 
 
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Numbers too small for a normal float count as 0: moments that decay towards zero would slow a processor a hundredfold.
+
+    The setting is the processor's, so what it was before is restored for whatever else the process does.
+    """
+    before = bool(torch.full((1,), 1e-40) * 1.0 == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
 @torch.no_grad()
+@flushed_denormals()
 def fit(cohort: Cohort, *, report: Report | None = None, interrupted: Callable[[], bool] = lambda: False) -> list[Outcome]:
     """Train every run of the cohort, and return what became of each, in the cohort's order.
 
@@ -256,7 +272,6 @@ def fit(cohort: Cohort, *, report: Report | None = None, interrupted: Callable[[
     with status "interrupted".
     """
     started = time.perf_counter()
-    torch.set_flush_denormal(True)  # moments that decay towards zero would make a processor crawl, a hundredfold
     training = Training(cohort)
     settings = cohort.settings
     epoch = 0
