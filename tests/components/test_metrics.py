@@ -69,6 +69,7 @@ def triplet_data() -> tuple[Tensor, Tensor]:
 
 
 TAUS = [0.1, 0.5, 0.9]
+ODD = torch.arange(N) % 7 == 0  # which rows are anomalies
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,11 @@ ORACLES: dict[str, dict[str, Case]] = {
         ),
         "coverage": Case(
             quantile_data, lambda p, y: ((y[:, 0] >= p[:, 0]) & (y[:, 0] <= p[:, 2])).double().mean(), {"taus": TAUS}
+        ),
+        "anomaly_auroc": Case(
+            regression_data,
+            lambda p, y: sk.roc_auc_score(ODD, ((p - y).double() ** 2 / y.double().var(0, correction=0)).mean(1)),
+            {"anomalies": ODD[None]},
         ),
     },
     "binary": {
@@ -214,6 +220,8 @@ def test_takes_strided_predictions_and_float64(task: str, name: str) -> None:
 
 def perfect(task: str, name: str) -> tuple[Tensor, Tensor]:
     _, y = ORACLES[task][name].inputs()
+    if "anomalies" in ORACLES[task][name].options:
+        return y + ODD[:, None], y
     if task in ("regression", "binary", "multilabel"):
         return y.expand(-1, -1, 3) if "taus" in ORACLES[task][name].options else y, y
     if task == "similarity":

@@ -58,6 +58,7 @@ class Data:
         train_y: replaces y on training rows, like y; for targets that are corrupted in training alone.
         encoding: how a user's table became x; None where x is the source itself.
         notes: what was found out about a user's file, a line each, to be told once.
+        anomalies: which rows are no ordinary ones, bool [N]; splits share them out evenly, and no model is told.
 
     Raises:
         DataError: when the tensors do not fit the task or each other; every problem is told.
@@ -74,6 +75,7 @@ class Data:
     train_y: Tensor | None = None
     encoding: Encoding | None = None
     notes: tuple[str, ...] = ()
+    anomalies: Tensor | None = None
 
     def __post_init__(self) -> None:
         raise_all([f"dataset {self.name}: {said}" for said in self._problems()], DataError)
@@ -88,7 +90,9 @@ class Data:
 
     @property
     def labels(self) -> Tensor | None:
-        """The class of every row, int64 [N], for the tasks that a split can stratify; None for the others."""
+        """The class of every row, int64 [N], for the data that a split can stratify; None for other data."""
+        if self.anomalies is not None:
+            return self.anomalies.to(torch.int64)
         if self.task == "binary":
             return self.y[:, 0].to(torch.int64)
         if self.task == "similarity":
@@ -98,7 +102,7 @@ class Data:
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with the task, any name, shape, dtype or value: SHA-256, shortened."""
-        tensors = [tensor for tensor in (self.x, self.y, self.train_y) if tensor is not None]
+        tensors = [tensor for tensor in (self.x, self.y, self.train_y, self.anomalies) if tensor is not None]
         shapes = [[list(tensor.shape), str(tensor.dtype)] for tensor in tensors]
         head: list[object] = [self.task, self.outputs, self.features, self.targets, self.classes, shapes]
         if self.encoding is not None:

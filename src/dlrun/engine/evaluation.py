@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dlrun.components.losses import sparsemax
 from dlrun.components.metrics import METRICS, Metric, median
+from dlrun.data.dataset import Data
 from dlrun.engine.cohort import Run
 from dlrun.engine.layers import Pass
 from dlrun.engine.machine import Machine
@@ -64,7 +65,12 @@ def targets(machine: Machine, table: Table, y: Tensor) -> Tensor:
 def measure(machine: Machine, table: Table, subset: str, names: Sequence[str], limit: int | None = None) -> dict[str, Tensor]:
     """The loss and the named metrics of every run on a subset: {"loss": [R], "r2": [R], ...}."""
     output, y = outputs(machine, table, subset, limit)
-    return by_size(table, subset, lambda rows: _figures(machine, table, output[:, rows], y[:, rows], names))
+    odd = table.anomalies(subset, limit)
+
+    def figures(rows: slice) -> dict[str, Tensor]:
+        return _figures(machine, table, output[:, rows], y[:, rows], None if odd is None else odd[:, rows], names)
+
+    return by_size(table, subset, figures)
 
 
 def by_size(table: Table, subset: str, figures: Callable[[slice], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -77,22 +83,24 @@ def by_size(table: Table, subset: str, figures: Callable[[slice], dict[str, Tens
     return found
 
 
-def _figures(machine: Machine, table: Table, output: Tensor, y: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+def _figures(
+    machine: Machine, table: Table, output: Tensor, y: Tensor, odd: Tensor | None, names: Sequence[str]
+) -> dict[str, Tensor]:
     found = {"loss": machine.loss(output, y)}
     wanted = [name for name in names if name != "loss"]
     if wanted:
         predicted, true = predictions(machine, table, output), targets(machine, table, y)
         for name in wanted:
-            found[name] = _metric(machine, METRICS[machine.task][name], predicted, true)
+            found[name] = _metric(machine, METRICS[machine.task][name], predicted, true, odd)
     return found
 
 
-def _metric(machine: Machine, metric: Metric, predicted: Tensor, true: Tensor) -> Tensor:
+def _metric(machine: Machine, metric: Metric, predicted: Tensor, true: Tensor, odd: Tensor | None) -> Tensor:
     if metric.takes_taus:
         return by_levels(machine, predicted, lambda p, rows, taus: metric.function(p, rows.take(true), taus=taus))
     if machine.task == "regression" and predicted.shape[2] > true.shape[2]:  # quantiles: the one nearest to the median
         predicted = by_levels(machine, predicted, lambda p, rows, taus: median(p, taus))
-    return metric.function(predicted, true)
+    return metric.function(predicted, true, **({"anomalies": odd} if metric.takes_anomalies else {}))
 
 
 def by_levels(machine: Machine, predicted: Tensor, function: Callable[[Tensor, Rows, list[float]], Tensor]) -> Tensor:
@@ -117,7 +125,13 @@ def levels(run: Run) -> tuple[float, ...]:
     return tuple(tau) if isinstance(tau, list | tuple) else (float(tau),)
 
 
-def default_metrics(task: str, runs: Sequence[Run]) -> list[str]:
-    """What is measured at the end unless the user says: the task's usual metrics, and those of quantiles where a run has some."""
-    quantiles = any("tau" in run.loss.values for run in runs)
-    return [name for name, metric in METRICS[task].items() if metric.default or (metric.takes_taus and quantiles)]
+def default_metrics(data: Data, runs: Sequence[Run]) -> list[str]:
+    """What is measured at the end unless the user says: the task's usual metrics, those of quantiles where a run has some, and
+    that of anomalies where the data has some.
+    """
+    quantiles, odd = any("tau" in run.loss.values for run in runs), data.anomalies is not None
+    return [
+        name
+        for name, metric in METRICS[data.task].items()
+        if metric.default or (metric.takes_taus and quantiles) or (metric.takes_anomalies and odd)
+    ]

@@ -84,7 +84,9 @@ def beside(
     if wanted and (metric not in metrics or metrics[metric].takes_taus):
         return [], [f"no baselines: they have no {metric}; type metric={next(iter(metrics))} to compare with them"]
     chosen, notes = _choose(wanted, data, folds)
-    measured = [metric, *(name for name, known in metrics.items() if known.default and name != metric)]
+    odd = data.anomalies is not None
+    also = [name for name, known in metrics.items() if known.default or (known.takes_anomalies and odd)]
+    measured = list(dict.fromkeys((metric, *also)))
     rows = [
         Row("", "done", seed, fold, {**factors, BASELINE: name}, figures)
         for keys in _together(folds)
@@ -190,7 +192,10 @@ def _measure(
             prediction = predict(x)
             if data.task == "regression":
                 prediction, y = table.original(prediction), table.original(y)
-            figures |= {f"{subset}/{metric}": METRICS[data.task][metric].function(prediction, y).tolist() for metric in metrics}
+            for metric in metrics:
+                known = METRICS[data.task][metric]
+                options = {"anomalies": table.anomalies(subset)} if known.takes_anomalies else {}
+                figures[f"{subset}/{metric}"] = known.function(prediction, y, **options).tolist()
         found[name] = [
             {metric: value if math.isfinite(value) else None for metric, values in figures.items() for value in [values[place]]}
             for place in range(len(folds))

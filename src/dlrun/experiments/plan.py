@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from dlrun.components.metrics import METRICS
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing, fit
 from dlrun.data.splits import Split, splits
@@ -198,6 +199,11 @@ def _check(spec: RunSpec, data: Data, train: int) -> None:
             found.append(
                 f"regularizer.{part.name}.kind={kind}: needs images, and {data.name} is a table; type kind=noise, mask or mixup"
             )
+    if spec.outputs and data.task == "regression" and data.outputs > 1:
+        found.append(f"loss.tau: a list gives one output a level, and {data.name} has {data.outputs} targets; give one level")
+    known = METRICS[data.task].get(spec.metric)
+    if known is not None and known.takes_anomalies and data.anomalies is None:
+        found.append(f"metric={spec.metric}: {data.name} does not say which rows are anomalies; type dataset=reconstruction")
     if found:
         raise InputError(*found)
 

@@ -36,6 +36,7 @@ class Metric:
         default: False for those that are computed only when asked for.
         unit: what one unit of it means; empty for a plain number.
         takes_taus: True when it also takes ``taus``, the quantile levels of the prediction's columns.
+        takes_anomalies: True when it also takes ``anomalies``, which rows are some; for data that says so.
     """
 
     function: Callable[..., Tensor]
@@ -43,6 +44,7 @@ class Metric:
     default: bool = True
     unit: str = ""
     takes_taus: bool = False
+    takes_anomalies: bool = False
 
 
 METRICS: dict[str, dict[str, Metric]] = {
@@ -53,6 +55,7 @@ METRICS: dict[str, dict[str, Metric]] = {
         "mse": Metric(regression.mse, False, default=False, unit="squared units of the target"),
         "pinball": Metric(regression.pinball, False, default=False, unit="units of the target", takes_taus=True),
         "coverage": Metric(regression.coverage, None, default=False, unit="share of rows", takes_taus=True),
+        "anomaly_auroc": Metric(regression.anomaly_auroc, True, default=False, unit="share of pairs", takes_anomalies=True),
     },
     "binary": {
         "accuracy": Metric(binary.accuracy, True, unit="share of rows"),

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dlrun.components.metrics.confidence import nan_for_nan
+from dlrun.components.metrics.ranking import auroc
+
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean squared error, mean of (p - y)^2: [R, N, K] -> [R]."""
@@ -65,6 +68,21 @@ def coverage(prediction: Tensor, target: Tensor, *, taus: Sequence[float] = (0.5
         inside &= target >= prediction[..., _at(taus, min(taus))]
     share = inside.flatten(1).double().mean(1)
     return share.masked_fill_(prediction.flatten(1).isnan().any(1), torch.nan)
+
+
+@nan_for_nan
+def anomaly_auroc(prediction: Tensor, target: Tensor, *, anomalies: Tensor) -> Tensor:
+    """How well the size of the error tells anomalies from other rows, the area under its ROC curve: [R, N, K] -> [R].
+
+    The error of a row is the mean over outputs of (p - y)^2 / var(y). NaN when all rows or none are anomalies.
+
+    Args:
+        anomalies: bool [R, N], or [1, N] for all runs.
+    """
+    y = target.double()
+    spread = y.var(1, keepdim=True, correction=0)
+    error = torch.where(spread > 0, (prediction - y).square() / spread, 0.0).mean(2)
+    return auroc(error / (1 + error), anomalies.expand(error.shape))
 
 
 def median(prediction: Tensor, taus: Sequence[float]) -> Tensor:
