@@ -17,7 +17,7 @@ Flags, anywhere on the line (all but --import are Hydra's):
   -m, --multirun                run every combination: dlrun -m activation=relu,tanh seed=0,1,2
   -c, --cfg job                 print the composed settings instead of training (--resolve, --package KEY)
   -cd, --config-dir FOLDER      add options of your own: FOLDER/optimizer/mine.yaml is optimizer=mine
-      --import MODULE           let options name what MODULE.py defines: components of your own (dlrun init makes some)
+      --import MODULE           let options name what MODULE.py defines (dlrun init makes an example)
   -cn, --config-name NAME       start from FOLDER/NAME.yaml
   -i, --info [WHAT]             how the settings were composed
   -sc, --shell-completion install=bash|zsh|fish
