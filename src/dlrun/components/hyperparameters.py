@@ -80,7 +80,8 @@ def type_hints(component: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-SUPPLIED = ("task", "epoch_steps", "total_steps", "inputs", "outputs", "activation")  # keyword-only, but the engine gives them
+# Parameters that the engine gives, to losses, schedules, modules and regularizers: a config does not have them.
+SUPPLIED = ("task", "epoch_steps", "total_steps", "inputs", "outputs", "activation", "weights", "classes")
 
 
 def problems(component: Callable[..., Any], values: Mapping[str, Any], where: str) -> list[str]:

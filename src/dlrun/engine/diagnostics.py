@@ -39,7 +39,7 @@ def diagnose(machine: Machine, table: Table, state: State) -> Diagnostics:
     buffers = machine.model.buffers.views(state.buffers.clone())  # a training pass would move running statistics
     gradients = machine.gradients(x, y, buffers, tapes.append)
     norms = [
-        gradient.flatten(1).norm(dim=1)
+        gradient.reshape(len(gradient), -1).norm(dim=1)
         for slot, gradient in zip(machine.layout.slots, itertools.chain(*gradients), strict=True)
         if slot.spec.role == "weight" or not machine.has_weights
     ]

@@ -61,7 +61,9 @@ class Blueprint:
             given["activation"] = self._activation(**json.loads(self.activation_values))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            made: nn.Module = self.function(**given)
+            made = self.function(**given)
+        if not isinstance(made, nn.Module):
+            raise TypeError(f"a {type(made).__name__} is no torch.nn.Module")
         return made.to(self.dtype)
 
     def _activation(self, **values: Any) -> Callable[[Tensor], Tensor]:

@@ -1,0 +1,366 @@
+"""A user's nn.Module trains as torch would train it, in cohorts, with everything else that dlrun does."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dlrun.engine import module as modules
+from dlrun.engine.machine import Keys, Machine
+from dlrun.engine.parts import Part
+from dlrun.engine.tables import Table
+from dlrun.engine.trainer import Outcome, fit
+from dlrun.errors import InputError, MismatchError
+from dlrun.experiments.plan import Planned, plan
+
+SOURCE = """
+import random
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, *, inputs, outputs, activation=torch.tanh, hidden=7):
+        super().__init__()
+        self.first, self.last = nn.Linear(inputs[0], hidden), nn.Linear(hidden, outputs)
+        self.activation = activation
+
+    def hidden(self, x):
+        return self.activation(self.first(x))
+
+    def forward(self, x):
+        return self.last(self.hidden(x))
+
+
+class Norm(Net):
+    def __init__(self, *, inputs, outputs, hidden=7):
+        super().__init__(inputs=inputs, outputs=outputs, hidden=hidden)
+        self.norm = nn.BatchNorm1d(hidden)
+
+    def hidden(self, x):
+        return self.norm(self.first(x)).tanh()
+
+
+class Drop(Net):
+    def hidden(self, x):
+        return F.dropout(super().hidden(x), 0.5, training=self.training)
+
+
+class Flow(Net):
+    def hidden(self, x):
+        y = super().hidden(x)
+        return 1.5 * y if y.sum() > 0 else y
+
+
+class Frozen(Net):
+    def __init__(self, *, inputs, outputs):
+        super().__init__(inputs=inputs, outputs=outputs)
+        self.first.requires_grad_(False)
+
+
+class Curve(nn.Module):
+    \"\"\"Parameters of one dimension alone, one of them without use.\"\"\"
+
+    def __init__(self, *, inputs, outputs):
+        super().__init__()
+        self.slope, self.offset = nn.Parameter(torch.zeros(inputs[0])), nn.Parameter(torch.zeros(()))
+        self.idle = nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        return (x * self.slope).sum(1, keepdim=True) + self.offset
+
+
+class Images(nn.Module):
+    def __init__(self, *, inputs, outputs):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(inputs[0], 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, outputs, 1))
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class Flat(Net):
+    def forward(self, x):
+        return super().forward(x)[:, 0]
+
+
+class Noisy(Net):
+    def hidden(self, x):
+        return F.dropout(super().hidden(x), 0.5)
+
+
+class Foreign(Net):
+    def hidden(self, x):
+        return super().hidden(x) * random.random()
+
+
+class Detached(Net):
+    def forward(self, x):
+        return super().forward(x).detach()
+
+
+class Empty(nn.Module):
+    def __init__(self, *, inputs, outputs):
+        super().__init__()
+
+    def forward(self, x):
+        return x[:, :1]
+
+
+class Plain:
+    def __init__(self, *, inputs, outputs):
+        pass
+
+
+class Positional(Net):
+    def __init__(self, inputs, outputs, hidden=5):
+        super().__init__(inputs=inputs, outputs=outputs, hidden=hidden)
+
+
+def factory(*, inputs, outputs, width=3):
+    return nn.Sequential(nn.Flatten(), nn.Linear(inputs[0], width), nn.ReLU(), nn.Linear(width, outputs))
+"""
+
+
+@pytest.fixture
+def spec(own: Callable[[str], None], spec_with: Callable[..., Any]) -> Callable[..., Any]:
+    """``spec("Net", seed=1, **{"model.hidden": 4})``: a run whose model is a class of SOURCE."""
+    own(SOURCE)
+
+    def make(name: str, **given: Any) -> Any:
+        return spec_with({"model": {"_target_": f"own_components.{name}"}}, **given)
+
+    return make
+
+
+def cohorts(specs: list[Any], datasets: Any) -> list[Planned]:
+    return plan(specs, datasets)
+
+
+def loop(planned: Planned, optimizer: Callable[[Any], torch.optim.Optimizer], loss: Any, steps: int) -> nn.Module:
+    """The same training as anyone would write it: torch's module, autograd and optimizer. Data, order and start are dlrun's."""
+    cohort = planned.cohort
+    settings = cohort.settings
+    machine = Machine(cohort.runs, cohort.data, settings)
+    fresh = machine.fresh()
+    start, kept = machine.layout.views(fresh.theta)[0], machine.model.buffers.views(fresh.buffers)[0]
+    part = settings.module
+    assert part is not None
+    made = part.function(inputs=cohort.data.shape, outputs=settings.outputs, **part.values).to(settings.dtype)
+    trained = [(name, p) for name, p in made.named_parameters() if p.requires_grad]
+    rest = [p for p in made.parameters() if not p.requires_grad] + list(made.buffers())
+    with torch.no_grad():
+        for place, value in zip([*(p for _, p in trained), *rest], [*start, *kept], strict=True):
+            place.copy_(value[0])
+    table = Table(cohort.data, cohort.splits, cohort.preprocessing, [0], dtype=settings.dtype, device=settings.device)
+    stepper, keys, done, epoch = optimizer([p for _, p in trained]), Keys(machine), 0, 0
+    per_epoch = -(-table.sizes["train"] // settings.batch_size)
+    while done < steps:
+        count = min(per_epoch, steps - done)
+        for x, y in table.epoch(keys.order(epoch), settings.batch_size, count):
+            stepper.zero_grad()
+            loss(made(x[0]), y[0]).backward()
+            stepper.step()
+        done, epoch = done + count, epoch + 1
+    return made.eval()
+
+
+@pytest.mark.parametrize("name", ["Net", "Norm", "Flow", "Frozen", "Positional"])
+def test_trains_as_torch_does(spec: Callable[..., Any], datasets: Any, name: str) -> None:
+    given = {"dataset": "iris", "activation": "tanh", "trainer.dtype": "float64", "optimizer.lr": 0.01}
+    given |= {"trainer.max_steps": 20, "trainer.epochs": 4}
+    planned = cohorts([spec(name, seed=seed, **given) for seed in (0, 1, 2)], datasets)
+    assert len(planned) == (3 if name == "Flow" else 1)
+    ended = [outcome for group in planned for outcome in fit(group.cohort)]
+    for number, seed in enumerate((0, 1, 2)):
+        (alone,) = cohorts([spec(name, seed=seed, **given)], datasets)
+        made = loop(alone, lambda p: torch.optim.Adam(p, lr=0.01), nn.CrossEntropyLoss(), 20)
+        expected = {f"0.{key}": value for key, value in made.state_dict().items()}
+        found = ended[number].weights
+        assert set(found) == set(expected)
+        if name == "Norm":  # the norm takes any offset away, so that its gradient is nothing but rounding, which adam scales up
+            expected = {key: value for key, value in expected.items() if key not in ("0.first.bias", "0.norm.running_mean")}
+        for key, value in expected.items():
+            torch.testing.assert_close(found[key], value.to(torch.float64), rtol=1e-9, atol=1e-11, msg=key)
+
+
+def test_same_alone_and_in_company(spec: Callable[..., Any], datasets: Any) -> None:
+    given = {"dataset": "moons", "trainer.dtype": "float64"}
+    together = [spec("Net", seed=seed, **given, **{"optimizer.lr": 0.001 * (1 + seed)}) for seed in range(4)]
+    (group,) = cohorts(together, datasets)
+    ended = fit(group.cohort)
+    for seed, outcome in enumerate(ended):
+        (single,) = cohorts([together[seed]], datasets)
+        same(fit(single.cohort)[0], outcome)
+
+
+def same(one: Outcome, other: Outcome) -> None:
+    for key, value in one.weights.items():
+        torch.testing.assert_close(value, other.weights[key], rtol=1e-9, atol=1e-11)
+
+
+def test_dropout_draws_from_the_runs_own_stream(spec: Callable[..., Any], datasets: Any) -> None:
+    specs = [spec("Drop", seed=seed, dataset="moons") for seed in (0, 1)]
+    groups = cohorts(specs, datasets)
+    assert [len(group.specs) for group in groups] == [1, 1]
+    assert "one by one" in groups[0].note
+    assert "draws random numbers" in groups[0].note
+    torch.manual_seed(1)
+    first = fit(groups[0].cohort)[0]
+    before = torch.get_rng_state()
+    torch.manual_seed(2)
+    second = fit(groups[0].cohort)[0]
+    same(first, second)
+    assert first.metrics == second.metrics
+    other = fit(groups[1].cohort)[0]
+    assert not torch.equal(first.weights["0.last.weight"], other.weights["0.last.weight"])
+    torch.manual_seed(1)
+    plain = fit(cohorts([spec("Net", seed=0, dataset="moons")], datasets)[0].cohort)[0]
+    assert not torch.equal(first.weights["0.last.weight"], plain.weights["0.last.weight"])
+    assert torch.equal(before, torch.get_rng_state()), "torch's own generator is left alone"
+
+
+def test_regularizers_and_clipping_act_on_its_parameters(spec: Callable[..., Any], datasets: Any) -> None:
+    rules = {"regularizer": ["l1", "max_norm"], "regularizer.l1.weight": 0.5, "regularizer.max_norm.max_norm": 0.3}
+    given = {"dataset": "moons", "trainer.clip_norm": 1.0, "optimizer": "sgd", "optimizer.lr": 0.1} | rules
+    (group,) = cohorts([spec("Net", seed=seed, **given) for seed in (0, 1)], datasets)
+    first, _ = fit(group.cohort)
+    weight = first.weights["0.first.weight"]
+    assert weight.shape == (7, 2)
+    assert bool((weight == 0).any()), "l1 gives exact zeros"
+    assert float(weight.norm(dim=1).max()) <= 0.3 + 1e-6, "a unit's incoming weights are a row of torch's matrix"
+    assert bool((first.weights["0.first.bias"] != 0).all()), "biases are left alone"
+    assert first.parameters == 7 * 2 + 7 + 7 + 1
+    assert len(first.diagnostics["gradient_norm"]) == 2
+
+
+def test_a_diverged_run_leaves_its_neighbours_alone(spec: Callable[..., Any], datasets: Any) -> None:
+    given = {"dataset": "moons", "optimizer": "sgd", "trainer.dtype": "float64"}
+    specs = [spec("Net", seed=seed, **given, **{"optimizer.lr": lr}) for seed, lr in ((0, 0.1), (1, 1e300))]
+    (group,) = cohorts(specs, datasets)
+    first, lost = fit(group.cohort)
+    assert (first.status, lost.status) == ("done", "diverged")
+    same(first, fit(cohorts(specs[:1], datasets)[0].cohort)[0])
+
+
+def test_frozen_parameters_are_kept_and_not_trained(spec: Callable[..., Any], datasets: Any) -> None:
+    (group,) = cohorts([spec("Frozen", seed=seed, dataset="iris") for seed in (0, 1)], datasets)
+    first, second = fit(group.cohort)
+    assert first.parameters == 7 * 3 + 3
+    made = group.cohort.settings.module.function(inputs=(4,), outputs=3)
+    assert first.weights["0.first.weight"].shape == made.first.weight.shape
+    assert not torch.equal(first.weights["0.first.weight"], second.weights["0.first.weight"]), "each run has a start of its own"
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("Curve", {"dataset": "diabetes"}),
+        ("Images", {"dataset": "shapes", "dataset.rows": 60}),
+        ("Net", {"dataset": "pairs"}),
+        ("Net", {"dataset": "triplets", "activation": "swish"}),
+        ("factory", {"dataset": "wine", "model.width": 4}),
+        ("Net", {"dataset": "breast_cancer", "loss": "bce", "activation": "gelu"}),
+    ],
+)
+def test_every_task(spec: Callable[..., Any], datasets: Any, name: str, given: dict[str, Any]) -> None:
+    (group,) = cohorts([spec(name, seed=seed, **given) for seed in (0, 1)], datasets)
+    for outcome in fit(group.cohort):
+        assert outcome.status == "done"
+        assert all(torch.tensor(value).isfinite() for key, value in outcome.metrics.items() if "auroc" not in key)
+
+
+def test_the_selected_activation_goes_into_the_module(spec: Callable[..., Any], datasets: Any) -> None:
+    given = {"dataset": "moons", "trainer.dtype": "float64"}
+    specs = [spec("Net", activation=name, **given) for name in ("relu", "swish")]
+    specs.append(spec("Net", activation="swish", **given, **{"activation.beta": 3.0}))
+    groups = cohorts(specs, datasets)
+    assert [len(group.specs) for group in groups] == [1, 1, 1], "an activation is part of a module, not a row of a group"
+    ended = [fit(group.cohort)[0].weights["0.last.weight"] for group in groups]
+    assert not torch.equal(ended[0], ended[1])
+    assert not torch.equal(ended[1], ended[2])
+    assert not specs[0].warnings
+    assert "has no effect" in spec("Norm", activation="tanh", overrides=("activation=tanh",)).warnings[0]
+
+
+def test_initial_values_come_from_the_seed_alone(spec: Callable[..., Any], datasets: Any) -> None:
+    (group,) = cohorts([spec("Net", seed=seed, dataset="moons", activation="tanh") for seed in (3, 4)], datasets)
+    machine = Machine(group.cohort.runs, group.cohort.data, group.cohort.settings)
+    torch.manual_seed(0)
+    first = machine.fresh().theta
+    assert torch.equal(first, machine.fresh().theta)
+    assert not torch.equal(first[0], first[1])
+    bound = 1 / 2**0.5
+    weight = machine.layout.views(first)[0][0]
+    assert 0.5 * bound < float(weight.abs().max()) <= bound, "torch.nn.Linear's own range"
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    machine.fresh()
+    assert torch.equal(torch.rand(1), expected)
+
+
+REFUSED = {
+    "Flat": r"returned float32 of shape \[3\] for a batch of shape \[3, 2\]; it has to be float32 of shape \[3, 1\]",
+    "Noisy": "draws random numbers when it is evaluated",
+    "Foreign": "gives other numbers each time it is called",
+    "Detached": "cannot be differentiated",
+    "Empty": "has no parameters to train",
+    "Plain": "no torch.nn.Module",
+    "Images": r"for a batch of shape \[3, 2\]",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_the_reason(spec: Callable[..., Any], datasets: Any, name: str) -> None:
+    with pytest.raises(InputError, match=REFUSED[name]) as caught:
+        cohorts([spec(name, dataset="moons")], datasets)
+    assert f"model._target_=own_components.{name}" in str(caught.value)
+
+
+def test_a_constructor_without_the_protocols_keywords() -> None:
+    class Wrong(nn.Module):
+        def __init__(self, *, size: int = 3) -> None:
+            super().__init__()
+
+    shape = modules.blueprint(
+        Part("wrong", "x.Wrong", Wrong),
+        Part("relu", "torch.nn.ReLU", torch.relu),
+        inputs=(2,),
+        output_shape=(1,),
+        dtype=torch.float32,
+    )
+    with pytest.raises(InputError, match=r"inputs=\(2,\), outputs=1; its constructor has to take these keywords"):
+        modules.tried(shape)
+
+
+def test_what_does_not_go_with_a_module(spec: Callable[..., Any]) -> None:
+    with pytest.raises(MismatchError, match=r"regularizer\.dropout: stands at the activations of dlrun's own models"):
+        spec("Net", regularizer=["dropout"])
+    with pytest.raises(MismatchError, match="learns parameters in dlrun's models alone"):
+        spec("Net", activation="prelu")
+    with pytest.raises(InputError, match=r"model\.inputs: dlrun gives it"):
+        spec("Net", **{"model.inputs": 3})
+    with pytest.raises(InputError, match=r"model\.hiden: no such key; model takes .*hidden"):
+        spec("Net", **{"model.hiden": 3})
+    with pytest.raises(InputError, match=r"model\.init=xavier"):
+        spec("Net", **{"model.init": "xavier"})
+
+
+def test_runs_that_cannot_be_stacked_say_why(spec: Callable[..., Any], datasets: Any) -> None:
+    groups = cohorts([spec("Flow", seed=seed, dataset="moons") for seed in (0, 1, 2)], datasets)
+    assert len(groups) == 3
+    assert "model=mine: its runs train one by one" in groups[0].note
+    assert "control flow" in groups[0].note
+
+
+def test_buffers_are_each_runs_own(spec: Callable[..., Any], datasets: Any) -> None:
+    (group,) = cohorts([spec("Norm", seed=seed, dataset="moons") for seed in (0, 1)], datasets)
+    first, second = fit(group.cohort)
+    assert float(first.weights["0.norm.num_batches_tracked"]) == first.steps
+    assert not torch.equal(first.weights["0.norm.running_mean"], second.weights["0.norm.running_mean"])
+    assert isinstance(first.weights["0.norm.running_var"], Tensor)

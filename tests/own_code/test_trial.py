@@ -1,0 +1,331 @@
+"""Components of the user's own: good ones train next to dlrun's, bad ones are refused with the reason and the remedy."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from dlrun.components.activations import swish
+from dlrun.engine.trainer import fit
+from dlrun.errors import InputError
+from dlrun.experiments.plan import Datasets, plan
+
+SOURCE = '''
+import random
+import torch
+from torch import Tensor, nn
+
+from dlrun.components.hyperparameters import Finite, NonNegative, Positive
+from dlrun.components.optimizers import Optimizer
+from dlrun.components.regularizers import AfterStep, BatchTransform, Penalty, Stop
+from dlrun.data.dataset import Data
+
+
+# activations
+def swish(x, *, beta: Finite = 1.0):
+    return x * torch.sigmoid(beta * x)
+
+def plain(x, *, sharpness=1.0):
+    return torch.tanh(sharpness * x)
+
+class Hard(nn.Module):
+    def __init__(self, limit=1.0):
+        super().__init__()
+        self.limit = limit
+
+    def forward(self, x):
+        return x.clamp(-self.limit, self.limit)
+
+class Learned(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.slope = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.slope * x
+
+def mixes(x):
+    return x - x.mean(0)
+
+def shrinks(x):
+    return x[..., :1]
+
+def draws(x):
+    return x + torch.rand_like(x)
+
+def detached(x):
+    return torch.relu(x).detach()
+
+def scalar_only(x, *, beta: Positive = 1.0):
+    return x * torch.sigmoid(x) if beta == 1.0 else x
+
+def in_place(x):
+    return x.relu_()
+
+def broken(x):
+    return x.nothing
+
+def number(x):
+    return 1.0
+
+
+# losses
+def mse(output, target, *, scale: Positive = 1.0):
+    return (scale * (output - target) ** 2).flatten(1).mean(1)
+
+def scalar(output, target):
+    return ((output - target) ** 2).mean()
+
+def unreduced(output, target):
+    return (output - target) ** 2
+
+def rows(output, target):
+    return ((output - target) ** 2).mean((0, 2))
+
+def couples(output, target):
+    return ((output - output.mean(0)) - target).square().flatten(1).mean(1)
+
+def constant(output, target):
+    return target.flatten(1).mean(1)
+
+def nll(output, target):
+    return -output.log().gather(2, target.unsqueeze(2)).flatten(1).mean(1)
+
+
+# optimizers
+class Sign(Optimizer):
+    """theta -= lr sign(grad)."""
+
+    def __init__(self, *, lr: Positive = 0.01):
+        self.lr = lr
+
+    def state(self, theta):
+        return {}
+
+    def step(self, theta, grad, state, t, factor):
+        theta.sub_(self.lr * factor * grad.sign())
+
+class Normed(Sign):
+    def step(self, theta, grad, state, t, factor):
+        theta.sub_(self.lr * factor * grad / grad.norm())
+
+class Idle(Sign):
+    def step(self, theta, grad, state, t, factor):
+        theta = theta - self.lr * grad
+
+class Torch(torch.optim.SGD):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr=lr, momentum=0.9)
+
+
+# schedulers
+def down(step, *, epoch_steps, total_steps, floor=0.1):
+    return torch.clamp(1 - step.double() / total_steps, min=floor)
+
+def half(step, *, epoch_steps, total_steps):
+    return 0.5
+
+def negative(step, *, epoch_steps, total_steps):
+    return -torch.ones_like(step, dtype=torch.float64)
+
+def fewer(step):
+    return torch.ones_like(step, dtype=torch.float64)
+
+
+# regularizers
+class Group(Penalty):
+    def __init__(self, weights, *, weight: NonNegative = 0.01):
+        self.weights, self.weight = weights, weight
+
+    def value(self, theta):
+        return (theta ** 4 * self.weights.mask).sum(1) * self.weight
+
+    def add_gradient(self, theta, grad):
+        grad += 4 * theta ** 3 * self.weights.mask * self.weight
+
+class Zero(AfterStep):
+    def __init__(self, weights):
+        self.weights = weights
+
+    def after_step(self, theta, lr):
+        theta[:, self.weights.places[0][0]] = 0.0
+
+class Shift(BatchTransform):
+    def __init__(self, classes, *, by: Finite = 0.1):
+        self.by = by
+
+    def batch(self, x, y, keys):
+        return x + 0.1, y
+
+class Early(Stop):
+    def stop(self, history):
+        return torch.ones(history.shape[1], dtype=torch.bool) & (len(history) > 0)
+
+class Whole(Penalty):
+    def __init__(self, weights):
+        pass
+
+    def value(self, theta):
+        return theta.sum()
+
+    def add_gradient(self, theta, grad):
+        pass
+
+class Shared(AfterStep):
+    def __init__(self, weights):
+        pass
+
+    def after_step(self, theta, lr):
+        theta.div_(theta.norm())
+
+class Nothing:
+    pass
+
+
+# datasets
+def line(*, rows=60, slope=2.0):
+    x = torch.linspace(-1, 1, rows, dtype=torch.float64)[:, None]
+    return Data("line", x, slope * x, "regression", 1, ("x",), ("y",))
+
+def tensors(*, rows=60):
+    return torch.zeros(rows, 1), torch.zeros(rows, 1)
+'''
+
+REGRESSION = {"tasks": ["regression"], "head": "value", "soft_targets": True, "prediction": "auto"}
+SPLIT = {"task": "regression", "validation": 0.2, "test": 0.2}
+
+
+def entry(group: str, name: str, **values: Any) -> dict[str, dict[str, Any]]:
+    """A component of SOURCE as its group's config."""
+    content = {"_target_": f"own_components.{name}", **values}
+    return {group: {"mine": content} if group == "regularizer" else content}
+
+
+@pytest.fixture
+def spec(own: Callable[[str], None], spec_with: Callable[..., Any]) -> Callable[..., Any]:
+    own(SOURCE)
+    return spec_with
+
+
+GOOD: list[tuple[str, str, dict[str, Any], str]] = [
+    ("activation", "swish", {"beta": 1.5}, "beta"),
+    ("activation", "plain", {"sharpness": 2.0}, "sharpness"),
+    ("activation", "Hard", {"limit": 2.0}, "limit"),
+    ("loss", "mse", {"scale": 2.0, **REGRESSION}, "scale"),
+    ("optimizer", "Sign", {"lr": 0.01}, "lr"),
+    ("optimizer", "Torch", {"lr": 0.01}, "lr"),
+    ("scheduler", "down", {"floor": 0.2}, "floor"),
+    ("regularizer", "Group", {"weight": 0.1}, "mine.weight"),
+    ("regularizer", "Zero", {}, ""),
+    ("regularizer", "Shift", {"by": 0.2}, "mine.by"),
+    ("regularizer", "Early", {}, ""),
+    ("dataset", "line", {"slope": 3.0, **SPLIT}, ""),
+]
+
+
+@pytest.mark.parametrize(("group", "name", "values", "key"), GOOD, ids=[name for _, name, _, _ in GOOD])
+def test_trains_in_a_cohort(spec: Callable[..., Any], group: str, name: str, values: dict[str, Any], key: str) -> None:
+    """With another number in every run, next to a run with dlrun's own components, each as if it were alone."""
+    given = {} if group == "dataset" else {"dataset": "diabetes"}
+    own = entry(group, name, **values)
+    changed = {f"{group}.{key}": 0.05} if key else {}
+    specs = [spec(own, seed=0, **given), spec(own, seed=1, **given, **changed)]
+    if group not in ("dataset", "regularizer"):
+        specs.append(spec({}, seed=0, **given))
+    datasets = Datasets()
+    groups = plan(specs, datasets)
+    assert len(groups) == 1
+    together = dict(zip(map(id, groups[0].specs), fit(groups[0].cohort), strict=True))
+    for each in specs:
+        (alone,) = plan([each], datasets)
+        (expected,) = fit(alone.cohort)
+        outcome = together[id(each)]
+        assert outcome.status == expected.status == ("stopped" if name == "Early" else "done")
+        for weight, value in expected.weights.items():
+            torch.testing.assert_close(outcome.weights[weight], value, rtol=1e-4, atol=1e-5)
+
+
+def test_gives_the_figures_of_dlruns_own(spec: Callable[..., Any]) -> None:
+    (theirs,) = plan([spec(entry("activation", "swish", beta=1.5), dataset="iris")], Datasets())
+    (ours,) = plan([spec({}, dataset="iris", activation="swish", **{"activation.beta": 1.5})], Datasets())
+    assert theirs.cohort.runs[0].activation.function is not swish
+    for key, value in fit(ours.cohort)[0].weights.items():
+        torch.testing.assert_close(fit(theirs.cohort)[0].weights[key], value, rtol=1e-5, atol=1e-6)
+
+
+def test_a_hyperparameter_of_their_own_can_be_learned(spec: Callable[..., Any]) -> None:
+    own = entry("activation", "swish", beta=1.0, learnable=True)
+    (group,) = plan([spec(own, seed=seed, dataset="iris") for seed in (0, 1)], Datasets())
+    learned = [float(outcome.weights["1.parameters"]) for outcome in fit(group.cohort)]
+    assert learned[0] != learned[1]
+    assert 1.0 not in learned
+
+
+MEAN = r"values\.flatten\(1\)\.mean\(1\)"
+BAD = [
+    ("activation", "Learned", {}, "has parameters of its own, and those would not be trained"),
+    ("activation", "mixes", {}, "one run's values depend on another run"),
+    ("activation", "shrinks", {}, r"has shape \[2, 3, 1\]; it has to be \[2, 3, 4\]"),
+    ("activation", "draws", {}, "gives other values each time"),
+    ("activation", "detached", {}, "cannot be differentiated"),
+    ("activation", "in_place", {}, "in-place"),
+    ("activation", "scalar_only", {"beta": 1.0}, "annotates beta as a number that may differ from run to run"),
+    ("activation", "broken", {}, "AttributeError: 'Tensor' object has no attribute 'nothing'"),
+    ("activation", "number", {}, "what it gave is a float"),
+    ("activation", "Nothing", {}, r"is a class that is no torch\.nn\.Module"),
+    ("activation", "swish", {"bta": 1.0}, r"activation\.bta: no such key; activation takes beta"),
+    ("loss", "scalar", REGRESSION, rf"returned one number for all runs for outputs of shape \[2, 3, 1\].*{MEAN}"),
+    ("loss", "unreduced", REGRESSION, rf"returned shape \[2, 3, 1\].*{MEAN}"),
+    ("loss", "rows", REGRESSION, rf"returned shape \[3\].*{MEAN}"),
+    ("loss", "couples", REGRESSION, "one run's loss depends on another run"),
+    ("loss", "constant", REGRESSION, "cannot be differentiated"),
+    ("loss", "number", REGRESSION, r"TypeError: number\(\) takes 1 positional argument"),
+    ("loss", "mse", {"scale": 1.0}, r"loss\.tasks: is missing; say in its YAML .* tasks: \[regression\]"),
+    ("optimizer", "Sign", {}, "has no lr in its config"),
+    ("optimizer", "Normed", {"lr": 0.1}, "one run's values depend on another run"),
+    ("optimizer", "Idle", {"lr": 0.1}, "two steps changed nothing"),
+    ("optimizer", "plain", {"lr": 0.1}, r"optimizer\.lr: no such key"),
+    ("optimizer", "Nothing", {}, "has no lr"),
+    ("scheduler", "half", {}, "returned a float for steps of shape"),
+    ("scheduler", "negative", {}, "factors below 0"),
+    ("scheduler", "fewer", {}, "unexpected keyword argument 'epoch_steps'"),
+    ("regularizer", "Whole", {}, r"value\(theta\) has shape \[\]; it has to be \[2\]"),
+    ("regularizer", "Shared", {}, "one run's values depend on another run"),
+    ("regularizer", "Nothing", {}, "is no regularizer; subclass Penalty"),
+]
+
+
+@pytest.mark.parametrize(("group", "name", "values", "said"), BAD, ids=[f"{group} {name}" for group, name, _, _ in BAD])
+def test_refused_with_the_reason(spec: Callable[..., Any], group: str, name: str, values: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        spec(entry(group, name, **values), dataset="diabetes")
+    assert all("\n" not in problem for problem in caught.value.problems)
+
+
+def test_a_loss_of_torch_is_refused(spec: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match=r"loss\._target_=torch\.nn\.MSELoss"):
+        spec({"loss": {"_target_": "torch.nn.MSELoss", **REGRESSION}}, dataset="diabetes")
+
+
+@pytest.mark.parametrize("dataset", ["diabetes", "moons", "iris", "multilabel", "shapes", "pairs", "triplets"])
+def test_the_losses_of_dlrun_pass_their_own_trial(dataset: str) -> None:
+    """The trial makes outputs and targets as the engine does, for every task and head: dlrun's own losses bear witness."""
+    from dlrun import registry
+    from dlrun.experiments.rules import LOSS_FACTS
+    from dlrun.experiments.targets import resolve
+    from dlrun.experiments.trial import _tried
+
+    task = registry.load_option("dataset", dataset)["task"]
+    for name in registry.options("loss"):
+        content = LOSS_FACTS | registry.load_option("loss", name)
+        values = {key: value for key, value in content.items() if key not in LOSS_FACTS and key != "_target_"}
+        if task in content["tasks"]:
+            import json
+
+            assert _tried("loss", resolve(content["_target_"], "loss"), json.dumps(values), task, content["head"]) == "", name
+
+
+def test_a_dataset_has_to_be_data(spec: Callable[..., Any]) -> None:
+    with pytest.raises(InputError, match=r"returned a tuple; it has to be a dlrun\.data\.dataset\.Data"):
+        plan([spec(entry("dataset", "tensors", **SPLIT))], Datasets())
