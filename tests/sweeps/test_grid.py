@@ -19,8 +19,7 @@ Call = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def loader() -> Any:
     with initialize_config_dir(str(registry.root()), version_base="1.3"):
-        found = GlobalHydra.instance().config_loader()
-    return found
+        return GlobalHydra.instance().config_loader()
 
 
 @pytest.mark.parametrize(

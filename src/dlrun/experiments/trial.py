@@ -61,6 +61,8 @@ def _tried(kind: str, function: Callable[..., Any], values: str, task: str, head
         return str(fault)
     except InputError as error:
         return "; ".join(error.problems)
+    except SystemExit as error:
+        return f"called sys.exit({error.code})"
     except Exception as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
     return ""
