@@ -37,6 +37,8 @@ InnerFraction = Annotated[float, Interval(0, 1, open_low=True, open_high=True)]
 Several = Annotated[int, Interval(2)]
 Seed = Annotated[int, Interval(0, (1 << 63) - 1)]
 
+_TOGETHER = 1 << 20  # numbers looked at together: checking a large table must not take a second one's memory
+
 _TARGET_DIMS = {"multiclass": 1, "metric_learning": 1, "segmentation": 3}
 _TARGET_VALUES = {"binary": (0, 1), "multilabel": (0, 1), "similarity": (-1, 1)}
 _FEATURE_DIMS = {"segmentation": (4,), "similarity": (3,), "metric_learning": (3,)}
@@ -56,9 +58,9 @@ class Data:
         targets: a name for each column of y (one name when y is a class or a mask).
         classes: label names, in the order of their numbers; empty for regression.
         train_y: replaces y on training rows, like y; for targets that are corrupted in training alone.
+        anomalies: which rows are no ordinary ones, bool [N]; splits share them out evenly, and no model is told.
         encoding: how a user's table became x; None where x is the source itself.
         notes: what was found out about a user's file, a line each, to be told once.
-        anomalies: which rows are no ordinary ones, bool [N]; splits share them out evenly, and no model is told.
 
     Raises:
         DataError: when the tensors do not fit the task or each other; every problem is told.
@@ -73,9 +75,9 @@ class Data:
     targets: tuple[str, ...]
     classes: tuple[str, ...] = ()
     train_y: Tensor | None = None
+    anomalies: Tensor | None = None
     encoding: Encoding | None = None
     notes: tuple[str, ...] = ()
-    anomalies: Tensor | None = None
 
     def __post_init__(self) -> None:
         raise_all([f"dataset {self.name}: {said}" for said in self._problems()], DataError)
@@ -121,7 +123,7 @@ class Data:
             found.append(f"there is nothing in x, of shape {list(self.x.shape)}; give at least one row and one feature")
         if not self.x.is_floating_point() or self.x.dim() not in dims:
             found.append(f"x must be floating-point with {' or '.join(map(str, dims))} axes, not {_said(self.x)}")
-        elif self.x.isinf().any():
+        elif any(part.isinf().any() for part in torch.split(self.x.flatten(), _TOGETHER)):
             found.append("x has infinite values; replace them by numbers, or by NaN where they are missing")
         if self.x.dim() in (2, 4) and len(self.features) != self.x.shape[1]:
             found.append(f"{len(self.features)} names were given for {self.x.shape[1]} features; give a name to each")

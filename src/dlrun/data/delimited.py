@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SEPARATORS = (",", ";", "\t", "|")
 SAMPLE_LINES = 200
-ROWS, FEWEST_ROWS, NUMBERS = 1 << 14, 1 << 10, 1 << 19  # rows of a piece, and numbers where there are many columns
+ROWS, FEWEST_ROWS, NUMBERS = 1 << 13, 1 << 10, 1 << 18  # rows of a piece, and numbers where there are many columns
 LONGEST_ROW = 1 << 20  # characters of one row with line breaks in quotes; longer ones are a quote that was never closed
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?", re.ASCII)
@@ -99,14 +99,14 @@ class Delimited:
         self.numbered = all(number(name) is not None for name in names)  # numbers instead of names: there is no header
         self.most_rows = min(file.breaks, file.bytes // len(names)) + 1  # a row has a separator or line break for each cell
 
-    def pieces(self) -> Iterator[Piece]:
-        """The rows, some thousands at a time.
+    def pieces(self, most: int = ROWS) -> Iterator[Piece]:
+        """The rows, at most so many at a time.
 
         Raises:
             DataError: a row has too many cells or too few, or a quote is not closed; with its line.
         """
         width = len(self.names)
-        together = max(FEWEST_ROWS, min(ROWS, NUMBERS // width))
+        together = max(FEWEST_ROWS, min(most, NUMBERS // width))
         separator = self.dialect.separator
         with self.file.lines() as lines:
             above = self._skip_header(lines)

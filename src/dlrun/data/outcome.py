@@ -57,51 +57,52 @@ def outcome(file: str, target: Column, rows: int, task: str | None) -> Outcome:
         raise DataError(f"dataset.task={task}: a table serves {', '.join(SERVED)}{nearest(task, SERVED)}")
     if target.kind == "date":
         raise DataError(f"{where} is a date; dlrun predicts numbers and classes")
-    if target.kind == "categorical":
-        assert target.codes is not None
-        values: NDArray[Any] = target.codes[:rows]
-        names = np.array(list(target.texts), dtype=object)
-        distinct, counts = np.unique(values, return_counts=True)
-        order = np.argsort(names[distinct])
-        labels, counts = [str(names[code]) for code in distinct[order]], counts[order]
-        distinct, place = distinct[order], np.empty(len(names), dtype=np.int64)
-        place[distinct] = np.arange(len(distinct))
-        numbers, classes = place[values], labels
-    else:
-        assert target.numbers is not None
-        values = target.numbers[:rows]
-        distinct, numbers, counts = np.unique(values, return_inverse=True, return_counts=True)
-        truth = ("false", "true") if target.kind == "boolean" else None
-        classes = [truth[int(v)] if truth else text_of(v) for v in distinct[: MOST_CLASSES + 1].tolist()]
+    values, distinct, counts, names = _values(target, rows)
     if len(distinct) == 1:
-        raise DataError(f"{where} is {shown(classes[0])} in every row, so there is nothing to learn")
+        raise DataError(f"{where} is {shown(names[0])} in every row, so there is nothing to learn")
     if task is None and target.kind == "categorical" and _too_many(len(distinct), rows):
         raise DataError(
-            f"{where} holds {len(distinct):,} different texts in {rows:,} rows, such as {shown(classes[0])!r}: "
+            f"{where} holds {len(distinct):,} different texts in {rows:,} rows, such as {shown(names[0])!r}: "
             "neither numbers nor classes; name another column with dataset.target"
         )
     chosen = task or _infer(target, distinct, rows)
     if chosen == "regression":
         if target.kind == "categorical":
             raise DataError(
-                f"{where} holds texts such as {shown(classes[0])!r}, and a regression wants numbers; leave dataset.task out"
+                f"{where} holds texts such as {shown(names[0])!r}, and a regression wants numbers; leave dataset.task out"
             )
-        plural = f"{'whole numbers' if target.whole else 'numbers'}, {len(distinct):,} different ones"
-        y = torch.from_numpy(values.astype(np.float64))[:, None]
-        return Outcome("regression", y, 1, (), _said("regression", plural, task))
+        words = f"{len(distinct):,} different {'whole ' if target.whole else ''}numbers"
+        return Outcome("regression", torch.from_numpy(values)[:, None], 1, (), _said("regression", words, task))
     if chosen == "binary" and len(distinct) != 2:
         raise DataError(f"{where} has {len(distinct):,} different values, and task binary wants 2; type dataset.task=multiclass")
     if len(distinct) > MOST_CLASSES:
         raise DataError(f"{where} has {len(distinct):,} different values, and at most {MOST_CLASSES:,} can be classes")
-    sizes = [f"{shown(name, 20)}: {count:,}" for name, count in zip(classes, counts.tolist(), strict=True)]
-    amounts = target.kind == "numeric" and task is None
+    sizes = [f"{shown(name, 20)}: {count:,}" for name, count in zip(names, counts.tolist(), strict=True)]
     words = f"{len(distinct)} classes, {listed(sizes, 6)}"
-    words += "; taken for amounts instead by dataset.task=regression" if amounts else ""
+    if target.kind == "numeric" and task is None:
+        words += "; dataset.task=regression takes them for amounts"
+    labels = torch.from_numpy(np.searchsorted(distinct, values))
     if chosen == "binary":
-        y = torch.from_numpy(numbers.astype(np.float64))[:, None]
-        return Outcome("binary", y, 1, tuple(classes), _said("binary", words, task))
-    y = torch.from_numpy(numbers.astype(np.int64))
-    return Outcome("multiclass", y, len(distinct), tuple(classes), _said("multiclass", words, task))
+        return Outcome("binary", labels.to(torch.float64)[:, None], 1, names, _said("binary", words, task))
+    return Outcome("multiclass", labels, len(distinct), names, _said("multiclass", words, task))
+
+
+def _values(target: Column, rows: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64], tuple[str, ...]]:
+    """The target's values [N], those that differ in ascending order, how often each occurs, and their names, up to a limit.
+
+    Texts are values by their place in alphabetical order, so that classes are numbered alphabetically.
+    """
+    if target.kind == "categorical":
+        assert target.codes is not None
+        texts = sorted(target.texts)
+        place = {text: number for number, text in enumerate(texts)}
+        values: NDArray[Any] = np.array([place[text] for text in target.texts], dtype=np.int64)[target.codes[:rows]]
+    else:
+        assert target.numbers is not None
+        values, texts = target.numbers[:rows], ["false", "true"] if target.kind == "boolean" else []
+    distinct, counts = np.unique(values, return_counts=True)
+    named = distinct[: MOST_CLASSES + 1].tolist()
+    return values, distinct, counts, tuple(texts[int(value)] if texts else text_of(value) for value in named)
 
 
 def _infer(target: Column, distinct: NDArray[Any], rows: int) -> Task:

@@ -184,7 +184,9 @@ def examine(path: Path, encoding: str | None = None) -> TextFile:
                         f"{name}: has NUL bytes (the first is byte {total - len(block) + place + 1:,}), so it is no text; "
                         "save it as UTF-8, or name its encoding, such as dataset.encoding=utf-16-le"
                     )
-                breaks += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
+                breaks += block.count(b"\n")
+                if b"\r" in block:
+                    breaks += block.count(b"\r") - block.count(b"\r\n")
                 quoted = quoted or b'"' in block
                 last = max(block.rfind(b"\n"), block.rfind(b"\r"))
                 line = line + len(block) if last < 0 else len(block) - last

@@ -14,6 +14,7 @@ import torch
 
 from dlrun.components.metrics import METRICS
 from dlrun.data.dataset import Data
+from dlrun.data.preparation import Preparation
 from dlrun.data.preprocessing import Preprocessing, fit
 from dlrun.data.splits import Split, splits
 from dlrun.engine import module
@@ -38,6 +39,8 @@ class Datasets:
 
     def __init__(self) -> None:
         self._data: dict[str, Data] = {}
+        self._splits: dict[tuple[object, ...], Split] = {}
+        self._fitted: dict[tuple[object, ...], Preprocessing] = {}
 
     def load(self, part: Part) -> Data:
         """The dataset that a part describes."""
@@ -45,6 +48,30 @@ class Datasets:
         if key not in self._data:
             self._data[key] = _read(part)
         return self._data[key]
+
+    def splits(self, data: Data, how: Preparation, wanted: Sequence[tuple[int, int]]) -> list[Split]:
+        """The splits of ``data`` for some seeds and folds."""
+        base = (data.fingerprint, how.validation, how.test, how.folds, how.stratify)
+        new = [pair for pair in wanted if (*base, *pair) not in self._splits]
+        if new:
+            made = splits(
+                data,
+                [seed for seed, _ in new],
+                fold=[fold for _, fold in new],
+                validation=how.validation,
+                test=how.test,
+                folds=how.folds,
+                stratify=how.stratify,
+            )
+            self._splits |= {(*base, *pair): split for pair, split in zip(new, made, strict=True)}
+        return [self._splits[*base, *pair] for pair in wanted]
+
+    def fitted(self, data: Data, how: Preparation, split: Split) -> Preprocessing:
+        """What is fitted on the training rows of one of ``splits``."""
+        key = (data.fingerprint, how.standardize, how.standardize_target, id(split))
+        if key not in self._fitted:
+            self._fitted[key] = fit(data, split.train, standardize=how.standardize, standardize_target=how.standardize_target)
+        return self._fitted[key]
 
 
 def _read(part: Part) -> Data:
@@ -64,7 +91,7 @@ def plan(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
     """
     planned = []
     for members in together(specs):
-        planned += _cohorts(members, datasets.load(members[0].dataset))
+        planned += _cohorts(members, datasets)
     return planned
 
 
@@ -104,22 +131,14 @@ def _module(part: Part | None, activation: Part) -> tuple[str, ...]:
     return (part.target, _text(part.values), *inside)
 
 
-def _cohorts(specs: Sequence[RunSpec], data: Data) -> list[Planned]:
+def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
     """Cohorts of runs that share an architecture: one for each number of training rows that their splits have."""
     first = specs[0]
-    preparation = first.preparation
+    data, preparation = datasets.load(first.dataset), first.preparation
     if data.task != preparation.task:
         raise DataError(f"dataset.task={preparation.task}: the data is for {data.task}; type dataset.task={data.task}")
     wanted = sorted({(spec.seed, spec.fold or 0) for spec in specs})
-    made = splits(
-        data,
-        [seed for seed, _ in wanted],
-        fold=[fold for _, fold in wanted],
-        validation=preparation.validation,
-        test=preparation.test,
-        folds=preparation.folds,
-        stratify=preparation.stratify,
-    )
+    made = datasets.splits(data, preparation, wanted)
     by_size: dict[int, list[tuple[tuple[int, int], Split]]] = {}
     for key, split in zip(wanted, made, strict=True):
         by_size.setdefault(len(split.train), []).append((key, split))
@@ -131,7 +150,7 @@ def _cohorts(specs: Sequence[RunSpec], data: Data) -> list[Planned]:
         cohort = Cohort(
             data=data,
             splits=[split for _, split in pairs],
-            preprocessing=[_fitted(data, split, first) for _, split in pairs],
+            preprocessing=[datasets.fitted(data, preparation, split) for _, split in pairs],
             runs=[replace(spec.row, split=place[spec.seed, spec.fold or 0]) for spec in rows],
             settings=_settings(first, data),
         )
@@ -161,11 +180,6 @@ def _fits(cohort: Cohort) -> None:
         raise
     except (Exception, SystemExit):  # a component of the user's own: training will tell which run it spoils, and the others go on
         return
-
-
-def _fitted(data: Data, split: Split, spec: RunSpec) -> Preprocessing:
-    preparation = spec.preparation
-    return fit(data, split.train, standardize=preparation.standardize, standardize_target=preparation.standardize_target)
 
 
 def _settings(spec: RunSpec, data: Data) -> Settings:

@@ -25,8 +25,8 @@ from dlrun.engine.module import SUPPLIED, takes_activation
 from dlrun.engine.parts import Part
 from dlrun.errors import InputError, MismatchError, nearest
 from dlrun.experiments import rules, trial
-from dlrun.experiments.targets import resolve
 from dlrun.experiments.baselines import baseline_problems
+from dlrun.experiments.targets import resolve
 
 Number = Annotated[float, Interval(0, open_low=True)]
 Seed = Annotated[int, Interval(0, (1 << 63) - 1)]
@@ -315,6 +315,7 @@ class _Problems:
             "config",
         )
         self.lines = [line.removeprefix("config.") for line in self.lines]
+        self.lines += baseline_problems(config.get("baseline"))
         name = config.get("name")
         if isinstance(name, str) and (len(name) > 100 or not name.isprintable()):
             self.lines.append(f"name={name[:20]!r}...: must be at most 100 printable characters")
@@ -346,7 +347,6 @@ def _is_float_text(value: Any) -> bool:
     if not isinstance(value, str) or value[:1] not in "+-.0123456789":
         return False
     try:
-        self.lines += baseline_problems(config.get("baseline"))
         float(value)
     except ValueError:
         return False

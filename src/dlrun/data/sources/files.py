@@ -19,7 +19,7 @@ import numpy as np
 
 from dlrun.data.cells import SPELLINGS, Cells, Floats, Kind, Texts, kind_of, listed, merged, shown
 from dlrun.data.dataset import Data, Task
-from dlrun.data.delimited import Delimited, Piece
+from dlrun.data.delimited import FEWEST_ROWS, Delimited, Piece
 from dlrun.data.draft import Column, Draft
 from dlrun.data.tabular import chosen, to_data
 from dlrun.data.textfile import examine, located, open_file
@@ -159,7 +159,7 @@ def _separator(given: str | None) -> str | None:
 def _read_csv(table: Delimited, forms: dict[str, Column], texts: Sequence[str], marks: Sequence[str]) -> Draft:
     """Read all pieces; again from the start when a column turns out to be another than it seemed."""
     *features, target = forms.values()
-    first = next(table.pieces(), None)
+    first = next(table.pieces(FEWEST_ROWS), None)
     if first is not None:
         cells = _cells(table, first, list(forms), [], marks)
         for column in forms.values():
@@ -202,9 +202,8 @@ def _cells(
 
 def _could_be_truth(text: str, found: Mapping[str, Cells]) -> bool:
     """Whether a column of this piece may be true/false throughout, which pandas takes for 1 and 0."""
-    if not any(word in text for word in _TRUTH_WORDS):
-        return False
-    return any(bool(((v == 0) | (v == 1) | np.isnan(v)).all()) for v in found.values() if not isinstance(v, Texts))
+    bits = any(bool(((v == 0) | (v == 1) | np.isnan(v)).all()) for v in found.values() if not isinstance(v, Texts))
+    return bits and any(word in text for word in _TRUTH_WORDS)
 
 
 def _texts(series: Any) -> Texts:
