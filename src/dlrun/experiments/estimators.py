@@ -182,7 +182,8 @@ def _logistic(sample: Sample, strength: float) -> Predict:
         z = x @ weight
         p = z.softmax(2) if exclusive else z.sigmoid()
         gradient = strength * (x.mT @ (p - true)) + penalized * weight
-        if gradient.abs().max() < 1e-6 * strength * x.shape[1]:
+        moving = gradient.abs().amax(over, keepdim=True) > 1e-7 * strength * x.shape[1]
+        if not moving.any():
             break
 
         def curvature(direction: Tensor, p: Tensor = p) -> Tensor:
@@ -191,7 +192,7 @@ def _logistic(sample: Sample, strength: float) -> Predict:
             return strength * (x.mT @ dp) + penalized * direction
 
         diagonal = strength * (squares.mT @ (p * (1 - p))) + penalized + 1e-12
-        step = _solve(curvature, -gradient, diagonal, total)
+        step = torch.where(moving, _solve(curvature, -gradient, diagonal, total), 0.0)  # whoever is there stays there
         slope, before = total(gradient * step), objective(weight)
         length = torch.ones_like(before)
         for _ in range(_HALVINGS):
