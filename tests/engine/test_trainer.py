@@ -258,7 +258,7 @@ def test_a_diverged_run_has_no_best(cohort_of: Callable[..., Cohort], monkeypatc
 def test_best_weights_start_where_the_watched_metric_is_defined(cohort_of: Callable[..., Cohort]) -> None:
     training = Training(cohort_of(2, regularizer=["early_stopping"]))
     for number, values in enumerate(([math.nan, 0.5], [0.9, math.nan], [1.0, 0.4], [0.8, 0.6])):
-        training._keep_best(torch.full_like(training.state.theta, number), {"validation/loss": torch.tensor(values)})
+        training._keep_best(torch.full_like(training.state.theta, number), torch.tensor(values))
     assert training.state.best is not None
     assert training.state.best.theta[:, 0].tolist() == [3, 2]
     assert training.state.best.value.tolist() == pytest.approx([0.8, 0.4])

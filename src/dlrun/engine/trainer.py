@@ -70,6 +70,10 @@ class Training:
         total = self.settings.epochs * self.steps_per_epoch
         self.total_steps = min(total, self.settings.max_steps or total)
         self.watched = [self._watch(stop.metric or "loss") for stop in self.machine.stops]
+        evaluations = math.ceil(self.settings.epochs / self.settings.evaluate_every) + 1
+        self.seen = [
+            theta.new_empty(evaluations, len(runs), dtype=torch.float64) for theta in [self.state.theta] * len(self.watched)
+        ]
         self.records: list[
             tuple[int, dict[str, Tensor]]
         ] = []  # (epoch, {"train/loss": [R], ...}), all runs in the cohort's order
@@ -112,13 +116,13 @@ class Training:
             found |= {f"validation/{name}": values for name, values in measured.items()}
         self.machine.bind(self.state)
         self.records.append((epoch, {name: self._everyone(values) for name, values in found.items()}))
+        for seen, (name, higher) in zip(self.seen, self.watched, strict=True):
+            seen[len(self.records) - 1] = -found[name] if higher else found[name]
         if self.watched:
-            self._keep_best(theta, found)
+            self._keep_best(theta, self.seen[0][len(self.records) - 1])
         self._freeze(epoch, theta, found["train/loss"])
 
-    def _keep_best(self, theta: Tensor, found: dict[str, Tensor]) -> None:
-        name, higher = self.watched[0]
-        value = -found[name] if higher else found[name]
+    def _keep_best(self, theta: Tensor, value: Tensor) -> None:
         value = torch.where(value.isnan(), torch.inf, value)  # whatever is defined beats what is not
         best = self.state.best
         if best is None:
@@ -132,9 +136,8 @@ class Training:
     def _freeze(self, epoch: int, theta: Tensor, loss: Tensor) -> None:
         lost = ~(loss.isfinite() & theta.isfinite().all(1)).cpu()
         through = torch.zeros_like(lost)
-        for stop, (name, higher) in zip(self.machine.stops, self.watched, strict=True):
-            history = torch.stack([record[name] for _, record in self.records])[:, self.active].to(self.settings.device)
-            through |= stop.stop(-history if higher else history).cpu()
+        for stop, seen in zip(self.machine.stops, self.seen, strict=True):
+            through |= stop.stop(seen[: len(self.records)]).cpu()
         present = self.alive[self.active]
         self.finish(present & lost, "diverged", epoch, theta)
         self.finish(present & through & ~lost, "stopped", epoch, theta)
@@ -150,6 +153,7 @@ class Training:
             if mine:
                 slots.append({name: value[mine] for name, value in state.items()})
         self._seat([self.active[place] for place in keep], self.table.select(keep))
+        self.seen = [seen[:, keep] for seen in self.seen]
         old = self.state
         best = None if old.best is None else Best(old.best.value[keep], old.best.theta[keep], old.best.buffers[keep])
         theta = old.theta[keep]

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from dlrun.components.hyperparameters import show
 from dlrun.components.metrics import METRICS
 from dlrun.data.dataset import Data
 from dlrun.data.preparation import Preparation
@@ -145,6 +146,7 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
     planned = []
     for train, pairs in by_size.items():
         _check(first, data, train)
+        _check_weights(specs, data)
         place = {key: number for number, (key, _) in enumerate(pairs)}
         rows = [spec for spec in specs if (spec.seed, spec.fold or 0) in place]
         cohort = Cohort(
@@ -220,6 +222,19 @@ def _check(spec: RunSpec, data: Data, train: int) -> None:
         found.append(f"metric={spec.metric}: {data.name} does not say which rows are anomalies; type dataset=reconstruction")
     if found:
         raise InputError(*found)
+
+
+def _check_weights(specs: Sequence[RunSpec], data: Data) -> None:
+    """Lists of one number a class, in losses, must have as many as there are classes."""
+    found = []
+    for part in {id(spec.row.loss): spec.row.loss for spec in specs}.values():
+        for name in ("class_weight", "pos_weight", "alpha"):
+            value = part.values.get(name)
+            if isinstance(value, list | tuple) and len(value) != data.outputs:
+                classes = f" ({', '.join(data.classes)})" if data.classes else ""
+                found.append(f"loss.{name}={show(value)}: {data.name} has {data.outputs} outputs{classes}; give each one number")
+    if found:
+        raise InputError(*dict.fromkeys(found))
 
 
 def _text(values: Mapping[str, Any]) -> str:

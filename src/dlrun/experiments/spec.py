@@ -15,14 +15,14 @@ import torch
 
 from dlrun import registry
 from dlrun.components import activations
-from dlrun.components.hyperparameters import Count, Interval, hyperparameters, problems
+from dlrun.components.hyperparameters import Count, Interval, hyperparameters, mismatch, problems
 from dlrun.components.initializers import INITIALIZERS
 from dlrun.components.metrics import METRICS
 from dlrun.data.preparation import COMMON_KEYS, Preparation, preparation_problems, undecided, unsaid_folds
 from dlrun.engine.cohort import Run
 from dlrun.engine.model import LayerSpec, expand
 from dlrun.engine.module import SUPPLIED, takes_activation
-from dlrun.engine.parts import Part
+from dlrun.engine.parts import Part, rowwise
 from dlrun.errors import InputError, MismatchError, nearest
 from dlrun.experiments import rules, trial
 from dlrun.experiments.baselines import baseline_problems
@@ -102,12 +102,15 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
 
     config["model"] = _sized(config.get("model") or {}, prepared.get("hidden") or HIDDEN)
     activation_config = dict(config.get("activation") or {})
-    learnable = bool(activation_config.pop("learnable", False))
+    learnable = activation_config.pop("learnable", False)
     activation = found.part(activation_config, "activation", choices)
+    found.learnable(learnable, activation)
     loss_config = dict(config["loss"])
     loss_facts = {key: loss_config.pop(key, default) for key, default in rules.LOSS_FACTS.items()}
     loss = found.part(loss_config, "loss", choices)
     optimizer = found.part(config.get("optimizer") or {}, "optimizer", choices)
+    if "lr" not in optimizer.values:
+        found.add(["optimizer.lr: is missing; give it a value, such as optimizer.lr=0.01"])
     scheduler = found.part(config.get("scheduler") or {}, "scheduler", choices)
     regularizers = tuple(
         found.part(values or {}, f"regularizer.{name}", {f"regularizer.{name}": name})
@@ -118,6 +121,9 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
     trainer = found.trainer(config.get("trainer") or {})
     found.root(config)
     metric = found.metric(config.get("metric"), task)
+    for part in regularizers:
+        if isinstance(part.values.get("metric"), str):
+            found.metric(part.values["metric"], task, f"regularizer.{part.name}.metric")
     if not found.lines:
         found.trials(
             {"activation": activation, "loss": loss, "optimizer": optimizer, "scheduler": scheduler}
@@ -275,8 +281,13 @@ class _Problems:
         except InputError as error:
             self.lines += error.problems
         outputs = len(loss.values["tau"]) if isinstance(loss.values.get("tau"), list | tuple) else None
+        if outputs == 0:
+            self.lines.append("loss.tau=[]: must name at least one level, such as [0.1,0.5,0.9]")
         if task in ("similarity", "metric_learning"):
             outputs = config.get("embedding", 16)
+            said = mismatch(Count, outputs)
+            if said:
+                self.lines.append(f"model.embedding={outputs}: must be {said}")
         return layers, head, INITIALIZERS.get(init, INITIALIZERS["default"]), outputs
 
     def module(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> Part | None:
@@ -320,7 +331,14 @@ class _Problems:
         if isinstance(name, str) and (len(name) > 100 or not name.isprintable()):
             self.lines.append(f"name={name[:20]!r}...: must be at most 100 printable characters")
 
-    def metric(self, name: Any, task: str) -> str:
+    def learnable(self, value: Any, activation: Part) -> None:
+        """Whether the activation's numbers are learned, and whether it has any."""
+        if not isinstance(value, bool):
+            self.lines.append(f"activation.learnable={value}: must be true or false")
+        elif value and not any(float in forms for forms in rowwise(activation.function).values()):
+            self.lines.append(f"activation.learnable=true: {activation.name} has no number to learn; leave it out")
+
+    def metric(self, name: Any, task: str, where: str = "metric") -> str:
         """The metric that selects and sorts: the task's main one unless the user says."""
         known = METRICS.get(task, {})
         if not task:  # a problem of the dataset, told already
@@ -328,7 +346,7 @@ class _Problems:
         if name is None:
             return next(iter(known), "loss")
         if name != "loss" and name not in known:
-            self.lines.append(f"metric={name}: the metrics of {task} are loss, {', '.join(known)}{nearest(str(name), known)}")
+            self.lines.append(f"{where}={name}: the metrics of {task} are loss, {', '.join(known)}{nearest(str(name), known)}")
         return str(name)
 
 
