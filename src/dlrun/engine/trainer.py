@@ -71,12 +71,10 @@ class Training:
         self.total_steps = min(total, self.settings.max_steps or total)
         self.watched = [self._watch(stop.metric or "loss") for stop in self.machine.stops]
         evaluations = math.ceil(self.settings.epochs / self.settings.evaluate_every) + 1
-        self.seen = [
-            theta.new_empty(evaluations, len(runs), dtype=torch.float64) for theta in [self.state.theta] * len(self.watched)
-        ]
-        self.records: list[
-            tuple[int, dict[str, Tensor]]
-        ] = []  # (epoch, {"train/loss": [R], ...}), all runs in the cohort's order
+        # what each early stopping watches, smaller is better: [evaluations, R]
+        self.seen = [torch.empty(evaluations, len(runs), dtype=torch.float64, device=self.settings.device) for _ in self.watched]
+        # (epoch, {"train/loss": [R], ...}), all runs in the cohort's order
+        self.records: list[tuple[int, dict[str, Tensor]]] = []
         self.outcomes = [Outcome(parameters=self.machine.layout.size) for _ in runs]
         self.alive = torch.ones(len(runs), dtype=torch.bool)
         self.final = (torch.empty_like(self.state.theta), torch.empty_like(self.state.buffers))  # in the order of ``order``
