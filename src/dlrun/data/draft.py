@@ -40,7 +40,7 @@ class Column:
         low, high: smallest and largest number of each of its columns in the matrix.
         whole: whether all numbers are whole.
         offset: see ColumnCode.
-        texts: every text and its code.
+        texts: every text and its code; of a target that is true or false, its words for them.
         codes: the code of each row [N], while there are few enough texts.
         numbers: the target's numbers [N].
     """
@@ -180,6 +180,8 @@ class Draft:
         if kind == "date" and column.day_first is None:
             column.day_first = days_first(cells.distinct)
             self.again = self.again or (column.day_first is False and column.present > 0)  # those before were read the other way
+        if column is self.target and kind == "boolean":
+            column.texts |= dict.fromkeys(cells.distinct, 0)  # the user's own words for true and false
         values, odd = read(cells, parser(kind, self.decimal, day_first=column.day_first is not False), self.marks)
         if odd.any():
             place = int(odd.argmax())

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlrun.data.cells import listed, shown, text_of
+from dlrun.data.cells import listed, shown, text_of, truth
 from dlrun.data.dataset import Task
 from dlrun.data.draft import Column
 from dlrun.errors import DataError, nearest
@@ -99,7 +99,10 @@ def _values(target: Column, rows: int) -> tuple[NDArray[Any], NDArray[Any], NDAr
         values: NDArray[Any] = np.array([place[text] for text in target.texts], dtype=np.int64)[target.codes[:rows]]
     else:
         assert target.numbers is not None
-        values, texts = target.numbers[:rows], ["false", "true"] if target.kind == "boolean" else []
+        values, texts = target.numbers[:rows], []
+        if target.kind == "boolean":
+            words = {truth(text): text for text in sorted(target.texts)}
+            texts = [words.get(0.0, "false"), words.get(1.0, "true")]
     distinct, counts = np.unique(values, return_counts=True)
     named = distinct[: MOST_CLASSES + 1].tolist()
     return values, distinct, counts, tuple(texts[int(value)] if texts else text_of(value) for value in named)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dlrun.data.cells import DATE_PARTS, Kind, Texts, listed, shown, texts_of
+from dlrun.data.cells import DATE_PARTS, Kind, Texts, kind_of, listed, shown, texts_of
 from dlrun.data.dataset import Data
 from dlrun.data.draft import DOUBLE, MOST_CATEGORIES, Column, Draft, check_memory
 from dlrun.data.encoding import ColumnCode, Encoding, typed
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 _NAMES_ROWS = re.compile(r"(.*[_ ])?(id|uuid|guid)|index|idx|row|(row|record)[_ ]?(nr|no|number|num)", re.IGNORECASE)
+_EXACT = 2.0**53  # beyond it a float no longer stands for one whole number
 _PIECE = 1 << 16  # rows moved at a time within the matrix
 _WORDS: Mapping[Kind, str] = {"numeric": "numeric", "boolean": "true or false", "categorical": "categorical", "date": "date"}
 
@@ -112,6 +113,7 @@ def of_frame(
     categorical: Sequence[str] = (),
     missing: Sequence[str] = (),
     task: str | None = None,
+    remarks: Sequence[str] = (),
 ) -> Data:
     """A table in memory as a dataset. What its columns are, their types say; numbers in ``categorical`` are taken as texts.
 
@@ -129,14 +131,16 @@ def of_frame(
             continue
         if key in categorical and not isinstance(values, Texts):
             kind, values = "categorical", texts_of(values)
+        elif key != target and isinstance(values, Texts) and kind_of(values, ".", frozenset(missing)) == "boolean":
+            kind = "boolean"
         cells[key] = values
-        forms.append(Column(key, kind, columns is not None or key in categorical))
+        forms.append(Column(key, kind, columns is not None or key in categorical, day_first=True))
     if problems:
         raise DataError(*problems)
     draft = Draft(name, forms[:-1], forms[-1], len(table), missing)
     draft.add(cells, range(1, len(table) + 1))
     draft.settle()
-    return to_data(draft, task, marks=missing)
+    return to_data(draft, task, marks=missing, remarks=remarks)
 
 
 def _useless(column: Column, draft: Draft, unnamed: bool) -> str:
@@ -253,8 +257,17 @@ def _notes(
     if reasons:
         notes.append(f"dataset {draft.file}: left out: {_left_out(reasons)}")
     more = list(remarks)
+    if rounded := [
+        column.name for column in kept if column.whole and np.abs(column.high + column.offset).max(initial=0) > _EXACT
+    ]:
+        more.append(f"whole numbers beyond 2^53 are rounded in {listed(rounded)}")
     if draft.untargeted:
-        more.append(f"{draft.untargeted:,} rows without a value of {shown(draft.target.name)} are left out")
+        rows = (
+            "1 row without a value of {} is"
+            if draft.untargeted == 1
+            else f"{draft.untargeted:,} rows without a value of {{}} are"
+        )
+        more.append(f"{rows.format(shown(draft.target.name))} left out")
     if more:
         notes.append(f"dataset {draft.file}: {', '.join(more)}")
     return tuple(notes)

@@ -14,6 +14,8 @@ VOLATILE: Mapping[str, str] = {
     "retry_failed": "whether failed runs are tried again",
     "baseline": "what stands beside the runs in a table",
     "logger": "who else is told of the results",
+    "dataset.path": "where the file is; what it holds is in the data's fingerprint",
+    "dataset.cache": "where downloads are kept",
     "hydra": "how the job was composed and launched",
     "trainer.device": "the streams are the same on every device; only rounding differs, as it does between cohorts",
     "trainer.compile": "how fast the same steps are taken",

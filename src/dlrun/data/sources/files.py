@@ -9,9 +9,7 @@
 A file is read once in a process, however many runs use it, and again when it has changed.
 """
 
-import os
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +19,7 @@ from dlrun.data.cells import SPELLINGS, Cells, Floats, Kind, Texts, kind_of, lis
 from dlrun.data.dataset import Data, Task
 from dlrun.data.delimited import FEWEST_ROWS, Delimited, Piece
 from dlrun.data.draft import Column, Draft
+from dlrun.data.sources.kept import file_key, once
 from dlrun.data.tabular import chosen, to_data
 from dlrun.data.textfile import examine, located, open_file
 from dlrun.errors import DataError
@@ -28,10 +27,8 @@ from dlrun.errors import DataError
 Name = str | int | float  # a name such as 2024 arrives as a number
 Names = list[Name] | None
 
-_KEPT = 4  # tables kept in memory
 _BATCH = 1 << 16  # rows of a Parquet file read together
 _TRUTH_WORDS = ("true", "True", "TRUE", "false", "False", "FALSE")
-_kept: OrderedDict[tuple[Any, ...], Data | DataError] = OrderedDict()
 
 
 def csv(
@@ -74,13 +71,13 @@ def csv(
     def load() -> Data:
         file = examine(place, encoding)
         table = Delimited(file, _separator(separator), decimal)
-        wanted = _words(columns) if columns is not None else None
-        marks, texts, name = _words(missing), _words(categorical), None if target is None else str(target)
+        wanted = words(columns) if columns is not None else None
+        marks, texts, name = words(missing), words(categorical), None if target is None else str(target)
         if table.numbered and name not in table.names:
             raise DataError(
                 f"{file.name}: the first line has numbers, {listed(table.names, 4)}, where names belong; add a line of names"
             )
-        features = chosen(file.name, table.names, name, wanted, _words(drop), texts)
+        features = chosen(file.name, table.names, name, wanted, words(drop), texts)
         assert name is not None
         forms = {key: Column(key, wanted=wanted is not None or key in texts, day_first=day_first) for key in (*features, name)}
         draft = _read_csv(table, forms, texts, marks)
@@ -92,7 +89,7 @@ def csv(
     if path is None:
         raise DataError("dataset.path: which file? type dataset.path=FILE.csv dataset.target=COLUMN")
     place = located(path)
-    return _once("csv", place, how, load)
+    return once(file_key("csv", place, how), load)
 
 
 def parquet(
@@ -118,29 +115,11 @@ def parquet(
     if path is None:
         raise DataError("dataset.path: which file? type dataset.path=FILE.parquet dataset.target=COLUMN")
     place = located(path)
-    return _once("parquet", place, how, load)
+    return once(file_key("parquet", place, how), load)
 
 
-def _once(kind: str, place: Path, how: tuple[Any, ...], load: Callable[[], Data]) -> Data:
-    """What ``load`` gives, or raises, for a file and settings: remembered until the file changes."""
-    open_file(place).close()  # before its size and time are asked for, which a pipe has too
-    facts = os.stat(place)
-    key = (kind, os.path.realpath(place), facts.st_ino, facts.st_size, facts.st_mtime_ns, repr(how))
-    if key not in _kept:
-        try:
-            _kept[key] = load()
-        except DataError as error:
-            _kept[key] = DataError(*error.problems)
-        while len(_kept) > _KEPT:
-            _kept.popitem(last=False)
-    _kept.move_to_end(key)
-    found = _kept[key]
-    if isinstance(found, DataError):
-        raise DataError(*found.problems)
-    return found
-
-
-def _words(values: Sequence[Name] | None) -> list[str]:
+def words(values: Sequence[Name] | None) -> list[str]:
+    """Names and other words of a config, as texts."""
     return [str(value) for value in values or ()]
 
 
@@ -225,15 +204,15 @@ def _read_parquet(
     except ImportError as error:
         raise DataError("dataset=parquet: needs pyarrow, which is not installed; run: pip install 'dlrun[parquet]'") from error
     name = shown(place.name)
-    texts, marks, wanted = _words(categorical), _words(missing), None if columns is None else _words(columns)
+    texts, marks, wanted = words(categorical), words(missing), None if columns is None else words(columns)
     with open_file(place) as stream:
         try:
             file = ParquetFile(stream)
             schema = file.schema_arrow
-            features = chosen(name, schema.names, None if target is None else str(target), wanted, _words(drop), texts)
+            features = chosen(name, schema.names, None if target is None else str(target), wanted, words(drop), texts)
             used = [*features, str(target)]
             kinds = {key: "categorical" if key in texts else _arrow_kind(key, schema.field(key).type) for key in used}
-            forms = [Column(key, kinds[key], wanted is not None or key in texts) for key in used]
+            forms = [Column(key, kinds[key], wanted is not None or key in texts, day_first=True) for key in used]
             draft, start = Draft(name, forms[:-1], forms[-1], file.metadata.num_rows, marks), 1
             for batch in file.iter_batches(_BATCH, columns=used):
                 cells = {key: _arrow_cells(batch.column(key), kinds[key]) for key in used}
