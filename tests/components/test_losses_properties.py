@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any
 
+import entmax
 import numpy as np
 import pytest
 import torch
@@ -163,6 +164,19 @@ def test_sparsemax_is_nearer_than_any_point_of_a_grid_on_the_simplex(z: Tensor) 
     grid = torch.tensor([(i, j, 20 - i - j) for i, j in product(range(21), repeat=2) if i + j <= 20], dtype=torch.float64) / 20
     best = (grid - z[0, :, None, :]).square().sum(2).amin(1)
     assert ((p[0] - z[0]).square().sum(1) <= best + 1e-12).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(scores(), st.integers(0, 99))
+def test_sparsemax_and_its_loss_equal_entmax(z: Tensor, seed: int) -> None:
+    y = torch.randint(4, (1, 5), generator=torch.Generator().manual_seed(seed))
+    p = sparsemax(z)
+    reference = entmax.sparsemax(z, dim=2)
+    torch.testing.assert_close(p, reference, rtol=0, atol=1e-12)
+    expected = entmax.SparsemaxLoss(reduction="elementwise_mean")(z[0], y[0])
+    torch.testing.assert_close(losses.sparsemax_loss(z, y)[0], expected, rtol=1e-9, atol=1e-12)
+    gradient = (reference - torch.nn.functional.one_hot(y, 4)) / 5
+    torch.testing.assert_close(GRADIENTS[losses.sparsemax_loss](z, y), gradient, rtol=0, atol=1e-12)
 
 
 def test_sparsemax_has_exact_zeros_along_any_axis() -> None:
