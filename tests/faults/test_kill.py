@@ -1,0 +1,167 @@
+"""SIGKILL at any moment: no finished run is lost, none is trained twice, and every file is whole."""
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Wait = Callable[..., None]
+Family = Callable[[int], list[int]]
+
+WIDTHS = 5  # cohorts: one for each width of the network
+SEEDS = 60 if "DLRUN_FAULTS" in os.environ else 20
+RUNS = WIDTHS * SEEDS
+SWEEP = (
+    "-m",
+    f"model.hidden={','.join(f'[{width}]' for width in range(3, 3 + WIDTHS))}",
+    f"seed=range(0,{SEEDS})",
+    "trainer.epochs=30",
+    "dataset=moons",
+    "baseline=[]",
+)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict[str, Any]], float]:
+    """What comes of the sweep when nothing happens, and how long it trains."""
+    from dlrun.cli.main import main
+
+    root = tmp_path_factory.mktemp("reference")
+    assert main([*SWEEP, f"output_dir={root}"]) == 0
+    found = {path.parent.name: json.loads(path.read_text()) for path in root.glob("runs/*/result.json")}
+    assert len(found) == RUNS
+    return found, sum(record["seconds"] for record in found.values())
+
+
+def check_same(found: Mapping[str, dict[str, Any]], reference: Mapping[str, dict[str, Any]]) -> None:
+    """Bit for bit where a cohort had the same rows; elsewhere torch may round the ends of its tensors in another way."""
+    assert found.keys() == reference.keys()
+    for run, record in found.items():
+        there = reference[run]
+        assert record["status"] == "done"
+        if record["cohort"]["runs"] == there["cohort"]["runs"]:
+            assert record["metrics"] == there["metrics"]
+        else:
+            assert record["metrics"] == pytest.approx(there["metrics"], rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.dose(3)
+def test_killed_at_random_moments_and_resumed(
+    lab: Any, wait: Wait, reference: tuple[dict[str, dict[str, Any]], float], number: int
+) -> None:
+    rng = random.Random(number)
+    before: dict[str, int] = {}
+    with Reader(lab.root) as reader:
+        for _ in range(2):
+            begun, claims = lab.sweeps(), lab.claims()
+            child = lab.start("resume", str(begun[0])) if begun else lab.start(*SWEEP)
+            wait(lambda child=child, claims=claims: lab.claims() - claims or child.poll() is not None)
+            time.sleep(rng.uniform(0.0, 0.8 * reference[1]))
+            lab.kill(child)
+            now = lab.stamps()
+            assert all(now.get(run) == stamp for run, stamp in before.items()), "a finished run was trained again"
+            before = now
+        code, out, err = lab.run(*SWEEP)  # the same command again is as good as resuming
+    assert (code, f"{RUNS} runs: {RUNS} done" in out) == (0, True), err
+    assert not reader.problems
+    assert reader.read > 0
+    after = lab.stamps()
+    assert len(after) == RUNS
+    assert all(after[run] == stamp for run, stamp in before.items())
+    check_same(lab.records(), reference[0])
+    lab.check_clean()
+    for sweep in lab.sweeps():
+        said = lab.run("status", str(sweep))[1].splitlines()
+        assert said == [str(sweep), f"{RUNS} runs: {RUNS} done", "no process is training it"]
+
+
+class Reader:
+    """Reads every sweep.json and the latest results over and over while the sweep runs, as a dashboard would."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.read = root, 0
+        self.problems: list[str] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> "Reader":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.005):
+            for path in (*self.root.glob("sweeps/*/sweep.json"), *list(self.root.glob("runs/*/result.json"))[-20:]):
+                try:
+                    json.loads(path.read_bytes())
+                    self.read += 1
+                except FileNotFoundError:
+                    continue
+                except ValueError as error:
+                    self.problems.append(f"{path}: {error}")
+
+
+@pytest.mark.dose(1)
+def test_a_run_that_is_killed_leaves_the_earlier_one(lab: Any, number: int) -> None:
+    words = ("dataset=moons", "trainer.epochs=300", "baseline=[]")
+    assert lab.run(*words)[0] == 0
+    before = lab.records()
+    child = lab.start(*words)
+    time.sleep(random.Random(number).uniform(1.5, 5.0))
+    lab.kill(child)
+    metrics = {run: record["metrics"] for run, record in before.items()}
+    assert {run: record["metrics"] for run, record in lab.records().items()} == metrics
+    assert lab.run(*words)[0] == 0
+    assert not list((lab.root / "runs" / ".new").iterdir())
+
+
+@pytest.mark.dose(1)
+def test_workers_do_not_outlive_their_parent(lab: Any, wait: Wait, processes_of: Family, number: int) -> None:
+    child = lab.start(*SWEEP, "trainer.epochs=20000", "hydra.launcher.processes=2")
+    wait(lambda: len(workers(processes_of(child.pid))) == 2, child)
+    time.sleep(random.Random(number).uniform(0.0, 3.0))
+    all_of_it = processes_of(child.pid)[1:]
+    lab.kill(child)
+    wait(lambda: not any(is_alive(process) for process in all_of_it), seconds=10)
+
+
+@pytest.mark.dose(1)
+def test_a_worker_that_is_killed_costs_no_run(lab: Any, wait: Wait, processes_of: Family, number: int) -> None:
+    child = lab.start(*SWEEP, "trainer.epochs=300", "hydra.launcher.processes=2")
+    wait(lambda: len(workers(processes_of(child.pid))) == 2, child)
+    time.sleep(random.Random(number).uniform(0.0, 4.0))
+    for worker in workers(processes_of(child.pid))[:1]:
+        os.kill(worker, signal.SIGKILL)
+    code, out, err = lab.end(child)
+    assert (code, f"{RUNS} runs: {RUNS} done" in out) == (0, True), err
+    assert len(lab.records()) == RUNS
+    lab.check_clean()
+
+
+def workers(processes: list[int]) -> list[int]:
+    """Those that train: not the parent, and not a helper of the pool."""
+    return [process for process in processes[1:] if "popen_loky" in command_of(process)]
+
+
+def command_of(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
