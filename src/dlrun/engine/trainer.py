@@ -50,8 +50,8 @@ class Outcome:
 class Training:
     """A cohort while it trains. ``active`` maps the present rows of theta to the cohort's runs."""
 
-    def __init__(self, cohort: Cohort) -> None:
-        self.cohort, self.settings = cohort, cohort.settings
+    def __init__(self, cohort: Cohort, interrupted: Callable[[], bool] = lambda: False) -> None:
+        self.cohort, self.settings, self.interrupted = cohort, cohort.settings, interrupted
         runs = cohort.runs
         # rows with equal optimizers side by side are a slice of theta; activations and losses may be taken by index
         keys = [(repr(signature(run.optimizer)), repr(signature(run.activation)), repr(signature(run.loss))) for run in runs]
@@ -93,7 +93,7 @@ class Training:
     # One epoch
 
     def epoch(self, number: int) -> None:
-        """Take the steps of epoch ``number`` (from 0), up to the step limit."""
+        """Take the steps of epoch ``number`` (from 0), up to the step limit or until interrupted."""
         first = self.state.step
         count = min(self.steps_per_epoch, self.total_steps - first)
         factors = self.machine.factors(first, count, self.steps_per_epoch, self.total_steps)
@@ -101,6 +101,8 @@ class Training:
         order, innermost = self.keys.order(number), self.machine.innermost
         batches = self.table.epoch(order, self.settings.batch_size, count, innermost=innermost)
         for step, (x, y) in enumerate(batches):
+            if self.interrupted():
+                return
             self.machine.step(self.state, x, y, keys(step), None if factors is None else factors[step])
 
     def evaluate(self, epoch: int) -> None:
@@ -270,15 +272,17 @@ def flushed_denormals() -> Iterator[None]:
 def fit(cohort: Cohort, *, report: Report | None = None, interrupted: Callable[[], bool] = lambda: False) -> list[Outcome]:
     """Train every run of the cohort, and return what became of each, in the cohort's order.
 
-    ``report`` hears of every evaluation. ``interrupted`` is asked after every epoch; when it says yes, runs that still train end
+    ``report`` hears of every evaluation. ``interrupted`` is asked before every step; when it says yes, runs that still train end
     with status "interrupted".
     """
     started = time.perf_counter()
-    training = Training(cohort)
+    training = Training(cohort, interrupted)
     settings = cohort.settings
     epoch = 0
     while training.alive.any() and training.state.step < training.total_steps and not interrupted():
         training.epoch(epoch)
+        if training.state.step < min((epoch + 1) * training.steps_per_epoch, training.total_steps):  # interrupted on the way
+            break
         epoch += 1
         last = training.state.step == training.total_steps
         if last or epoch % settings.evaluate_every == 0:
