@@ -268,18 +268,24 @@ def test_best_weights_start_where_the_watched_metric_is_defined(cohort_of: Calla
 
 
 def test_an_interrupted_cohort_ends_with_what_it_has(cohort_of: Callable[..., Cohort]) -> None:
-    asked = []
-
-    def interrupted() -> bool:
-        asked.append(True)
-        return len(asked) > 3
-
-    outcomes = fit(cohort_of(2, **{"trainer.epochs": 10}), interrupted=interrupted)
+    reports: list[Progress] = []
+    outcomes = fit(cohort_of(2, **{"trainer.epochs": 10}), report=reports.append, interrupted=lambda: len(reports) >= 3)
     whole = fit(cohort_of(2, **{"trainer.epochs": 10}))
     for outcome, done in zip(outcomes, whole, strict=True):
         assert (outcome.status, outcome.epochs) == ("interrupted", 3)
         assert outcome.history["train/loss"] == done.history["train/loss"][:3]
         assert outcome.metrics["train/loss"] == pytest.approx(done.history["train/loss"][2])
+
+
+def test_an_interruption_is_heeded_within_an_epoch(cohort_of: Callable[..., Cohort]) -> None:
+    asked = []
+
+    def interrupted() -> bool:
+        asked.append(True)
+        return len(asked) > 3  # asked before the first epoch, and before each step
+
+    (outcome,) = fit(cohort_of(), interrupted=interrupted)
+    assert (outcome.status, outcome.epochs, outcome.steps) == ("interrupted", 0, 2)
 
 
 def test_interrupted_before_the_first_step(cohort_of: Callable[..., Cohort]) -> None:
