@@ -8,16 +8,17 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := .venv-peers
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 # One thread a test process: the networks are small, and the processes share the cores.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lint types bench venv clean distclean
+.PHONY: help run test check format lint types bench bench-peers venv clean distclean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 run: $(READY) ## train: make run ARGS="dataset=xor activation=tanh"
 	@$(BIN)/dlrun $(ARGS)
@@ -41,8 +42,17 @@ lint: $(READY) ## lint alone
 types: $(READY) ## mypy alone
 	@$(BIN)/mypy
 
-bench: $(READY) ## run the benchmarks and print their ratios
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(READY) ## a step of dlrun against plain loops, with limits
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
+
+bench-peers: $(READY) $(PEERS)/.ready ## dlrun beside its peers and a C program; rewrites benchmarks/README.md
+	@$(BIN)/python benchmarks/peers.py $(ARGS)
+
+$(PEERS)/.ready: benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install $(TORCH)
+	$(PEERS)/bin/python -m pip install -r benchmarks/requirements-peers.txt
+	@touch $@
 
 venv: $(READY) ## only set up .venv
 
