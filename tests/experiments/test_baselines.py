@@ -191,6 +191,15 @@ def test_splits_do_not_depend_on_their_company_nor_on_the_memory() -> None:
         assert row.metrics == pytest.approx(dict(order[row.factors["baseline"], row.seed].metrics), abs=1e-9)
 
 
+def test_the_mean_alone_is_the_mean_in_company() -> None:
+    for source in (real.diabetes, real.iris, real.digits):
+        data = source()
+        metric = "r2" if data.task == "regression" else "accuracy"
+        alone, _ = beside(["mean"], folds_of(data), metric, {})
+        company, _ = beside(["mean", "tree"], folds_of(data), metric, {})
+        assert alone == [row for row in company if row.factors["baseline"] == "mean"]
+
+
 def test_folds_of_unequal_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     data = real.wine()
     made = splits(data, [3] * 4, fold=range(4), folds=4)
