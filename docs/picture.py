@@ -1,6 +1,6 @@
 """Draw docs/terminal.svg: what the commands below really print, on a terminal of 100 columns.
 
-    .venv/bin/python docs/picture.py
+.venv/bin/python docs/picture.py
 """
 
 import os
@@ -60,8 +60,9 @@ def settled(text: str) -> str:
 
 def main() -> None:
     """Run the commands and draw what they print."""
-    console = Console(record=True, width=WIDTH, file=open(os.devnull, "w"), force_terminal=True, color_system="truecolor")  # noqa: SIM115
-    with tempfile.TemporaryDirectory() as folder:
+    settings = {"record": True, "width": WIDTH, "force_terminal": True, "color_system": "truecolor"}
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w", encoding="utf-8") as nowhere:
+        console = Console(file=nowhere, **settings)
         for command in COMMANDS:
             console.print(Text.assemble(("$ ", "green"), (command, "bold")))
             console.print(Text.from_ansi(printed(command, folder).replace(folder, "~")))
