@@ -15,6 +15,7 @@ from dlrun.errors import InputError, nearest
 _PACKAGED = Path(__file__).parent / "conf"
 _SOURCE = Path(__file__).parents[2] / "conf"
 _added: list[Path] = []
+NODES = 100_000  # of one file, at most
 
 
 def root() -> Path:
@@ -128,12 +129,44 @@ def _read(file: Path) -> dict[str, Any]:
     import yaml
 
     try:
+        check_aliases(file)
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_loader())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: is not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict | None):
         raise InputError(f"{file}: must hold keys and values, not a {type(content).__name__}")
     return content or {}
+
+
+def check_aliases(file: Path) -> None:
+    """Refuse a YAML file that grows when its aliases are written out: a few lines can stand for a billion nodes.
+
+    Raises:
+        InputError: there are more nodes than any config has, aliases that contain themselves, or too many levels.
+    """
+    text = file.read_text(encoding="utf-8", errors="replace")
+    if "*" not in text:  # the sign of an alias
+        return
+    import yaml
+
+    try:
+        size = _unfolded(yaml.compose(text, yaml.SafeLoader), {})
+    except yaml.YAMLError:
+        return  # whoever reads the file will say so
+    except RecursionError:
+        size = NODES + 1
+    if size > NODES:
+        raise InputError(f"{file}: its aliases stand for more than {NODES:,} nodes, or for themselves; write it without aliases")
+
+
+def _unfolded(node: Any, known: dict[int, int]) -> int:
+    """The number of nodes below ``node`` (and itself) when every alias is written out."""
+    if id(node) not in known:
+        known[id(node)] = NODES  # while it is counted: an alias of itself
+        children = node.value if isinstance(getattr(node, "value", None), list) else []
+        parts = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
+        known[id(node)] = 1 + sum(_unfolded(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _files(group: str) -> Iterator[Path]:

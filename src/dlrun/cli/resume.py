@@ -36,12 +36,13 @@ def run(words: Sequence[str]) -> int:
 
 def _distrust(arguments: Arguments, imports: Sequence[str], sweep: str) -> None:
     """Refuse what only somebody's own command line may ask for: code to import, settings of Hydra's own that can name code."""
+    from dlrun.experiments.received import is_hydras
+
     missing = [module for module in arguments.imports if module not in imports]
     if missing:
         again = " ".join(f"{IMPORT} {module}" for module in arguments.imports)
         raise InputError(f"sweep {sweep}: imported {', '.join(missing)}; if you trust that, type dlrun resume {sweep} {again}")
-    settings = [word.lstrip("+~") for word in arguments.overrides]
-    refused = [word for word in settings if word.startswith(("hydra.", "hydra/", "hydra@")) and not word.startswith(_HARMLESS)]
+    refused = [word for word in arguments.overrides if is_hydras(word) and not word.startswith(_HARMLESS)]
     if refused:
         raise InputError(
             f"sweep {sweep}: was started with {' '.join(refused)}, which a folder cannot ask for; "

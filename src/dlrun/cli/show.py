@@ -1,7 +1,6 @@
 """``dlrun show group/option``: what an option is, its parameters with their ranges, and the curve of an activation."""
 
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from typing import Any
 
 from rich.columns import Columns
@@ -10,13 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun import registry
-from dlrun.cli.arguments import parse
+from dlrun.cli.arguments import IMPORT, parse
 from dlrun.cli.plot import draw, is_curve
 from dlrun.cli.terminal import console
 from dlrun.errors import InputError, nearest
 
 USAGE = """\
-usage: dlrun show group/option ... [--config-dir FOLDER]
+usage: dlrun show group/option ... [--config-dir FOLDER] [--import MODULE]
 
 Explains options: what they are and where they come from, their formula, their parameters with defaults and allowed values.
 Activations are drawn, with their derivative. A name that only one group has needs no group.
@@ -25,6 +24,7 @@ Examples:
   dlrun show activation/gelu
   dlrun show optimizer/adamw loss/huber
   dlrun show dropout
+  dlrun show --import components --config-dir conf activation/mine
 """
 ENGINE_KEYS = {"learnable": "true or false"}  # of activations; read by the engine, not by the component
 REACH = 5.0  # activations are drawn from -REACH to REACH
@@ -38,9 +38,14 @@ def run(words: Sequence[str]) -> int:
     Raises:
         InputError: an option does not exist, or several groups have one of its name.
     """
-    arguments = parse(words, takes=("--config-dir",))
+    arguments = parse(words, takes=("--config-dir", IMPORT))
     if "--config-dir" in arguments.flags:
         registry.add_folder(arguments.flags["--config-dir"])
+    if arguments.imports:
+        from dlrun.experiments import targets
+
+        for module in arguments.imports:
+            targets.trust(module)
     if not arguments.overrides:
         raise InputError("show: takes group/option, such as activation/gelu; dlrun ls lists them")
     found = [_find(word) for word in arguments.overrides]
@@ -82,7 +87,10 @@ def _page(group: str, name: str, output: Console) -> Iterator[Any]:
         yield _parameters(group, name, parameters, said, component)
     if group == "activation" and component is not None:
         yield Text()
-        yield _drawing(component, parameters, output)
+        try:
+            yield _drawing(component, parameters, output)
+        except Exception as error:  # of the user's own component
+            yield Text(f"cannot be drawn: {type(error).__name__}: {error}", style="yellow")
     yield Text()
     yield Text(f"select it with {group}={name}; the file is {registry.path(group, name)}", style="dim")
     yield Text()
@@ -124,23 +132,19 @@ def _allowed(component: Callable[..., Any] | None) -> dict[str, str]:
 def _component(target: str) -> Callable[..., Any] | None:
     """The function or class behind ``_target_``: dlrun's row-wise form of a torch class where there is one.
 
-    Only torch's and dlrun's own names are imported: the name in a foreign file is no permission to run it.
+    None for a name that a config must not use: the name in a foreign file is no permission to run it.
     """
-    module, _, attribute = target.rpartition(".")
-    if module == "torch.nn" or module.startswith("dlrun.components.activations"):
-        from dlrun.components.activations import ROWWISE as ACTIVATIONS
+    if not target:
+        return None
+    from dlrun.components.activations import ROWWISE
+    from dlrun.experiments.targets import resolve
 
-        if target in ACTIVATIONS:
-            return ACTIVATIONS[target].forward
-    if module == "torch.optim":
-        from dlrun.components.optimizers import ROWWISE as OPTIMIZERS
-
-        if target in OPTIMIZERS:
-            return OPTIMIZERS[target]
-    if module in ("torch.nn", "torch.optim") or module.startswith(("dlrun.components.", "dlrun.data.")):
-        found = getattr(import_module(module), attribute, None)
-        return found if callable(found) else None
-    return None
+    if target in ROWWISE:
+        return ROWWISE[target].forward
+    try:
+        return resolve(target, "show")
+    except InputError:
+        return None
 
 
 def _drawing(component: Callable[..., Any], parameters: dict[str, Any], output: Console) -> Columns | Group:

@@ -143,12 +143,15 @@ class Session:
         import hydra
         from omegaconf import OmegaConf
 
+        from dlrun.experiments.received import guarded
+
         OmegaConf.register_new_resolver("dlrun.sweep_folder", self.sweep_folder, use_cache=True, replace=True)
         before, sys.argv = sys.argv, [sys.argv[0], *self.arguments.words()]
         active = True
         try:
             # With a full error asked for, Hydra raises instead of printing and leaving: the error is for dlrun to tell.
-            with _environment(FULL_ERROR, "1"):
+            shows = {"--cfg", "--info", "--shell-completion", "--hydra-help"} & self.arguments.flags.keys()
+            with guarded(self.arguments.overrides, acts=not shows), _environment(FULL_ERROR, "1"):
                 hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(self.job)()
         finally:
             active = False

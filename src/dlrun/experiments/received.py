@@ -1,0 +1,144 @@
+"""What a config file may say to Hydra. Files may come from anybody; the command line is the user's own.
+
+Beside the settings of runs, Hydra's config has some that run code or reach beyond the output folder: callbacks, launchers,
+logging classes, environment variables, folders. Hydra acts on them as soon as it has composed them. ``guarded`` stands in
+between: what a file of the user's folders says to Hydra must be what dlrun's own config (or Hydra's) says with the same words
+typed, but for how to sweep. And a file whose aliases unfold to more than a config can hold is refused before it is unfolded.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from dlrun import registry
+from dlrun.errors import InputError
+
+_FREE = ("mode", "sweeper.params", "overrides", "runtime", "help", "hydra_help", "job.override_dirname", "job.config_name")
+_TOLD = 5  # settings told at once
+
+Load = Callable[..., DictConfig]
+
+
+def is_hydras(word: str) -> bool:
+    """Whether an override is a setting of Hydra's own."""
+    return word.lstrip("+~").startswith(("hydra.", "hydra/", "hydra@", "hydra="))
+
+
+@contextmanager
+def guarded(overrides: Sequence[str], *, acts: bool = True) -> Iterator[None]:
+    """While this lasts, what Hydra composes is checked before it is used.
+
+    Args:
+        overrides: what was typed on the command line.
+        acts: whether Hydra will do what the config says; False when it only shows it.
+    """
+    original: Load = ConfigLoaderImpl.load_configuration
+    search, read_file = ConfigLoaderImpl._process_config_searchpath, OmegaConf.load
+    reference = Reference(original, [word for word in overrides if is_hydras(word)])
+
+    def load(loader: ConfigLoaderImpl, *args: Any, **kwargs: Any) -> DictConfig:
+        config = original(loader, *args, **kwargs)
+        if acts and _is_foreign(config):
+            reference.check(config)
+        return config
+
+    def process(loader: ConfigLoaderImpl, name: str | None, parsed: Any, repository: Any) -> None:
+        primary = repository.load_config(config_path=name) if name is not None else None
+        typed = any(override.get_key_element() == "hydra.searchpath" for override in parsed)
+        if primary is not None and not typed and OmegaConf.select(primary.config, "hydra.searchpath"):
+            raise InputError(
+                f"hydra.searchpath: stands in {name}.yaml; a file cannot add folders, type hydra.searchpath=[FOLDER]"
+            )
+        search(loader, name, parsed, repository)
+
+    def read(file: Any) -> Any:
+        path = Path(getattr(file, "name", file))
+        if registry.root() not in path.parents:
+            registry.check_aliases(path)
+        return read_file(file)
+
+    with (
+        _instead(ConfigLoaderImpl, "load_configuration", load),
+        _instead(ConfigLoaderImpl, "_process_config_searchpath", process),
+        _instead(OmegaConf, "load", staticmethod(read)),
+    ):
+        yield
+
+
+@contextmanager
+def _instead(owner: type, name: str, ours: Any) -> Iterator[None]:
+    """Let a class have another method for a while. Hydra offers no place of its own between composing and acting."""
+    theirs = vars(owner)[name]
+    setattr(owner, name, ours)
+    try:
+        yield
+    finally:
+        setattr(owner, name, theirs)
+
+
+class Reference:
+    """What Hydra's part of the config is when no file but dlrun's and Hydra's own has a say, for the words that were typed."""
+
+    def __init__(self, load: Load, typed: Sequence[str]) -> None:
+        self._load, self._typed = load, [word for word in typed if not word.lstrip("+").startswith("hydra.searchpath")]
+        self._known: dict[str | None, dict[str, Any]] = {}
+
+    def check(self, config: DictConfig) -> None:
+        """Raise InputError for what another file has changed."""
+        found = _leaves(config)
+        wrong = [key for key in found.keys() | self._of("config").keys() if not self._same(key, found, "config")]
+        wrong = sorted(key for key in wrong if not self._same(key, found, None))
+        if wrong:
+            more = f" and {len(wrong) - _TOLD} more" if len(wrong) > _TOLD else ""
+            raise InputError(
+                f"{', '.join(f'hydra.{key}' for key in wrong[:_TOLD])}{more}: set by a config file, and a file may come from "
+                "anybody; take it out, and type on the command line what you want of it"
+            )
+
+    def _same(self, key: str, found: Mapping[str, Any], name: str | None) -> bool:
+        missing = object()
+        return bool(found.get(key, missing) == self._of(name).get(key, missing))
+
+    def _of(self, name: str | None) -> dict[str, Any]:
+        """The settings in dlrun's own config, or (None) in Hydra's alone."""
+        if name not in self._known:
+            loader = ConfigLoaderImpl(create_config_search_path(str(registry.root())))
+            try:
+                config = self._load(loader, config_name=name, overrides=self._typed, run_mode=RunMode.MULTIRUN)
+            except HydraException as error:
+                raise InputError(f"{' '.join(self._typed)}: names what only a file of yours has ({_line(error)})") from error
+            self._known[name] = _leaves(config)
+        return self._known[name]
+
+
+def _is_foreign(config: DictConfig) -> bool:
+    """Whether any folder but dlrun's has a say."""
+    return any(source.schema == "file" and Path(source.path) != registry.root() for source in config.hydra.runtime.config_sources)
+
+
+def _leaves(config: DictConfig) -> dict[str, Any]:
+    """Hydra's settings by their dotted keys, not resolved, without those that are free."""
+    found: dict[str, Any] = {}
+
+    def walk(node: Any, path: str) -> None:
+        if path in _FREE:
+            return
+        if isinstance(node, dict) and node:
+            for key, value in node.items():
+                walk(value, f"{path}.{key}" if path else str(key))
+        else:
+            found[path] = node
+
+    walk(OmegaConf.to_container(config.hydra, resolve=False), "")
+    return found
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
