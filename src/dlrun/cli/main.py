@@ -19,6 +19,7 @@ VERBS = {
     "status": "tell how far a sweep is",
     "ls": "list the groups, or the options of a group",
     "show": "explain an option: formula, parameters, source, a drawing",
+    "init": "begin a folder for components of your own",
 }
 HELP = {"-h", "--help"}
 
