@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from dlrun.data.cells import listed, number
@@ -129,7 +129,7 @@ class Delimited:
 
     def _checked(self, batch: list[str], lines: Iterator[str], above: int) -> tuple[Piece, int]:
         """The rows that begin in a batch of lines, each looked at, and the number of lines read until then."""
-        counted = _Counted(_both(batch, lines))
+        counted = _Counted(chain(batch, lines))
         kept: list[str] = []
         starts: list[int] = []
         width = len(self.names)
@@ -155,23 +155,28 @@ class Delimited:
         self, lines: Iterator[str], above: int, width: int = 0, keep: list[str] | None = None
     ) -> Iterator[tuple[int, list[str]]]:
         """Each row as the line on which it begins and its cells; ``keep`` collects the texts. Blank lines are no rows."""
-        row, start = "", 0
+        held: list[str] = []  # the lines of a row whose quote is still open
+        start = quotes = size = 0
         for place, line in enumerate(lines, above + 1):
-            continued = bool(row)
-            start = start if continued else place
-            row += line
-            open_still = continued and row.count('"') % 2  # the quote of a line before
-            cells = None if open_still else self._cells(row, start)
+            if not held:
+                start = place
+                cells = self._cells(line, start)
+            else:
+                quotes += line.count('"')
+                size += len(line)
+                cells = None if quotes % 2 else self._cells("".join((*held, line)), start)
             if cells is None:
-                if len(row) > LONGEST_ROW:
+                quotes = quotes if held else line.count('"')
+                held.append(line)
+                if size > LONGEST_ROW:
                     break
                 continue
             if any(map(str.strip, cells)) or len(cells) == width:
                 if keep is not None:
-                    keep.append(row)
+                    keep.append("".join((*held, line)))
                 yield start, cells
-            row = ""
-        if row:
+            held, size = [], 0
+        if held:
             raise DataError(f"{self.file.name} line {start:,}: opens a quote that is never closed; close it, or leave it out")
 
     def _cells(self, row: str, start: int) -> list[str] | None:
@@ -201,11 +206,6 @@ class _Counted:
         item = next(self._items)
         self.count += 1
         return item
-
-
-def _both(first: Sequence[str], second: Iterator[str]) -> Iterator[str]:
-    yield from first
-    yield from second
 
 
 def _sniff(lines: Sequence[str], separator: str | None, decimal: str | None) -> Dialect:

@@ -74,7 +74,7 @@ def outcome(file: str, target: Column, rows: int, task: str | None) -> Outcome:
         words = f"{len(distinct):,} different {'whole ' if target.whole else ''}numbers"
         return Outcome("regression", torch.from_numpy(values)[:, None], 1, (), _said("regression", words, task))
     if chosen == "binary" and len(distinct) != 2:
-        raise DataError(f"{where} has {len(distinct):,} different values, and task binary wants 2; type dataset.task=multiclass")
+        raise DataError(f"{where} has {len(distinct):,} different values, and task binary wants 2; leave dataset.task out")
     if len(distinct) > MOST_CLASSES:
         raise DataError(f"{where} has {len(distinct):,} different values, and at most {MOST_CLASSES:,} can be classes")
     sizes = [f"{shown(name, 20)}: {count:,}" for name, count in zip(names, counts.tolist(), strict=True)]

@@ -247,8 +247,8 @@ def _notes(
 ) -> tuple[str, ...]:
     kinds = []
     for kind, word in _WORDS.items():
-        some = [column for column in kept if (column.kind or "numeric") == kind]
-        sizes = [f"{c.name}: {len(code.categories)}" for c, code in zip(kept, encoding.columns, strict=True) if c in some]
+        some = [code for code in encoding.columns if code.kind == kind]
+        sizes = [f"{code.name}: {len(code.categories)}" for code in some]
         if some:
             kinds.append(f"{len(some):,} {word}" + (f" ({listed(sizes, 6)})" if kind == "categorical" else ""))
     missing = sum(draft.rows - column.present for column in kept)

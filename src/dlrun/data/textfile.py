@@ -81,9 +81,9 @@ class TextFile:
         with _unpacked(self.path) as (stream, _), TextIOWrapper(stream, encoding=self.encoding, newline="") as text:
             try:
                 yield iter(text)
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:
                 raise DataError(
-                    f"{self.name}: cannot be read as {self.encoding} ({error.reason}); "
+                    f"{self.name}: cannot be read as {self.encoding} ({shown(getattr(error, 'reason', error), 60)}); "
                     "name its encoding, such as dataset.encoding=latin-1"
                 ) from error
             except (OSError, EOFError, zlib.error) as error:

@@ -162,33 +162,42 @@ def _cells(
 ) -> dict[str, Cells]:
     """The cells of the named columns: floats for those in ``numeric`` if all of these can be read so, texts for the others."""
     places = {name: place for place, name in enumerate(table.names)}
-    numbers = {places[name] for name in numeric}
-    used = sorted(places[name] for name in names)
-    how = {"names": range(len(table.names)), "usecols": used, "keep_default_na": False}
-    if numbers:
-        words = [*SPELLINGS, *marks]
-        types: Any = np.float64 if len(numbers) == len(used) else {p: np.float64 if p in numbers else object for p in used}
+    order = sorted(names, key=places.__getitem__)
+    how = {"names": range(len(places)), "usecols": [places[name] for name in order], "keep_default_na": False}
+    if numeric:
         try:
-            parsed = piece.parse(table.dialect, dtype=types, na_values=dict.fromkeys(numbers, words), **how)
-            found: dict[str, Cells] = {name: parsed[places[name]].to_numpy() for name in numeric}
-            if not _could_be_truth(piece.text, found):
-                return found | {name: _texts(parsed[places[name]]) for name in names if places[name] not in numbers}
+            found = _numeric_cells(table, piece, order, {name: places[name] for name in numeric}, [*SPELLINGS, *marks], how)
+            if not _could_be_truth(piece.text, [found[name] for name in numeric]):
+                return found
         except (ValueError, TypeError):  # a text among the numbers: which one is found out cell by cell
             pass
-    parsed = piece.parse(table.dialect, dtype=object, na_filter=False, **how)
-    return {name: _texts(parsed[places[name]]) for name in names}
+    texts = piece.parse(table.dialect, dtype=object, na_filter=False, **how).to_numpy(dtype=object)
+    return {name: _texts(column) for name, column in zip(order, texts.T, strict=True)}
 
 
-def _could_be_truth(text: str, found: Mapping[str, Cells]) -> bool:
+def _numeric_cells(
+    table: Delimited, piece: Piece, order: Sequence[str], numeric: Mapping[str, int], words: Sequence[str], how: Mapping[str, Any]
+) -> dict[str, Cells]:
+    """The cells of columns of which some are ``numeric``, each with its place; a ValueError when one of these has a text."""
+    if len(numeric) == len(order):
+        numbers = piece.parse(table.dialect, dtype=np.float64, na_values=words, **how).to_numpy()
+        return dict(zip(order, numbers.T, strict=True))
+    types = {place: np.float64 if name in numeric else object for name, place in zip(order, how["usecols"], strict=True)}
+    parsed = piece.parse(table.dialect, dtype=types, na_values=dict.fromkeys(numeric.values(), words), **how)
+    columns = {name: parsed[place].to_numpy() for name, place in zip(order, types, strict=True)}
+    return {name: column if name in numeric else _texts(column) for name, column in columns.items()}
+
+
+def _could_be_truth(text: str, columns: Sequence[Cells]) -> bool:
     """Whether a column of this piece may be true/false throughout, which pandas takes for 1 and 0."""
-    bits = any(bool(((v == 0) | (v == 1) | np.isnan(v)).all()) for v in found.values() if not isinstance(v, Texts))
+    bits = any(bool(((v == 0) | (v == 1) | np.isnan(v)).all()) for v in columns if not isinstance(v, Texts))
     return bits and any(word in text for word in _TRUTH_WORDS)
 
 
-def _texts(series: Any) -> Texts:
+def _texts(column: Any) -> Texts:
     import pandas
 
-    codes, distinct = pandas.factorize(series.to_numpy(dtype=object))
+    codes, distinct = pandas.factorize(column)
     return merged(codes, distinct.tolist())
 
 
