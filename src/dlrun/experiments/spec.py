@@ -109,8 +109,6 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
     loss_facts = {key: loss_config.pop(key, default) for key, default in rules.LOSS_FACTS.items()}
     loss = found.part(loss_config, "loss", choices)
     optimizer = found.part(config.get("optimizer") or {}, "optimizer", choices)
-    if "lr" not in optimizer.values:
-        found.add(["optimizer.lr: is missing; give it a value, such as optimizer.lr=0.01"])
     scheduler = found.part(config.get("scheduler") or {}, "scheduler", choices)
     regularizers = tuple(
         found.part(values or {}, f"regularizer.{name}", {f"regularizer.{name}": name})
@@ -131,6 +129,8 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
             task,
             loss_facts,
         )
+    if not found.lines and "lr" not in optimizer.values:
+        found.add(["optimizer.lr: is missing; give it a value, such as optimizer.lr=0.01"])
     if found.lines:
         raise InputError(*found.lines)
 
