@@ -3,10 +3,12 @@
 ``--version``, ``--help``, ``ls`` and ``show`` are answered without Hydra, whose import takes longer than the answers.
 """
 
+import gc
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 from dlrun.errors import DlrunError, InputError, nearest
@@ -22,6 +24,7 @@ VERBS = {
     "init": "begin a folder for components of your own",
 }
 HELP = {"-h", "--help"}
+INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,9 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 all well, 1 a run failed, 2 bad input, 3 a gate said no, 130 and 143 interrupted.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        code = main(sys.argv[1:])
+        gc.freeze()  # the process ends here, and would look through all of torch for garbage first: half a second
+        if code in INTERRUPTED:
+            with suppress(BrokenPipeError):
+                sys.stdout.flush()
+            os._exit(code)  # whoever interrupts does not want to wait for the libraries to say goodbye either
+        return code
     try:
-        return _dispatch(words)
+        return _dispatch(list(arguments))
     except DlrunError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
