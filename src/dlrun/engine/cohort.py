@@ -5,6 +5,7 @@ Shapes: R runs, S splits.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from dlrun.data.splits import Split
 from dlrun.engine.model import LayerSpec
 from dlrun.engine.parts import Part
 
+Wish = bool | Literal["auto"]
 Head = str  # value, logit, embedding (nothing behind the last layer), probability (sigmoid), softmax, log_probability
 
 
@@ -51,7 +53,7 @@ class Settings:
     metric: str = "loss"
     dtype: torch.dtype = torch.float32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    compile: bool = False
+    compile: Wish = False
     module: Part | None = None  # a user's own model instead of the layers
 
 

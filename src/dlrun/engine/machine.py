@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from dlrun import streams
 from dlrun.components import activations
 from dlrun.components.activations import Activation
+from dlrun.components.hyperparameters import Row
 from dlrun.components.losses import GRADIENTS
-from dlrun.components.optimizers import Optimizer, TorchOptimizer
+from dlrun.components.optimizers import Optimizer, Step, TorchOptimizer
 from dlrun.components.regularizers import AfterStep, AroundActivation, BatchTransform, Penalty, Regularizer, Stop, Weights
 from dlrun.data.dataset import Data
 from dlrun.engine import module
@@ -70,7 +71,7 @@ class Machine:
     """How R runs take a step together. Rows are expected in an order that keeps equal optimizers adjacent."""
 
     def __init__(self, runs: Sequence[Run], data: Data, settings: Settings) -> None:
-        self.runs, self.settings, self.task = list(runs), settings, data.task
+        self.runs, self.data, self.settings, self.task = list(runs), data, settings, data.task
         dtype, device = settings.dtype, settings.device
         self.classes = settings.outputs if data.task in ("multiclass", "segmentation") else 1
         self.seeds = [run.seed for run in self.runs]
@@ -111,6 +112,7 @@ class Machine:
         self.clip_norm = self._limit([run.clip_norm for run in self.runs])
         self.clip_value = self._limit([run.clip_value for run in self.runs])
         self.innermost = self._innermost()
+        self._apart = False
 
     # What the runs are made of
 
@@ -194,16 +196,25 @@ class Machine:
         """The same [R, P] with the runs outermost or innermost in memory, as this machine works on it."""
         return matrix.t().contiguous().t() if self.innermost else matrix.contiguous()
 
-    def bind(self, state: State) -> State:
-        """Make the views into ``state`` that a step works on, and return it. To be called whenever its tensors are replaced."""
+    def bind(self, state: State, *, apart: bool = False) -> State:
+        """Make the views into ``state`` that a step works on, and return it. To be called whenever its tensors are replaced.
+
+        With ``apart`` the gradients of the layers are tensors of their own, joined in every step, instead of views into one
+        matrix: the form that compiles well.
+        """
         state.theta, state.grad = self.arranged(state.theta), self.arranged(state.grad)
         state.optimizers = [{name: self.arranged(value) for name, value in slots.items()} for slots in state.optimizers]
         self.parameters = self.layout.views(state.theta)
-        self.gradient_views = self.layout.views(state.grad)
+        self._apart = apart
+        self.gradient_views = self.layout.apart(state.grad, self.innermost) if apart else self.layout.views(state.grad)
         self.buffers = self.model.buffers.views(state.buffers)
         assert all(g.rows.slice for g, _ in self.optimizers), "rows with equal optimizers must be neighbours"
-        self._slices = [(g.rows.take(state.theta), g.rows.take(state.grad)) for g, _ in self.optimizers]
+        self._slices = self._cut(state.theta, state.grad)
         return state
+
+    def _cut(self, theta: Tensor, grad: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The rows of each optimizer."""
+        return [(g.rows.take(theta), g.rows.take(grad)) for g, _ in self.optimizers]
 
     def factors(self, first: int, count: int, epoch_steps: int, total_steps: int) -> Tensor | None:
         """What the schedules multiply lr with in steps ``first`` .. ``first + count``: [count, R]; None when all are 1."""
@@ -223,18 +234,35 @@ class Machine:
     def step(self, state: State, x: Tensor, y: Tensor, keys: "StepKeys", factor: Tensor | None = None) -> None:
         """One optimizer step of every run, in place on ``state``. x, y [R, B, ...], ``factor`` [R] of the schedule."""
         state.step += 1
+        x, y = self.transformed(x, y, keys)
+        column = None if factor is None else factor.unsqueeze(1)
+        factors = [1.0 if column is None else _one(g.rows.take(column)) for g, _ in self.optimizers]
+        self.advance(state, state.step, x, y, keys.dropout, factors, column)
+
+    def transformed(self, x: Tensor, y: Tensor, keys: "StepKeys") -> tuple[Tensor, Tensor]:
+        """The batch as the regularizers want it."""
         for transform, key in zip(self.transforms, keys.augment, strict=True):
             x, y = transform.batch(x, y, key)
-        output, tape = self.forward(x, Pass(True, keys.dropout))
+        return x, y
+
+    def advance(
+        self, state: State, t: Step, x: Tensor, y: Tensor, dropout: Tensor | None, factors: Sequence[Row], column: Tensor | None
+    ) -> None:
+        """Step number ``t`` with a batch that is ready: forward, backward, penalties, clip, optimizers, after-step hooks.
+
+        ``factors`` has what the schedule multiplies lr with for each optimizer, ``column`` [R, 1] for all rows (None: 1).
+        """
+        output, tape = self.forward(x, Pass(True, dropout))
         self.model.backward(
             self.parameters, self.gradient_views, self._member_grad(self.loss_gradient(output, y)), tape, self.first
         )
+        grad = self.layout.joined(self.gradient_views, self.innermost) if self._apart else state.grad
         for penalty in self.penalties:
-            penalty.add_gradient(state.theta, state.grad)
-        self._clip(state.grad)
-        column = None if factor is None else factor.unsqueeze(1)
-        for (g, optimizer), (theta, grad), slots in zip(self.optimizers, self._slices, state.optimizers, strict=True):
-            optimizer.step(theta, grad, slots, state.step, 1.0 if column is None else _one(g.rows.take(column)))
+            penalty.add_gradient(state.theta, grad)
+        self._clip(grad)
+        slices = self._cut(state.theta, grad) if self._apart else self._slices
+        for (_, optimizer), (theta, mine), slots, factor in zip(self.optimizers, slices, state.optimizers, factors, strict=True):
+            optimizer.step(theta, mine, slots, t, factor)
         if self.after_steps:
             lr = self.lr if column is None else self.lr * column
             for regularizer in self.after_steps:

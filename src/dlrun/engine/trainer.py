@@ -21,6 +21,7 @@ from torch import Tensor
 from dlrun.components.metrics import METRICS
 from dlrun.engine import diagnostics
 from dlrun.engine.cohort import Cohort
+from dlrun.engine.compiled import Stepper
 from dlrun.engine.evaluation import default_metrics, measure
 from dlrun.engine.machine import Best, Keys, Machine, State
 from dlrun.engine.parts import signature
@@ -52,6 +53,7 @@ class Training:
 
     def __init__(self, cohort: Cohort, interrupted: Callable[[], bool] = lambda: False) -> None:
         self.cohort, self.settings, self.interrupted = cohort, cohort.settings, interrupted
+        self._wish = cohort.settings.compile
         runs = cohort.runs
         # rows with equal optimizers side by side are a slice of theta; activations and losses may be taken by index
         keys = [(repr(signature(run.optimizer)), repr(signature(run.activation)), repr(signature(run.loss))) for run in runs]
@@ -85,6 +87,7 @@ class Training:
         self.active, self.table = active, table
         self.machine = Machine([self.cohort.runs[row] for row in active], self.cohort.data, self.settings)
         self.keys = Keys(self.machine)
+        self._stepper: Stepper | None = None  # to be made when it is known how many steps there are
 
     def _watch(self, name: str) -> tuple[str, bool]:
         """What an early stopping watches: the key in the records, and whether higher is better."""
@@ -96,14 +99,14 @@ class Training:
         """Take the steps of epoch ``number`` (from 0), up to the step limit or until interrupted."""
         first = self.state.step
         count = min(self.steps_per_epoch, self.total_steps - first)
-        factors = self.machine.factors(first, count, self.steps_per_epoch, self.total_steps)
+        stepper = self._stepper = self._stepper or Stepper(self.machine, self.cohort, self._wish, self.total_steps)
+        stepper.begin(first, count, self.machine.factors(first, count, self.steps_per_epoch, self.total_steps))
         keys = self.keys.epoch(number)
         order, innermost = self.keys.order(number), self.machine.innermost
-        batches = self.table.epoch(order, self.settings.batch_size, count, innermost=innermost)
-        for step, (x, y) in enumerate(batches):
+        for step, (x, y) in enumerate(self.table.epoch(order, self.settings.batch_size, count, innermost=innermost)):
             if self.interrupted():
                 return
-            self.machine.step(self.state, x, y, keys(step), None if factors is None else factors[step])
+            stepper.step(self.state, x, y, keys(step), step)
 
     def evaluate(self, epoch: int) -> None:
         """Measure every present row after ``epoch`` epochs, record it, and freeze the rows that are through."""
@@ -152,6 +155,7 @@ class Training:
             mine = [number for number, place in enumerate(g.rows.indices) if self.alive[self.active[place]]]
             if mine:
                 slots.append({name: value[mine] for name, value in state.items()})
+        self._wish = self._wish and "auto"  # for fewer rows, compiling again has to repay itself
         self._seat([self.active[place] for place in keep], self.table.select(keep))
         self.seen = [seen[:, keep] for seen in self.seen]
         old = self.state

@@ -196,7 +196,7 @@ def _settings(spec: RunSpec, data: Data) -> Settings:
         metric=spec.metric,
         dtype=getattr(torch, trainer.dtype),
         device=device(trainer.device),
-        compile=bool(trainer.compile),
+        compile=trainer.compile,
         module=spec.module,
     )
 

@@ -1,0 +1,286 @@
+"""A machine's step as one compiled program.
+
+The step is traced once into a graph of tensor operations, from which torch's Inductor writes C++ (or Triton on a GPU): passes
+over memory are fused, and nothing is dispatched any more. Explicit gradients need no autograd, so the graph is all there is.
+Two parts are cut out of it. What depends on the number of the step and on the schedule alone, such as bias corrections, is
+computed for a whole epoch at once. Dropout masks are drawn as always (Inductor's integers are not to be trusted: torch 2.13 gets
+the product of torch.arange and a large number wrong at the end of a vector). Results agree with the step within rounding.
+
+Compiling costs seconds and imports torch._dynamo, so nothing here is imported before it is wanted.
+
+Shapes: R runs, B batch rows, P parameters, T steps of an epoch, G rows of one group.
+"""
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from dlrun.components.optimizers import TorchOptimizer
+from dlrun.engine.cohort import Cohort, Run, Wish
+from dlrun.engine.machine import Machine, State, StepKeys
+
+REPAYS = 30.0  # seconds of training left from which compiling (5 to 10 s) repays itself even where it helps least
+WARMING, TIMED = 5, 20  # steps before the clock starts, steps on the clock
+MOST_WRONG = 0.02  # the share of numbers that may differ by more than 1% of a run's largest change
+
+Rates = tuple[Tensor, ...]
+
+
+class CannotCompileError(Exception):
+    """Why this step is not compiled, in words."""
+
+
+class CompiledStep:
+    """The compiled step of some of a cohort's runs, for batches like ``x`` and ``y`` (after the runs' batch transforms)."""
+
+    def __init__(
+        self, runs: Sequence[Run], cohort: Cohort, state: State, x: Tensor, y: Tensor, keys: StepKeys, factor: Tensor | None
+    ) -> None:
+        if cohort.settings.module is not None:
+            raise CannotCompileError("the model is a module of the user's own")
+        if cohort.settings.device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
+            raise CannotCompileError("there is no C++ compiler; install g++, or name one in the environment variable CXX")
+        # a machine of its own, whose scratch memory is made inside the graph
+        machine = Machine(runs, cohort.data, cohort.settings)
+        if any(isinstance(optimizer, TorchOptimizer) for _, optimizer in machine.optimizers):
+            raise CannotCompileError("an optimizer is torch's own, which walks over the rows one by one")
+        self._machine = machine
+        self._like = [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in (x, y)]
+        number = torch.full((), state.step + 1.0, dtype=torch.float64, device=cohort.settings.device)
+        timed = [number] if factor is None else [number, factor]
+        drawn = [] if keys.dropout is None else [keys.dropout]
+        try:
+            self._build(timed, drawn, state, x, y)
+            wrong = self._wrong(state, x, y, keys, factor)
+        except Exception as error:  # a compiler can fail in any way, and there is always the step as it was
+            said = str(error).strip().splitlines()
+            raise CannotCompileError(f"{type(error).__name__}: {said[0] if said else ''}") from error
+        if wrong > MOST_WRONG:
+            raise CannotCompileError(f"the compiled step changes {wrong:.0%} of the numbers otherwise than it should")
+
+    def _build(self, timed: list[Tensor], drawn: list[Tensor], state: State, x: Tensor, y: Tensor) -> None:
+        """Trace the step, cut it in three and compile the last part."""
+        import torch._inductor
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        given = [*timed, *drawn, *self._inputs(state, x, y)]
+        traced = make_fx(self._step(state, len(timed), len(drawn)), tracing_mode="fake", _allow_non_fake_inputs=True)(*given)
+        self._rates, rest = _cut(traced, 0, len(timed))
+        rates = [value.contiguous() for value in self._rates(*timed)]
+        self._masks, rest = _cut(rest, len(rates), len(drawn))
+        self._program = torch._inductor.compile(rest, [*self._masks(*drawn), *rates, *self._inputs(state, x, y)])
+
+    def _step(self, state: State, timed: int, drawn: int) -> Callable[..., None]:
+        """The step as a function of tensors alone."""
+        machine, names = self._machine, [list(slots) for slots in state.optimizers]
+
+        def step(*tensors: Tensor) -> None:
+            given = iter(tensors)
+            number = next(given)
+            column = next(given).unsqueeze(1) if timed > 1 else None
+            dropout = next(given) if drawn else None
+            theta, buffers = next(given), next(given)
+            slots = [{name: next(given) for name in mine} for mine in names]
+            bound = machine.bind(State(theta, buffers, slots, torch.empty_like(theta)), apart=True)
+            factors = [1.0 if column is None else g.rows.take(column) for g, _ in machine.optimizers]
+            machine.advance(bound, number, next(given), next(given), dropout, factors, column)
+
+        return step
+
+    @staticmethod
+    def _inputs(state: State, x: Tensor, y: Tensor) -> list[Tensor]:
+        return [state.theta, state.buffers, *(value for slots in state.optimizers for value in slots.values()), x, y]
+
+    def _wrong(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, factor: Tensor | None) -> float:
+        """The share of numbers that one compiled step changes otherwise than the step itself: compilers have errors too."""
+        own, other = (
+            State(
+                state.theta.clone(),
+                state.buffers.clone(),
+                [{name: value.clone() for name, value in slots.items()} for slots in state.optimizers],
+                torch.zeros_like(state.theta),
+                state.step,
+            )
+            for _ in range(2)
+        )
+        machine = Machine(self._machine.runs, self._machine.data, self._machine.settings)
+        column = None if factor is None else factor.unsqueeze(1)
+        factors = [1.0 if column is None else g.rows.take(column) for g, _ in machine.optimizers]
+        machine.advance(machine.bind(own), own.step + 1, x, y, keys.dropout, factors, column)
+        self.step(other, x, y, keys, self.rates(state.step, 1, None if factor is None else factor.unsqueeze(0))[0])
+        return max(_differing(*triple) for triple in zip(*map(_moved, (state, own, other)), strict=True))
+
+    def takes(self, x: Tensor, y: Tensor) -> bool:
+        """Whether the program is made for such a batch: the last of an epoch may be smaller."""
+        return self._like == [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in (x, y)]
+
+    def rates(self, first: int, count: int, factors: Tensor | None) -> list[Rates]:
+        """What each of ``count`` steps after the first ``first`` needs beside its batch, computed for all of them at once."""
+        numbers = torch.arange(first + 1, first + count + 1, dtype=torch.float64, device=self._machine.settings.device)
+        found = _over_steps(self._rates, [numbers] if factors is None else [numbers, factors])
+        return list(zip(*(values.unbind(0) for values in found), strict=True)) if found else [()] * count
+
+    def step(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, rates: Rates) -> None:
+        """One optimizer step of every run, in place on ``state``."""
+        state.step += 1
+        masks = () if keys.dropout is None else self._masks(keys.dropout)
+        self._program(*masks, *rates, *self._inputs(state, x, y))
+
+
+def _moved(state: State) -> list[Tensor]:
+    """What shows the gradient of a step: the optimizers' matrices, or theta where they have none.
+
+    A step that is divided by the gradient's size shows little: where the gradient is 0, such as that of a bias before batch_norm,
+    it is rounding blown up, and otherwise hardly more than a sign.
+    """
+    matrices = [value for slots in state.optimizers for value in slots.values()]
+    return [state.buffers, *matrices] if matrices else [state.buffers, state.theta]
+
+
+def _differing(before: Tensor, own: Tensor, other: Tensor) -> float:
+    """The share of numbers [R, P] that two steps leave more than 1% of the row's largest change apart."""
+    if not before.numel():
+        return 0.0
+    change = (own - before).abs().amax(1, keepdim=True)
+    return float(((own - other).abs() > 1e-2 * change).float().mean())
+
+
+def _over_steps(rates: torch.fx.GraphModule, inputs: list[Tensor]) -> Rates:
+    """``rates`` for many steps at once; the first axis of the inputs is that of the steps."""
+    found: Rates = torch.func.vmap(rates)(*inputs) if rates(*(values[0] for values in inputs)) else ()
+    return found
+
+
+def _cut(graph: torch.fx.GraphModule, start: int, count: int) -> tuple[torch.fx.GraphModule, torch.fx.GraphModule]:
+    """Cut a graph in two: what depends on its inputs ``start`` .. ``start + count`` alone, and what remains.
+
+    The first part takes those inputs and returns all that the second needs of it; the second takes that before its other inputs.
+    """
+    nodes = list(graph.graph.nodes)
+    soon = set([node for node in nodes if node.op == "placeholder"][start : start + count])
+    constant: set[torch.fx.Node] = set()  # either part can have these
+    for node in nodes:
+        sources = node.all_input_nodes
+        if node.op == "get_attr" or (node.op == "call_function" and constant.issuperset(sources)):
+            constant.add(node)
+        elif node.op == "call_function" and all(source in soon or source in constant for source in sources):
+            changes = isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+            if not changes or sources[0].op == "call_function":  # what comes from outside is not changed ahead of time
+                soon.add(node)
+    handed = [node for node in nodes if node in soon and any(user not in soon for user in node.users)]
+    first, rest = torch.fx.Graph(), torch.fx.Graph()
+    there: dict[torch.fx.Node, torch.fx.Node] = {}
+    for node in nodes:
+        if node in soon or node in constant:
+            there[node] = first.node_copy(node, there.__getitem__)
+    first.output(tuple(there[node] for node in handed))
+    here = {node: rest.placeholder(node.name) for node in handed}
+    for node in handed:
+        here[node].meta = node.meta
+    for node in nodes:
+        if node not in soon:
+            here[node] = rest.node_copy(node, here.__getitem__)
+    for part in (first, rest):
+        part.eliminate_dead_code()
+    return torch.fx.GraphModule(graph, first), torch.fx.GraphModule(graph, rest)
+
+
+class Stepper:
+    """Takes the steps of some runs of a cohort: one operation after the other, or compiled.
+
+    ``wish`` is True (compile before the first step), False (never) or "auto": compile when the steps that are left would take so
+    long that it repays itself, and only keep to it if it turns out to be faster.
+    """
+
+    def __init__(self, machine: Machine, cohort: Cohort, wish: Wish, total_steps: int) -> None:
+        self.machine, self._cohort, self._wish, self._total = machine, cohort, wish, total_steps
+        self.compiled: CompiledStep | None = None
+        self._clock = _Clock(cohort.settings.device if wish == "auto" else None)
+        self._before = 0.0  # seconds of a step that is not compiled
+        self._epoch: tuple[int, int, Tensor | None] = (0, 0, None)
+        self._rates: list[Rates] = []
+
+    def begin(self, first: int, count: int, factors: Tensor | None) -> None:
+        """An epoch of ``count`` steps begins after the first ``first``; ``factors`` [count, R] are those of the schedule."""
+        self._epoch, self._rates = (first, count, factors), []
+
+    def step(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, number: int) -> None:
+        """Step ``number`` of the epoch, in place on ``state``. x, y [R, B, ...]."""
+        factors = self._epoch[2]
+        factor = None if factors is None else factors[number]
+        if self._wish is True or (self._wish == "auto" and self._decide(state)):
+            self._compile(state, *self.machine.transformed(x, y, keys), keys, factor)
+        with self._clock:
+            if self.compiled is not None:
+                ready = self.machine.transformed(x, y, keys)
+                if self.compiled.takes(*ready):
+                    self._rates = self._rates or self.compiled.rates(*self._epoch)
+                    self.compiled.step(state, *ready, keys, self._rates[number])
+                    return
+            self.machine.step(state, x, y, keys, factor)
+
+    def _decide(self, state: State) -> bool:
+        """Whether to compile now. A compiled step that has turned out to be no faster is given up."""
+        pace = self._clock.pace()
+        if pace is None:
+            return False
+        if self.compiled is not None:
+            if pace > self._before:
+                self.compiled = None
+            self._stop()
+            return False
+        self._before = pace
+        if (self._total - state.step) * pace < REPAYS:
+            self._stop()
+            return False
+        self._clock = _Clock(self._cohort.settings.device)
+        return True
+
+    def _stop(self) -> None:
+        self._wish, self._clock = False, _Clock(None)
+
+    def _compile(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, factor: Tensor | None) -> None:
+        if self._wish is True:
+            self._stop()
+        try:
+            self.compiled = CompiledStep(self.machine.runs, self._cohort, state, x, y, keys, factor)
+        except CannotCompileError as error:
+            _tell(str(error))
+            self._stop()
+
+
+class _Clock:
+    """Seconds of some steps, after a few that warm up. Without a device it measures nothing and costs nothing."""
+
+    def __init__(self, device: torch.device | None) -> None:
+        self._device, self._steps, self._seconds, self._started = device, 0, 0.0, 0.0
+
+    def __enter__(self) -> None:
+        if self._device is not None:
+            self._started = self._now()
+
+    def __exit__(self, *_: object) -> None:
+        if self._device is not None:
+            self._steps += 1
+            self._seconds += self._now() - self._started if self._steps > WARMING else 0.0
+
+    def _now(self) -> float:
+        if self._device is not None and self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+    def pace(self) -> float | None:
+        """Seconds a step; None while it is too early to say."""
+        return self._seconds / TIMED if self._device is not None and self._steps >= WARMING + TIMED else None
+
+
+@cache
+def _tell(reason: str) -> None:
+    """Say once why training goes on without a compiled step."""
+    logging.getLogger("dlrun").warning("trainer.compile: the step is not compiled: %s", reason)
