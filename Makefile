@@ -15,7 +15,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow check format lint types bench bench-peers venv clean distclean
+.PHONY: help run test slow faults check format lint types bench bench-peers venv clean distclean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -28,6 +28,9 @@ test: $(READY) ## run the tests: make test ARGS="-k optimizers"
 
 slow: $(READY) ## run the tests that take minutes
 	@$(TESTS) -m slow $(ARGS)
+
+faults: $(READY) ## kill, interrupt and starve sweeps, 20 times each: make faults DOSE=300
+	@DLRUN_FAULTS=$(or $(DOSE),20) $(TESTS) tests/faults $(ARGS)
 
 check: $(READY) ## formatting, lint, types and tests: what CI runs
 	@$(BIN)/ruff format --check .

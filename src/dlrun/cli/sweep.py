@@ -12,6 +12,7 @@ from rich.text import Text
 from dlrun.cli.sweep_display import SweepProgress, show_failures, show_plan
 from dlrun.cli.sweep_table import show_section
 from dlrun.cli.terminal import console
+from dlrun.errors import StoreError
 from dlrun.experiments import sweep as sweeps
 from dlrun.experiments.compose import Composed
 from dlrun.experiments.sections import compare, write_tables
@@ -74,7 +75,10 @@ class Sweeping:
             stack.enter_context(sweep.claim())
             shown = bool(self.logger.get("progress", True))
             progress = stack.enter_context(SweepProgress(self.name, grid, enabled=shown))
-            code = sweeps.carry_out(grid, sweep, self.store, self.options, progress)
+            try:
+                code = sweeps.carry_out(grid, sweep, self.store, self.options, progress)
+            except StoreError as error:  # the disk is full, say
+                raise StoreError(*error.problems, f"mend that, and carry on with: dlrun resume {sweep.folder}") from error
         self._conclude(grid, sweep)
         return code
 

@@ -43,7 +43,7 @@ def held(path: Path, what: str, wait: bool = False) -> Iterator[None]:
 def owner(path: Path) -> str:
     """Who holds the lock at ``path`` now, in words; an empty string when nobody does."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # on a disk that is only to be read, too
     except FileNotFoundError:
         return ""
     try:

@@ -11,7 +11,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,7 +96,12 @@ class Sweep:
             except OSError as error:
                 raise StoreError(f"{folder}: cannot be made ({error.strerror})") from error
         sweep = cls(folder, name, list(cells), command, dict(settings or {}), f"{moment:%Y-%m-%dT%H:%M:%SZ}")
-        sweep.save()
+        try:
+            sweep.save()
+        except StoreError:
+            with suppress(OSError):
+                folder.rmdir()
+            raise
         return sweep
 
     @classmethod

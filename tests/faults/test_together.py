@@ -1,0 +1,89 @@
+"""Several processes in one folder: every run has one owner, and nobody trains what another is training."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Wait = Callable[..., None]
+
+SWEEP = ("-m", "model.hidden=[3],[4],[5]", "seed=range(0,20)", "dataset=moons", "trainer.epochs=40", "baseline=[]")
+RUNS = 60
+
+
+class Writings:
+    """Notes every result that appears: a run that is trained twice has two."""
+
+    def __init__(self, lab: Any) -> None:
+        self.seen: dict[str, set[int]] = defaultdict(set)
+        self._lab, self._stop = lab, threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> "Writings":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        last = False
+        while not last:
+            last = self._stop.wait(0.01)
+            try:
+                for run, stamp in self._lab.stamps().items():
+                    self.seen[run].add(stamp)
+            except FileNotFoundError:  # replaced while we looked
+                continue
+
+
+@pytest.mark.dose(1)
+def test_two_sweeps_at_once(lab: Any, number: int) -> None:
+    with Writings(lab) as writings:
+        children = [lab.start(*SWEEP), lab.start(*SWEEP)]
+        ended = [lab.end(child) for child in children]
+    for code, out, err in ended:
+        assert (code, f"{RUNS} runs: {RUNS} done" in out) == (0, True), err
+    assert len(writings.seen) == RUNS
+    assert {len(stamps) for stamps in writings.seen.values()} == {1}
+    assert len(lab.sweeps()) == 2
+    lab.check_clean()
+
+
+@pytest.mark.dose(1)
+def test_overlapping_sweeps_at_once(lab: Any, number: int) -> None:
+    wide = (*SWEEP[:2], "seed=range(10,30)", *SWEEP[3:])
+    with Writings(lab) as writings:
+        children = [lab.start(*SWEEP), lab.start(*wide)]
+        ended = [lab.end(child) for child in children]
+    for code, out, err in ended:
+        assert (code, f"{RUNS} runs: {RUNS} done" in out) == (0, True), err
+    assert len(writings.seen) == 90
+    assert {len(stamps) for stamps in writings.seen.values()} == {1}
+
+
+@pytest.mark.dose(1)
+def test_what_a_killed_process_held_is_trained_by_the_other(lab: Any, wait: Wait, number: int) -> None:
+    first = lab.start(*SWEEP, "trainer.epochs=400")
+    wait(lab.claims, first)
+    second = lab.start(*SWEEP, "trainer.epochs=400")
+    while "waiting for" not in (line := second.stderr.readline()):
+        assert line
+    lab.kill(first)
+    code, out, err = lab.end(second)
+    assert (code, f"{RUNS} runs: {RUNS} done" in out) == (0, True), err
+    lab.check_clean()
+
+
+@pytest.mark.dose(1)
+def test_one_sweep_is_resumed_by_one_process(lab: Any, wait: Wait, number: int) -> None:
+    first = lab.start(*SWEEP, "trainer.epochs=100000")
+    wait(lab.claims, first)
+    code, out, err = lab.run("resume")
+    assert (code, out) == (2, "")
+    assert f"is being worked on by process {first.pid}" in err
+    assert f"training now: process {first.pid} on" in lab.run("status")[1]
+    lab.kill(first)
