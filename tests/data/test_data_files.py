@@ -234,7 +234,7 @@ CELLS = st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")) | st.sampl
 ROWS = st.lists(st.tuples(st.floats(-1e6, 1e6), st.text(CELLS, max_size=6), st.integers(-50, 50)), min_size=6, max_size=30)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     rows=ROWS,
     separator=st.sampled_from([",", ";", "\t", "|"]),
@@ -265,6 +265,7 @@ def test_what_is_written_is_read(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delimited, "FEWEST_ROWS", together)
         patch.setattr(delimited, "NUMBERS", together)
+        patch.setattr(delimited, "MOST_NUMBERS", 4 * together)
         data = csv(path=str(path), target="y", columns=["size", 'words, and "quotes"', "count"], separator=separator)
     kept_rows = data.encoding
     assert kept_rows is not None

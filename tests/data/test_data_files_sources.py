@@ -225,3 +225,13 @@ def test_openml_settings(recorded: str) -> None:
         openml()
     with pytest.raises(DataError, match=r"dataset.target=kind: no such column; iris has sepallength"):
         openml(id=61, cache=recorded, target="kind")
+
+
+def test_a_frame_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlrun.data.draft.DOUBLE", 0)
+    frame = pd.DataFrame({"a": [1.7e9 + i for i in range(20)], "b": [-9.0, *range(19)], "y": [i * 1.5 for i in range(20)]})
+    before = frame.copy(deep=True)
+    data = of_frame("my table", frame, target="y", missing=["-9"])
+    assert data.x[:, 0].tolist() == list(range(20))
+    assert data.x[0, 1].isnan()
+    pd.testing.assert_frame_equal(frame, before)

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 SEPARATORS = (",", ";", "\t", "|")
 SAMPLE_LINES = 200
-ROWS, FEWEST_ROWS, NUMBERS = 1 << 13, 1 << 10, 1 << 18  # rows of a piece, and numbers where there are many columns
+SAMPLE_SIZE = 1 << 22  # characters
+MOST_COLUMNS = 100_000
+ROWS, FEWEST_ROWS = 1 << 13, 1 << 10  # rows of a piece, and of the one by which columns are recognized
+NUMBERS, MOST_NUMBERS = 1 << 18, 1 << 24  # of a piece: where there are many columns, and where there are thousands
 LONGEST_ROW = 1 << 20  # characters of one row with line breaks in quotes; longer ones are a quote that was never closed
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?", re.ASCII)
@@ -67,6 +70,10 @@ class Piece:
             quoting=csv.QUOTE_MINIMAL if '"' in self.text else csv.QUOTE_NONE,
             **how,
         )
+        if len(cells) != len(self.lines):  # pandas must see the rows that were checked
+            raise DataError(
+                f"lines {self.lines[0]:,} to {self.lines[-1]:,} cannot be told apart; write each row on a line of its own"
+            )
         return cells
 
 
@@ -84,10 +91,12 @@ class Delimited:
     def __init__(self, file: TextFile, separator: str | None = None, decimal: str | None = None) -> None:
         self.file = file
         with file.lines() as lines:
-            sample = list(islice(lines, SAMPLE_LINES))
+            sample = _sample(lines)
         self.dialect = _sniff(sample, separator, decimal)
         with file.lines() as lines:
             _, first = next(self._records(lines, 0), (0, [""]))
+        if len(first) > MOST_COLUMNS:
+            raise DataError(f"{file.name}: has {len(first):,} columns, and at most {MOST_COLUMNS:,} can be used")
         names = [name.strip() for name in first]
         if not any(names):
             raise DataError(f"{file.name}: is empty; it needs a line of column names, and rows")
@@ -106,7 +115,7 @@ class Delimited:
             DataError: a row has too many cells or too few, or a quote is not closed; with its line.
         """
         width = len(self.names)
-        together = max(FEWEST_ROWS, min(most, NUMBERS // width))
+        together = min(most, max(NUMBERS // width, min(FEWEST_ROWS, MOST_NUMBERS // width)))
         separator = self.dialect.separator
         with self.file.lines() as lines:
             above = self._skip_header(lines)
@@ -208,6 +217,18 @@ class _Counted:
         return item
 
 
+def _sample(lines: Iterator[str]) -> list[str]:
+    """The first lines, as many as it takes to see how the file is written."""
+    sample: list[str] = []
+    size = 0
+    for line in islice(lines, SAMPLE_LINES):
+        sample.append(line)
+        size += len(line)
+        if size > SAMPLE_SIZE:
+            break
+    return sample
+
+
 def _sniff(lines: Sequence[str], separator: str | None, decimal: str | None) -> Dialect:
     """The separator that gives the first lines one width, the widest if several do; a comma for decimals if they show any."""
     if separator is None:
@@ -225,9 +246,8 @@ def _widths(lines: Sequence[str], separator: str) -> tuple[bool, int]:
 
 
 def _loosely(lines: Sequence[str], separator: str) -> list[list[str]]:
-    """The rows of a sample whose last row may be cut off."""
+    """The rows of a sample; none if it cannot be read so."""
     try:
-        rows = [row for row in csv.reader(lines, delimiter=separator) if any(map(str.strip, row))]
+        return [row for row in csv.reader(lines, delimiter=separator) if any(map(str.strip, row))]
     except csv.Error:
         return []
-    return rows[:-1] if len(lines) == SAMPLE_LINES and len(rows) > 1 else rows

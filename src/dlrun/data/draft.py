@@ -167,7 +167,7 @@ class Draft:
         values = self._read(column, cells, lines) if isinstance(cells, Texts) else cells
         if self.mark_numbers.size:
             values = np.where(np.isin(values, self.mark_numbers), np.nan, values)
-        large = np.abs(values) > np.finfo(self.matrix.dtype).max
+        large = np.abs(values) > np.finfo(np.float64 if column is self.target else self.matrix.dtype).max
         if large.any():
             column.infinite = column.infinite or lines[int(large.argmax())]
             values = np.where(large, np.nan, values)
@@ -198,7 +198,7 @@ class Draft:
             column.offset = float(low) if abs(low) > _CANCELS * (high - low) > 0 else 0.0
         parts = date_parts(values) if column.kind == "date" else values[:, None]
         if column.offset:
-            parts[:, 0] -= column.offset
+            parts = parts - np.array([column.offset, *[0.0] * (column.width - 1)])
         column.low = np.fmin(column.low, np.fmin.reduce(parts, axis=0))
         column.high = np.fmax(column.high, np.fmax.reduce(parts, axis=0))
         return parts
@@ -217,18 +217,17 @@ class Draft:
         """
         problems = []
         for column in (*self.columns, self.target):
+            few = column.odd <= ODD_SHARE * (column.odd + column.present) or (column is self.target and column.kind == "numeric")
+            if column.odd and (column.kind == "boolean" or not few):
+                column.kind, self.again = "categorical", True
+                continue
+            if column.odd:
+                problems.append(self._mistake(column))
             if column.infinite:
                 problems.append(
                     f"{self.file} line {column.infinite:,}: {shown(column.name)} is infinite or too large; "
                     "correct it, or leave the cell empty"
                 )
-            if not column.odd:
-                continue
-            few = column.odd <= ODD_SHARE * (column.odd + column.present) or (column is self.target and column.kind == "numeric")
-            if few and column.kind != "boolean":
-                problems.append(self._mistake(column))
-            else:
-                column.kind, self.again = "categorical", True
         if problems:
             raise DataError(*problems)
         for column in (*self.columns, self.target):
