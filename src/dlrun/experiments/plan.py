@@ -23,7 +23,8 @@ from dlrun.engine.cohort import Cohort, Settings
 from dlrun.engine.machine import Machine, blueprint_of
 from dlrun.engine.parts import Part, signature
 from dlrun.errors import DataError, InputError
-from dlrun.experiments.spec import RunSpec, device
+from dlrun.experiments.settings import device
+from dlrun.experiments.spec import RunSpec
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,169 @@
+"""Building the parts of a run from its config, and collecting everything that is wrong on the way."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dlrun.components import activations
+from dlrun.components.hyperparameters import Count, hyperparameters, mismatch, problems
+from dlrun.components.initializers import INITIALIZERS
+from dlrun.components.metrics import METRICS
+from dlrun.data.preparation import COMMON_KEYS, undecided
+from dlrun.engine.model import LayerSpec, expand
+from dlrun.engine.module import SUPPLIED
+from dlrun.engine.parts import Part, rowwise
+from dlrun.errors import InputError, nearest
+from dlrun.experiments import rules, trial
+from dlrun.experiments.baselines import baseline_problems
+from dlrun.experiments.settings import Trainer, device_problem, root_keys
+from dlrun.experiments.targets import resolve
+
+
+class Problems:
+    """Collects what is wrong while the parts are built, so that all of it can be told at once."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Take over problems that were found elsewhere."""
+        self.lines += lines
+
+    def part(self, values: Mapping[str, Any], where: str, choices: Mapping[str, str], omit: Sequence[str] = ()) -> Part:
+        """The component that a group's config names; a stand-in when something is wrong with it."""
+        own = {key: value for key, value in values.items() if key not in omit and key != "_target_"}
+        target = values.get("_target_")
+        if target is None:
+            self.lines.append(
+                f"{where}: is missing; type {where.split('.')[0]}=NAME (dlrun ls {where.split('.')[0]} lists the names)"
+            )
+            return Part(where, "", _nothing)
+        try:
+            function = resolve(target, where)
+        except InputError as error:
+            self.lines += error.problems
+            return Part(where, str(target), _nothing)
+        known = activations.ROWWISE.get(target) if where == "activation" else None
+        if known is not None:
+            function = known.forward
+        own = {key: float(value) if _is_float_text(value) else value for key, value in own.items()}
+        self.lines += problems(function, own, where)
+        return Part(choices.get(where, str(target).rpartition(".")[2]), target, function, own)
+
+    def dataset(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> tuple[Part, str]:
+        """The dataset, and its task: what the config says or, if it leaves that open, the data; empty while neither can tell."""
+        part = self.part(config, "dataset", choices, omit=COMMON_KEYS)
+        given = config.get("task")
+        if "task" in hyperparameters(part.function):  # a table can be learnt in several ways
+            part = replace(part, values={**part.values, "task": None if undecided(given) else given})
+        if not undecided(given):
+            return part, str(given)
+        task = ""
+        if not self.lines:
+            try:
+                task = part.function(**part.values).task
+            except InputError as error:
+                self.lines += error.problems
+            except Exception as error:  # a user's own dataset
+                self.lines.append(f"dataset: {type(error).__name__}: {error}; dataset.task=TASK need not ask the data")
+        return part, task
+
+    def model(
+        self, config: Mapping[str, Any], task: str, loss: Part
+    ) -> tuple[tuple[LayerSpec, ...], str, Callable[..., Any], int | None]:
+        """Layers, head, initializer and the number of outputs that a model's config asks for."""
+        head, init = config.get("head", "auto"), config.get("init", "default")
+        if head not in ("auto", *rules.HEADS):
+            self.lines.append(
+                f"model.head={head}: must be one of auto, {', '.join(rules.HEADS)}{nearest(str(head), rules.HEADS)}"
+            )
+        if init not in INITIALIZERS:
+            self.lines.append(f"model.init={init}: must be one of {', '.join(INITIALIZERS)}{nearest(str(init), INITIALIZERS)}")
+        layers: tuple[LayerSpec, ...] = ()
+        try:
+            layers = () if "_target_" in config else expand(config.get("layers") or [])
+        except InputError as error:
+            self.lines += error.problems
+        outputs = len(loss.values["tau"]) if isinstance(loss.values.get("tau"), list | tuple) else None
+        if outputs == 0:
+            self.lines.append("loss.tau=[]: must name at least one level, such as [0.1,0.5,0.9]")
+        if task in ("similarity", "metric_learning"):
+            outputs = config.get("embedding", 16)
+            said = mismatch(Count, outputs)
+            if said:
+                self.lines.append(f"model.embedding={outputs}: must be {said}")
+        return layers, head, INITIALIZERS.get(init, INITIALIZERS["default"]), outputs
+
+    def module(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> Part | None:
+        """The user's own module that a model's config names, if it names one."""
+        if "_target_" not in config:
+            return None
+        for key in SUPPLIED:
+            if key in config:
+                self.lines.append(f"model.{key}: dlrun gives it to the module; take it out of the YAML")
+        if config.get("init", "default") != "default":
+            self.lines.append(f"model.init={config['init']}: a module of your own draws its initial values itself; leave it out")
+        return self.part(config, "model", choices, omit=("init", "head", "layers", "embedding", *SUPPLIED))
+
+    def trials(self, parts: Mapping[str, Part], task: str, loss_facts: Mapping[str, Any]) -> None:
+        """What calling the user's own components shows."""
+        if not loss_facts["tasks"]:
+            self.lines.append(f"loss.tasks: is missing; say in its YAML what data it serves, such as tasks: [{task}]")
+        for where, part in parts.items():
+            self.lines += trial.problems(part, where, task, loss_facts)
+
+    def trainer(self, config: Mapping[str, Any]) -> Trainer:
+        """The trainer's settings; the defaults when something is wrong with them."""
+        found = problems(Trainer, config, "trainer")
+        self.lines += found
+        trainer = Trainer() if found else Trainer(**config)
+        said = device_problem(trainer.device)
+        if said:
+            self.lines.append(said)
+        return trainer
+
+    def root(self, config: Mapping[str, Any]) -> None:
+        """The keys that stand alone."""
+        self.lines += problems(
+            root_keys,
+            {key: config.get(key) for key in ("seed", "name", "allow_mismatch", "reuse", "retry_failed") if key in config},
+            "config",
+        )
+        self.lines = [line.removeprefix("config.") for line in self.lines]
+        self.lines += baseline_problems(config.get("baseline"))
+        name = config.get("name")
+        if isinstance(name, str) and (len(name) > 100 or not name.isprintable()):
+            self.lines.append(f"name={name[:20]!r}...: must be at most 100 printable characters")
+
+    def learnable(self, value: Any, activation: Part) -> None:
+        """Whether the activation's numbers are learned, and whether it has any."""
+        if not isinstance(value, bool):
+            self.lines.append(f"activation.learnable={value}: must be true or false")
+        elif value and not any(float in forms for forms in rowwise(activation.function).values()):
+            self.lines.append(f"activation.learnable=true: {activation.name} has no number to learn; leave it out")
+
+    def metric(self, name: Any, task: str, where: str = "metric") -> str:
+        """The metric that selects and sorts: the task's main one unless the user says."""
+        known = METRICS.get(task, {})
+        if not task:  # a problem of the dataset, told already
+            return "loss"
+        if name is None:
+            return next(iter(known), "loss")
+        if name != "loss" and name not in known:
+            self.lines.append(f"{where}={name}: the metrics of {task} are loss, {', '.join(known)}{nearest(str(name), known)}")
+        return str(name)
+
+
+def _nothing() -> None:
+    """Stands in for a component that could not be resolved."""
+
+
+def _is_float_text(value: Any) -> bool:
+    """YAML 1.1 reads 1e-3 as text; nobody means text by it."""
+    if not isinstance(value, str) or value[:1] not in "+-.0123456789":
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True

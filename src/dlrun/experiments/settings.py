@@ -1,0 +1,52 @@
+"""Settings that are no component: how long and where a run trains, its seed and its name."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Literal
+
+import torch
+
+from dlrun.components.hyperparameters import Count, Interval
+from dlrun.errors import nearest
+
+Number = Annotated[float, Interval(0, open_low=True)]
+Seed = Annotated[int, Interval(0, (1 << 63) - 1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """``trainer.*``: how long and how a run trains. See conf/trainer/default.yaml."""
+
+    epochs: Count = 100
+    batch_size: Count = 16
+    device: str = "auto"
+    dtype: Literal["float32", "float64"] = "float32"
+    compile: bool | Literal["auto"] = False
+    clip_norm: Number | None = None
+    clip_value: Number | None = None
+    evaluate_every: Count = 1
+    max_steps: Count | None = None
+
+
+def root_keys(
+    *, seed: Seed = 0, name: str | None = None, allow_mismatch: bool = False, reuse: bool = True, retry_failed: bool = False
+) -> None:
+    """The signature of the keys that stand alone."""
+
+
+@cache
+def device_problem(name: str) -> str:
+    """What is wrong with a device's name, with what to type; an empty string when it can be used."""
+    if name == "auto":
+        return ""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError):
+        present = ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+        return f"trainer.device={name}: is not there; on this machine there is {', '.join(present)}{nearest(name, present)}"
+    return ""
+
+
+def device(name: str) -> torch.device:
+    """The device that a name stands for; auto is the GPU if there is one."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
