@@ -1,3 +1,32 @@
-"""dlrun trains every combination of components at once, and says which is better and how sure one can be."""
+"""dlrun trains every combination of components at once, and says which is better and how sure one can be.
+
+    import dlrun
+
+    run = dlrun.run("dataset=wine", "activation=gelu", seed=3)
+    table = dlrun.sweep("dataset=wine", activation=["relu", "tanh"], seed=range(10))
+    dlrun.compare(table)
+    dlrun.load(run.id).predict(X)
+
+Importing it is quick: what these four need is imported when one of them is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dlrun.api import compare, load, run, sweep
+    from dlrun.trained import Run
 
 __version__ = "0.1.0"
+__all__ = ["Run", "__version__", "compare", "load", "run", "sweep"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'dlrun' has no attribute '{name}'")
+    from dlrun import api
+
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

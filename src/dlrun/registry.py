@@ -59,7 +59,7 @@ def is_set(group: str) -> bool:
 
 def defaults() -> dict[str, list[str]]:
     """The options that each group has when nothing else is said, from the defaults list of config.yaml."""
-    entries = [entry for entry in _read(root() / "config.yaml").get("defaults", []) if isinstance(entry, dict)]
+    entries = [entry for entry in read(root() / "config.yaml").get("defaults", []) if isinstance(entry, dict)]
     chosen = {
         group: [names] if isinstance(names, str) else list(names or []) for entry in entries for group, names in entry.items()
     }
@@ -122,10 +122,15 @@ def load_option(group: str, name: str) -> dict[str, Any]:
     Raises:
         InputError: there is no such option, or its file is not a YAML mapping.
     """
-    return _read(path(group, name))
+    return read(path(group, name))
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read(file: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file, read the way Hydra reads it; it makes no objects, and cannot grow.
+
+    Raises:
+        InputError: it is not there, or is not a YAML mapping.
+    """
     import yaml
 
     try:

@@ -131,6 +131,8 @@ def _compose(overrides: Sequence[str], arguments: Arguments) -> Exception | None
     """What goes wrong when ``overrides`` are composed, a sweep by its first value; None when nothing does."""
     from hydra import compose, initialize_config_dir
 
+    from dlrun.experiments.received import guarded
+
     single = []
     for parsed in _parsed(overrides):
         line = parsed.input_line or ""
@@ -141,7 +143,10 @@ def _compose(overrides: Sequence[str], arguments: Arguments) -> Exception | None
     if "--config-dir" in arguments.flags:
         single.append(f"hydra.searchpath=['{arguments.flags['--config-dir']}']")
     try:
-        with initialize_config_dir(arguments.flags.get("--config-path", str(registry.root())), version_base="1.3"):
+        with (
+            guarded(single, acts=False),
+            initialize_config_dir(arguments.flags.get("--config-path", str(registry.root())), version_base="1.3"),
+        ):
             compose(arguments.flags.get("--config-name", "config"), overrides=single)
     except Exception as error:
         return error

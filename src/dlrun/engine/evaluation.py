@@ -34,13 +34,14 @@ def outputs(machine: Machine, table: Table, subset: str, limit: int | None = Non
     return parts[0] if len(parts) == 1 else (torch.cat([output for output, _ in parts], 1), torch.cat([y for _, y in parts], 1))
 
 
-_LINKS: dict[str, Callable[[Tensor], Tensor]] = {
+LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda output: output,
     "sigmoid": torch.sigmoid,
     "softmax": lambda output: torch.softmax(output, 2),
     "exp": torch.exp,
     "sparsemax": sparsemax,
 }
+"""What makes a prediction of an output [R, n, K, ...], by the name that a run's loss gives it."""
 
 
 def predictions(machine: Machine, table: Table, output: Tensor) -> Tensor:
@@ -49,11 +50,11 @@ def predictions(machine: Machine, table: Table, output: Tensor) -> Tensor:
         return table.original(output)
     kinds = [run.prediction for run in machine.runs]
     if len(set(kinds)) == 1:
-        return _LINKS[kinds[0]](output)
+        return LINKS[kinds[0]](output)
     out = torch.empty_like(output)
     for kind in sorted(set(kinds)):
         rows = Rows([row for row, other in enumerate(kinds) if other == kind], len(kinds), output.device)
-        rows.put(out, _LINKS[kind](rows.take(output)))
+        rows.put(out, LINKS[kind](rows.take(output)))
     return out
 
 

@@ -96,8 +96,11 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, text
 def _extra(planned: Planned, number: int) -> dict[str, Any]:
     """What it takes to predict for new rows, beside the weights."""
     cohort = planned.cohort
-    extra = {"preprocessing.json": cohort.preprocessing[cohort.runs[number].split].to_json()}
-    return extra if cohort.data.encoding is None else extra | {"encoding.json": cohort.data.encoding.to_json()}
+    data = cohort.data
+    form = {"shape": data.shape, "outputs": cohort.settings.outputs, "targets": data.targets, "classes": data.classes}
+    names = {"features": data.features} if data.encoding is None else {}
+    extra = {"preprocessing.json": cohort.preprocessing[cohort.runs[number].split].to_json() | form | names}
+    return extra if data.encoding is None else extra | {"encoding.json": data.encoding.to_json()}
 
 
 def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> RunFiles:

@@ -58,7 +58,12 @@ def prepare(config: "DictConfig") -> Job:
         InputError: the config or its data cannot work.
         StoreError: the output folder cannot be written.
     """
-    spec = read(config)
+    return prepare_composed(composed(config))
+
+
+def prepare_composed(job: Composed) -> Job:
+    """The same for a config that was composed before."""
+    spec = from_config(job.config, job.choices, job.overrides)
     (planned,) = plan([spec], Datasets())
     store = Store.at(spec.config.get("output_dir"))
     store.prepare()

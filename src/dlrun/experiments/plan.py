@@ -155,7 +155,7 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
             splits=[split for _, split in pairs],
             preprocessing=[datasets.fitted(data, preparation, split) for _, split in pairs],
             runs=[replace(spec.row, split=place[spec.seed, spec.fold or 0]) for spec in rows],
-            settings=_settings(first, data),
+            settings=settings_of(first, data.outputs),
         )
         _fits(cohort)
         planned += _stacked(Planned(cohort, tuple(rows)))
@@ -185,11 +185,12 @@ def _fits(cohort: Cohort) -> None:
         return
 
 
-def _settings(spec: RunSpec, data: Data) -> Settings:
+def settings_of(spec: RunSpec, outputs: int) -> Settings:
+    """What the engine is told of a run beside its row, for data with that many outputs."""
     trainer = spec.trainer
     return Settings(
         layers=spec.layers,
-        outputs=spec.outputs or data.outputs,
+        outputs=spec.outputs or outputs,
         epochs=trainer.epochs,
         batch_size=trainer.batch_size,
         max_steps=trainer.max_steps,

@@ -43,12 +43,30 @@ class Store:
         self.sweeps = root / "sweeps"
         self._new = self.runs / ".new"
         self._owner = f"{os.uname().nodename}~{os.getpid()}"
+        self._elsewhere: dict[str, Path] = {}
 
     @classmethod
     def at(cls, output_dir: str | os.PathLike[str] | None = None) -> "Store":
         """The store at ``output_dir``, else at the environment variable DLRUN_OUTPUT_DIR, else at ./outputs."""
         chosen = output_dir or os.environ.get("DLRUN_OUTPUT_DIR") or "outputs"
         return cls(Path(chosen).expanduser().absolute())
+
+    @classmethod
+    def around(cls, folder: Path) -> tuple["Store", RunRecord]:
+        """A store to read one run from, wherever its folder lies and whatever it is called; and the run's record.
+
+        Raises:
+            StoreError: there is no run in the folder, or its record is damaged.
+        """
+        try:
+            record = RunRecord.from_json((folder / RESULT).read_bytes())
+        except OSError as error:
+            raise StoreError(f"{folder / RESULT}: cannot be read ({error.strerror})") from error
+        except (ValueError, TypeError) as error:
+            raise StoreError(f"{folder / RESULT}: is damaged ({error})") from error
+        store = cls(folder.parent.parent)
+        store._elsewhere[record.id] = folder
+        return store, record
 
     def prepare(self) -> None:
         """Make the folders, try to write there, and clear away what killed processes left.
@@ -77,7 +95,7 @@ class Store:
         """
         if not _ID.fullmatch(run):
             raise StoreError(f"run {run!r}: an id is 12 of the characters 0-9 and a-f")
-        return self.runs / run
+        return self._elsewhere.get(run, self.runs / run)
 
     def write_run(self, run: RunFiles, durable: bool = True) -> Path:
         """Write one run's folder in place of any earlier attempt and return it.

@@ -1,0 +1,309 @@
+"""dlrun from Python: train one configuration or a sweep, compare, and predict with what was trained.
+
+    run = dlrun.run("dataset=wine", "activation=gelu", seed=3)         one run, kept like any other
+    run.metrics["test/accuracy"], run.history, run.predict(X)
+    table = dlrun.sweep("activation=relu,tanh", seed=range(10))         a DataFrame with a row for each run
+    dlrun.compare(table)                                                groups, intervals, corrected tests, verdicts
+    dlrun.load("8bc176b3d366").predict(X)                               later, or elsewhere
+
+Settings are those of the command line. Positional ones are in its grammar; keyword values are Python's (a key with a dot goes
+into ``**{"optimizer.lr": 0.01}``). What goes wrong is an exception of ``dlrun.errors``.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from dlrun.errors import DlrunError, InputError, RunError, StoreError, nearest
+from dlrun.results.comparison import comparison
+from dlrun.results.longtable import of_sweep, rows_of_frame
+from dlrun.results.record import RunRecord
+from dlrun.results.render import full_table
+from dlrun.results.store import Store
+from dlrun.results.sweeps import Sweep
+from dlrun.results.table import Row
+from dlrun.trained import Run
+
+Folder = str | PathLike[str]
+Modules = Sequence[str | ModuleType]
+Jobs = TypeVar("Jobs")
+
+_LEAST = 4  # characters of an id that name a run
+
+
+def run(
+    *overrides: str,
+    config_dir: Folder | None = None,
+    imports: Modules = (),
+    progress: bool = True,
+    **settings: Any,
+) -> Run:
+    """Train one configuration, and keep it, as the command ``dlrun`` does.
+
+    Args:
+        overrides: settings as on the command line, such as ``"dataset=iris"`` or ``"model.hidden=[32,32]"``.
+        config_dir: a folder with options of your own.
+        imports: modules (or their names) whose components the options may name; importing is trusting.
+        progress: whether to show on stderr how it is doing.
+        settings: settings with Python values; ``**{"optimizer.lr": 0.01}`` for a key with a dot.
+
+    Returns:
+        The run, however it ended; see its ``status``.
+
+    Raises:
+        InputError: a setting cannot work; every problem is told.
+        RunError: a component raised while it trained.
+        KeyboardInterrupt: it was stopped; what it had reached is kept.
+
+    Example:
+        >>> run = dlrun.run("dataset=xor", "activation=tanh", seed=3, **{"optimizer.lr": 0.01})   # doctest: +SKIP
+        >>> run.metrics["test/accuracy"]                                                          # doctest: +SKIP
+    """
+    from dlrun.cli.progress import RunProgress
+    from dlrun.experiments.composition import single, words
+    from dlrun.experiments.job import prepare_composed
+
+    _trust(imports)
+    job = prepare_composed(_composed(single, words(overrides, settings), config_dir))
+    for warning in job.spec.warnings:
+        warnings.warn(warning, stacklevel=2)
+    with RunProgress(job.spec.name or job.planned.cohort.data.name, enabled=progress) as shown:
+        try:
+            record, folder, _ = job.run(shown.update)
+        except DlrunError:
+            raise
+        except Exception as error:
+            raise RunError(f"{type(error).__name__}: {error}") from error
+    if record.status == "interrupted":
+        raise KeyboardInterrupt(f"run {record.id} is kept in {folder}")
+    return Run(job.store.read_record(record.id), folder, job.store)
+
+
+def sweep(
+    *overrides: str,
+    config_dir: Folder | None = None,
+    imports: Modules = (),
+    progress: bool = True,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Train every combination, all at once, and keep them as a sweep, as ``dlrun -m`` does. Finished runs are taken over.
+
+    Args:
+        overrides: settings as on the command line, such as ``"activation=relu,tanh"`` or ``"optimizer.lr=range(1,4)"``.
+        config_dir, imports, progress: as for ``run``.
+        settings: settings with Python values; a list, a range or an array holds values to try.
+
+    Returns:
+        The long table, a row for each run: id, status, seed, fold, reason, then what was chosen as text (a column for each
+        group and setting), then what was measured (``test/r2``, ...). Rows of baselines have one in the column ``baseline``, and
+        no id. ``attrs["folder"]`` is the sweep's folder.
+
+    Raises:
+        InputError: a setting cannot work, or no combination is possible; every problem is told.
+        KeyboardInterrupt: it was stopped; ``dlrun resume`` carries on with it.
+
+    Example:
+        >>> table = dlrun.sweep("dataset=moons", activation=["relu", "tanh"], seed=range(10))   # doctest: +SKIP
+        >>> dlrun.compare(table)                                                                # doctest: +SKIP
+    """
+    from dlrun.cli.sweep_display import SweepProgress
+    from dlrun.experiments import sweep as sweeps
+    from dlrun.experiments.composition import several, words
+    from dlrun.experiments.sections import compare as sections_of
+    from dlrun.experiments.sections import write_tables
+
+    _trust(imports)
+    line = words(overrides, settings, swept=True)
+    jobs, launcher = _composed(several, line, config_dir)
+    first = jobs[0].config
+    grid = sweeps.lay_out(jobs)
+    for warning in grid.warnings:
+        warnings.warn(warning, stacklevel=2)
+    store, name = Store.at(first.get("output_dir")), str(first.get("name") or "sweep")
+    store.prepare()
+    folder = ["--config-dir", str(Path(config_dir).absolute())] if config_dir is not None else []
+    command = [*(word for module in _names(imports) for word in ("--import", module)), "--multirun", *folder, *line]
+    options = sweeps.Options(
+        reuse=bool(first.get("reuse", True)),
+        retry_failed=bool(first.get("retry_failed")),
+        memory_share=float(launcher.get("memory_share", sweeps.MEMORY_SHARE)),
+        processes=launcher.get("processes"),
+    )
+    kept = sweeps.begin(grid, store, name, command, {})
+    with kept.claim(), SweepProgress(name, grid, enabled=progress) as shown:
+        code = sweeps.carry_out(grid, kept, store, options, shown)
+    sections = sections_of(grid, kept, store)
+    if sections:
+        write_tables(sections, kept)
+    if code > 128:
+        raise KeyboardInterrupt(f"carry on with: dlrun resume {kept.folder}")
+    beside = [row for part in sections for item in part.compared for row in item.group.rows if not row.id]
+    return _long(kept, store, beside)
+
+
+def compare(
+    runs: "pd.DataFrame | Folder",
+    *,
+    metric: str | None = None,
+    reference: str = "best",
+    margin: float | None = None,
+    higher_is_better: bool | None = None,
+    output_dir: Folder | None = None,
+) -> pd.DataFrame:
+    """Compare groups of runs that differ in seed and fold alone, seed by seed.
+
+    Args:
+        runs: what ``sweep`` returned (or a part of it, or several put together), or a sweep's folder, its name or ``"latest"``.
+        metric: what to compare, such as ``"r2"``, ``"test/r2"`` or ``"seconds"``; the task's main one on test rows if not given.
+        reference: the group to compare with: ``"best"``, or what names one, such as ``"activation=relu"``.
+        margin: the largest difference that does not matter, in the metric's unit: it lets groups be called equivalent.
+        higher_is_better: has to be given only for a metric that is none of dlrun's.
+        output_dir: where a sweep that is named is looked for.
+
+    Returns:
+        A row for each group of each dataset, best first: n, mean, sd and confidence interval of the metric, the difference to
+        the reference with its interval, effect size, p corrected by Holm, and a verdict in words.
+
+    Raises:
+        InputError: there is no such metric, group or sweep.
+
+    Example:
+        >>> dlrun.compare(table, metric="rmse", reference="activation=relu")[["activation", "n", "verdict"]]   # doctest: +SKIP
+    """
+    if not isinstance(runs, pd.DataFrame):
+        store = Store.at(output_dir)
+        found = Sweep.find(store, runs)
+        runs = _long(found, Store(found.folder.parent.parent))
+    rows = rows_of_frame(runs)
+    datasets = list(dict.fromkeys(row.factors.get("dataset", "") for row in rows))
+    tables = []
+    for dataset in datasets:
+        mine = [row for row in rows if row.factors.get("dataset", "") == dataset]
+        name = _metric(mine, metric)
+        if name is None:
+            continue
+        better = _higher_is_better(name) if higher_is_better is None else higher_is_better
+        found_rows = comparison(
+            mine, name, higher_is_better=better, reference=reference, margin=margin, ratio=_shared(runs, mine, dataset)
+        )
+        table = full_table(found_rows, name)
+        part = pd.DataFrame(table.rows, columns=list(table.columns))
+        tables.append(part if len(datasets) == 1 else part.assign(dataset=dataset))
+    if not tables:
+        raise InputError("compare: there is no run that was measured")
+    return pd.concat(tables, ignore_index=True)
+
+
+def load(run: Folder, *, output_dir: Folder | None = None, imports: Modules = (), device: str = "cpu") -> Run:
+    """A run that was trained before.
+
+    Args:
+        run: its id (or the beginning of it), or its folder, wherever that lies now.
+        output_dir: where an id is looked for; as for the command when not given.
+        imports: modules of your own that its components come from.
+        device: where ``predict`` computes.
+
+    Raises:
+        StoreError: there is no such run, or it is damaged.
+
+    Example:
+        >>> dlrun.load("outputs/runs/8bc176b3d366").predict(X)   # doctest: +SKIP
+    """
+    _trust(imports)
+    folder = Path(run)
+    if folder.is_dir():
+        store, record = Store.around(folder)
+        return Run(record, folder, store, device)
+    store = Store.at(output_dir)
+    name = str(run)
+    known = [name] if name in store.ids() else [found for found in store.ids() if found.startswith(name)]
+    if len(name) < _LEAST or len(known) != 1:
+        said = f"could be {', '.join(known[:3])}" if len(known) > 1 and len(name) >= _LEAST else f"is no run in {store.runs}"
+        raise StoreError(f"run {name}: {said}, and no folder; give an id or the folder of a run{nearest(name, store.ids())}")
+    return Run(store.read_record(known[0]), store.folder(known[0]), store, device)
+
+
+# What they share
+
+
+def _composed(compose: Callable[[Sequence[str], Path | None], Jobs], line: Sequence[str], config_dir: Folder | None) -> Jobs:
+    """Compose, and say in dlrun's words what is wrong."""
+    from dlrun.cli.arguments import Arguments
+    from dlrun.cli.explain import explain, refuse
+    from dlrun.experiments.composition import apart
+
+    folder = None if config_dir is None else Path(config_dir).absolute()
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"config_dir={config_dir}: is not a folder")
+    with apart():
+        refuse(line)
+        try:
+            return compose(line, folder)
+        except DlrunError:
+            raise
+        except Exception as error:
+            flags = {} if folder is None else {"--config-dir": str(folder)}
+            raise explain(error, Arguments(flags, list(line))) from error
+
+
+def _names(imports: Modules) -> list[str]:
+    return [module.__name__ if isinstance(module, ModuleType) else module for module in imports]
+
+
+def _trust(imports: Modules) -> None:
+    from dlrun.experiments import targets
+
+    for name in _names(imports):
+        targets.trust(name)
+
+
+def _long(found: Sweep, store: Store, beside: Sequence[Row] = ()) -> pd.DataFrame:
+    """The long table, with the share of training rows that the folds of each dataset have in common, for ``compare``."""
+    from dlrun.experiments.folds import shared_rows
+
+    table = of_sweep(found, store, beside)
+    by_dataset: dict[str, list[RunRecord]] = {}
+    for record in store.records(dict.fromkeys(cell.id for cell in found.cells if cell.id)):
+        by_dataset.setdefault(record.choices.get("dataset", ""), []).append(record)
+    table.attrs["shared"] = {name: shared_rows(members, "test") for name, members in by_dataset.items()}
+    return table
+
+
+def _metric(rows: Sequence[Row], wanted: str | None) -> str | None:
+    """The measured metric that is wanted, with its subset, or the main one of the rows' task; None when nothing was measured."""
+    from dlrun.components.metrics import METRICS
+
+    measured = dict.fromkeys(name for row in rows for name in row.metrics)
+    mains = list(dict.fromkeys(next(iter(known)) for known in METRICS.values())) if wanted is None else [wanted]
+    for main in mains:
+        for name in (main, *(f"{subset}/{main}" for subset in ("test", "validation", "train"))):
+            if name in measured:
+                return name
+    if wanted is not None and measured:
+        raise InputError(f"metric={wanted}: no run has it; there are {', '.join(list(measured)[:12])}{nearest(wanted, measured)}")
+    return None
+
+
+def _shared(table: pd.DataFrame, rows: Sequence[Row], dataset: str) -> float:
+    """Test rows over training rows where the rows are of several folds, which share their training rows; else 0."""
+    folds = len({row.fold for row in rows})
+    if folds < 2:
+        return 0.0
+    return float(table.attrs.get("shared", {}).get(dataset, 1 / (folds - 1)))
+
+
+def _higher_is_better(metric: str) -> bool:
+    from dlrun.components.metrics import METRICS
+
+    name = metric.rpartition("/")[2]
+    for known in METRICS.values():
+        if name in known:
+            return known[name].higher_is_better is not False
+    if name in ("loss", "seconds", "epochs", "parameters"):
+        return False
+    raise InputError(f"metric={metric}: is none of dlrun's; say higher_is_better=True or False")

@@ -1,0 +1,92 @@
+"""A trained run, rebuilt from what was kept of it, applied to new rows.
+
+Shapes: n rows, D features, K outputs, M members of a pair or triplet, E coordinates of an embedding.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dlrun.data.dataset import Data, Task
+from dlrun.data.preprocessing import Preprocessing
+from dlrun.engine.cohort import Run, Settings
+from dlrun.engine.evaluation import CHUNK_NUMBERS, LINKS
+from dlrun.engine.layers import Pass
+from dlrun.engine.layout import Layout
+from dlrun.engine.machine import Machine, State
+from dlrun.errors import DataError
+
+_OF_MEMBERS = ("similarity", "metric_learning")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a model needs to know of its data: the shape of a row, the task, the number of outputs."""
+
+    shape: tuple[int, ...]
+    task: Task
+    outputs: int
+
+    def stand_in(self) -> Data:
+        """Data of this form with one row, which means nothing."""
+        channels = self.shape[0]
+        y: dict[str, Tensor] = {
+            "multiclass": torch.zeros(1, dtype=torch.int64),
+            "metric_learning": torch.zeros(1, dtype=torch.int64),
+            "similarity": torch.ones(1, 1),
+            "segmentation": torch.zeros(1, *self.shape[1:], dtype=torch.int64),
+        }
+        names = tuple(map(str, range(channels))) if len(self.shape) != 2 else ()
+        target = y.get(self.task, torch.zeros(1, self.outputs))
+        return Data("", torch.zeros(1, *self.shape), target, self.task, self.outputs, names, ())
+
+
+class Predictor:
+    """One run with its weights.
+
+    Raises:
+        DataError: the weights are not those of such a model.
+    """
+
+    def __init__(
+        self, run: Run, settings: Settings, form: Form, preprocessing: Preprocessing, weights: Mapping[str, Tensor]
+    ) -> None:
+        self.run, self.settings, self.form, self.preprocessing = run, settings, form, preprocessing
+        self.machine = Machine([run], form.stand_in(), settings)
+        layouts = (self.machine.layout, self.machine.model.buffers)
+        wanted = {slot.name: slot.spec.shape or (1,) for layout in layouts for slot in layout.slots}  # a file has no scalars
+        given = {name: tuple(value.shape) for name, value in weights.items()}
+        if wanted != given:
+            wrong = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
+            raise DataError(
+                f"model.safetensors: does not fit the run's config ({', '.join(wrong[:3])}); they are of different runs"
+            )
+        theta, buffers = (self._row(layout, weights) for layout in layouts)
+        self.machine.bind(State(theta, buffers, [], torch.zeros_like(theta)))
+
+    def _row(self, layout: Layout, weights: Mapping[str, Tensor]) -> Tensor:
+        row = torch.zeros(1, layout.size, dtype=self.settings.dtype, device=self.settings.device)
+        for slot in layout.slots:
+            slot.view(row)[0] = weights[slot.name].to(row).view(slot.spec.shape)
+        return row
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """Predictions for rows [n, *shape] of raw features: values in the units of the data, or probabilities, [n, K, ...].
+
+        Members of pairs and triplets, [n, D] or [n, M, D], give their embeddings, [n, E] or [n, M, E].
+        """
+        together = max(1, CHUNK_NUMBERS // max(self.machine.model.widest, x[0].numel() if len(x) else 1))
+        return torch.cat([self._predict(part) for part in torch.split(x, together)])
+
+    def _predict(self, x: Tensor) -> Tensor:
+        scaled = self.preprocessing.inputs(x.double()).to(dtype=self.settings.dtype, device=self.settings.device).unsqueeze(0)
+        single = self.form.task in _OF_MEMBERS and x.dim() == len(self.form.shape)
+        output, _ = self.machine.forward(scaled.unsqueeze(2) if single else scaled, Pass())
+        if single:
+            return output[0, :, 0].cpu()
+        if self.form.task == "regression":
+            return self.preprocessing.original(output[0].cpu().double())
+        return LINKS[self.run.prediction](output)[0].cpu()

@@ -1,0 +1,178 @@
+"""A trained run in Python: what it measured, how it went, and its predictions for new rows.
+
+Shapes: n rows, D features, K outputs or classes, C channels, H x W pixels.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from dlrun import registry
+from dlrun.errors import DataError, StoreError, nearest
+from dlrun.results.formats import CONFIG, WEIGHTS
+from dlrun.results.record import RunRecord
+from dlrun.results.store import Store
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dlrun.data.encoding import Encoding
+    from dlrun.engine.predictor import Predictor
+
+PREPROCESSING = "preprocessing.json"
+ENCODING = "encoding.json"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Run:
+    """A trained run.
+
+    Attributes:
+        record: all that result.json says.
+        folder: where it is kept.
+    """
+
+    record: RunRecord
+    folder: Path
+    _store: Store = field(repr=False)
+    _device: str = "cpu"
+
+    @property
+    def id(self) -> str:
+        """What names the run: 12 characters."""
+        return self.record.id
+
+    @property
+    def status(self) -> str:
+        """How it ended: done, stopped (early), diverged, failed or interrupted. ``reason`` says why."""
+        return self.record.status
+
+    @property
+    def reason(self) -> str:
+        """Why it ended so, in words; empty when there is nothing to say."""
+        return self.record.reason
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """``{"train/loss": 0.1, "test/r2": 0.45, ...}`` in the units of the data; NaN where a number was not finite."""
+        return {name: math.nan if value is None else value for name, value in self.record.metrics.items()}
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """What was recorded after each epoch: a row for each, with columns such as epoch and train/loss."""
+        return pd.DataFrame(self._store.history(self.id))
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The whole configuration, resolved."""
+        content = registry.read(self.folder / CONFIG)
+        if not content:
+            raise StoreError(f"{self.folder / CONFIG}: is empty")
+        return content
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, in the order of the columns of ``predict``; empty for other tasks."""
+        return tuple(self._form["classes"])
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns that ``predict`` wants in a table."""
+        encoding = self._encoding
+        return tuple(self._form["features"]) if encoding is None else tuple(column.name for column in encoding.columns)
+
+    def predict(self, X: "ArrayLike | pd.DataFrame") -> NDArray[Any]:
+        """Predictions for new rows.
+
+        Args:
+            X: raw features, before any scaling, NaN where one is missing. A DataFrame with the columns ``features`` in any order
+                (others are left alone), or an array of rows like those of training: [n, D], [n, C, H, W] for images.
+
+        Returns:
+            For a regression, values in the units of the data: [n], or [n, K] for several targets or quantiles. For two classes,
+            the probability of the second, ``classes[1]``: [n]. For more, or several labels, a probability for each: [n, K]. For
+            segmentation, a probability for each class and pixel: [n, K, H, W]. For similarity and metric learning, embeddings.
+
+        Raises:
+            DataError: the rows are not like those of training.
+            StoreError: the run has no weights, or its files are damaged.
+
+        Example:
+            >>> run = dlrun.run("dataset=iris")                        # doctest: +SKIP
+            >>> run.predict([[5.1, 3.5, 1.4, 0.2]]).argmax(axis=1)     # doctest: +SKIP
+        """
+        found = self._predictor(self._rows(X)).numpy()
+        task = self.record.data["task"]
+        return found[:, 0] if task in ("regression", "binary") and found.shape[1] == 1 else found
+
+    def __repr__(self) -> str:
+        shown = [f"{name} {value:.4g}" for name, value in self.metrics.items() if name.startswith("test/")][:3]
+        return f"<Run {self.id} {self.status}{': ' if shown else ''}{', '.join(shown)}>"
+
+    # What predictions need
+
+    @cached_property
+    def _form(self) -> Mapping[str, Any]:
+        form: dict[str, Any] = {"classes": (), "features": (), **self._store.extra(self.id, PREPROCESSING)}
+        return form
+
+    @cached_property
+    def _encoding(self) -> "Encoding | None":
+        from dlrun.data.encoding import Encoding
+
+        if ENCODING not in self.record.digests:
+            return None
+        return Encoding.from_json(self._store.extra(self.id, ENCODING))
+
+    @cached_property
+    def _predictor(self) -> "Predictor":
+        from dlrun.experiments.revive import revive
+
+        if WEIGHTS not in self.record.digests:
+            raise StoreError(f"run {self.id}: ended as {self.status} and has no weights to predict with")
+        return revive(self.config, self.record, self._form, self._store.weights(self.id), self._device)
+
+    def _rows(self, X: "ArrayLike | pd.DataFrame") -> "Tensor":
+        import torch
+
+        from dlrun.data.encoding import encode
+
+        shape = tuple(self._form["shape"])
+        if self._encoding is not None:
+            return encode(X if isinstance(X, pd.DataFrame) else _columns(X, self.features), self._encoding)
+        if isinstance(X, pd.DataFrame):
+            missing = [name for name in self.features if name not in X.columns]
+            if missing:
+                raise DataError(*(f"column {name}: is missing{nearest(name, map(str, X.columns))}" for name in missing[:5]))
+            X = X[list(self.features)]
+        rows = _numbers(X)
+        alike = [shape, shape[1:]] if len(shape) == 2 else [shape]  # a member of a pair or triplet is a row too
+        if rows.shape[1:] not in alike:
+            alone = " (for a single row, put it into a list)" if rows.shape == shape else ""
+            raise DataError(f"predict: has rows of shape {list(rows.shape[1:])}; training had {list(shape)}{alone}")
+        return torch.from_numpy(rows)
+
+
+def _columns(given: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """The columns of an array by their place."""
+    table = np.asarray(given)
+    if table.ndim != 2 or table.shape[1] != len(names):
+        raise DataError(f"predict: has shape {list(table.shape)}; rows need {len(names)} values: {', '.join(names[:10])}")
+    return {name: table[:, place] for place, name in enumerate(names)}
+
+
+def _numbers(given: Any) -> NDArray[np.float64]:
+    try:
+        rows = np.ascontiguousarray(np.asarray(given, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"predict: takes numbers ({error})") from error
+    if np.isinf(rows).any():
+        raise DataError("predict: holds infinite values; replace them by numbers, or by NaN where they are missing")
+    return rows
