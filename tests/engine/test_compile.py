@@ -15,8 +15,8 @@ import torch
 from dlrun.engine import compiled
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.compiled import CannotCompileError, CompiledStep, Stepper
-from dlrun.engine.machine import State
 from dlrun.engine.parts import Part
+from dlrun.engine.state import State
 from dlrun.engine.trainer import Outcome, Training, fit
 from dlrun.experiments.plan import plan
 

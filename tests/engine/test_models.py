@@ -12,8 +12,9 @@ from dlrun import registry
 from dlrun.components.initializers import INITIALIZERS
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.layers import Pass
-from dlrun.engine.machine import Keys, Machine, State
+from dlrun.engine.machine import Machine
 from dlrun.engine.model import LayerSpec, expand
+from dlrun.engine.state import State
 from dlrun.errors import InputError
 from dlrun.experiments.plan import plan
 
@@ -72,7 +73,7 @@ def compare(cohort: Cohort, plain: Callable[..., Any], plain_gradients: Callable
     state = machine.bind(machine.fresh())
     state.grad.fill_(torch.nan)
     x, y = batch(machine, data)
-    keys = Keys(machine).epoch(0)(3)
+    keys = machine.keys().epoch(0)(3)
     start = state.buffers.clone()
     with torch.no_grad():
         output, tape = machine.forward(x, Pass(True, keys.dropout))
@@ -176,7 +177,7 @@ def test_step_writes_every_gradient_and_changes_every_parameter(cohort_of: Calla
     before = state.theta.clone()
     x, y = batch(machine, cohort.data, rows=16)
     with torch.no_grad():
-        machine.step(state, x, y, Keys(machine).epoch(0)(0))
+        machine.step(state, x, y, machine.keys().epoch(0)(0))
     assert state.theta.isfinite().all()
     changed = (state.theta != before).double().mean(1)
     assert (changed > 0.9).all()  # a bias before batch_norm has no gradient but rounding
@@ -217,7 +218,7 @@ def test_views_of_theta_after_a_cut_share_the_new_memory(cohort_of: Callable[...
     before = old.theta.clone()
     x, y = batch(small, cohort.data)
     with torch.no_grad():
-        small.step(new, x, y, Keys(small).epoch(0)(0))
+        small.step(new, x, y, small.keys().epoch(0)(0))
     assert torch.equal(old.theta, before)
     assert not torch.equal(new.theta, before[1:])
 

@@ -13,8 +13,9 @@ from dlrun.components.schedules import cosine
 from dlrun.engine import evaluation, trainer
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.layers import Pass
-from dlrun.engine.machine import Machine, State
+from dlrun.engine.machine import Machine
 from dlrun.engine.progress import Progress
+from dlrun.engine.state import State
 from dlrun.engine.trainer import Outcome, Training, fit
 from dlrun.experiments.plan import plan
 

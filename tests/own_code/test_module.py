@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.engine import module as modules
-from dlrun.engine.machine import Keys, Machine
+from dlrun.engine.machine import Machine
 from dlrun.engine.parts import Part
 from dlrun.engine.tables import Table
 from dlrun.engine.trainer import Outcome, fit
@@ -157,7 +157,7 @@ def loop(planned: Planned, optimizer: Callable[[Any], torch.optim.Optimizer], lo
         for place, value in zip([*(p for _, p in trained), *rest], [*start, *kept], strict=True):
             place.copy_(value[0])
     table = Table(cohort.data, cohort.splits, cohort.preprocessing, [0], dtype=settings.dtype, device=settings.device)
-    stepper, keys, done, epoch = optimizer([p for _, p in trained]), Keys(machine), 0, 0
+    stepper, keys, done, epoch = optimizer([p for _, p in trained]), machine.keys(), 0, 0
     per_epoch = -(-table.sizes["train"] // settings.batch_size)
     while done < steps:
         count = min(per_epoch, steps - done)

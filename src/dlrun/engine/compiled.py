@@ -23,7 +23,9 @@ from torch import Tensor
 
 from dlrun.components.optimizers import TorchOptimizer
 from dlrun.engine.cohort import Cohort, Run, Wish
-from dlrun.engine.machine import Machine, State, StepKeys
+from dlrun.engine.keys import StepKeys
+from dlrun.engine.machine import Machine
+from dlrun.engine.state import State
 
 REPAYS = 30.0  # seconds of training left from which compiling (5 to 10 s) repays itself even where it helps least
 WARMING, TIMED = 5, 20  # steps before the clock starts, steps on the clock

@@ -24,7 +24,8 @@ from torch import Tensor
 from dlrun.components.metrics import mean_top_probability, quantile_crossing, zero_probabilities
 from dlrun.engine.evaluation import by_levels, by_size, levels, outputs, predictions
 from dlrun.engine.layers import Pointwise
-from dlrun.engine.machine import Machine, State
+from dlrun.engine.machine import Machine
+from dlrun.engine.state import State
 from dlrun.engine.tables import Table
 
 ROWS = 256  # enough to call a unit dead, few enough to cost less than an epoch

@@ -7,13 +7,11 @@ Shapes: R runs, B batch rows, P parameters, G rows of one group.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from dlrun import streams
 from dlrun.components import activations
 from dlrun.components.activations import Activation
 from dlrun.components.hyperparameters import Row
@@ -23,36 +21,15 @@ from dlrun.components.regularizers import AfterStep, AroundActivation, BatchTran
 from dlrun.data.dataset import Data
 from dlrun.engine import module
 from dlrun.engine.cohort import Run, Settings
+from dlrun.engine.keys import Keys, StepKeys
 from dlrun.engine.layers import SPREAD, BatchNorm, Dropout, Layer, Pass, Pointwise
 from dlrun.engine.layout import Shape
 from dlrun.engine.model import Around, build
 from dlrun.engine.parts import Group, Part, group, rowwise
+from dlrun.engine.state import State
 from dlrun.errors import InputError
 
-
-@dataclass
-class Best:
-    """What early stopping goes back to: for each run its best watched value so far, and the parameters it had then."""
-
-    value: Tensor  # [R], smaller is better
-    theta: Tensor  # [R, P]
-    buffers: Tensor  # [R, Q]
-
-
-@dataclass
-class State:
-    """Everything that training changes, for R runs."""
-
-    theta: Tensor  # [R, P]
-    buffers: Tensor  # [R, Q], such as running statistics
-    optimizers: list[dict[str, Tensor]]  # for each group of rows its state matrices
-    grad: Tensor  # [R, P], scratch
-    step: int = 0
-    best: Best | None = None
-
-
 INNERMOST_RUNS = 32  # fewer rows with the same components are too few to be vectorized across
-
 _HEADS: dict[str, str | None] = {
     "value": None,
     "logit": None,
@@ -229,9 +206,14 @@ class Machine:
             ).expand(count, len(g.rows))
         return out.to(self.settings.device)
 
+    def keys(self) -> Keys:
+        """The random streams of these runs."""
+        device = self.settings.device
+        return Keys(self.seeds, dropout=self.uses_dropout, transforms=len(self.transforms), device=device)
+
     # The step
 
-    def step(self, state: State, x: Tensor, y: Tensor, keys: "StepKeys", factor: Tensor | None = None) -> None:
+    def step(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, factor: Tensor | None = None) -> None:
         """One optimizer step of every run, in place on ``state``. x, y [R, B, ...], ``factor`` [R] of the schedule."""
         state.step += 1
         x, y = self.transformed(x, y, keys)
@@ -239,7 +221,7 @@ class Machine:
         factors = [1.0 if column is None else _one(g.rows.take(column)) for g, _ in self.optimizers]
         self.advance(state, state.step, x, y, keys.dropout, factors, column)
 
-    def transformed(self, x: Tensor, y: Tensor, keys: "StepKeys") -> tuple[Tensor, Tensor]:
+    def transformed(self, x: Tensor, y: Tensor, keys: StepKeys) -> tuple[Tensor, Tensor]:
         """The batch as the regularizers want it."""
         for transform, key in zip(self.transforms, keys.augment, strict=True):
             x, y = transform.batch(x, y, key)
@@ -349,46 +331,6 @@ class Machine:
     def use(self, theta: Tensor) -> None:
         """Let ``forward`` read its parameters from ``theta``; ``bind`` restores the state's own."""
         self.parameters = self.layout.views(theta)
-
-
-@dataclass(frozen=True)
-class StepKeys:
-    """Random keys of one step: for dropout, and for each regularizer that changes the batch. [R] each."""
-
-    dropout: Tensor | None
-    augment: tuple[Tensor, ...]
-
-
-class Keys:
-    """The random streams of the runs, from which those of an epoch and of a step are derived on the device."""
-
-    def __init__(self, machine: Machine) -> None:
-        device = machine.settings.device
-        self._order = streams.seeded(machine.seeds, "order", device=device)
-        self._dropout = streams.seeded(machine.seeds, "dropout", device=device) if machine.uses_dropout else None
-        self._augment = streams.seeded(machine.seeds, "augment", device=device)
-        self._transforms = len(machine.transforms)
-
-    def order(self, epoch: int) -> Tensor:
-        """Keys for the order of an epoch's rows: [R]."""
-        return streams.derive(self._order, epoch)
-
-    def epoch(self, epoch: int) -> Callable[[int], StepKeys]:
-        """Keys for each step of an epoch, by its number in the epoch."""
-        if self._dropout is None and not self._transforms:
-            nothing = StepKeys(None, ())
-            return lambda step: nothing
-        dropout = None if self._dropout is None else streams.derive(self._dropout, epoch)
-        augment = streams.derive(self._augment, epoch)
-
-        def at(step: int) -> StepKeys:
-            mine = streams.derive(augment, step) if self._transforms else augment
-            return StepKeys(
-                None if dropout is None else streams.derive(dropout, step),
-                tuple(streams.derive(mine, number) for number in range(self._transforms)),
-            )
-
-        return at
 
 
 def pointwise(part: Part) -> Activation:

@@ -23,9 +23,10 @@ from dlrun.engine import diagnostics
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.compiled import Stepper
 from dlrun.engine.evaluation import default_metrics, measure
-from dlrun.engine.machine import Best, Keys, Machine, State
+from dlrun.engine.machine import Machine
 from dlrun.engine.parts import signature
 from dlrun.engine.progress import Progress
+from dlrun.engine.state import Best, State
 from dlrun.engine.tables import SUBSETS, Table
 
 Status = Literal["done", "stopped", "diverged", "interrupted"]
@@ -86,7 +87,7 @@ class Training:
         """Let these runs be the rows of theta."""
         self.active, self.table = active, table
         self.machine = Machine([self.cohort.runs[row] for row in active], self.cohort.data, self.settings)
-        self.keys = Keys(self.machine)
+        self.keys = self.machine.keys()
         self._stepper: Stepper | None = None  # to be made when it is known how many steps there are
 
     def _watch(self, name: str) -> tuple[str, bool]:

@@ -1,0 +1,51 @@
+"""Random keys while training: for the order of rows, for dropout, for regularizers that change the batch.
+
+Shapes: R runs.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dlrun import streams
+
+
+@dataclass(frozen=True)
+class StepKeys:
+    """Random keys of one step: for dropout, and for each regularizer that changes the batch. [R] each."""
+
+    dropout: Tensor | None
+    augment: tuple[Tensor, ...]
+
+
+class Keys:
+    """The random streams of the runs, from which those of an epoch and of a step are derived on the device."""
+
+    def __init__(self, seeds: Sequence[int], *, dropout: bool, transforms: int, device: torch.device) -> None:
+        self._order = streams.seeded(seeds, "order", device=device)
+        self._dropout = streams.seeded(seeds, "dropout", device=device) if dropout else None
+        self._augment = streams.seeded(seeds, "augment", device=device)
+        self._transforms = transforms
+
+    def order(self, epoch: int) -> Tensor:
+        """Keys for the order of an epoch's rows: [R]."""
+        return streams.derive(self._order, epoch)
+
+    def epoch(self, epoch: int) -> Callable[[int], StepKeys]:
+        """Keys for each step of an epoch, by its number in the epoch."""
+        if self._dropout is None and not self._transforms:
+            nothing = StepKeys(None, ())
+            return lambda step: nothing
+        dropout = None if self._dropout is None else streams.derive(self._dropout, epoch)
+        augment = streams.derive(self._augment, epoch)
+
+        def at(step: int) -> StepKeys:
+            mine = streams.derive(augment, step) if self._transforms else augment
+            return StepKeys(
+                None if dropout is None else streams.derive(dropout, step),
+                tuple(streams.derive(mine, number) for number in range(self._transforms)),
+            )
+
+        return at
