@@ -101,6 +101,9 @@ CATALOGUE: dict[str, dict[str, dict[str, Any]]] = {  # group -> name -> its para
         "shapes": {"task": "segmentation"},
         "pairs": {"task": "similarity"},
         "triplets": {"task": "metric_learning"},
+        "csv": {"path": None, "target": None, "task": None},
+        "parquet": {"path": None, "target": None, "task": None},
+        "openml": {"id": None, "target": None, "task": None},
     },
 }
 ALIASES = [
