@@ -69,6 +69,9 @@ def broken(x):
 def number(x):
     return 1.0
 
+def doubles(x):
+    return x.double().tanh()
+
 
 # losses
 def mse(output, target, *, scale: Positive = 1.0):
@@ -121,7 +124,7 @@ class Torch(torch.optim.SGD):
 
 # schedulers
 def down(step, *, epoch_steps, total_steps, floor=0.1):
-    return torch.clamp(1 - step.double() / total_steps, min=floor)
+    return torch.clamp(1 - step / total_steps, min=floor)
 
 def half(step, *, epoch_steps, total_steps):
     return 0.5
@@ -273,6 +276,7 @@ BAD = [
     ("activation", "scalar_only", {"beta": 1.0}, "annotates beta as a number that may differ from run to run"),
     ("activation", "broken", {}, "AttributeError: 'Tensor' object has no attribute 'nothing'"),
     ("activation", "number", {}, "what it gave is a float"),
+    ("activation", "doubles", {}, "what it gave is torch.float64 for torch.float32"),
     ("activation", "Nothing", {}, r"is a class that is no torch\.nn\.Module"),
     ("activation", "swish", {"bta": 1.0}, r"activation\.bta: no such key; activation takes beta"),
     ("loss", "scalar", REGRESSION, rf"returned one number for all runs for outputs of shape \[2, 3, 1\].*{MEAN}"),

@@ -201,9 +201,8 @@ class Machine:
         out = torch.empty(count, len(self.runs), dtype=torch.float64)
         for g in self.schedules:
             values = {name: value.cpu().view(1, -1) if isinstance(value, Tensor) else value for name, value in g.values.items()}
-            out[:, list(g.rows.indices)] = g.part.function(
-                steps, epoch_steps=epoch_steps, total_steps=total_steps, **values
-            ).expand(count, len(g.rows))
+            found: Tensor = g.part.function(steps, epoch_steps=epoch_steps, total_steps=total_steps, **values)
+            out[:, list(g.rows.indices)] = found.to(out.dtype).expand(count, len(g.rows))
         return out.to(self.settings.device)
 
     def keys(self) -> Keys:

@@ -109,6 +109,7 @@ def _loss(function: Callable[..., Any], values: dict[str, Any], task: str, head:
         mean = "average over all axes but the first, which counts the runs: values.flatten(1).mean(1)"
         much = "one number for all runs" if found.dim() == 0 else f"shape {list(found.shape)}"
         raise _FaultError(f"returned {much} for outputs of shape {list(output.shape)} ([runs, rows, ...]); {mean}")
+    _type("what it returned", found, output)
     alone = torch.cat([loss(output[run : run + 1], target[run : run + 1]) for run in range(R)])
     if not torch.allclose(found, alone, rtol=1e-4, atol=1e-6, equal_nan=True):
         raise _FaultError("one run's loss depends on another run; no operation may reduce the first axis, which counts the runs")
@@ -219,6 +220,7 @@ def _each_run_alone(function: Callable[[Tensor], Any], x: Tensor, remedy: str) -
     """Whether ``function`` keeps shapes, repeats itself, and gives a run the same values alone and beside another."""
     y = function(x.clone())
     _shape("what it gave", y, tuple(x.shape))
+    _type("what it gave", y, x)
     if not torch.equal(y.nan_to_num(), function(x.clone()).nan_to_num()):
         raise _FaultError("gives other values each time it is called; random numbers would make runs unrepeatable")
     alone = torch.cat([function(x[run : run + 1].clone()) for run in range(R)])
@@ -246,6 +248,11 @@ def _shape(what: str, found: Any, wanted: Sequence[int]) -> None:
     if not isinstance(found, Tensor) or tuple(found.shape) != tuple(wanted):
         got = f"shape {list(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
         raise _FaultError(f"{what} has {got}; it has to be {list(wanted)}" if isinstance(found, Tensor) else f"{what} is {got}")
+
+
+def _type(what: str, found: Tensor, like: Tensor) -> None:
+    if found.dtype != like.dtype:
+        raise _FaultError(f"{what} is {found.dtype} for {like.dtype}; it has to stay what it is")
 
 
 def _columns(
