@@ -15,7 +15,8 @@ from dlrun.engine.cohort import Run, Settings
 from dlrun.engine.evaluation import CHUNK_NUMBERS, LINKS
 from dlrun.engine.layers import Pass
 from dlrun.engine.layout import Layout
-from dlrun.engine.machine import Machine, State
+from dlrun.engine.machine import Machine
+from dlrun.engine.state import State
 from dlrun.errors import DataError
 
 _OF_MEMBERS = ("similarity", "metric_learning")
