@@ -447,7 +447,7 @@ def test_hydra_of_the_caller_is_left_alone(folder: Path) -> None:
     (folder / "theirs").mkdir()
     (folder / "theirs" / "app.yaml").write_text("x: 1\ny: 2\n")
     with initialize_config_dir(str(folder / "theirs"), version_base="1.2"):
-        before = GlobalHydra.instance().hydra
+        before, settings = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
         assert compose("app").x == 1
         assert dlrun.run("dataset=xor", "trainer=smoke", **QUIET).status == "done"
         assert len(dlrun.sweep("dataset=xor", "trainer=smoke", "baseline=none", seed=[0, 1], **QUIET)) == 2
@@ -455,7 +455,7 @@ def test_hydra_of_the_caller_is_left_alone(folder: Path) -> None:
             dlrun.run("optimizer=adm")
         assert GlobalHydra.instance().hydra is before
         assert compose("app", overrides=["x=5"]).x == 5
-        assert HydraConfig.instance().cfg is None
+        assert HydraConfig.instance().cfg is settings
     assert not GlobalHydra.instance().is_initialized()
 
 

@@ -1,6 +1,5 @@
 """--import MODULE: which names it opens to configs, where the module is looked for, and every verb that takes it."""
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -122,14 +121,6 @@ def test_show_explains_and_draws(call: Callable[[str], tuple[int, str, str]]) ->
     assert "a whole number" in out
     code, out, _ = call("ls -cd conf activation")
     assert "activation=mine" in out
-
-
-def test_worker_processes_import_too(project: Path) -> None:
-    words = "--import mymodule -cd conf -m activation=mine model=net,mlp seed=0,1 trainer=smoke dataset=xor"
-    words += " hydra.launcher.processes=2"
-    done = subprocess.run([sys.executable, "-P", "-m", "dlrun", *words.split()], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "4 runs: 4 done" in done.stdout
 
 
 def test_what_cannot_be_imported(call: Callable[[str], tuple[int, str, str]], project: Path) -> None:
