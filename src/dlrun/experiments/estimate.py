@@ -20,6 +20,7 @@ from dlrun.engine.tables import MATERIALIZED_BYTES
 from dlrun.experiments.plan import Planned, in_pieces
 
 STEP_SECONDS = 70e-6  # dispatching one step, whatever R
+MODULE_SECONDS = 400e-6  # for a user's module: its own dispatch, vmap and autograd
 GROUP_SECONDS = 25e-6  # for every further group of rows that has a component of its own
 FLOPS = 50e9  # multiplications and additions a second and core in batched products
 NUMBER_SECONDS = 4e-9  # for every number that a layer puts out for a row of a batch, forward and backward
@@ -57,7 +58,7 @@ def needs(cohort: Cohort) -> Needs:
     steps = min(steps, settings.max_steps or steps)
     groups = sum(len(set(parts)) - 1 for parts in _parts(cohort))
     each = (6 * settings.batch_size + 20) * parameters / FLOPS + passed * settings.batch_size * NUMBER_SECONDS
-    seconds = steps * (STEP_SECONDS + GROUP_SECONDS * groups + runs * each)
+    seconds = steps * (STEP_SECONDS + MODULE_SECONDS * (settings.module is not None) + GROUP_SECONDS * groups + runs * each)
     memory = runs * row + min(copies, MATERIALIZED_BYTES) + data.x.numel() * size
     return Needs(memory, steps, seconds, parameters, runs * (passed * settings.batch_size + parameters))
 
