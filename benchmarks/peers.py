@@ -2,8 +2,9 @@
 
     make bench-peers
 
-Every contestant is a process of its own, bound to one core. dlrun is measured before and after each of them, and a ratio is
-taken against the mean of the two, so that a slow minute of the machine does not decide. Writes results.json, peers.svg and the
+Every contestant is a process of its own, bound to one core, and what counts is processor time. dlrun is measured before and
+after each of them, and a ratio is taken against the mean of the two, so that a slow minute of the machine does not decide. Peers
+that train one run after the other cost the same for each, so they are measured with one. Writes results.json, peers.svg and the
 tables in README.md.
 """
 
@@ -34,20 +35,21 @@ LABELS = {
     "c": "C, -O3 -march=native",
     "c fast": "C, -O3 -march=native -ffast-math",
 }
-LIMITS = {  # dlrun's time divided by the peer's, at R = 256
-    ("notes", "plain"): 1 / 100,
-    ("notes", "lightning"): 1 / 400,
-    ("notes", "jax"): 1.0,
-    ("mlp", "jax"): 1.0,
-    ("notes", "c"): 12.0,
-    ("mlp", "c"): 2.0,
+LIMITS = {  # at R = 256, dlrun's time divided by the peer's: as it is, and compiled
+    ("notes", "plain"): (1 / 100, None),
+    ("notes", "lightning"): (1 / 400, None),
+    ("notes", "jax"): (1.0, None),
+    ("mlp", "jax"): (1.0, None),
+    ("notes", "c fast"): (12.0, 8.0),
+    ("mlp", "c fast"): (2.0, 1.5),
 }
-COMPILED_LIMITS = {("notes", "c"): 8.0, ("mlp", "c"): 1.5}
+Row = dict[str, Any]
 
 
 def child(*words: str) -> dict[str, float]:
     """What a process prints as its last line, read as JSON."""
-    environment = os.environ | {"PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
+    paths = [str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(words, cwd=HERE, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(f"{' '.join(words)}: {done.stderr.strip().splitlines()[-1:]}")
@@ -55,66 +57,59 @@ def child(*words: str) -> dict[str, float]:
     return result
 
 
-def dlrun(name: str, runs: int, compiled: bool) -> dict[str, float]:
-    return child(sys.executable, "peers.py", "--dlrun", name, str(runs), "compiled" if compiled else "eager")
+def dlrun(name: str, runs: int, how: str = "eager") -> float:
+    return child(sys.executable, "peers.py", "--dlrun", name, str(runs), how)["seconds"]
 
 
 def program(name: str, net: Net, folder: Path, *flags: str) -> Path:
     """The C program, compiled for a network."""
     target = folder / f"{name}{len(flags)}"
-    sizes = "{" + ",".join(map(str, (10, *net.hidden, 1))) + "}"
+    sizes = ",".join(map(str, (10, *net.hidden, 1)))
     defines = (f"-DSIZES={sizes}", f"-DLAYERS={len(net.hidden) + 1}", f"-DBATCH={net.batch}")
-    options = ("-O3", "-march=native", *flags, *defines)
-    subprocess.run(("gcc", *options, str(HERE / "step.c"), "-o", str(target), "-lm"), check=True)
+    subprocess.run(("gcc", "-O3", "-march=native", *flags, *defines, str(HERE / "step.c"), "-o", str(target), "-lm"), check=True)
     return target
 
 
-def c_step(path: Path, runs: int) -> dict[str, float]:
-    steps = max(4, 20_000 // runs) if "notes" in path.name else max(2, 800 // runs)
-    done = subprocess.run(("taskset", "-c", "0", str(path), str(runs), str(steps)), capture_output=True, text=True, check=True)
-    words = done.stdout.split()
-    return {"seconds": float(words[words.index("best") + 1]) * 1e-6}
-
-
-def measure(runs: tuple[int, ...]) -> list[dict[str, Any]]:
-    rows = []
+def measure(runs: tuple[int, ...]) -> list[Row]:
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
         for name, net in NETS.items():
             programs = {"c": program(name, net, Path(scratch)), "c fast": program(name, net, Path(scratch), "-ffast-math")}
             for count in runs:
-                ours = dlrun(name, count, False)
-                for peer in (*ONE_AFTER_THE_OTHER, "jax", "c", "c fast"):
+                for peer in LABELS:
                     if peer in ONE_AFTER_THE_OTHER and count not in (1, 256):
-                        continue  # measured beside R = 1 and R = 256; the cost a run is the same
-                    found = (
-                        c_step(programs[peer], count)
-                        if peer in programs
-                        else child(str(PEERS_PYTHON), "peer.py", peer, name, str(count))
-                    )
-                    again = dlrun(name, count, False)
-                    mean = (ours["seconds"] + again["seconds"]) / 2
-                    rows.append(
-                        {"net": name, "runs": count, "peer": peer, **found, "dlrun": mean, "ratio": mean / found["seconds"]}
-                    )
-                    print(
-                        f"{name:6s} R={count:<5d} {peer:10s} {found['seconds'] * 1e6:10.2f} us, dlrun {mean * 1e6:8.2f} us",
-                        flush=True,
-                    )
-                    ours = again
-            limit = c_step(programs["c"], 256)
-            compiled = dlrun(name, 256, True)
-            mean = (limit["seconds"] + c_step(programs["c"], 256)["seconds"]) / 2
-            rows.append(
-                {
-                    "net": name,
-                    "runs": 256,
-                    "peer": "c, dlrun compiled",
-                    "seconds": mean,
-                    "dlrun": compiled["seconds"],
-                    "ratio": compiled["seconds"] / mean,
-                }
-            )
-            print(f"{name:6s} R=256   compiled   dlrun {compiled['seconds'] * 1e6:8.2f} us, C {mean * 1e6:8.2f} us", flush=True)
+                        continue
+                    words = (str(programs[peer]), str(count)) if peer in programs else peer_words(peer, name, count)
+                    rows.append(beside(name, count, peer, words, "eager"))
+                    if peer in ("jax", "c fast"):
+                        rows.append(beside(name, count, peer, words, "compiled"))
+    return rows
+
+
+def peer_words(peer: str, name: str, count: int, cores: int = 1) -> tuple[str, ...]:
+    return str(PEERS_PYTHON), "peer.py", peer, name, str(count), str(cores)
+
+
+def beside(name: str, count: int, peer: str, words: tuple[str, ...], how: str) -> Row:
+    """A peer, with dlrun measured before and after it (compiled, which takes a while, only once, between two of the peer)."""
+    if how == "eager":
+        before, found, after = dlrun(name, count), child(*words), dlrun(name, count)
+        ours, theirs = (before + after) / 2, found["seconds"]
+    else:
+        before, ours, found = child(*words)["seconds"], dlrun(name, count, how), child(*words)
+        theirs = (before + found["seconds"]) / 2
+    row = {"net": name, "runs": count, "peer": peer, "how": how} | found
+    row |= {"seconds": theirs, "dlrun": ours, "ratio": ours / theirs}
+    print(f"{name:6s} R={count:<5d} {peer:10s} {theirs * 1e6:10.3f} us, dlrun {how} {ours * 1e6:8.3f} us", flush=True)
+    return row
+
+
+def two_cores() -> list[Row]:
+    """R = 256 with all cores: dlrun and JAX in two threads, by the clock on the wall."""
+    rows = []
+    for name in NETS:
+        ours = dlrun(name, 256, "threads")
+        rows.append({"net": name, "dlrun": ours, "jax": child(*peer_words("jax", name, 256, 2))["seconds"]})
     return rows
 
 
@@ -135,50 +130,49 @@ def whole_processes() -> dict[str, float]:
     return {"one": one, "many": many, "basic launcher, a job": (jobs[1] - jobs[0]) / 8}
 
 
-def table(rows: list[dict[str, Any]], name: str) -> str:
+def shown(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"1/{1 / ratio:.0f}"
+
+
+def table(rows: list[Row], name: str) -> str:
     lines = ["| peer | R | peer, us | dlrun, us | dlrun / peer |", "|---|---:|---:|---:|---:|"]
     for row in rows:
         if row["net"] == name:
-            ratio = f"{row['ratio']:.2f}" if row["ratio"] > 0.1 else f"1/{1 / row['ratio']:.0f}"
-            label = LABELS.get(row["peer"], row["peer"])
-            compiling = f" (+ {row['compile']:.1f} s to compile)" if "compile" in row else ""
-            lines.append(
-                f"| {label}{compiling} | {row['runs']} | {row['seconds'] * 1e6:.2f} | {row['dlrun'] * 1e6:.2f} | {ratio} |"
-            )
+            label = LABELS[row["peer"]] + (f" (+ {row['compile']:.1f} s to compile)" if "compile" in row else "")
+            ours = f"{row['dlrun'] * 1e6:.2f}" + (" compiled" if row["how"] == "compiled" else "")
+            lines.append(f"| {label} | {row['runs']} | {row['seconds'] * 1e6:.3g} | {ours} | {shown(row['ratio'])} |")
     return "\n".join(lines)
 
 
-def verdicts(rows: list[dict[str, Any]], whole: dict[str, float]) -> str:
-    lines = ["| limit | measured | at most | |", "|---|---:|---:|---|"]
-    found = {(row["net"], row["peer"]): row["ratio"] for row in rows if row["runs"] == 256}
-    for (net, peer), limit in LIMITS.items():
-        lines.append(_verdict(f"{net}: {LABELS[peer]}", found[net, peer], limit))
-    for (net, peer), limit in COMPILED_LIMITS.items():
-        lines.append(_verdict(f"{net}: {LABELS[peer]}, dlrun compiled", found[net, f"{peer}, dlrun compiled"], limit))
-    lines.append(_verdict("whole process: 256 seeds / one run", whole["many"] / whole["one"], 3.0))
+def verdicts(rows: list[Row], whole: dict[str, float]) -> str:
+    lines = ["| limit, at R = 256 | measured | at most | |", "|---|---:|---:|---|"]
+    found = {(row["net"], row["peer"], row["how"]): row["ratio"] for row in rows if row["runs"] == 256}
+
+    def line(name: str, ratio: float, limit: float) -> str:
+        return f"| {name} | {shown(ratio)} | {shown(limit)} | {'holds' if ratio <= limit else '**missed**'} |"
+
+    for (net, peer), (limit, compiled) in LIMITS.items():
+        lines.append(line(f"{net}: {LABELS[peer]}", found[net, peer, "eager"], limit))
+        if compiled is not None:
+            lines.append(line(f"{net}: {LABELS[peer]}, dlrun compiled", found[net, peer, "compiled"], compiled))
+    if whole:
+        lines.append(line("whole process: 256 seeds / one run", whole["many"] / whole["one"], 3.0))
     return "\n".join(lines)
 
 
-def _verdict(name: str, ratio: float, limit: float) -> str:
-    def shown(value: float) -> str:
-        return f"{value:.2f}" if value >= 0.1 else f"1/{1 / value:.0f}"
-
-    return f"| {name} | {shown(ratio)} | {shown(limit)} | {'holds' if ratio <= limit else '**missed**'} |"
-
-
-def plot(rows: list[dict[str, Any]]) -> None:
+def plot(rows: list[Row]) -> None:
     import altair as alt
 
     points = []
     for row in rows:
-        if "compiled" in row["peer"] or row["peer"] == "c fast":
-            continue
-        spread = RUNS if row["peer"] in ONE_AFTER_THE_OTHER and row["runs"] == 256 else (row["runs"],)
-        if row["peer"] in ONE_AFTER_THE_OTHER and row["runs"] == 1:
-            continue
+        if row["peer"] in ONE_AFTER_THE_OTHER:
+            spread = RUNS if row["runs"] == 256 else ()
+        else:
+            spread = (row["runs"],) if row["peer"] != "c" and row["how"] == "eager" else ()
         points += [{"network": row["net"], "runs": r, "us": row["seconds"] * 1e6, "who": LABELS[row["peer"]]} for r in spread]
-        if row["peer"] == "c":
-            points.append({"network": row["net"], "runs": row["runs"], "us": row["dlrun"] * 1e6, "who": "dlrun"})
+        if row["peer"] == "c fast":
+            who = "dlrun" if row["how"] == "eager" else "dlrun, compiled"
+            points.append({"network": row["net"], "runs": row["runs"], "us": row["dlrun"] * 1e6, "who": who})
     chart = (
         alt.Chart(alt.Data(values=points))
         .mark_line(point=True)
@@ -186,22 +180,23 @@ def plot(rows: list[dict[str, Any]]) -> None:
             alt.X("runs:Q", scale=alt.Scale(type="log", base=4), title="runs trained together"),
             alt.Y("us:Q", scale=alt.Scale(type="log"), title="us for a step of one run, one core"),
             alt.Color("who:N", title=None),
+            alt.StrokeDash("who:N", title=None),
         )
     )
     chart.properties(width=330, height=300).facet("network:N", columns=2).save(HERE / "peers.svg")
 
 
-def write(rows: list[dict[str, Any]], whole: dict[str, float]) -> None:
+def write(rows: list[Row], both: list[Row], whole: dict[str, float]) -> None:
     processor = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
     )
     where = f"{datetime.now(UTC):%Y-%m-%d}, {processor}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    (HERE / "results.json").write_text(json.dumps({"where": where, "steps": rows, "whole processes": whole}, indent=1) + "\n")
+    results = {"where": where, "steps": rows, "two cores": both, "whole processes": whole}
+    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     plot(rows)
     text = (HERE / "README.md").read_text(encoding="utf-8")
     head, _, rest = text.partition("<!-- figures -->")
     _, _, tail = rest.partition("<!-- end of figures -->")
-    by_hand = whole["basic launcher, a job"]
     figures = [
         f"Measured by `make bench-peers` on {where}.",
         verdicts(rows, whole),
@@ -210,10 +205,18 @@ def write(rows: list[dict[str, Any]], whole: dict[str, float]) -> None:
         table(rows, "notes"),
         "### 10-64-64-1, batch 32",
         table(rows, "mlp"),
-        "### Whole processes",
-        f"One run of the notes' job takes {whole['one']:.2f} s as a whole process, 256 seeds {whole['many']:.2f} s; a job of "
-        f"Hydra's basic launcher with the plain loop {by_hand:.2f} s, so 256 of them {256 * by_hand:.0f} s.",
+        "### Two cores",
+        "Two threads each, R = 256, by the clock on the wall: "
+        + "; ".join(f"{row['net']} dlrun {row['dlrun'] * 1e6:.2f} us, JAX {row['jax'] * 1e6:.2f} us" for row in both)
+        + ". Sweeps use the second core for a second process instead, which halves every figure above.",
     ]
+    if whole:
+        by_hand = whole["basic launcher, a job"]
+        figures += [
+            "### Whole processes",
+            f"One run of the notes' job takes {whole['one']:.2f} s as a whole process, 256 seeds {whole['many']:.2f} s; a job of "
+            f"Hydra's basic launcher with the plain loop {by_hand:.2f} s, so 256 of them {256 * by_hand:.0f} s.",
+        ]
     body = "\n\n".join(figures)
     (HERE / "README.md").write_text(f"{head}<!-- figures -->\n\n{body}\n\n<!-- end of figures -->{tail}", encoding="utf-8")
     print(verdicts(rows, whole))
@@ -223,13 +226,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dlrun", nargs=3, metavar=("NET", "RUNS", "HOW"), help="measure dlrun alone, as a child process does")
     parser.add_argument("--runs", type=int, nargs="+", default=RUNS)
+    parser.add_argument("--steps", action="store_true", help="leave the whole processes out")
     chosen = parser.parse_args()
     if chosen.dlrun:
+        import torch
+
         name, runs, how = chosen.dlrun
-        one_core()
-        print(json.dumps({"seconds": dlrun_step(NETS[name], int(runs), 1.5, compile=how == "compiled")}))
+        if how == "threads":
+            torch.set_num_threads(os.cpu_count() or 1)
+            seconds = dlrun_step(NETS[name], int(runs), 1.5, time.perf_counter)
+        else:
+            one_core()
+            torch.set_num_threads(1)
+            seconds = dlrun_step(NETS[name], int(runs), 1.5, compile=how == "compiled")
+        print(json.dumps({"seconds": seconds}))
         return
-    write(measure(tuple(chosen.runs)), whole_processes())
+    write(measure(tuple(chosen.runs)), two_cores(), {} if chosen.steps else whole_processes())
 
 
 if __name__ == "__main__":

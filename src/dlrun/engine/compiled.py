@@ -216,6 +216,9 @@ class Stepper:
         """Step ``number`` of the epoch, in place on ``state``. x, y [R, B, ...]."""
         factors = self._epoch[2]
         factor = None if factors is None else factors[number]
+        if self._wish is False and self.compiled is None:
+            self.machine.step(state, x, y, keys, factor)
+            return
         if self._wish is True or (self._wish == "auto" and self._decide(state)):
             self._compile(state, *self.machine.transformed(x, y, keys), keys, factor)
         with self._clock:

@@ -25,7 +25,7 @@ GROUP_SECONDS = 25e-6  # for every further group of rows that has a component of
 FLOPS = 50e9  # multiplications and additions a second and core in batched products
 NUMBER_SECONDS = 4e-9  # for every number that a layer puts out for a row of a batch, forward and backward
 STATE_COPIES = 8  # theta, gradient, moments, scratch, best and final parameters, slack
-CACHE_BYTES = 24 << 20  # theta, gradient and moments of a cohort should stay within reach of a core
+CACHE_BYTES = 6 << 20  # theta, gradient and moments of a cohort should stay within reach of a core
 FEWEST_ROWS = 32  # a cohort is not cut below this many rows for the cache's sake
 
 

@@ -1,0 +1,69 @@
+"""Where the time of dlrun's step goes: each part on the clock by itself, at R = 1 (all dispatch) and at R = 256.
+
+    .venv/bin/python benchmarks/parts.py
+
+Microseconds of processor time for a step of the whole cohort; the fastest of the full batches of some epochs.
+"""
+
+import time
+from typing import Any
+
+import torch
+
+from dlrun.engine.layers import Pass
+from dlrun.engine.trainer import flushed_denormals
+from work import NETS, Net, one_core, trainings
+
+EPOCHS = 12
+
+
+def parts(net: Net, runs: int) -> dict[str, float]:
+    """The parts of a step of the first of the cohorts that the runs are cut into, and the step as it is taken."""
+    work = trainings(net, runs, epochs=100_000)[0]
+    machine, state = work.machine, work.state
+    found: dict[str, list[float]] = {}
+
+    def lap(name: str, since: float, share: int = 1) -> float:
+        now = time.process_time()
+        found.setdefault(name, []).append((now - since) / share * 1e6)
+        return time.process_time()
+
+    full = work.table.sizes["train"] // net.batch
+    for number in range(EPOCHS):
+        order = work.keys.order(number)
+        clock = time.process_time()
+        batches = list(work.table.epoch(order, net.batch, full, innermost=machine.innermost))
+        lap("order and gather", clock, full)
+        for x, y in batches:
+            clock = time.process_time()
+            output, tape = machine.forward(x, Pass(True))
+            clock = lap("forward", clock)
+            grad = machine.loss_gradient(output, y)
+            clock = lap("loss", clock)
+            machine.model.backward(machine.parameters, machine.gradient_views, grad, tape, machine.first)
+            clock = lap("backward", clock)
+            state.step += 1
+            for (g, optimizer), slots in zip(machine.optimizers, state.optimizers, strict=True):
+                optimizer.step(g.rows.take(state.theta), g.rows.take(state.grad), slots, state.step, 1.0)
+            lap("adam", clock)
+        clock = time.process_time()
+        work.epoch(number)
+        lap("a step as it is taken", clock, net.steps)
+    return {"runs in the cohort": len(machine.runs)} | {name: min(values) for name, values in found.items()}
+
+
+def main() -> None:
+    one_core()
+    torch.set_num_threads(1)
+    with torch.no_grad(), flushed_denormals():
+        columns: dict[str, dict[str, Any]] = {
+            f"{name}, R = {runs}": parts(net, runs) for name, net in NETS.items() for runs in (1, 256)
+        }
+    print("| us a step |", " | ".join(columns), "|")
+    print("|---|" + "---:|" * len(columns))
+    for name in next(iter(columns.values())):
+        print(f"| {name} |", " | ".join(f"{column[name]:.0f}" for column in columns.values()), "|")
+
+
+if __name__ == "__main__":
+    main()
