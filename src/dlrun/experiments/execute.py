@@ -139,19 +139,17 @@ class ConfigTexts:
     """Resolved configs as YAML, keys in their order. Runs of a sweep share most sections; each is put into words once."""
 
     def __init__(self) -> None:
-        self._sections: dict[tuple[str, int], tuple[Any, str]] = {}  # the section is kept too, so that its address stays its own
+        self._sections: dict[tuple[str, str], str] = {}
 
     def of(self, config: Mapping[str, Any]) -> str:
         """The text of one config."""
         return "".join(self._section(key, value) for key, value in config.items())
 
     def _section(self, key: str, value: Any) -> str:
-        if not isinstance(value, dict):
-            return _dump({key: value})
-        place = (key, id(value))
+        place = (key, repr(value))
         if place not in self._sections:
-            self._sections[place] = (value, _dump({key: value}))
-        return self._sections[place][1]
+            self._sections[place] = _dump({key: value})
+        return self._sections[place]
 
 
 def _dump(content: Mapping[str, Any]) -> str:

@@ -94,10 +94,10 @@ def _refusal(module: str) -> str:
 
 
 def _class(target: str, name: str, names: dict[str, Any], kind: type, where: str) -> Callable[..., Any]:
-    known = [key for key, value in names.items() if isinstance(value, type) and issubclass(value, kind)]
-    if name not in known:
+    found = names.get(name)
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        known = [key for key, value in names.items() if isinstance(value, type) and issubclass(value, kind)]
         raise InputError(f"{where}._target_={target}: torch has no such class{nearest(name, known)}")
-    found: Callable[..., Any] = names[name]
     return found
 
 
