@@ -109,6 +109,7 @@ class Session:
         self.arguments = arguments
         self.plan_only, self.resume, self.retry_failed = plan_only, resume, retry_failed
         self.full_error = os.environ.get(FULL_ERROR)
+        self.process = os.getpid()
         self.code = 0
         self.jobs = 0
         self.made: list[Path] = []
@@ -171,7 +172,12 @@ class Session:
         gc.enable()
         self.jobs += 1
         with _environment(FULL_ERROR, self.full_error):
-            self.code = max(self.code, self._train(config))
+            code = self._train(config)
+        self.code = max(self.code, code)
+        if code and os.getpid() != self.process:  # a launcher's worker: nothing but an exception gets home from there
+            failure = RunError(f"job #{settings.job.num} failed, as told above")
+            failure.exit_code = code
+            raise failure
 
     def _train(self, config: "DictConfig") -> int:
         try:

@@ -1,0 +1,47 @@
+"""A run of a sweep is the run that the same words train alone."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlrun.results.sweeps import Sweep
+
+Call = Callable[..., tuple[int, str, str]]
+Latest = Callable[..., Sweep]
+Outputs = Callable[..., dict[str, dict[str, Any]]]
+
+MIXED = (
+    "activation=relu,tanh,gelu",
+    "optimizer=adam,sgd",
+    "optimizer.lr=0.01,0.003",
+    "loss=mse,huber",
+    "regularizer=[],[l2,dropout]",
+    "seed=range(0,7)",
+    "trainer.max_steps=300",
+    "baseline=[]",
+)
+TOLERANCE = 1e-4  # float32 after 300 steps
+
+
+def test_ten_of_many(call: Call, folder: Path, outputs: Outputs, latest: Latest) -> None:
+    code, out, err = call("-m", *MIXED)
+    assert (code, "336 runs: 336 done" in out) == (0, True), err
+    together = outputs()
+    assert len(together) == 336
+    for cell in random.Random(0).sample(latest().cells, 10):
+        code, _, err = call(*cell.overrides, "output_dir=alone")
+        assert code == 0, err
+        alone = outputs(folder / "alone")[cell.id]  # the id is the same too
+        mine = together[cell.id]
+        assert (alone["cohort"]["runs"], alone["cohort"]["steps"]) == (1, 300)
+        assert mine["cohort"]["runs"] > 1
+        assert alone["metrics"].keys() == mine["metrics"].keys()
+        for name, value in alone["metrics"].items():
+            assert mine["metrics"][name] == pytest.approx(value, rel=TOLERANCE, abs=TOLERANCE), (name, cell.overrides)
+        assert alone["data"] == mine["data"]
+        files = [folder / root / "runs" / cell.id / "config.yaml" for root in ("outputs", "alone")]
+        texts = [[line for line in file.read_text().splitlines() if not line.startswith("output_dir")] for file in files]
+        assert sorted(texts[0]) == sorted(texts[1])
