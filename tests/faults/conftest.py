@@ -64,8 +64,8 @@ class Lab:
         return child.returncode, out, err
 
     def kill(self, child: Process) -> None:
-        """Kill a process, and it alone."""
-        os.kill(child.pid, signal.SIGKILL)
+        """Kill a process, and it alone; one that has ended by itself stays as it is."""
+        child.kill()
         child.communicate()
 
     def close(self) -> None:
@@ -73,6 +73,7 @@ class Lab:
         for child in self._children:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
+            if child.stdout and not child.stdout.closed:
                 child.communicate()
 
     def records(self) -> dict[str, dict[str, Any]]:

@@ -140,7 +140,9 @@ class Machine:
         return make(**shared.values)
 
     def _innermost(self) -> bool:
-        """Whether the runs lie innermost in memory: where products are small, and many rows have the same components."""
+        """Whether the runs lie innermost in memory: on a CPU, where products are small and many rows have the same components."""
+        if self.settings.device.type != "cpu":
+            return False
         kinds = max(len(self.optimizers), len(self.losses), *(len(layer.activations) for layer in self.model.activations()))
         small = self.model.largest(self.settings.batch_size) <= SPREAD
         return small and len(self.runs) >= kinds * INNERMOST_RUNS
