@@ -39,7 +39,6 @@ LIMITS = {  # at R = 256, dlrun's time divided by the peer's: as it is, and comp
     ("notes", "plain"): (1 / 100, None),
     ("notes", "lightning"): (1 / 400, None),
     ("notes", "jax"): (1.0, None),
-    ("mlp", "jax"): (1.0, None),
     ("notes", "c fast"): (12.0, 8.0),
     ("mlp", "c fast"): (2.0, 1.5),
 }

@@ -193,9 +193,49 @@ def test_a_diverging_run_leaves_the_others_bit_for_bit(dataset: str, dtype: str,
         same(found[row], well[row], 0)
 
 
-def test_a_cohort_without_the_diverging_run_ends_the_same(one_cohort: Callable[..., Cohort]) -> None:
-    """Without the row itself the tensors have other sizes, and torch computes the last numbers of a tensor, which do not fill
-    a vector register, with other instructions: equal but for their rounding."""
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"dataset": "diabetes", "trainer.batch_size": 4},
+        {"dataset": "diabetes", "model.hidden": [33, 7]},
+        {"dataset": "moons", "activation": ["relu", "tanh", "gelu", "sigmoid"]},
+        {"dataset": "iris", "activation": ["silu", "elu"], "optimizer": ["sgd", "nadam"], "model.hidden": [9]},
+        {"dataset": "digits", "model": "cnn", "regularizer": ["batch_norm", "dropout"]},
+    ],
+    ids=["notes", "odd sizes", "activations", "optimizers", "cnn"],
+)
+@pytest.mark.parametrize("broken", [63, 10])
+def test_a_cohort_without_the_diverging_run_is_the_same_bit_for_bit(
+    broken: int, given: dict[str, Any], one_cohort: Callable[..., Cohort]
+) -> None:
+    """Other rows, at other places in memory, in tensors of another size."""
+    common = {"trainer.epochs": 2, "trainer.max_steps": None, "trainer.dtype": "float32"}
+
+    def own(row: int) -> dict[str, Any]:
+        varied = {name: values[row // 3 % len(values)] for name, values in given.items() if name in ("activation", "optimizer")}
+        return common | given | varied | {"seed": row}
+
+    rows = [own(row) for row in range(RUNS)]
+    rows[broken] |= {"optimizer": "sgd" if "optimizer" in given else "adam", "optimizer.lr": 1e38}
+    whole = fit(one_cohort(rows))
+    assert whole[broken].status == "diverged"
+    without = fit(one_cohort(rows[:broken] + rows[broken + 1 :]))
+    assert len(without) == RUNS - 1
+    for mine, theirs in zip(whole[:broken] + whole[broken + 1 :], without, strict=True):
+        same(mine, theirs, 0)
+
+
+def test_rows_that_were_cut_down_to_are_the_same_bit_for_bit(one_cohort: Callable[..., Cohort]) -> None:
+    common = {"dataset": "diabetes", "trainer.epochs": 4, "trainer.max_steps": None}
+    rows: list[dict[str, Any]] = [common | {"seed": row, "optimizer.lr": 1e38 if row < 40 else 0.01} for row in range(RUNS)]
+    many, few = fit(one_cohort(rows)), fit(one_cohort(rows[40:]))
+    for outcome, alone in zip(many[40:], few, strict=True):
+        same(outcome, alone, 0)
+    assert {outcome.status for outcome in many[:40]} == {"diverged"}
+
+
+def test_in_a_wild_mixture_only_rounding_differs(one_cohort: Callable[..., Cohort]) -> None:
+    """Where nearly every row has components of its own, filling up their groups would double the rows."""
     rows = [mixed("moons", row) | {"trainer.epochs": 2} for row in range(RUNS)]
     whole = fit(one_cohort(rows))
     without = fit(one_cohort(rows[:22] + rows[23:]))

@@ -1,5 +1,6 @@
 """What the trainer records, when it stops, and with which weights a run ends."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -275,7 +276,30 @@ def test_an_interrupted_cohort_ends_with_what_it_has(cohort_of: Callable[..., Co
     for outcome, done in zip(outcomes, whole, strict=True):
         assert (outcome.status, outcome.epochs) == ("interrupted", 3)
         assert outcome.history["train/loss"] == done.history["train/loss"][:3]
-        assert outcome.metrics["train/loss"] == pytest.approx(done.history["train/loss"][2])
+        assert outcome.metrics == {}
+        assert outcome.weights.keys() == done.weights.keys()
+
+
+def test_an_interrupted_run_alone_is_measured(cohort_of: Callable[..., Cohort]) -> None:
+    reports: list[Progress] = []
+    (outcome,) = fit(cohort_of(1, **{"trainer.epochs": 10}), report=reports.append, interrupted=lambda: len(reports) >= 3)
+    (done,) = fit(cohort_of(1, **{"trainer.epochs": 10}))
+    assert (outcome.status, outcome.epochs) == ("interrupted", 3)
+    assert outcome.metrics["train/loss"] == pytest.approx(done.history["train/loss"][2])
+    assert outcome.metrics.keys() == done.metrics.keys()
+
+
+def test_what_ended_before_an_interruption_is_measured(cohort_of: Callable[..., Cohort]) -> None:
+    reports: list[Progress] = []
+    cohort = cohort_of(2, regularizer=["early_stopping"], **{"trainer.epochs": 10})
+    first, second = cohort.runs
+    optimizer = dataclasses.replace(first.optimizer, values=first.optimizer.values | {"lr": 1e300})
+    lost = dataclasses.replace(first, optimizer=optimizer)
+    cohort = dataclasses.replace(cohort, runs=[lost, second])
+    diverged, cut = fit(cohort, report=reports.append, interrupted=lambda: len(reports) >= 3)
+    assert (diverged.status, cut.status) == ("diverged", "interrupted")
+    assert "test/loss" in diverged.metrics
+    assert cut.metrics == {}
 
 
 def test_an_interruption_is_heeded_within_an_epoch(cohort_of: Callable[..., Cohort]) -> None:

@@ -3,8 +3,10 @@
 Shapes: R runs, S splits.
 """
 
+import math
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -15,7 +17,10 @@ from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.splits import Split
 from dlrun.engine.model import LayerSpec
-from dlrun.engine.parts import Part
+from dlrun.engine.parts import Part, signature
+
+VECTOR = 32  # numbers that torch's elementwise loops take at once; what is left at a tensor's end goes through other instructions
+MOST_FILLERS = 0.25  # of the runs; in small models, where more rows hardly take more time, twice as many
 
 Wish = bool | Literal["auto"]
 Head = str  # value, logit, embedding (nothing behind the last layer), probability (sigmoid), softmax, log_probability
@@ -66,3 +71,32 @@ class Cohort:
     preprocessing: Sequence[Preprocessing]
     runs: Sequence[Run]
     settings: Settings
+
+
+def kind(run: Run) -> tuple[str, str, str]:
+    """What rows must share to be computed together in every part of a step. Rows of one kind are neighbours in theta."""
+    optimizer, activation, loss = (repr(signature(part)) for part in (run.optimizer, run.activation, run.loss))
+    return optimizer, activation, loss
+
+
+def filled(cohort: Cohort, small: bool) -> Cohort:
+    """The cohort with copies of runs at its end, so that what a run computes does not depend on how many others there are.
+
+    The last numbers of a tensor, those that do not fill a vector register, are rounded differently. In ``small`` models, where
+    the vectors lie across the runs and more of them hardly take more time, rows of a kind are filled up to a multiple of VECTOR.
+    In others the last numbers of every group of rows are made those of copies. Nothing is done where that would be many rows.
+    """
+    runs = cohort.runs
+    kinds = [kind(run) for run in runs]
+    counts, last = Counter(kinds), {mine: row for row, mine in enumerate(kinds)}
+    whole = [last[mine] for mine, count in counts.items() for _ in range(-count % VECTOR)]
+    if small and len(whole) <= 2 * MOST_FILLERS * len(runs):
+        return _extended(cohort, whole)
+    groups = {(place, mine[place]) for place in range(3) for mine in counts}
+    ends = {max(mine for mine in counts if mine[place] == name) for place, name in groups}
+    spare = [last[mine] for mine in sorted(ends) for _ in range(math.ceil(VECTOR / cohort.settings.batch_size))]
+    return _extended(cohort, spare) if len(spare) <= MOST_FILLERS * len(runs) else cohort
+
+
+def _extended(cohort: Cohort, rows: Sequence[int]) -> Cohort:
+    return replace(cohort, runs=[*cohort.runs, *(cohort.runs[row] for row in rows)]) if rows else cohort

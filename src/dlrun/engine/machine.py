@@ -20,7 +20,7 @@ from dlrun.components.optimizers import Optimizer, Step, TorchOptimizer
 from dlrun.components.regularizers import AfterStep, AroundActivation, BatchTransform, Penalty, Regularizer, Stop, Weights
 from dlrun.data.dataset import Data
 from dlrun.engine import module
-from dlrun.engine.cohort import Run, Settings
+from dlrun.engine.cohort import VECTOR, Run, Settings
 from dlrun.engine.keys import Keys, StepKeys
 from dlrun.engine.layers import SPREAD, BatchNorm, Dropout, Layer, Pass, Pointwise
 from dlrun.engine.layout import Shape
@@ -29,7 +29,6 @@ from dlrun.engine.parts import Group, Part, group, rowwise
 from dlrun.engine.state import State
 from dlrun.errors import InputError
 
-INNERMOST_RUNS = 32  # fewer rows with the same components are too few to be vectorized across
 _HEADS: dict[str, str | None] = {
     "value": None,
     "logit": None,
@@ -88,7 +87,9 @@ class Machine:
         self.lr = self._column([run.optimizer.values["lr"] for run in self.runs])
         self.clip_norm = self._limit([run.clip_norm for run in self.runs])
         self.clip_value = self._limit([run.clip_value for run in self.runs])
-        self.innermost = self._innermost()
+        # Where products are small, a CPU's vectors lie across the runs, which lie innermost in memory (see Linear)
+        self.small = settings.device.type == "cpu" and self.model.largest(settings.batch_size) <= SPREAD
+        self.innermost = self.small and self._whole()
         self._apart = False
 
     # What the runs are made of
@@ -139,13 +140,11 @@ class Machine:
             return make(self.classes, **shared.values)
         return make(**shared.values)
 
-    def _innermost(self) -> bool:
-        """Whether the runs lie innermost in memory: on a CPU, where products are small and many rows have the same components."""
-        if self.settings.device.type != "cpu":
-            return False
-        kinds = max(len(self.optimizers), len(self.losses), *(len(layer.activations) for layer in self.model.activations()))
-        small = self.model.largest(self.settings.batch_size) <= SPREAD
-        return small and len(self.runs) >= kinds * INNERMOST_RUNS
+    def _whole(self) -> bool:
+        """Whether the rows of every component fill whole vectors."""
+        activations_of = [g for layer in self.model.activations() for g, _ in layer.activations]
+        groups = [*(g for g, _ in self.optimizers), *self.losses, *activations_of]
+        return all(len(g.rows) % VECTOR == 0 for g in groups)
 
     def _column(self, values: Sequence[float]) -> float | Tensor:
         if len(set(values)) == 1:

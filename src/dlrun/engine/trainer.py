@@ -8,6 +8,7 @@ A frozen row's result is taken at that moment; what its row computes afterwards 
 Shapes: R runs of the cohort, r rows present in theta.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -20,11 +21,10 @@ from torch import Tensor
 
 from dlrun.components.metrics import METRICS
 from dlrun.engine import diagnostics
-from dlrun.engine.cohort import Cohort
+from dlrun.engine.cohort import VECTOR, Cohort, filled, kind
 from dlrun.engine.compiled import Stepper
 from dlrun.engine.evaluation import default_metrics, measure
 from dlrun.engine.machine import Machine
-from dlrun.engine.parts import signature
 from dlrun.engine.progress import Progress
 from dlrun.engine.state import Best, State
 from dlrun.engine.tables import SUBSETS, Table
@@ -53,12 +53,14 @@ class Training:
     """A cohort while it trains. ``active`` maps the present rows of theta to the cohort's runs."""
 
     def __init__(self, cohort: Cohort, interrupted: Callable[[], bool] = lambda: False) -> None:
-        self.cohort, self.settings, self.interrupted = cohort, cohort.settings, interrupted
+        self.asked = len(cohort.runs)  # those behind are fillers, of which nobody hears
+        self.cohort = cohort = filled(cohort, Machine(cohort.runs, cohort.data, cohort.settings).small)
+        self.settings, self.interrupted = cohort.settings, interrupted
         self._wish = cohort.settings.compile
         runs = cohort.runs
         # rows with equal optimizers side by side are a slice of theta; activations and losses may be taken by index
-        keys = [(repr(signature(run.optimizer)), repr(signature(run.activation)), repr(signature(run.loss))) for run in runs]
-        self.order = sorted(range(len(runs)), key=lambda row: (keys[row], row))
+        self.kinds = [kind(run) for run in runs]
+        self.order = sorted(range(len(runs)), key=lambda row: (self.kinds[row], row))
         self.all_data = Table(
             cohort.data,
             cohort.splits,
@@ -148,12 +150,26 @@ class Training:
         if 0 < int(self.alive[self.active].sum()) <= len(self.active) // 2:
             self._compact()
 
+    def _kept(self) -> list[int]:
+        """The places of the rows that still train; with others of their kinds where whole vectors are to stay whole."""
+        places: dict[tuple[str, ...], list[int]] = {}
+        for place, row in sorted(enumerate(self.active), key=lambda item: not self.alive[item[1]]):  # the living first
+            places.setdefault(self.kinds[row], []).append(place)
+        kept = []
+        for mine in places.values():
+            living = int(self.alive[[self.active[place] for place in mine]].sum())
+            kept += mine[: living + (-living % VECTOR if self.machine.innermost else 0)]
+        return sorted(kept)
+
     def _compact(self) -> None:
-        """Cut theta, and all that belongs to it, to the rows that still train."""
-        keep = [place for place, row in enumerate(self.active) if self.alive[row]]
+        """Cut theta, and all that belongs to it, to the rows that still train, where that makes them few."""
+        keep = self._kept()
+        if len(keep) > len(self.active) // 2:
+            return
+        chosen = set(keep)
         slots = []
         for (g, _), state in zip(self.machine.optimizers, self.state.optimizers, strict=True):
-            mine = [number for number, place in enumerate(g.rows.indices) if self.alive[self.active[place]]]
+            mine = [number for number, place in enumerate(g.rows.indices) if place in chosen]
             if mine:
                 slots.append({name: value[mine] for name, value in state.items()})
         self._wish = self._wish and "auto"  # for fewer rows, compiling again has to repay itself
@@ -195,9 +211,36 @@ class Training:
         return ""
 
     def results(self) -> list[Outcome]:
-        """Every run's outcome, in the cohort's order: all rows measured at once with the parameters they ended with."""
-        self._seat(self.order, self.all_data)
-        theta, buffers = self.final
+        """Every run's outcome, in the cohort's order: rows measured at once with the parameters that they ended with.
+
+        Of several, those that were interrupted are not measured, since whoever interrupts does not want to wait: their history
+        is all that is known of them.
+        """
+        rows = [row for row in self.order if self.asked == 1 or self.outcomes[row].status != "interrupted"]
+        if rows:
+            self._measure(rows)
+        epochs = [float(epoch) for epoch, _ in self.records]
+        names = self.records[-1][1] if self.records else {}
+        history = {name: torch.stack([record[name] for _, record in self.records], 1).tolist() for name in names}
+        model = self.machine.model
+        views = [
+            (slot.name, view)
+            for layout, matrix in zip((model.layout, model.buffers), self.final, strict=True)
+            for slot, view in zip(layout.slots, itertools.chain(*layout.views(matrix.cpu())), strict=True)
+        ]
+        for place, row in enumerate(self.order):
+            outcome = self.outcomes[row]
+            count = sum(epoch <= outcome.epochs for epoch in epochs)
+            outcome.history = {"epoch": epochs[:count]} | {name: values[row][:count] for name, values in history.items()}
+            outcome.weights = {name: view[place] for name, view in views}
+        return self.outcomes[: self.asked]
+
+    def _measure(self, rows: list[int]) -> None:
+        """Put the metrics and diagnostics of these runs, in the order of ``order``, into their outcomes."""
+        chosen = set(rows)
+        places = [place for place, row in enumerate(self.order) if row in chosen]
+        self._seat(rows, self.all_data.select(places))
+        theta, buffers = (matrix[places] for matrix in self.final)
         state = self.machine.bind(State(theta, buffers, [], torch.zeros_like(theta)))
         names = dict.fromkeys((*default_metrics(self.cohort.data, self.machine.runs), self.settings.metric))
         measured: dict[str, Tensor] = {}
@@ -206,27 +249,15 @@ class Training:
                 found = measure(self.machine, self.table, subset, list(names))
                 measured |= {f"{subset}/{name}": values for name, values in found.items()}
         inside = diagnostics.diagnose(self.machine, self.table, state)
-        inside["gradient_norm_at_start"] = self.start
+        inside["gradient_norm_at_start"] = self.start[places]
         inside |= diagnostics.of_predictions(self.machine, self.table, measured)
         columns = {name: values.tolist() for name, values in measured.items()}
         details = {name: values.tolist() for name, values in inside.items()}
-        epochs = [float(epoch) for epoch, _ in self.records]
-        names_recorded = self.records[-1][1] if self.records else {}
-        history = {name: torch.stack([record[name] for _, record in self.records], 1).tolist() for name in names_recorded}
-        weights = self.machine.layout.views(theta.cpu()), self.machine.model.buffers.views(buffers.cpu())
-        for place, row in enumerate(self.order):
-            outcome = self.outcomes[row]
+        for place, row in enumerate(rows):
             mine = {"loss", self.settings.metric, *default_metrics(self.cohort.data, [self.cohort.runs[row]])}
+            outcome = self.outcomes[row]
             outcome.metrics = {name: values[place] for name, values in columns.items() if name.split("/")[1] in mine}
             outcome.diagnostics = {name: values[place] for name, values in details.items()}
-            count = sum(epoch <= outcome.epochs for epoch in epochs)
-            outcome.history = {"epoch": epochs[:count]} | {name: values[row][:count] for name, values in history.items()}
-            outcome.weights = {
-                slot.name: view[place]
-                for layout, views in zip((self.machine.layout, self.machine.model.buffers), weights, strict=True)
-                for slot, view in zip(layout.slots, [view for layer in views for view in layer], strict=True)
-            }
-        return self.outcomes
 
     def _everyone(self, values: Tensor) -> Tensor:
         """Values of the present rows [r] at their places among all runs [R]; NaN for rows that were cut."""
@@ -236,7 +267,8 @@ class Training:
 
     def progress(self, epoch: int, seconds: float) -> Progress:
         """How things stand after ``epoch`` epochs."""
-        present = torch.nonzero(self.alive).flatten()
+        alive = self.alive[: self.asked]
+        present = torch.nonzero(alive).flatten()
         latest = self.records[-1][1] if self.records else {}
         name = f"validation/{self.settings.metric}" if f"validation/{self.settings.metric}" in latest else "train/loss"
         mean = {
@@ -244,9 +276,9 @@ class Training:
             for key in ("train/loss", name)
         }
         return Progress(
-            runs=len(self.alive),
-            finished=len(self.alive) - len(present),
-            diverged=sum(outcome.status == "diverged" for outcome in self.outcomes),
+            runs=self.asked,
+            finished=self.asked - len(present),
+            diverged=sum(outcome.status == "diverged" for outcome in self.outcomes[: self.asked]),
             epoch=epoch,
             epochs=self.settings.epochs,
             step=self.state.step,
@@ -284,7 +316,7 @@ def fit(cohort: Cohort, *, report: Report | None = None, interrupted: Callable[[
     training = Training(cohort, interrupted)
     settings = cohort.settings
     epoch = 0
-    while training.alive.any() and training.state.step < training.total_steps and not interrupted():
+    while training.alive[: training.asked].any() and training.state.step < training.total_steps and not interrupted():
         training.epoch(epoch)
         if training.state.step < min((epoch + 1) * training.steps_per_epoch, training.total_steps):  # interrupted on the way
             break
