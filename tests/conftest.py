@@ -1,11 +1,14 @@
-"""What tests of trained runs share: one thread, and configs composed from the YAML files without Hydra."""
+"""What tests share: one thread, the command called in this process, and configs composed from the YAML files without Hydra."""
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from dlrun import registry
 
 DEFAULTS = {
     "dataset": "moons",
@@ -26,6 +29,30 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, without settings from outside."""
+    for name in ("DLRUN_OUTPUT_DIR", "HYDRA_FULL_ERROR", "NO_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(registry, "_added", [])
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return work
+
+
+@pytest.fixture
+def call(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """``call("-m", "seed=0,1")``: the command in this process -> exit code, stdout, stderr."""
+    from dlrun.cli.main import main
+
+    def command(*words: str) -> tuple[int, str, str]:
+        code = main(words)
+        return code, *capsys.readouterr()
+
+    return command
+
+
 @pytest.fixture(scope="session")
 def compose() -> Callable[..., tuple[dict[str, Any], dict[str, str]]]:
     """``compose(dataset="iris", regularizer=["l1"], **{"optimizer.lr": 0.1})``: a resolved config and the chosen options.
@@ -34,8 +61,6 @@ def compose() -> Callable[..., tuple[dict[str, Any], dict[str, str]]]:
     group is a root key such as seed.
     """
     from omegaconf import OmegaConf
-
-    from dlrun import registry
 
     load = cache(registry.load_option)
 

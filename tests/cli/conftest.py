@@ -1,4 +1,4 @@
-"""Two ways to call the command: in this process, which is quick, and as a user does, in a process of its own."""
+"""The command as a user calls it, in a process of its own, and without its training."""
 
 import subprocess
 import sys
@@ -8,39 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from dlrun import registry
-from dlrun.cli.main import main
-
-Call = Callable[..., tuple[int, str, str]]
 Process = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, without settings from outside."""
-    for name in ("DLRUN_OUTPUT_DIR", "HYDRA_FULL_ERROR", "NO_COLOR", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(registry, "_added", [])
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    return work
-
-
-@pytest.fixture
-def call(folder: Path, capsys: pytest.CaptureFixture[str]) -> Call:
-    """``call("optimizer=adm")`` -> exit code, stdout, stderr."""
-
-    def command(*words: str) -> tuple[int, str, str]:
-        code = main(words)
-        return code, *capsys.readouterr()
-
-    return command
-
-
-@pytest.fixture
 def process(folder: Path) -> Process:
-    """The same in a process of its own, as a user calls it."""
+    """``call`` in a process of its own."""
 
     def command(*words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -30,6 +30,12 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def folder(own_folder: Path) -> Path:
+    """Where ``call`` works."""
+    return own_folder
+
+
+@pytest.fixture
 def own(own_folder: Path) -> Callable[[str], None]:
     """``own(source)``: write a module and import it as ``--import`` does."""
 

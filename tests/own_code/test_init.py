@@ -9,20 +9,10 @@ import pytest
 import torch
 
 from dlrun.cli.init import COMMAND, TEMPLATES
-from dlrun.cli.main import main
 from dlrun.cli.templates.components import Gated, asymmetric, snake
 from dlrun.experiments import targets
 
 Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> Call:
-    def command(*words: str) -> tuple[int, str, str]:
-        code = main(words)
-        return code, *capsys.readouterr()
-
-    return command
 
 
 def commands(text: str) -> list[list[str]]:

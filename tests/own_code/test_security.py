@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.cli.main import main
 from dlrun.errors import InputError
 from dlrun.experiments import targets
 
@@ -21,15 +20,6 @@ Call = Callable[..., tuple[int, str, str]]
 
 CANARY = "canary"
 TOUCH = f"touch {CANARY}"
-
-
-@pytest.fixture
-def call(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> Call:
-    def command(*words: str) -> tuple[int, str, str]:
-        code = main(words)
-        return code, *capsys.readouterr()
-
-    return command
 
 
 @pytest.fixture

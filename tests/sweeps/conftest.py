@@ -7,12 +7,8 @@ from typing import Any
 
 import pytest
 
-from dlrun import registry
-from dlrun.cli.main import main
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
-
-Call = Callable[..., tuple[int, str, str]]
 
 OPTIONS = {
     "optimizer/mine": "_target_: torch.optim.SGD\nlr: ${model.rate}\nmomentum: 0.5\n",
@@ -45,29 +41,6 @@ OPTIONS = {
     "dependent": "defaults:\n  - config\n  - special: ${optimizer}\n  - _self_\n",
 }
 """Options of every awkward kind: with defaults of their own, in other packages, referring to other groups."""
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, without settings from outside."""
-    for name in ("DLRUN_OUTPUT_DIR", "HYDRA_FULL_ERROR", "NO_COLOR", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(registry, "_added", [])
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    return work
-
-
-@pytest.fixture
-def call(folder: Path, capsys: pytest.CaptureFixture[str]) -> Call:
-    """``call("-m", "seed=0,1")`` -> exit code, stdout, stderr."""
-
-    def command(*words: str) -> tuple[int, str, str]:
-        code = main(words)
-        return code, *capsys.readouterr()
-
-    return command
 
 
 @pytest.fixture

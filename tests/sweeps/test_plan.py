@@ -53,6 +53,14 @@ def test_what_the_data_rules_out_is_skipped(call: Call, latest: Latest) -> None:
     assert re.search(r"skipped 1: trainer.batch_size=300: there are \d+ training rows; type trainer.batch_size=\d+", err)
 
 
+def test_class_weights_of_a_wrong_length_spoil_no_other_run(call: Call, latest: Latest) -> None:
+    weights = "loss.class_weight=null,[1,2],[1,2,3]"
+    code, _, err = call("-m", "dataset=iris", "loss=cross_entropy", weights, "seed=0,1", "trainer=smoke", "baseline=none")
+    assert code == 0
+    assert latest().counts() == {"done": 4, "skipped": 2}
+    assert "skipped 2: loss.class_weight=[1,2]: iris has 3 outputs (setosa, versicolor, virginica); give each one number" in err
+
+
 def test_nothing_possible_is_bad_input(call: Call, folder: Path) -> None:
     code, out, err = call("-m", "loss=mse,mae", "dataset=iris", "seed=0,1")
     assert (code, out) == (2, "")

@@ -83,7 +83,7 @@ def _short(verdict: Verdict) -> str:
     if verdict.word != "not enough evidence":
         return verdict.text.partition(":")[0]
     if verdict.more is None:
-        return f"{verdict.word} ({'no seeds in common' if 'in common' in verdict.text else 'no end of seeds'})"
+        return f"{verdict.word} ({'no seeds in common' if 'in common' in verdict.text else 'too close for more seeds to tell'})"
     return f"{verdict.word} (+{verdict.more:,} seed{'s' * (verdict.more != 1)})"
 
 

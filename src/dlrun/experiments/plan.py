@@ -122,6 +122,8 @@ def architecture(spec: RunSpec) -> tuple[Any, ...]:
         spec.metric,
         learned,
         tuple(signature(part) for part in spec.row.regularizers),
+        # lists of one number a class, so that those of a wrong length spoil no other run
+        tuple(len(value) for value in spec.row.loss.values.values() if isinstance(value, list | tuple)),
     )
 
 

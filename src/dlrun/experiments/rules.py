@@ -149,7 +149,8 @@ def _regularizer_problems(part: Part, task: str, loss: str, soft: bool, validati
     softens = mixes or (issubclass(kind, BatchTransform) and kind.soft_targets)
     if softens and task != "regression" and not soft:
         why = f"makes targets soft, and loss={loss} takes class labels only"
-        return [f"regularizer.{part.name}: {why}; type loss=cross_entropy or leave it out"]
+        other = f"type loss={DEFAULT_LOSS[task]} or leave it out" if DEFAULT_LOSS[task] != loss else "leave it out"
+        return [f"regularizer.{part.name}: {why}; {other}"]
     if issubclass(kind, Stop) and validation == 0:
         return [f"regularizer.{part.name}: watches validation rows, and there are none; type dataset.validation=0.2"]
     return []
