@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dlrun.engine.layers import Pass
-from dlrun.engine.trainer import flushed_denormals
+from dlrun.engine.process import at_speed
 from work import NETS, Net, one_core, trainings
 
 EPOCHS = 12
@@ -55,7 +55,7 @@ def parts(net: Net, runs: int) -> dict[str, float]:
 def main() -> None:
     one_core()
     torch.set_num_threads(1)
-    with torch.no_grad(), flushed_denormals():
+    with torch.no_grad(), at_speed():
         columns: dict[str, dict[str, Any]] = {
             f"{name}, R = {runs}": parts(net, runs) for name, net in NETS.items() for runs in (1, 256)
         }

@@ -59,10 +59,10 @@ def dlrun_step(
     """Seconds for a step of one run, batches included, evaluation not: the fastest of several epochs."""
     import torch
 
-    from dlrun.engine.trainer import flushed_denormals
+    from dlrun.engine.process import at_speed
 
     total = 0.0
-    with torch.no_grad(), flushed_denormals():
+    with torch.no_grad(), at_speed():
         works = trainings(net, runs, epochs=100_000, **trainer)
         for work in works:
             work.epoch(0)

@@ -79,12 +79,16 @@ def kind(run: Run) -> tuple[str, str, str]:
     return optimizer, activation, loss
 
 
-def filled(cohort: Cohort, small: bool) -> Cohort:
+def filled(cohort: Cohort, numbers: tuple[int, int, int], small: bool) -> Cohort:
     """The cohort with copies of runs at its end, so that what a run computes does not depend on how many others there are.
 
     The last numbers of a tensor, those that do not fill a vector register, are rounded differently. In ``small`` models, where
     the vectors lie across the runs and more of them hardly take more time, rows of a kind are filled up to a multiple of VECTOR.
     In others the last numbers of every group of rows are made those of copies. Nothing is done where that would be many rows.
+
+    Args:
+        numbers: how many a row has at least where its optimizer, its activation and its loss work.
+        small: whether the runs may lie innermost in memory.
     """
     runs = cohort.runs
     kinds = [kind(run) for run in runs]
@@ -92,9 +96,12 @@ def filled(cohort: Cohort, small: bool) -> Cohort:
     whole = [last[mine] for mine, count in counts.items() for _ in range(-count % VECTOR)]
     if small and len(whole) <= 2 * MOST_FILLERS * len(runs):
         return _extended(cohort, whole)
-    groups = {(place, mine[place]) for place in range(3) for mine in counts}
-    ends = {max(mine for mine in counts if mine[place] == name) for place, name in groups}
-    spare = [last[mine] for mine in sorted(ends) for _ in range(math.ceil(VECTOR / cohort.settings.batch_size))]
+    copies = dict.fromkeys(counts, 0)
+    for place, each in enumerate(numbers):
+        for name in {mine[place] for mine in counts}:
+            end = max(mine for mine in counts if mine[place] == name)
+            copies[end] = max(copies[end], math.ceil(VECTOR / each))
+    spare = [last[mine] for mine, count in copies.items() for _ in range(count)]
     return _extended(cohort, spare) if len(spare) <= MOST_FILLERS * len(runs) else cohort
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from dlrun import streams
 from dlrun.components.activations import Activation
 from dlrun.engine.layout import Shape
-from dlrun.engine.parts import Group
+from dlrun.engine.parts import Group, Mosaic
 
 aten = torch.ops.aten
 
@@ -313,6 +313,7 @@ class Pointwise(Layer):
         self, activations: Sequence[tuple[Group, Activation]], learned: Sequence[str] = (), start: Tensor | None = None
     ) -> None:
         self.activations = activations
+        self._mosaic = Mosaic([group.rows for group, _ in activations])
         self.learned = tuple(learned)
         if learned:
             self.shapes = (Shape("parameters", (len(learned),), "activation", value=0.0 if start is None else start),)
@@ -321,13 +322,11 @@ class Pointwise(Layer):
         if len(self.activations) == 1:
             y, saved = self._forward(*self.activations[0], parameters, x, pass_)
             return y, [saved]
-        out = torch.empty_like(x)
-        saves = []
-        for group, activation in self.activations:
-            y, saved = self._forward(group, activation, [group.rows.take(p) for p in parameters], group.rows.take(x), pass_)
-            group.rows.put(out, y)
-            saves.append(saved)
-        return out, saves
+        found = [
+            self._forward(group, activation, [group.rows.take(p) for p in parameters], group.rows.take(x), pass_)
+            for group, activation in self.activations
+        ]
+        return self._mosaic.join([y for y, _ in found], x), [saved for _, saved in found]
 
     def backward(
         self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], grad: Tensor, saved: Any, first: bool
@@ -337,13 +336,13 @@ class Pointwise(Layer):
             if learned is not None:
                 gradients[0].copy_(learned)
             return dx
-        out = torch.empty_like(grad)
+        pieces = []
         for (group, activation), save in zip(self.activations, saved, strict=True):
             dx, learned = self._backward(group, activation, group.rows.take(grad), save)
-            group.rows.put(out, dx)
+            pieces.append(dx)
             if learned is not None:
                 group.rows.put(gradients[0], learned)
-        return out
+        return self._mosaic.join(pieces, grad)
 
     def slope(self, group: Group, activation: Activation, saved: Any) -> Tensor:
         """The derivative of an elementwise activation at every value of a saved pass."""

@@ -87,8 +87,10 @@ class Machine:
         self.lr = self._column([run.optimizer.values["lr"] for run in self.runs])
         self.clip_norm = self._limit([run.clip_norm for run in self.runs])
         self.clip_value = self._limit([run.clip_value for run in self.runs])
+        rows = settings.batch_size
+        self.row_numbers = (self.layout.size, rows * self.model.narrowest, rows * settings.outputs)  # see cohort.filled
         # Where products are small, a CPU's vectors lie across the runs, which lie innermost in memory (see Linear)
-        self.small = settings.device.type == "cpu" and self.model.largest(settings.batch_size) <= SPREAD
+        self.small = settings.device.type == "cpu" and self.model.largest(rows) <= SPREAD
         self.innermost = self.small and self._whole()
         self._apart = False
 

@@ -145,6 +145,7 @@ class Model:
         self.names = list(names)  # the kind of each layer: "linear", "activation", ...
         self.output_shape = shapes[-1]  # of one row
         self.widest = max(math.prod(shape) for shape in shapes)  # the most numbers of one row between two layers
+        self.narrowest = min(math.prod(shape) for shape in shapes[1:-1] or shapes)  # the fewest inside
         self.layout = Layout([layer.shapes for layer in layers])
         self.buffers = Layout([layer.buffers for layer in layers])
 

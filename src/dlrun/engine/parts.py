@@ -37,7 +37,7 @@ class Rows:
         self.everything = self.indices == tuple(range(of))
         first, last = self.indices[0], self.indices[-1]
         self.slice = slice(first, last + 1) if self.indices == tuple(range(first, last + 1)) else None
-        self._index = torch.tensor(self.indices, device=device)
+        self.index = torch.tensor(self.indices, device=device)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -46,14 +46,32 @@ class Rows:
         """These rows of ``x`` [R, ...]: a view where they are neighbours, else a copy."""
         if self.everything:
             return x
-        return x[self.slice] if self.slice else x.index_select(0, self._index)
+        return x[self.slice] if self.slice else x.index_select(0, self.index)
 
     def put(self, out: Tensor, values: Tensor) -> None:
         """Write ``values`` [G, ...] to these rows of ``out`` [R, ...]."""
         if self.slice:
             out[self.slice] = values
         else:
-            out.index_copy_(0, self._index, values)
+            out.index_copy_(0, self.index, values)
+
+
+class Mosaic:
+    """Puts the pieces of groups, which together are all rows of a cohort, back into one tensor."""
+
+    def __init__(self, rows: Sequence[Rows]) -> None:
+        self._rows = list(rows)
+        neighbours = all(mine.slice for mine in rows)
+        self._places = None if neighbours else torch.cat([mine.index for mine in rows]).argsort()
+
+    def join(self, pieces: Sequence[Tensor], like: Tensor) -> Tensor:
+        """The pieces [G, ...] in the order of the groups as one tensor [R, ...] that lies in memory like ``like``."""
+        if self._places is not None and like.is_contiguous():  # half the time of copying by index
+            return torch.cat(list(pieces)).index_select(0, self._places)
+        out = torch.empty_like(like)
+        for mine, piece in zip(self._rows, pieces, strict=True):
+            mine.put(out, piece)
+        return out
 
 
 @dataclass(frozen=True)

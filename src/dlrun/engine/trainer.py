@@ -11,8 +11,7 @@ Shapes: R runs of the cohort, r rows present in theta.
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,6 +24,7 @@ from dlrun.engine.cohort import VECTOR, Cohort, filled, kind
 from dlrun.engine.compiled import Stepper
 from dlrun.engine.evaluation import default_metrics, measure
 from dlrun.engine.machine import Machine
+from dlrun.engine.process import at_speed
 from dlrun.engine.progress import Progress
 from dlrun.engine.state import Best, State
 from dlrun.engine.tables import SUBSETS, Table
@@ -54,7 +54,8 @@ class Training:
 
     def __init__(self, cohort: Cohort, interrupted: Callable[[], bool] = lambda: False) -> None:
         self.asked = len(cohort.runs)  # those behind are fillers, of which nobody hears
-        self.cohort = cohort = filled(cohort, Machine(cohort.runs, cohort.data, cohort.settings).small)
+        unfilled = Machine(cohort.runs, cohort.data, cohort.settings)
+        self.cohort = cohort = filled(cohort, unfilled.row_numbers, unfilled.small)
         self.settings, self.interrupted = cohort.settings, interrupted
         self._wish = cohort.settings.compile
         runs = cohort.runs
@@ -290,22 +291,8 @@ class Training:
         )
 
 
-@contextmanager
-def flushed_denormals() -> Iterator[None]:
-    """Numbers too small for a normal float count as 0: moments that decay towards zero would slow a processor a hundredfold.
-
-    The setting is the processor's, so what it was before is restored for whatever else the process does.
-    """
-    before = bool(torch.full((1,), 1e-40) * 1.0 == 0)
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
-
-
 @torch.no_grad()
-@flushed_denormals()
+@at_speed()
 def fit(cohort: Cohort, *, report: Report | None = None, interrupted: Callable[[], bool] = lambda: False) -> list[Outcome]:
     """Train every run of the cohort, and return what became of each, in the cohort's order.
 
