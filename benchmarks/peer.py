@@ -1,8 +1,8 @@
 """One peer doing the work of work.py, in its own environment. Prints one line of JSON.
 
-python peer.py PEER NET RUNS [CORES]
+    python peer.py PEER NET RUNS
 
-With one core the figures are processor time; with more, which only jax takes, they are those of the clock on the wall.
+One core, and processor time.
 """
 
 import json
@@ -13,14 +13,12 @@ import time
 import warnings
 from itertools import pairwise
 
-CORES = int(sys.argv[4]) if len(sys.argv) > 4 else 1
-if CORES == 1:
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(CORES)
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-import numpy as np  # noqa: E402  # it reads the environment
+import numpy as np  # it reads the environment
 
-from work import NETS, ROWS, Net, one_core  # noqa: E402
+from work import NETS, ROWS, Net, one_core
 
 Result = dict[str, float]
 
@@ -175,7 +173,7 @@ def jax(net: Net, runs: int) -> Result:
     xs, ys = jnp.tile(x, (runs, 1, 1)), jnp.tile(y, (runs, 1, 1))  # every run has its own split
     order = j.vmap(lambda k: j.random.permutation(k, ROWS)[: steps * net.batch].reshape(steps, net.batch))(keys)
     epoch = j.jit(j.vmap(train))
-    clock = time.process_time if CORES == 1 else time.perf_counter
+    clock = time.process_time
     started = clock()
     state = j.block_until_ready(epoch(state, xs, ys, order))
     compiling = clock() - started
@@ -192,6 +190,5 @@ PEERS = {"plain": plain, "lightning": lightning, "skorch": skorch, "sklearn": sk
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     peer, name, count = sys.argv[1:4]
-    if CORES == 1:
-        one_core()
+    one_core()
     print(json.dumps(PEERS[peer](NETS[name], int(count))))

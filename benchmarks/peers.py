@@ -85,8 +85,8 @@ def measure(runs: tuple[int, ...]) -> list[Row]:
     return rows
 
 
-def peer_words(peer: str, name: str, count: int, cores: int = 1) -> tuple[str, ...]:
-    return str(PEERS_PYTHON), "peer.py", peer, name, str(count), str(cores)
+def peer_words(peer: str, name: str, count: int) -> tuple[str, ...]:
+    return str(PEERS_PYTHON), "peer.py", peer, name, str(count)
 
 
 def beside(name: str, count: int, peer: str, words: tuple[str, ...], how: str) -> Row:
@@ -101,15 +101,6 @@ def beside(name: str, count: int, peer: str, words: tuple[str, ...], how: str) -
     row |= {"seconds": theirs, "dlrun": ours, "ratio": ours / theirs}
     print(f"{name:6s} R={count:<5d} {peer:10s} {theirs * 1e6:10.3f} us, dlrun {how} {ours * 1e6:8.3f} us", flush=True)
     return row
-
-
-def two_cores() -> list[Row]:
-    """R = 256 with all cores: dlrun and JAX in two threads, by the clock on the wall."""
-    rows = []
-    for name in NETS:
-        ours = dlrun(name, 256, "threads")
-        rows.append({"net": name, "dlrun": ours, "jax": child(*peer_words("jax", name, 256, 2))["seconds"]})
-    return rows
 
 
 def whole_processes() -> dict[str, float]:
@@ -185,12 +176,12 @@ def plot(rows: list[Row]) -> None:
     chart.properties(width=330, height=300).facet("network:N", columns=2).save(HERE / "peers.svg")
 
 
-def write(rows: list[Row], both: list[Row], whole: dict[str, float]) -> None:
+def write(rows: list[Row], whole: dict[str, float]) -> None:
     processor = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
     )
     where = f"{datetime.now(UTC):%Y-%m-%d}, {processor}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    results = {"where": where, "steps": rows, "two cores": both, "whole processes": whole}
+    results = {"where": where, "steps": rows, "whole processes": whole}
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     plot(rows)
     text = (HERE / "README.md").read_text(encoding="utf-8")
@@ -204,10 +195,6 @@ def write(rows: list[Row], both: list[Row], whole: dict[str, float]) -> None:
         table(rows, "notes"),
         "### 10-64-64-1, batch 32",
         table(rows, "mlp"),
-        "### Two cores",
-        "Two threads each, R = 256, by the clock on the wall: "
-        + "; ".join(f"{row['net']} dlrun {row['dlrun'] * 1e6:.2f} us, JAX {row['jax'] * 1e6:.2f} us" for row in both)
-        + ". Sweeps use the second core for a second process instead, which halves every figure above.",
     ]
     if whole:
         by_hand = whole["basic launcher, a job"]
@@ -231,16 +218,12 @@ def main() -> None:
         import torch
 
         name, runs, how = chosen.dlrun
-        if how == "threads":
-            torch.set_num_threads(os.cpu_count() or 1)
-            seconds = dlrun_step(NETS[name], int(runs), 1.5, time.perf_counter)
-        else:
-            one_core()
-            torch.set_num_threads(1)
-            seconds = dlrun_step(NETS[name], int(runs), 1.5, compile=how == "compiled")
+        one_core()
+        torch.set_num_threads(1)
+        seconds = dlrun_step(NETS[name], int(runs), 1.5, compile=how == "compiled")
         print(json.dumps({"seconds": seconds}))
         return
-    write(measure(tuple(chosen.runs)), two_cores(), {} if chosen.steps else whole_processes())
+    write(measure(tuple(chosen.runs)), {} if chosen.steps else whole_processes())
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 all well, 1 a run failed, 2 bad input, 3 a gate said no, 130 and 143 interrupted.
     """
     if arguments is None:
+        # threads that spin while they wait for one that has no core make steps a hundred times slower on a busy machine
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         code = main(sys.argv[1:])
         gc.freeze()  # the process ends here, and would look through all of torch for garbage first: half a second
         if code in INTERRUPTED:

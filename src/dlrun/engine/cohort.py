@@ -94,7 +94,7 @@ def filled(cohort: Cohort, numbers: tuple[int, int, int], small: bool) -> Cohort
     kinds = [kind(run) for run in runs]
     counts, last = Counter(kinds), {mine: row for row, mine in enumerate(kinds)}
     whole = [last[mine] for mine, count in counts.items() for _ in range(-count % VECTOR)]
-    if small and len(whole) <= 2 * MOST_FILLERS * len(runs):
+    if not whole or (small and len(whole) <= 2 * MOST_FILLERS * len(runs)):
         return _extended(cohort, whole)
     copies = dict.fromkeys(counts, 0)
     for place, each in enumerate(numbers):

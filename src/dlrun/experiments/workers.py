@@ -21,7 +21,7 @@ from dlrun.experiments.plan import Planned, in_pieces
 from dlrun.results.formats import RunFiles
 
 REPAYS = 20.0  # seconds of training above which starting processes (about 4 s each) is worth it
-THREADED = 1 << 19  # numbers that one step of a cohort touches above which torch's threads help more than they cost
+THREADED = 1 << 23  # numbers that one step of a cohort touches above which torch's threads help more than they cost
 PIECES = 3  # cohorts a process, so that they end at about the same time
 POLL = 0.2  # seconds between two looks at the signals
 
