@@ -4,13 +4,13 @@ import sys
 from collections.abc import Sequence
 
 from dlrun import registry
-from dlrun.cli.arguments import parse
+from dlrun.cli.arguments import IMPORT, parse
 
 USAGE = """\
-usage: dlrun ls [group ...] [--config-dir FOLDER]
+usage: dlrun ls [group ...] [--config-dir FOLDER] [--import MODULE]
 
 Lists the options of the groups, or of every group: what can stand in group=option, and what each is. In a pipe there is one
-option a line.
+option a line. Options are files, so nothing is imported to list them.
 
 Examples:
   dlrun ls
@@ -26,7 +26,7 @@ def run(words: Sequence[str]) -> int:
     Raises:
         InputError: there is no such group.
     """
-    arguments = parse(words, takes=("--config-dir",))
+    arguments = parse(words, takes=("--config-dir", IMPORT))
     if "--config-dir" in arguments.flags:
         registry.add_folder(arguments.flags["--config-dir"])
     for group in arguments.overrides:
