@@ -17,6 +17,7 @@ from dlrun.engine.diagnostics import ROWS as DIAGNOSED
 from dlrun.engine.layers import Pass
 from dlrun.engine.machine import Machine
 from dlrun.engine.tables import MATERIALIZED_BYTES
+from dlrun.engine.trainer import EPOCH_ROWS
 from dlrun.experiments.plan import Planned, in_pieces
 
 STEP_SECONDS = 70e-6  # dispatching one step, whatever R
@@ -24,6 +25,7 @@ MODULE_SECONDS = 400e-6  # for a user's module: its own dispatch, vmap and autog
 GROUP_SECONDS = 25e-6  # for every further group of rows that has a component of its own
 FLOPS = 50e9  # multiplications and additions a second and core in batched products
 NUMBER_SECONDS = 4e-9  # for every number that a layer puts out for a row of a batch, forward and backward
+FORWARD_SHARE = 1 / 3  # of that for a row that is only looked at, to measure an epoch
 STATE_COPIES = 8  # theta, gradient, moments, scratch, best and final parameters, slack
 CACHE_BYTES = 6 << 20  # theta, gradient and moments of a cohort should stay within reach of a core
 FEWEST_ROWS = 32  # a cohort is not cut below this many rows for the cache's sake
@@ -54,11 +56,13 @@ def needs(cohort: Cohort) -> Needs:
         STATE_COPIES * parameters + 6 * passed * max(settings.batch_size, min(DIAGNOSED, train)) + 6 * settings.outputs * rows
     ) * size
     copies = len(cohort.splits) * data.x.numel() * size
-    steps = settings.epochs * math.ceil(train / settings.batch_size)
-    steps = min(steps, settings.max_steps or steps)
+    epoch_steps = math.ceil(train / settings.batch_size)
+    steps = min(settings.epochs * epoch_steps, settings.max_steps or settings.epochs * epoch_steps)
+    looks = math.ceil(steps / epoch_steps / settings.evaluate_every) * (min(train, EPOCH_ROWS) + len(cohort.splits[0].validation))
     groups = sum(len(set(parts)) - 1 for parts in _parts(cohort))
     each = (6 * settings.batch_size + 20) * parameters / FLOPS + passed * settings.batch_size * NUMBER_SECONDS
     seconds = steps * (STEP_SECONDS + MODULE_SECONDS * (settings.module is not None) + GROUP_SECONDS * groups + runs * each)
+    seconds += looks * runs * passed * NUMBER_SECONDS * FORWARD_SHARE
     memory = runs * row + min(copies, MATERIALIZED_BYTES) + data.x.numel() * size
     return Needs(memory, steps, seconds, parameters, runs * (passed * settings.batch_size + parameters))
 
