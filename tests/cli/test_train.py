@@ -48,6 +48,14 @@ def test_a_sweep(call: Call, folder: Path) -> None:
         ("trainer.batch_size=0", ["trainer.batch_size=0: must be a whole number of at least 1"]),
         ("loss=mse dataset=iris", ["loss=mse: ", "loss=cross_entropy"]),
         ("optimizer.lr=fast trainer.epochs=0 seed=-1", ["optimizer.lr=fast: ", "trainer.epochs=0: ", "seed=-1: "]),
+        ("model.layers=3", ["model.layers=3: must be a list, such as [flatten,"]),
+        ("model.layers=[output,{repeat:2,layers:3}]", ["model.layers: repeat.layers=3: must be a list"]),
+        ("model=3 loss=4", ["model=3: no such option", "loss=4: no such option"]),
+        ("++optimizer=3", ["optimizer"]),
+        ("dataset.hidden=3", ["dataset.hidden=3: must be "]),
+        ("model.init=[1] metric=[2]", ["model.init=[1]: must be a word", "metric=[2]: "]),
+        ("regularizer=[l1] regularizer.l1=3", ["regularizer.l1=3: must hold keys and values; type regularizer=[l1]"]),
+        ("loss=mse loss.tasks=3", ["loss.tasks=3: must be a list"]),
         ("optimizer.lr=${nothing}", ["optimizer.lr: Interpolation key 'nothing' not found"]),
     ],
 )
@@ -71,3 +79,10 @@ def test_interrupted(folder: Path, number: signal.Signals) -> None:
         assert time.perf_counter() - start < 5
     assert child.returncode == 128 + number
     assert "Traceback" not in err
+
+
+def test_data_that_raises_is_named(call: Call, folder: Path) -> None:
+    source = "from dlrun.data.sources.real import iris\n\n\ndef noise(*, rows: int = 3):\n    raise RuntimeError('no steps')\n"
+    (folder / "rowless.py").write_text(source)
+    code, out, err = call("--import", "rowless", "dataset=iris", "dataset._target_=rowless.noise")
+    assert (code, out, err) == (1, "", "error: dataset=iris: RuntimeError: no steps\n")

@@ -114,7 +114,7 @@ def test_data_that_cannot_be_made(call: Call, own: tuple[str, str], outputs: Out
     code, out, err = call(*own, "-m", "dataset=iris", f"dataset._target_={source},own.data,own.no_data", *SHORT)
     assert code == 1
     assert "3 runs: 1 done, 2 failed" in out
-    assert "failed: dataset._target_=own.data: RuntimeError: the server is down" in err
+    assert "failed: dataset._target_=own.data: dataset=iris: RuntimeError: the server is down" in err
     assert "failed: dataset._target_=own.no_data: called sys.exit(0)" in err
     logs = [record["id"] for record in outputs().values() if record["status"] == "failed"]
     assert len(logs) == 2

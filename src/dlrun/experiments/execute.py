@@ -14,6 +14,7 @@ from dlrun import __version__
 from dlrun.data.dataset import Data
 from dlrun.engine.progress import Progress
 from dlrun.engine.trainer import Outcome, fit
+from dlrun.errors import DlrunError
 from dlrun.experiments.plan import Planned
 from dlrun.experiments.spec import RunSpec
 from dlrun.results.formats import RunFiles
@@ -107,6 +108,8 @@ def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> Ru
     """What is kept of a run that raised: its reason in the record, its traceback in its own log; no ``data`` if that raised."""
     fingerprint = "" if data is None else data.fingerprint
     said = f"called sys.exit({error.code})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+    if isinstance(error, DlrunError):
+        said = str(error)
     record = RunRecord(
         id=identity(spec, fingerprint),
         status="failed",

@@ -22,7 +22,7 @@ from dlrun.engine import module
 from dlrun.engine.cohort import Cohort, Settings
 from dlrun.engine.machine import Machine, blueprint_of
 from dlrun.engine.parts import Part, signature
-from dlrun.errors import DataError, InputError
+from dlrun.errors import DataError, DlrunError, InputError, RunError
 from dlrun.experiments.settings import device
 from dlrun.experiments.spec import RunSpec
 
@@ -77,7 +77,12 @@ class Datasets:
 
 
 def _read(part: Part) -> Data:
-    data = part.function(**part.values)
+    try:
+        data = part.function(**part.values)
+    except DlrunError:
+        raise
+    except Exception as error:
+        raise RunError(f"dataset={part.name}: {type(error).__name__}: {' '.join(str(error).split())}") from error
     if not isinstance(data, Data):
         raise DataError(
             f"dataset._target_={part.target}: returned a {type(data).__name__}; it has to be a dlrun.data.dataset.Data"
@@ -205,6 +210,12 @@ def settings_of(spec: RunSpec, outputs: int) -> Settings:
     )
 
 
+_FACTS = {
+    "anomalies": "which rows are anomalies; type dataset=reconstruction",
+    "members": "the classes of the members of its pairs; type dataset=pairs",
+}
+
+
 def _check(spec: RunSpec, data: Data, train: int) -> None:
     """What a config and its data say together."""
     found = []
@@ -222,8 +233,8 @@ def _check(spec: RunSpec, data: Data, train: int) -> None:
     if spec.outputs and data.task == "regression" and data.outputs > 1:
         found.append(f"loss.tau: a list gives one output a level, and {data.name} has {data.outputs} targets; give one level")
     known = METRICS[data.task].get(spec.metric)
-    if known is not None and known.takes_anomalies and data.anomalies is None:
-        found.append(f"metric={spec.metric}: {data.name} does not say which rows are anomalies; type dataset=reconstruction")
+    if known is not None and known.fact and known.fact not in data.facts:
+        found.append(f"metric={spec.metric}: {data.name} does not say {_FACTS[known.fact]}")
     if found:
         raise InputError(*found)
 

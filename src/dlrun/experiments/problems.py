@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from dlrun.components import activations
-from dlrun.components.hyperparameters import Count, hyperparameters, mismatch, problems
+from dlrun.components.hyperparameters import Count, hyperparameters, mismatch, problems, show
 from dlrun.components.initializers import INITIALIZERS
 from dlrun.components.metrics import METRICS
 from dlrun.data.preparation import COMMON_KEYS, undecided
@@ -28,6 +28,33 @@ class Problems:
     def add(self, lines: Sequence[str]) -> None:
         """Take over problems that were found elsewhere."""
         self.lines += lines
+
+    def structure(self, config: Mapping[str, Any]) -> None:
+        """Sections that are no mappings, and lists and words that are neither: nothing can be built from them."""
+        for group in ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "trainer", "regularizer"):
+            section = config.get(group)
+            if section not in (None, []) and not isinstance(section, Mapping):
+                self.lines.append(
+                    f"{group}={show(section)}: must hold keys and values; type {group}=NAME (dlrun ls {group} lists the names)"
+                )
+        if self.lines:
+            return
+        for name, values in (config.get("regularizer") or {}).items():
+            if values and not isinstance(values, Mapping):
+                self.lines.append(f"regularizer.{name}={show(values)}: must hold keys and values; type regularizer=[{name}]")
+        self._layers((config.get("model") or {}).get("layers"), "model.layers")
+        self.lines += [
+            f"{key}={show(value)}: must be {said}"
+            for key, (hint, value) in _typed(config).items()
+            if (said := mismatch(hint, value))
+        ]
+
+    def _layers(self, layers: Any, where: str) -> None:
+        if layers is not None and not isinstance(layers, list | tuple):
+            self.lines.append(f"{where}={show(layers)}: must be a list, such as [flatten,{{hidden: [32,32]}},output]")
+        for entry in layers if isinstance(layers, list | tuple) else ():
+            if isinstance(entry, Mapping) and "repeat" in entry:
+                self._layers(entry.get("layers"), f"{where}: repeat.layers")
 
     def part(self, values: Mapping[str, Any], where: str, choices: Mapping[str, str], omit: Sequence[str] = ()) -> Part:
         """The component that a group's config names; a stand-in when something is wrong with it."""
@@ -65,7 +92,7 @@ class Problems:
             except InputError as error:
                 self.lines += error.problems
             except Exception as error:  # a user's own dataset
-                self.lines.append(f"dataset: {type(error).__name__}: {error}; dataset.task=TASK need not ask the data")
+                self.lines.append(f"dataset={part.name}: {in_a_line(error)}; dataset.task=TASK need not ask the data")
         return part, task
 
     def model(
@@ -152,6 +179,23 @@ class Problems:
         if name != "loss" and name not in known:
             self.lines.append(f"{where}={name}: the metrics of {task} are loss, {', '.join(known)}{nearest(str(name), known)}")
         return str(name)
+
+
+def _typed(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Keys that no signature speaks for, with what they may be and what they are."""
+    model, loss = config.get("model") or {}, config.get("loss") or {}
+    found: dict[str, tuple[Any, Any]] = {f"model.{key}": (str, model[key]) for key in ("head", "init") if key in model}
+    found |= {f"loss.{key}": (str, loss[key]) for key in ("head", "prediction") if key in loss}
+    if loss.get("tasks"):
+        found["loss.tasks"] = (list[str], loss["tasks"])
+    if "soft_targets" in loss:
+        found["loss.soft_targets"] = (bool, loss["soft_targets"])
+    return found | {"metric": (str | None, config.get("metric"))}
+
+
+def in_a_line(error: BaseException) -> str:
+    """An exception in a line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _nothing() -> None:

@@ -58,10 +58,13 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
         MismatchError: each component is fine, but they do not fit together.
     """
     found = Problems()
+    found.structure(config)
+    if found.lines:
+        raise InputError(*found.lines)
     config = dict(config)
     dataset_config = dict(config.get("dataset") or {})
     prepared = {key: value for key, value in dataset_config.items() if key in COMMON_KEYS}
-    found.add(preparation_problems(prepared))
+    found.add(preparation_problems({"task": None} | prepared))
     if unsaid_folds(dataset_config):
         found.add([f"dataset.folds={dataset_config['folds']}: a run tests on one fold; give dataset.fold=0 for the first"])
     dataset, task = found.dataset(dataset_config, choices)
@@ -170,7 +173,7 @@ def _sized(model: Mapping[str, Any], suggested: Sequence[int]) -> Mapping[str, A
     """A model's config with the sizes of its hidden layers, where it leaves them to the data."""
     if model.get("hidden", 0) is not None or "depth" in model or "width" in model:
         return model
-    sizes = list(suggested)
+    sizes = list(suggested) if isinstance(suggested, list | tuple) else []  # if it is none, a problem told already
     layers = [
         dict(layer) | {"hidden": sizes} if isinstance(layer, Mapping) and layer.get("hidden", 0) is None else layer
         for layer in model.get("layers") or []
