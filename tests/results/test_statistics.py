@@ -126,8 +126,12 @@ def test_the_number_of_pairs_where_there_is_none():
     assert pairs_for_difference(1e-6, 1.0) is None
     assert pairs_for_difference(0.1, 1.0, ratio=0.25) is None  # folds that share rows never get precise enough
     assert pairs_for_equivalence(0.5, 1.0, 0.5) is None
-    assert pairs_for_difference(0.1, 0.0) == 2
-    assert pairs_for_difference(100.0, 1.0) == 2
+    assert pairs_for_difference(0.1, 0.0) == 6  # 2^-5 is below 0.05
+    assert pairs_for_difference(0.1, 0.0, alpha=0.01) == 8
+    assert pairs_for_difference(0.1, 0.0, ratio=0.25) is None, "five folds are worth four pairs at most"
+    assert pairs_for_difference(0.1, 0.0, ratio=1 / 9) == 14
+    assert pairs_for_equivalence(0.1, 0.0, 0.5) == 5
+    assert pairs_for_difference(100.0, 1.0) == 5
 
 
 def test_pairs_that_lack_a_value_are_dropped_and_counted():
@@ -154,9 +158,18 @@ CLEAR = [0.10, 0.12, 0.09, 0.11, 0.10]
     ("differences", "options", "text"),
     [
         ([], {}, "not enough evidence: no seeds in common"),
-        ([0.5], {}, "not enough evidence: one pair of runs has no spread; run at least 5 seeds"),
+        ([0.5], {}, "not enough evidence: 1 pair; run at least 5 seeds"),
         ([0.0, 0.0], {}, "equivalent: identical in all 2 pairs"),
-        ([0.25, 0.25], {}, "better by 0.25"),
+        ([0.25, 0.25], {}, "not enough evidence: 2 pairs; run at least 5 seeds"),
+        ([0.10, 0.12, 0.09, 0.11], {}, "not enough evidence: 4 pairs; run at least 5 seeds"),
+        ([0.10, 0.12, 0.09, 0.11], {"margin": 0.5}, "not enough evidence: 4 pairs; run at least 5 seeds"),
+        ([0.1, 0.2, 0.1], {"ratio": 0.5}, "not enough evidence: 3 pairs; run at least 5 folds"),
+        ([0.25] * 5, {}, "not enough evidence: 1 more seed would show a difference"),
+        ([0.25] * 6, {}, "better by 0.25"),
+        ([0.25] * 6, {"p": 0.0625}, "not enough evidence: 1 more seed would show a difference"),
+        ([0.25] * 5, {"margin": 0.3}, "equivalent within 0.3"),
+        ([0.25] * 10, {"ratio": 0.25}, "not enough evidence: more folds share the same rows"),
+        ([0.25] * 10, {"ratio": 1 / 9}, "not enough evidence: about 4 more folds would show a difference"),
         (CLEAR, {}, "better by 0.104"),
         (CLEAR, {"higher_is_better": False}, "worse by 0.104"),
         ([-d for d in CLEAR], {}, "worse by 0.104"),
@@ -166,13 +179,45 @@ CLEAR = [0.10, 0.12, 0.09, 0.11, 0.10]
         (CLEAR, {"margin": 0.01}, "better by 0.104"),
         ([0.5, -0.4, 0.3, -0.1, 0.2], {}, "not enough evidence: about 96 more seeds would show a difference"),
         ([0.5, -0.4, 0.3, -0.1, 0.2], {"margin": 0.3}, "not enough evidence: about 16 more seeds would show equivalence"),
-        ([0.5, -0.5, 0.5, -0.5], {}, "not enough evidence: 10,000 seeds would not be enough either"),
+        ([0.5, -0.5, 0.5, -0.5, 0.0], {}, "not enough evidence: more seeds will not help"),
+        ([0.5, -0.5, 0.5, -0.5, 0.08], {}, "not enough evidence: more than 1,000 more seeds would show a difference"),
     ],
 )
 def test_verdicts(differences: list[float], options: dict[str, Any], text: str):
-    found = verdict(result(differences), **{"higher_is_better": True, **options})
+    options = {"higher_is_better": True, **options}
+    found = verdict(result(differences, ratio=options.pop("ratio", 0.0)), **options)
     assert found.text == text
     assert text.startswith(found.word)
+
+
+def test_how_many_pairs_are_missing():
+    assert verdict(result([0.1] * 2), higher_is_better=True).more == 3
+    assert verdict(result([0.5, -0.5, 0.5, -0.5, 0.0]), higher_is_better=True).more is None
+
+
+def test_what_float32_rounds_away_is_no_difference():
+    a = {seed: 0.9 + 1e-9 * seed for seed in range(6)}
+    found = paired(a, dict.fromkeys(a, 0.9))
+    assert (found.mean, found.sd, found.t_p, found.wilcoxon_p) == (0.0, 0.0, 1.0, 1.0)
+    assert verdict(found, higher_is_better=True).text == "equivalent: identical in all 6 pairs"
+    counted = paired({0: 28 / 30, 1: 29 / 30, 2: 30 / 30}, {0: 27 / 30, 1: 28 / 30, 2: 29 / 30})
+    assert counted.sd == 0.0, "a row of thirty each time, though the quotients differ in their last bit"
+    assert counted.t_p == 0.25
+    assert math.isnan(counted.low)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.97])
+def test_groups_that_are_equal_are_seldom_told_apart(share: float):
+    """Two classifiers of the same accuracy on 30 test rows: better or worse by luck in a twentieth of all sweeps at most."""
+    rng = np.random.default_rng(0)
+    rates = []
+    for n in (2, 3, 5, 10):
+        a, b = rng.binomial(30, share, (2, 1500, n)) / 30
+        found = [verdict(result(d, scale=1.0), higher_is_better=True) for d in (a - b).tolist()]
+        rates.append(np.mean([item.word in ("better", "worse") for item in found]))
+    assert rates[:2] == [0.0, 0.0]
+    assert np.mean(rates) < 0.05
+    assert max(rates) < 0.07  # of 1500: 0.05 and three standard errors
 
 
 def test_seeds_that_are_added_as_advised_settle_it_in_about_four_of_five_cases():

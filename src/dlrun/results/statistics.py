@@ -5,7 +5,11 @@ n pairs of runs with the same seed (and fold) give differences d_1..d_n with mea
     se = s * sqrt(1/n + r)
 
 where r = 0 for independent seeds, and r = (test rows) / (training rows) when the pairs are folds of a repeated
-cross-validation, which share training rows (Nadeau & Bengio 2003, Inference for the generalization error).
+cross-validation, which share training rows (Nadeau & Bengio 2003, Inference for the generalization error). So n pairs count as
+many as n / (1 + n r) independent ones.
+
+A t-test needs a spread. Metrics that count rows take few values, and two or three differences are easily equal: where all are,
+the p is that of the sign test, 2^(1-n), and from fewer than 5 pairs nothing is called better or worse.
 """
 
 import math
@@ -23,6 +27,9 @@ Key = TypeVar("Key", bound=Hashable)
 
 ALPHA = 0.05
 POWER = 0.8
+LEAST = 5  # pairs below which nothing is called better or worse
+MANY = 1_000  # further pairs beyond which their number is not told
+ROUNDING = 1e-6  # of a metric's scale: differences below it are those of float32, not of the runs
 _MOST_PAIRS = 10_000  # beyond it a number of seeds is no advice
 _EXACT_WILCOXON = 50  # the most pairs for which the exact distribution is counted out
 
@@ -34,8 +41,8 @@ class Paired:
     Args:
         n: pairs with two finite values; ``dropped`` pairs had a value that is missing or not finite.
         mean, sd: of the differences; NaN below one and two pairs.
-        low, high: the confidence interval of the mean.
-        t_p: two-sided paired t-test; None below two pairs.
+        low, high: the confidence interval of the mean; NaN without spread, unless all pairs are identical.
+        t_p: two-sided paired t-test, without spread the sign test; None below two pairs.
         wilcoxon_p: two-sided signed-rank test; None below two pairs.
         effect: Cohen's d_z = mean / sd with Hedges' correction; None below three pairs or without spread.
         ratio: r of the module's formula.
@@ -55,7 +62,7 @@ class Paired:
     @property
     def error(self) -> float:
         """The standard error of the mean."""
-        return self.sd * math.sqrt(1 / self.n + self.ratio) if self.n else math.nan
+        return _error(self.sd, self.n, self.ratio) if self.n else math.nan
 
     def equivalence_p(self, margin: float) -> float | None:
         """TOST: the larger p of the two one-sided tests that the mean is within -margin and +margin; None below two pairs."""
@@ -63,13 +70,13 @@ class Paired:
             return None
         distance = margin - abs(self.mean)
         if self.error == 0:
-            return 0.0 if distance > 0 else 1.0
+            return _signs(self.n, self.ratio) / 2 if distance > 0 else 1.0
         return _t_upper(distance / self.error, self.n - 1)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What can be said, in a word and in a sentence. ``more`` is how many more pairs would settle it, None if not known."""
+    """What can be said, in a word and in a sentence. ``more`` is how many more pairs would settle it, None if none would."""
 
     word: Word
     text: str
@@ -83,35 +90,44 @@ def paired(
     confidence: float = 1 - ALPHA,
     ratio: float = 0.0,
 ) -> Paired:
-    """Compare two groups over the keys (seeds) that both have.
+    """Compare two groups over the keys (seeds) that both have. Differences below a millionth of the largest value are none.
 
     Args:
         a, b: seed -> value.
         ratio: (test rows) / (training rows) for folds of a repeated cross-validation, 0 for independent seeds.
     """
-    pairs = [a[key] - b[key] for key in a if key in b]
-    kept = [difference for difference in pairs if math.isfinite(difference)]
-    return summarize_differences(kept, dropped=len(pairs) - len(kept), confidence=confidence, ratio=ratio)
+    pairs = [(a[key], b[key]) for key in a if key in b]
+    kept = [pair for pair in pairs if math.isfinite(pair[0] - pair[1])]
+    scale = max((abs(value) for pair in kept for value in pair), default=0.0)
+    differences = [first - second for first, second in kept]
+    return summarize_differences(differences, dropped=len(pairs) - len(kept), confidence=confidence, ratio=ratio, scale=scale)
 
 
 def summarize_differences(
-    differences: Sequence[float], *, dropped: int = 0, confidence: float = 1 - ALPHA, ratio: float = 0.0
+    differences: Sequence[float],
+    *,
+    dropped: int = 0,
+    confidence: float = 1 - ALPHA,
+    ratio: float = 0.0,
+    scale: float = 0.0,
 ) -> Paired:
-    """The tests of the finite ``differences`` of n pairs."""
+    """The tests of the finite ``differences`` of n pairs; those below a millionth of ``scale`` are zeros."""
+    least = ROUNDING * max((scale, *map(abs, differences)))
+    differences = [difference if abs(difference) > least else 0.0 for difference in differences]
     n = len(differences)
     if n == 0:
         return Paired(0, dropped, math.nan, math.nan, math.nan, math.nan, None, None, None, ratio)
     mean = math.fsum(differences) / n
     if n == 1:
         return Paired(1, dropped, mean, math.nan, math.nan, math.nan, None, None, None, ratio)
-    sd = 0.0 if min(differences) == max(differences) else math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1))
-    error = sd * math.sqrt(1 / n + ratio)
+    if max(differences) - min(differences) <= least:
+        p, half = (1.0, 0.0) if mean == 0 else (_signs(n, ratio), math.nan)
+        return Paired(n, dropped, mean, 0.0, mean - half, mean + half, p, wilcoxon(differences), None, ratio)
+    sd = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1))
+    error = _error(sd, n, ratio)
     half = t_quantile((1 + confidence) / 2, n - 1) * error
-    if error == 0:
-        p = 1.0 if mean == 0 else 0.0
-    else:
-        p = min(1.0, 2 * _t_upper(abs(mean) / error, n - 1))
-    effect = hedges(n - 1) * mean / sd if n > 2 and sd > 0 else None
+    p = min(1.0, 2 * _t_upper(abs(mean) / error, n - 1))
+    effect = hedges(n - 1) * mean / sd if n > 2 else None
     return Paired(n, dropped, mean, sd, mean - half, mean + half, p, wilcoxon(differences), effect, ratio)
 
 
@@ -161,29 +177,33 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def pairs_for_difference(mean: float, sd: float, *, alpha: float = ALPHA, power: float = POWER, ratio: float = 0.0) -> int | None:
-    """How many pairs a paired t-test needs to find a difference of ``mean``; None when no reasonable number does."""
+    """How many pairs, at least 5, a paired t-test needs to find a difference of ``mean``; None when no reasonable number does."""
     if mean == 0 or not math.isfinite(mean):
         return None
+    if sd == 0:
+        return _signs_needed(alpha, ratio)
 
     def reached(n: int) -> float:
         return _t_power(abs(mean) / _error(sd, n, ratio), n - 1, t_quantile(1 - alpha / 2, n - 1))
 
-    return _least(reached, power) if sd > 0 else 2
+    return _least(reached, power)
 
 
 def pairs_for_equivalence(
     mean: float, sd: float, margin: float, *, alpha: float = ALPHA, power: float = POWER, ratio: float = 0.0
 ) -> int | None:
-    """How many pairs TOST needs to show that a difference of ``mean`` is within ``margin``; None when none does."""
+    """How many pairs, at least 5, TOST needs to show that a difference of ``mean`` is within ``margin``; None when none does."""
     if not abs(mean) < margin:
         return None
+    if sd == 0:
+        return _signs_needed(2 * alpha, ratio)
 
     def reached(n: int) -> float:
         error, limit = _error(sd, n, ratio), t_quantile(1 - alpha, n - 1)
         near, far = (_t_power((margin + side) / error, n - 1, limit) for side in (-abs(mean), abs(mean)))
         return near + far - 1
 
-    return _least(reached, power) if sd > 0 else 2
+    return _least(reached, power)
 
 
 def verdict(
@@ -198,7 +218,8 @@ def verdict(
     """Say in words whether a is better than b.
 
     Equivalence within ``margin`` goes before a difference, since a margin says which differences do not matter. Without a margin
-    only identical values are equivalent. The number of further seeds holds if the difference stays as measured.
+    only identical values are equivalent. The number of further seeds holds if the difference stays as measured. Below 5 pairs
+    nothing is said but that pairs are identical: too few to know their spread.
 
     Args:
         p: the t-test's p corrected for the number of comparisons; the uncorrected one when None.
@@ -207,13 +228,14 @@ def verdict(
     """
     if result.n == 0:
         return Verdict("not enough evidence", "not enough evidence: no seeds in common")
-    if result.n == 1:
-        return Verdict("not enough evidence", "not enough evidence: one pair of runs has no spread; run at least 5 seeds", 4)
     p = result.t_p if p is None else p
     if margin is not None and equivalence_p is None:
         equivalence_p = result.equivalence_p(margin)
     if result.sd == 0 and result.mean == 0:
         return Verdict("equivalent", f"equivalent: identical in all {result.n} pairs")
+    if result.n < LEAST:
+        pairs, kind = "1 pair" if result.n == 1 else f"{result.n} pairs", "folds" if result.ratio else "seeds"
+        return Verdict("not enough evidence", f"not enough evidence: {pairs}; run at least {LEAST} {kind}", LEAST - result.n)
     if margin is not None and equivalence_p is not None and equivalence_p < alpha:
         return Verdict("equivalent", f"equivalent within {margin:.3g}")
     if p is not None and p < alpha:
@@ -231,11 +253,13 @@ def _undecided(result: Paired, p: float | None, margin: float | None, equivalenc
         wanted["equivalence"] = pairs_for_equivalence(result.mean, result.sd, margin, alpha=strict, ratio=result.ratio)
     enough = [(n, what) for what, n in wanted.items() if n is not None]
     if not enough:
-        return Verdict("not enough evidence", f"not enough evidence: {_MOST_PAIRS:,} seeds would not be enough either")
+        why = "more folds share the same rows" if result.ratio else "more seeds will not help"
+        return Verdict("not enough evidence", f"not enough evidence: {why}")
     n, what = min(enough)
     more = max(1, n - result.n)
-    seeds = "1 more seed" if more == 1 else f"about {more:,} more seeds"
-    return Verdict("not enough evidence", f"not enough evidence: {seeds} would show {what}", more)
+    kind = f"more {'fold' if result.ratio else 'seed'}{'s' * (more != 1)}"
+    number = "1" if more == 1 else f"about {more:,}" if more <= MANY else f"more than {MANY:,}"
+    return Verdict("not enough evidence", f"not enough evidence: {number} {kind} would show {what}", more)
 
 
 def _times(corrected: float | None, bare: float | None) -> float:
@@ -246,17 +270,28 @@ def _error(sd: float, n: int, ratio: float) -> float:
     return sd * math.sqrt(1 / n + ratio)
 
 
+def _signs(n: int, ratio: float) -> float:
+    """Two-sided p of the sign test when all of n pairs have one sign; pairs that share rows count as fewer."""
+    return math.exp2(1 - max(1.0, n / (1 + n * ratio)))
+
+
+def _signs_needed(alpha: float, ratio: float) -> int | None:
+    """From how many pairs of one sign the sign test is below ``alpha``; None when no reasonable number is enough."""
+    share = 1 / (1 - math.log2(alpha)) - ratio
+    n = math.floor(1 / share) + 1 if share > 0 else math.inf
+    return max(LEAST, int(n)) if n <= _MOST_PAIRS else None
+
+
 def _least(reached: Callable[[int], float], power: float) -> int | None:
-    """The least number of pairs, at least 2, for which ``reached`` is ``power``; it grows with the number."""
-    high = 2
+    """The least number of pairs, at least 5, for which ``reached`` is ``power``; it grows with the number."""
+    low, high = LEAST - 1, LEAST
     while reached(high) < power:
         if high >= _MOST_PAIRS:
             return None
-        high = min(2 * high, _MOST_PAIRS)
-    low = high // 2
+        low, high = high, min(2 * high, _MOST_PAIRS)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if middle >= 2 and reached(middle) >= power else (middle, high)
+        low, high = (low, middle) if reached(middle) >= power else (middle, high)
     return high
 
 
