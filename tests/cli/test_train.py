@@ -86,3 +86,18 @@ def test_data_that_raises_is_named(call: Call, folder: Path) -> None:
     (folder / "rowless.py").write_text(source)
     code, out, err = call("--import", "rowless", "dataset=iris", "dataset._target_=rowless.noise")
     assert (code, out, err) == (1, "", "error: dataset=iris: RuntimeError: no steps\n")
+
+
+def test_ablations(call: Call, folder: Path) -> None:
+    sweep = ("-m", "dataset=moons", "trainer=smoke", "logger.progress=false")
+    code, out, err = call(*sweep, "regularizer=[],[l2]", "regularizer.l2.weight=0.1,0.01", "seed=0,1")
+    assert (code, err) == (0, "warning: regularizer.l2.weight: left out of 4 of 8 runs, which do not select l2\n")
+    assert "8 runs: 8 done, 2 of them the same as another" in out
+    code, out, err = call(*sweep, "optimizer=sgd,adam,adamw", "optimizer.momentum=0.9")
+    assert (code, err) == (
+        0,
+        "warning: optimizer.momentum: left out of 2 of 3 runs, since optimizer=adam and adamw have no momentum\n",
+    )
+    code, out, err = call(*sweep, "optimizer=adam,adamw", "optimizer.momentum=0.9")
+    assert (code, out) == (2, "")
+    assert "optimizer.momentum=0.9: optimizer=adam has no momentum (rmsprop, sgd have one); it takes lr, " in err

@@ -197,3 +197,40 @@ def test_options_are_read_and_values_set_without_hydra(loader: ConfigLoaderImpl,
     monkeypatch.setattr(loader, "load_sweep_config", lambda *given: calls.append(1) or compose(*given))
     assert len(Composer(loader, master).compose(expand(words, loader))) > 600
     assert len(calls) == 3  # one to start from, and two to be sure
+
+
+LEFT_OUT = [
+    "optimizer=sgd,adam,rmsprop optimizer.momentum=0.1,0.5",
+    "regularizer=[],[l2],[dropout,l2] regularizer.l2.weight=0.1,0.01 seed=0,1",
+    "loss=mse,huber,pinball loss.delta=2 optimizer=sgd,adam optimizer.momentum=0.9",
+    "experiment=fast,big optimizer.momentum=0.3,0.4",
+    "experiment=asking optimizer=sgd,adam optimizer.momentum=0.3,0.4 seed=1,2",
+]
+
+
+@pytest.mark.parametrize("line", LEFT_OUT)
+def test_settings_apply_to_the_jobs_that_have_them(loader: ConfigLoaderImpl, line: str) -> None:
+    words = line.split()
+    fixed = ("momentum=0.9", "delta=2")
+    master = loader.load_configuration("config", [w for w in words if not w.endswith(fixed)], RunMode.MULTIRUN)
+    jobs = expand(words, loader)
+    composed = Composer(loader, master).compose(jobs)
+    taken = 0
+    for number, (job, words) in enumerate(zip(composed, jobs, strict=True)):
+        assert sorted([*job.overrides, *job.left_out]) == sorted(words)
+        reference = by_hydra(loader, master, job.overrides, number)
+        if "asking" not in line or not job.left_out:  # its name is its number, and equal jobs are composed once
+            assert job.config == reference.config
+        assert job.choices == reference.choices
+        for word in job.left_out:
+            with pytest.raises(HydraException, match="Could not override"):
+                loader.load_sweep_config(master, [*job.overrides, word])
+        taken += not job.left_out
+    assert 0 < taken < len(jobs)
+
+
+def test_a_setting_that_no_job_has_is_refused(loader: ConfigLoaderImpl) -> None:
+    words = ["optimizer=adam,adamw", "optimizer.momentum=0.1,0.5"]
+    master = loader.load_configuration("config", words, RunMode.MULTIRUN)
+    with pytest.raises(HydraException, match="momentum"):
+        Composer(loader, master).compose(expand(words, loader))

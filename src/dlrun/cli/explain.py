@@ -220,8 +220,27 @@ def _unknown_key(key: str, cause: BaseException | None, overrides: Sequence[str]
         known = sorted({*known, *registry.groups()} - {"hydra"})
     at = str(parent._get_full_key("")) if isinstance(parent, DictConfig) else key.rpartition(".")[0]
     wrong = key.removeprefix(at).lstrip(".").partition(".")[0]
+    if at == group and (others := [name for name in registry.options(group) if wrong in registry.load_option(group, name)]):
+        chosen = _chosen(group, parent)
+        some = f"{', '.join(others)} {'have' if len(others) > 1 else 'has'} one"
+        return Problem(f"{override or key}: {chosen} has no {wrong} ({some}); it takes {', '.join(known) or 'no keys'}", override)
     takes = f"; {at or 'dlrun'} takes {', '.join(known) or 'no keys'}" if at or known else ""
     return Problem(f"{override or key}: no such key{takes}{nearest(wrong, known)}", override)
+
+
+def _chosen(group: str, section: object) -> str:
+    """``group=option`` where the option can be told from what it brought into the config."""
+    if not isinstance(section, DictConfig):
+        return group
+    keys = {str(key) for key in section}
+    target = section._get_node("_target_")
+    fitting = [
+        name
+        for name in registry.options(group)
+        if (content := registry.load_option(group, name)).get("_target_") == (target._value() if target else None)
+        and content.keys() == keys
+    ]
+    return f"{group}={fitting[0]}" if len(fitting) == 1 else group
 
 
 def _is_root(node: object) -> bool:

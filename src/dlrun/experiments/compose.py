@@ -4,6 +4,8 @@ Hydra takes 0.1 s to compose a job. Here it composes one job for each option tha
 options are read from their files, and values are set in plain containers. What refers to something that changed is resolved
 anew; what is not plain (new keys, deletions, values that are interpolations or dictionaries) Hydra composes itself. Two jobs of
 a sweep are always composed by Hydra too and compared, and a property test holds all of this against Hydra's own results.
+
+A setting of a component that only some jobs select applies there, and is left out of the others, which Hydra would refuse.
 """
 
 import random
@@ -34,6 +36,7 @@ class Composed:
     config: Config
     choices: Mapping[str, str]
     overrides: tuple[str, ...]
+    left_out: tuple[str, ...] = ()  # overrides of components that the job does not select
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,27 @@ class Composer:
         """The configs of all jobs, each given by its overrides.
 
         Raises:
-            Whatever Hydra raises for an override that cannot be composed.
+            Whatever Hydra raises for an override that cannot be composed, or that no job has a component for.
         """
+        composed = self._composed(jobs)
+        left_out = {
+            self._key(word): job for job, parts in reversed([*zip(jobs, composed, strict=True)]) for word in parts.left_out
+        }
+        if left_out:
+            taken = {self._key(word) for job in composed for word in job.overrides}
+            for key, job in left_out.items():
+                if key not in taken:
+                    self._compose(tuple(job))  # raises
+        return composed
+
+    def _composed(self, jobs: Sequence[Sequence[str]]) -> list[Composed]:
         groups = [tuple(word for word in job if self._is_group(word)) for job in jobs]
         bases = self._products(list(dict.fromkeys(groups)))
         if any("hydra" in base.mentioned for base in bases.values()):  # the config asks for its own choices, or its number
             return self._by_hydra(jobs)
         composed = [self._job(tuple(job), bases[group]) for job, group in zip(jobs, groups, strict=True)]
         for number in random.Random(0).sample(range(len(jobs)), min(_CHECKED, len(jobs)) if len(bases) > 1 else 0):
-            reference = self._compose(tuple(jobs[number]))
+            reference = self._compose(composed[number].overrides)
             if composed[number].config != reference.config or dict(composed[number].choices) != reference.choices:
                 return self._by_hydra(jobs)
         return composed
@@ -163,6 +178,10 @@ class Composer:
 
     def _job(self, job: tuple[str, ...], base: _Base) -> Composed:
         values = [word for word in job if not self._is_group(word)]
+        left_out = self._left_out(values, base)
+        if left_out:
+            job = tuple(word for word in job if word not in left_out)
+            values = [word for word in values if word not in left_out]
         plain = self._plain(values, base)
         while len(plain) < len(values):  # Hydra composes what is not plain, in its own order
             base = self._compose(tuple(word for word in job if word not in plain))
@@ -175,7 +194,13 @@ class Composer:
         for word in plain:
             if word not in referred:
                 _set(config, self._path(word), self._parse(word).value())
-        return Composed(config, base.choices, job)
+        return Composed(config, base.choices, job, left_out)
+
+    def _left_out(self, values: Sequence[str], base: _Base) -> tuple[str, ...]:
+        """Settings of components that are not selected: Hydra would say that their keys do not exist."""
+        if any(self._makes_keys(word) for word in values):
+            return ()
+        return tuple(word for word in values if self._is_missing(word, base))
 
     def _referred(self, base: _Base, words: tuple[str, ...]) -> Config:
         """The base with values that interpolations may refer to, resolved anew."""
@@ -189,8 +214,16 @@ class Composer:
 
     def _by_hydra(self, jobs: Sequence[Sequence[str]]) -> list[Composed]:
         self._bases.clear()
-        bases = [self._compose(tuple(job), number) for number, job in enumerate(jobs)]
-        return [Composed(base.config, base.choices, tuple(job)) for base, job in zip(bases, jobs, strict=True)]
+        composed = []
+        for number, job in enumerate(jobs):
+            values = [word for word in job if not self._is_group(word)]
+            left_out: tuple[str, ...] = ()
+            if any("." in self._key(word) for word in values):
+                left_out = self._left_out(values, self._compose(tuple(word for word in job if word not in values), number))
+            words = tuple(word for word in job if word not in left_out)
+            base = self._compose(words, number)
+            composed.append(Composed(base.config, base.choices, words, left_out))
+        return composed
 
     # Overrides
 
@@ -199,8 +232,32 @@ class Composer:
             self._parsed[word] = self._parser.parse_overrides([word])[0]
         return self._parsed[word]
 
+    def _key(self, word: str) -> str:
+        return self._parse(word).key_or_group
+
     def _path(self, word: str) -> list[str]:
-        return self._parse(word).key_or_group.split(".")
+        return self._key(word).split(".")
+
+    def _makes_keys(self, word: str) -> bool:
+        """Whether a word may bring keys that no option has."""
+        override = self._parse(word)
+        return override.is_add() or override.is_force_add() or isinstance(override.value(), dict)
+
+    def _is_missing(self, word: str, base: _Base) -> bool:
+        """Whether a word sets a key of a component that is not there."""
+        override, path = self._parse(word), self._path(word)
+        if override.is_delete() or override.package is not None or len(path) == 1 or path[0] == "hydra":
+            return False
+        if not self._loader.repository.group_exists(path[0]):
+            return False
+        node: Any = base.raw
+        for part in path:
+            if not isinstance(node, dict):
+                return node is None
+            if part not in node:
+                return True
+            node = node[part]
+        return False
 
     def _is_group(self, word: str) -> bool:
         if word not in self._groups:

@@ -6,6 +6,7 @@ between: what a file of the user's folders says to Hydra must be what dlrun's ow
 typed, but for how to sweep. And a file whose aliases unfold to more than a config can hold is refused before it is unfolded.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +14,9 @@ from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
-from hydra.errors import HydraException
+from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dlrun import registry
 from dlrun.errors import InputError
@@ -43,8 +44,13 @@ def guarded(overrides: Sequence[str], *, acts: bool = True) -> Iterator[None]:
     search, read_file = ConfigLoaderImpl._process_config_searchpath, OmegaConf.load
     reference = Reference(original, [word for word in overrides if is_hydras(word)])
 
-    def load(loader: ConfigLoaderImpl, *args: Any, **kwargs: Any) -> DictConfig:
-        config = original(loader, *args, **kwargs)
+    def load(
+        loader: ConfigLoaderImpl, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **kwargs: Any
+    ) -> DictConfig:
+        def compose(words: Sequence[str]) -> DictConfig:
+            return original(loader, config_name, list(words), run_mode, *args, **kwargs)
+
+        config = _master(compose, overrides) if run_mode == RunMode.MULTIRUN else compose(overrides)
         if acts and _is_foreign(config):
             reference.check(config)
         return config
@@ -70,6 +76,30 @@ def guarded(overrides: Sequence[str], *, acts: bool = True) -> Iterator[None]:
         _instead(OmegaConf, "load", staticmethod(read)),
     ):
         yield
+
+
+def _master(compose: Callable[[Sequence[str]], DictConfig], words: Sequence[str]) -> DictConfig:
+    """The config of a sweep itself. Settings of components that it does not select are kept for the jobs that may.
+
+    Hydra checks what is not swept against the options that are selected when nothing is swept: ``optimizer=sgd,rmsprop
+    optimizer.momentum=0.9`` would be refused because adam has no momentum.
+    """
+    kept: list[str] = []
+    while True:
+        try:
+            config = compose([word for word in words if word not in kept])
+        except ConfigCompositionException as error:
+            match = re.search(r"Could not override '([^'.]+)\.([^']+)'", str(error))
+            key = f"{match[1]}.{match[2]}" if match and match[1] in registry.groups() else ""
+            found = [word for word in words if word.partition("=")[0] == key and word not in kept]
+            if not found:
+                raise
+            kept += found
+            continue
+        if kept:
+            with open_dict(config.hydra):
+                config.hydra.overrides.task = [word for word in words if not is_hydras(word)]
+        return config
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from dlrun import registry
 from dlrun.engine.progress import Progress
 from dlrun.errors import InputError, MismatchError
 from dlrun.experiments import baselines, workers
@@ -119,9 +120,27 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
     kept = {id(spec) for spec in first.values()}
     warnings = Counter(warning for spec in first.values() for warning in spec.warnings)
     warnings.update(group.note for group in planned if group.note)
+    warnings.update(_left_out(jobs))
     cohorts = [chosen for group in planned if (chosen := _only(group, kept))]
     kept_of = {files.record.id: files for files in broken.values()}
     return Grid(cells, first, cohorts, kept_of, dict(warnings), baselines.names_of(job.config.get("baseline") for job in jobs))
+
+
+def _left_out(jobs: Sequence[Composed]) -> Iterator[str]:
+    """Settings that some jobs have no component for."""
+    found: dict[str, list[str]] = {}
+    for job in jobs:
+        for key in dict.fromkeys(word.partition("=")[0] for word in job.left_out):
+            found.setdefault(key, []).append(job.choices.get(key.split(".")[0], "null"))
+    for key, options in found.items():
+        group, name, *_ = key.split(".")
+        why = f"which do not select {name}" if registry.is_set(group) else f"since {_has(group, options)} no {name}"
+        yield f"{key}: left out of {len(options):,} of {len(jobs):,} runs, {why}"
+
+
+def _has(group: str, options: Sequence[str]) -> str:
+    *others, last = dict.fromkeys(options)
+    return f"{group}={', '.join(others)} and {last} have" if others else f"{group}={last} has"
 
 
 def _said_twice(jobs: Sequence[Composed]) -> Iterator[str]:
