@@ -140,13 +140,13 @@ def sparsemax_as_printed(z: Tensor, y: Tensor) -> Tensor:
     return (-(share * z).sum(1) + 0.5 * support + 0.5 * share.square().sum(1)).mean()
 
 
-def dice(z: Tensor, y: Tensor, *, smooth: float) -> Tensor:
+def dice(z: Tensor, y: Tensor, *, smooth: float, background: bool = False) -> Tensor:
     p = z.softmax(1)
     y = f.one_hot(y, z.shape[1]).permute(0, 3, 1, 2) if y.dim() == 3 else y
     scores = [
         1 - (2 * (p[i, k] * y[i, k]).sum() + smooth) / (p[i, k].sum() + y[i, k].sum() + smooth)
         for i in range(len(z))
-        for k in range(z.shape[1])
+        for k in range(0 if background else 1, z.shape[1])
     ]
     return torch.stack(scores).mean()
 
@@ -217,6 +217,7 @@ CASES = [
     Case(losses.sparsemax_loss, soft_multiclass, sparsemax_as_printed),
     Case(losses.dice, masks, dice, {"smooth": 1.0}),
     Case(losses.dice, soft_masks, dice, {"smooth": 0.5}),
+    Case(losses.dice, masks, dice, {"smooth": 0.2}, {"background": True}),
     Case(
         losses.dice_cross_entropy,
         masks,
@@ -228,6 +229,15 @@ CASES = [
         soft_masks,
         lambda z, y, weight, smooth: weight * dice(z, y, smooth=smooth) + (1 - weight) * f.cross_entropy(z, y),
         {"weight": 0.8, "smooth": 0.1},
+    ),
+    Case(
+        losses.dice_cross_entropy,
+        soft_masks,
+        lambda z, y, weight, smooth, background: (
+            weight * dice(z, y, smooth=smooth, background=background) + (1 - weight) * f.cross_entropy(z, y)
+        ),
+        {"weight": 0.6, "smooth": 1.0},
+        {"background": True},
     ),
     Case(
         losses.cosine_embedding,

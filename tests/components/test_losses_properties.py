@@ -203,8 +203,23 @@ def test_dice_of_equal_masks_is_zero_and_of_an_absent_class_too() -> None:
     y = torch.zeros(1, 2, 4, 4, dtype=torch.int64)
     y[:, :, :2] = 1
     z = 100.0 * f.one_hot(y, 3).movedim(-1, 2).float()
-    assert float(losses.dice(z, y)) == pytest.approx(0, abs=1e-6)
-    assert float(losses.dice(z, 1 - y)) > 0.5
+    # of 16 pixels two classes have 8 each, without any overlap, and the third is neither there nor predicted
+    for background, expected in ((False, (1 - 1 / 17) / 2), (True, 2 * (1 - 1 / 17) / 3)):
+        assert float(losses.dice(z, y, background=background)) == pytest.approx(0, abs=1e-6)
+        assert float(losses.dice(z, 1 - y, background=background)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("background", "towards_the_shape"), [(False, True), (True, False)])
+def test_dice_of_the_background_pulls_all_pixels_to_it(background: bool, towards_the_shape: bool) -> None:
+    """A shape of one pixel in twenty, and a network that knows nothing: where the bias of the shape's class is drawn."""
+    y = torch.zeros(1, 1, 10, 10, dtype=torch.int64)
+    y[..., 0, :5] = 1
+    gradient = GRADIENTS[losses.dice](torch.zeros(1, 1, 2, 10, 10, dtype=torch.float64), y, background=background, smooth=0.0)
+    by_bias = float(gradient[:, :, 1].sum())
+    f, p = 0.05, 0.5
+    shape, ground = 2 * f**2 / (p + f) ** 2, 2 * (1 - f) ** 2 / (1 - p + 1 - f) ** 2
+    assert by_bias == pytest.approx((ground - shape) * p * (1 - p) / 2 if background else -shape * p * (1 - p))
+    assert (by_bias < 0) == towards_the_shape
 
 
 def test_softmax_of_many_rows_equals_that_of_few() -> None:
