@@ -19,7 +19,6 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "optimizer" / "mine.yaml").write_text(
         "# Mine.\n# lr: the rate,\n#   per step\n_target_: torch.optim.SGD\nlr: 2e-1\n"
     )
-    (tmp_path / "optimizer" / "adam.yaml").write_text("# Not adam.\n")
     registry.add_folder(tmp_path)
     return tmp_path
 
@@ -54,9 +53,21 @@ def test_own_folder_adds_and_does_not_replace(own: Path) -> None:
     assert "mine" in registry.options("optimizer")
     assert registry.load_option("optimizer", "mine")["lr"] == 0.2
     assert registry.comments("optimizer", "mine") == {"lr": "the rate, per step"}
-    assert registry.summary("optimizer", "adam") != "Not adam."
     registry.add_folder(own)
     assert len(registry.folders()) == 2
+
+
+def test_a_name_of_dlruns_is_refused(own: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / "optimizer").mkdir(parents=True)
+    same = other / "optimizer" / "adam.yaml"
+    same.write_bytes(registry.path("optimizer", "adam").read_bytes())
+    registry.add_folder(other)  # a copy of the same says the same
+    same.write_text("# Not adam.\n")
+    registry._added.clear()
+    with pytest.raises(InputError) as caught:
+        registry.add_folder(other)
+    assert caught.value.problems == (f"{same}: adam is dlrun's name; rename the file",)
 
 
 @pytest.mark.parametrize(

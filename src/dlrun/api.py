@@ -10,6 +10,7 @@ Settings are those of the command line. Positional ones are in its grammar; keyw
 into ``**{"optimizer.lr": 0.01}``). What goes wrong is an exception of ``dlrun.errors``.
 """
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from os import PathLike
@@ -248,7 +249,8 @@ def _composed(compose: Callable[[Sequence[str], Path | None], Jobs], line: Seque
             raise
         except Exception as error:
             flags = {} if folder is None else {"--config-dir": str(folder)}
-            raise explain(error, Arguments(flags, list(line))) from error
+            cause = error if os.environ.get("HYDRA_FULL_ERROR") == "1" else None  # eighty lines of Hydra's, which say less
+            raise explain(error, Arguments(flags, list(line))) from cause
 
 
 def _names(imports: Modules) -> list[str]:

@@ -10,12 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dlrun.errors import InputError, nearest
+from dlrun.errors import InputError, nearest, raise_all
 
 _PACKAGED = Path(__file__).parent / "conf"
 _SOURCE = Path(__file__).parents[2] / "conf"
 _added: list[Path] = []
 NODES = 100_000  # of one file, at most
+MOST_TOLD = 12  # files told at once
 
 
 def root() -> Path:
@@ -24,10 +25,25 @@ def root() -> Path:
 
 
 def add_folder(folder: Path | str) -> None:
-    """Search ``folder`` too, after dlrun's own: a user's options join the groups, and cannot replace built-in ones."""
+    """Search ``folder`` too, after dlrun's own: a user's options join the groups, and cannot replace built-in ones.
+
+    Raises:
+        InputError: the folder has an option with a name of dlrun's, which would be ignored.
+    """
     path = Path(folder).resolve()
-    if path != root().resolve() and path not in _added:
-        _added.append(path)
+    if path == root().resolve() or path in _added:
+        return
+    raise_all([f"{path / file}: {file.stem} is dlrun's name; rename the file" for file in _taken(path)][:MOST_TOLD])
+    _added.append(path)
+
+
+def _taken(folder: Path) -> Iterator[Path]:
+    """Options of a folder that dlrun has too, with another content."""
+    for group in sorted(entry.name for entry in root().iterdir() if entry.is_dir()):
+        for file in sorted((folder / group).glob("*.yaml")):
+            own = root() / group / file.name
+            if own.is_file() and own.read_bytes() != file.read_bytes():
+                yield file.relative_to(folder)
 
 
 def folders() -> list[Path]:

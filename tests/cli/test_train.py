@@ -56,6 +56,9 @@ def test_a_sweep(call: Call, folder: Path) -> None:
         ("model.init=[1] metric=[2]", ["model.init=[1]: must be a word", "metric=[2]: "]),
         ("regularizer=[l1] regularizer.l1=3", ["regularizer.l1=3: must hold keys and values; type regularizer=[l1]"]),
         ("loss=mse loss.tasks=3", ["loss.tasks=3: must be a list"]),
+        ("+foo=1", ["+foo=1: no such key; dlrun takes activation, "]),
+        ("+model.hiden=[3]", ["+model.hiden=[3]: no such key; model takes hidden, ", "did you mean 'hidden'?"]),
+        ("+optimizer.foo=1", ["optimizer.foo: no such key"]),
         ("optimizer.lr=${nothing}", ["optimizer.lr: Interpolation key 'nothing' not found"]),
     ],
 )
@@ -101,3 +104,10 @@ def test_ablations(call: Call, folder: Path) -> None:
     code, out, err = call(*sweep, "optimizer=adam,adamw", "optimizer.momentum=0.9")
     assert (code, out) == (2, "")
     assert "optimizer.momentum=0.9: optimizer=adam has no momentum (rmsprop, sgd have one); it takes lr, " in err
+
+
+def test_a_regularizer_without_effect_is_told(call: Call, folder: Path) -> None:
+    code, _, err = call("dataset=moons", "trainer=smoke", "model=linear", "regularizer=[dropout,l2]", "logger=none")
+    assert code == 0
+    assert err.startswith("warning: regularizer.dropout: has no effect, since it stands at activations and model=linear has none")
+    assert len(err.splitlines()) == 1

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
+from dlrun import registry
 from dlrun.components import activations
 from dlrun.components.hyperparameters import Count, hyperparameters, mismatch, problems, show
 from dlrun.components.initializers import INITIALIZERS
@@ -17,6 +19,8 @@ from dlrun.experiments import rules, trial
 from dlrun.experiments.baselines import baseline_problems
 from dlrun.experiments.settings import Trainer, device_problem, root_keys
 from dlrun.experiments.targets import resolve
+
+_MODEL_KEYS = ("hidden", "init", "head", "layers", "embedding")  # read from any model's config
 
 
 class Problems:
@@ -48,6 +52,24 @@ class Problems:
             for key, (hint, value) in _typed(config).items()
             if (said := mismatch(hint, value))
         ]
+
+    def added(self, config: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str]) -> None:
+        """Keys that ``+key=value`` adds and nothing reads. Those of components are in their signatures."""
+        model = config.get("model") or {}
+        for word in overrides:
+            if not word.startswith("+") or word.startswith("++"):
+                continue
+            key = word[1:].partition("=")[0]
+            group, _, rest = key.partition(".")
+            name = rest.split(".")[0]
+            referred = any(f"${{{key}}}" in other for other in overrides)
+            if "@" in key or "/" in key or (group in choices and group != "model") or referred:
+                continue
+            if group == "model" and rest and "_target_" not in model and name not in _MODEL_KEYS:
+                known = [str(other) for other in model if other != name]
+                self.lines.append(f"{word}: no such key; model takes {', '.join(known)}{nearest(name, known)}")
+            elif group not in _root_keys():
+                self.lines.append(f"{word}: no such key; dlrun takes {', '.join(_root_keys())}{nearest(group, _root_keys())}")
 
     def _layers(self, layers: Any, where: str) -> None:
         if layers is not None and not isinstance(layers, list | tuple):
@@ -179,6 +201,13 @@ class Problems:
         if name != "loss" and name not in known:
             self.lines.append(f"{where}={name}: the metrics of {task} are loss, {', '.join(known)}{nearest(str(name), known)}")
         return str(name)
+
+
+@cache
+def _root_keys() -> tuple[str, ...]:
+    """The keys at the top of a config, sorted."""
+    own = registry.read(registry.root() / "config.yaml").keys() - {"defaults", "hydra"}
+    return tuple(sorted(own.union(registry.defaults())))
 
 
 def _typed(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

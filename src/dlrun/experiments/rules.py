@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlrun.components.regularizers import AroundActivation, Augmentation, BatchTransform, LabelSmoothing, Stop
+from dlrun.engine.model import LayerSpec
 from dlrun.engine.module import takes_activation
 from dlrun.engine.parts import Part
 
@@ -105,6 +106,18 @@ def module_problems(module: Part, activation: Part, learnable: bool, regularizer
             "type activation.learnable=false"
         )
     return found
+
+
+def without_effect(model: str, layers: Sequence[LayerSpec], regularizers: Sequence[Part]) -> list[str]:
+    """Warnings for regularizers that stand at activations, where the model has none."""
+    if any(layer.kind == "activation" for layer in layers):
+        return []
+    return [
+        f"regularizer.{part.name}: has no effect, since it stands at activations and model={model} has none; "
+        "leave it out, or take a model with hidden layers"
+        for part in regularizers
+        if isinstance(part.function, type) and issubclass(part.function, AroundActivation)
+    ]
 
 
 def _kind(head: str) -> str:

@@ -59,6 +59,7 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
     """
     found = Problems()
     found.structure(config)
+    found.added(config, choices, overrides)
     if found.lines:
         raise InputError(*found.lines)
     config = dict(config)
@@ -125,7 +126,11 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
     unfit = [*fit.problems, *(rules.module_problems(module, activation, learnable, regularizers) if module else [])]
     if unfit:
         raise MismatchError(*unfit)
-    warnings = [*fit.warnings, *(_without_effect(module, activation, overrides) if module else [])]
+    if module:
+        odd = _without_effect(module, activation, overrides)
+    else:
+        odd = rules.without_effect(str(choices.get("model", "")), layers, regularizers)
+    warnings = [*fit.warnings, *odd]
     row = Run(
         seed=config["seed"],
         split=0,
