@@ -79,7 +79,7 @@ class Sweeping:
                 code = sweeps.carry_out(grid, sweep, self.store, self.options, progress)
             except StoreError as error:  # the disk is full, say
                 raise StoreError(*error.problems, f"mend that, and carry on with: dlrun resume {sweep.folder}") from error
-        self._conclude(grid, sweep)
+        self._conclude(grid, sweep, progress.taken)
         return code
 
     def _resumed(self, sweep: Sweep, grid: sweeps.Grid) -> Sweep:
@@ -95,7 +95,7 @@ class Sweeping:
         sweep.cells = grid.cells
         return sweep
 
-    def _conclude(self, grid: sweeps.Grid, sweep: Sweep) -> None:
+    def _conclude(self, grid: sweeps.Grid, sweep: Sweep, taken: int) -> None:
         shown = bool(self.logger.get("progress", True))
         sections = compare(grid, sweep, self.store, tell=partial(print, file=sys.stderr) if shown else lambda line: None)
         if sections:
@@ -109,6 +109,9 @@ class Sweeping:
         said = [f"{count} {status}" for status, count in counts.items()]
         same = sum(bool(cell.id) for cell in sweep.cells) - len(grid.specs)
         said += [f"{same} of them the same as another"] if same else []
+        if taken:
+            trained = taken < sum(bool(cell.id) for cell in sweep.cells)
+            said.append(f"{taken} of them taken over" + ("" if trained else ", none trained"))
         out.print(Text(f"{len(sweep.cells)} runs: {', '.join(said)}"))
         if {"pending", "interrupted"} & counts.keys():
             out.print(Text(f"carry on with: dlrun resume {sweep.folder}"), soft_wrap=True)

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from rich.text import Text
 from dlrun.cli.display import number
 from dlrun.cli.labels import Labels, reasons
 from dlrun.cli.progress import duration
+from dlrun.cli.sweep_table import notice
 from dlrun.cli.terminal import console, is_terminal
 from dlrun.components.metrics import METRICS
 from dlrun.engine.progress import Progress
@@ -47,10 +48,12 @@ class SweepProgress:
         self.copies = Counter(cell.id for cell in grid.cells if cell.id)
         self.labels = Labels(cell.overrides for cell in grid.cells)
         self.names = {cell.id: self.labels.of(cell.overrides) for cell in grid.cells if cell.id}
+        self.broken = frozenset(grid.broken)
         self.goal = _Goal.of(grid)
         self.best: tuple[float, str] | None = None
         self.cohorts = (0, 0)
         self.running = 0
+        self.taken = 0  # runs that had ended before this process trained any
         self.others = ""  # another process that this one waits for
         self.last: Progress | None = None
         self.began, self.trained = 0.0, 0
@@ -71,7 +74,7 @@ class SweepProgress:
         if self.live is not None:
             self.live.stop()
         elif self.enabled and kind is None:
-            self.running = 0
+            self.running, self.others = 0, ""
             self._write()
 
     def cohort(self, number: int, cohorts: int, runs: int) -> None:
@@ -88,6 +91,8 @@ class SweepProgress:
 
     def ended(self, records: Sequence[RunRecord]) -> None:
         """Runs have ended."""
+        self.others = ""
+        self.taken += 0 if self.began else sum(self.copies[record.id] for record in records if record.id not in self.broken)
         for record in records:
             self.counts[record.status] += self.copies[record.id]
             value = self.goal.value(record) if self.goal else None
@@ -99,9 +104,9 @@ class SweepProgress:
             self.last = None
             self._show()
 
-    def waiting(self, runs: int, owner: str) -> None:
+    def waiting(self, runs: Collection[str], owner: str) -> None:
         """All that is left is being trained by another process."""
-        self.others = f"waiting for {runs} that {owner} trains"
+        self.others = f"waiting for {sum(self.copies[run] for run in runs):,} that {owner} trains"
         self._show()
 
     def _show(self, *, force: bool = False) -> None:
@@ -218,13 +223,13 @@ def show_plan(grid: "Grid", work: Sequence[tuple["Planned", "Needs"]], finished:
         out.print(Text(f"and {len(work) - COHORTS} more cohorts"))
     out.print(Text(f"about {duration(seconds)} of training on one core, {memory / 2**20:,.0f} MB at a time"))
     for line in reasons(grid.cells, most=len(grid.cells)):
-        out.print(Text(line, style="yellow"), soft_wrap=True)
+        notice(line, out, style="yellow")
 
 
 def show_failures(sweep: "Sweep", out: Console) -> None:
     """Print every way in which runs failed or were skipped, and where a failure's log is."""
     for line in reasons(sweep.cells):
-        out.print(Text(line), soft_wrap=True)
+        notice(line, out)
     failed = [cell.id for cell in sweep.cells if cell.status == "failed"]
     if failed:
         log = Path(sweep.folder.parent.parent, "runs", failed[0], "run.log")

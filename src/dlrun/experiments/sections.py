@@ -4,7 +4,8 @@ Groups of different data have no common scale, so each dataset, prepared in one 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from dlrun.components.metrics import METRICS
@@ -13,25 +14,43 @@ from dlrun.experiments.folds import shared_rows
 from dlrun.experiments.plan import Planned
 from dlrun.experiments.spec import RunSpec
 from dlrun.experiments.sweep import Grid
+from dlrun.results.columns import DETAIL, columns, legend
 from dlrun.results.comparison import Compared, comparison
+from dlrun.results.identity import run_id
 from dlrun.results.record import RunRecord
 from dlrun.results.render import Cell, Table, full_table, to_csv, to_markdown
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
-from dlrun.results.table import factors_that_vary, rows_of
+from dlrun.results.table import Row, factors_that_vary, parsed, told
 
 Place = tuple[str, str, str]  # the data with all its settings, the task, the metric
+FILES = ("csv", "parquet")  # datasets that are called by their file's name
 
 
 @dataclass(frozen=True)
 class Section:
-    """The comparison of the runs on one dataset. ``metric`` sorts and is tested; ``notes`` say what is not in the table."""
+    """The comparison of the runs on one dataset.
+
+    Args:
+        dataset: what it is called.
+        metric: the one that sorts and is tested; ``metrics`` stand beside it.
+        notes: what is not in the table, and why.
+        settings: what tells it from other sections of the same dataset.
+        kept: whether the sweep's folder has all figures.
+    """
 
     dataset: str
     metric: str
     metrics: tuple[str, ...]
     compared: tuple[Compared, ...]
     notes: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    kept: bool = False
+
+    @property
+    def title(self) -> str:
+        """``moons, dataset.noise=0.1``."""
+        return ", ".join((self.dataset, *(f"{key}={value}" for key, value in self.settings.items())))
 
 
 def compare(grid: Grid, sweep: Sweep, store: Store, *, tell: Callable[[str], None] = lambda line: None) -> list[Section]:
@@ -42,38 +61,47 @@ def compare(grid: Grid, sweep: Sweep, store: Store, *, tell: Callable[[str], Non
     """
     records = {record.id: record for record in store.records(dict.fromkeys(cell.id for cell in sweep.cells if cell.id))}
     members: dict[Place, list[RunRecord]] = {}
+    examples: dict[Place, RunSpec] = {}
     for run, spec in grid.specs.items():
         if run in records:
-            members.setdefault(place(spec), []).append(records[run])
+            members.setdefault(at := place(spec), []).append(records[run])
+            examples.setdefault(at, spec)
     folds = folds_of(grid.cohorts) if grid.baselines else {}
-    overrides = sweep.overrides()
-    found = [section(at, mine, overrides, folds.get(at, {}), grid.baselines, tell=tell) for at, mine in members.items()]
-    return [part for part in found if part is not None]
+    factors, settings = factors_of(grid.specs), _settings(examples)
+    found = [(at, section(at, mine, factors, folds.get(at, {}), grid.baselines, tell=tell)) for at, mine in members.items()]
+    return [replace(part, settings=settings[at], kept=True) for at, part in found if part is not None]
 
 
 def section(
     at: Place,
     members: Sequence[RunRecord],
-    overrides: Mapping[str, Sequence[str]] | None,
+    factors: Mapping[str, Mapping[str, str]] | None,
     folds: Mapping[Key, Fold],
     baselines: Sequence[str],
     *,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Section | None:
-    """Compare runs on one dataset with each other and with the baselines; None when the metric was not measured."""
+    """Compare runs on one dataset with each other and with the baselines; None when the metric was not measured.
+
+    Args:
+        factors: run id -> what it is told by; what the records say when None.
+    """
     dataset, task, metric = at
+    dataset = dataset.partition("\0")[0]
     measured = {name for record in members for name in record.metrics}
     subset = next((name for name in ("test", "validation", "train") if f"{name}/{metric}" in measured), None)
     if subset is None:
         return None
     main = f"{subset}/{metric}"
     others = tuple(f"{subset}/{name}" for name in METRICS[task] if name != metric and f"{subset}/{name}" in measured)
-    rows = rows_of(members, overrides)
+    rows = [Row.of(record) for record in members]
+    if factors is not None:
+        rows = [replace(row, factors=factors[row.id]) for row in rows]
+    varying = factors_that_vary(rows)
     notes: list[str] = []
     if folds and baselines:
         if set(baselines) != {AUTO}:
-            tell(f"fitting baselines on {len(folds)} splits of {dataset.split(chr(0))[0]}")
-        varying = factors_that_vary(rows)
+            tell(f"fitting baselines on {len(folds)} splits of {dataset}")
         common = {name: value for name, value in rows[0].factors.items() if name not in varying}
         more, notes = beside(baselines, folds, metric, common)
         rows += more
@@ -84,13 +112,63 @@ def section(
         metrics=others,
         ratio=shared_rows(members, subset),
     )
+    if not varying:  # one group of runs, which needs a name
+        compared = [_named(item, rows[0].factors.get("model", "")) for item in compared]
     return Section(dataset, main, others, tuple(compared), tuple(notes))
+
+
+def _named(item: Compared, model: str) -> Compared:
+    factors = {"model": "" if item.group.is_baseline else model, **item.group.factors}
+    return replace(item, group=replace(item.group, factors=factors))
+
+
+def factors_of(specs: Mapping[str, RunSpec]) -> dict[str, Mapping[str, str]]:
+    """Run id -> what the run is told by: this sweep's own words and options, whatever it was trained under before.
+
+    Runs whose configs are equal apart from seed and fold are told by the same, whatever words made them. An experiment is named
+    only where nothing else tells two groups apart.
+    """
+    words = {run: (tuple(spec.choices.items()), tuple(parsed(spec.overrides).items())) for run, spec in specs.items()}
+    group: dict[Any, str] = {}  # words -> the identity of all that is computed, but for seed and fold
+    first: dict[str, RunSpec] = {}
+    for run, spec in specs.items():
+        if words[run] not in group:
+            dataset = {key: value for key, value in spec.config["dataset"].items() if key != "fold"}
+            group[words[run]] = run_id({**spec.config, "dataset": dataset, "seed": 0}, "", "")
+            first.setdefault(group[words[run]], spec)
+    full = {found: told(spec.choices, spec.overrides) for found, spec in first.items()}
+    brief = {found: {key: value for key, value in said.items() if key != "experiment"} for found, said in full.items()}
+    names = brief if len({tuple(sorted(said.items())) for said in brief.values()}) == len(brief) else full
+    return {run: names[group[words[run]]] for run in specs}
+
+
+def _settings(examples: Mapping[Place, RunSpec]) -> dict[Place, dict[str, str]]:
+    """What tells each place from others of the same dataset: settings of its data, its task, its metric."""
+    alike: dict[str, dict[Place, dict[str, str]]] = {}
+    for at, spec in examples.items():
+        said = {f"dataset.{key}": _text(value) for key, value in _data(spec).items() if key != "task"}
+        alike.setdefault(at[0].partition("\0")[0], {})[at] = said | {"task": at[1], "metric": at[2]}
+    found: dict[Place, dict[str, str]] = {}
+    for places in alike.values():
+        names = dict.fromkeys(name for said in places.values() for name in said)
+        varying = [name for name in names if len({said.get(name) for said in places.values()}) > 1]
+        found |= {at: {name: said[name] for name in varying if name in said} for at, said in places.items()}
+    return found
+
+
+def _text(value: Any) -> str:
+    return "null" if value is None else str(value)
+
+
+def _data(spec: RunSpec) -> dict[str, Any]:
+    return {key: value for key, value in spec.config["dataset"].items() if key not in ("_target_", "fold")}
 
 
 def place(spec: RunSpec) -> Place:
     """What runs must share to be compared with each other."""
-    values = {key: value for key, value in spec.config["dataset"].items() if key not in ("_target_", "fold")}
-    name = str(spec.choices.get("dataset", spec.dataset.name))
+    name, values = str(spec.choices.get("dataset", spec.dataset.name)), _data(spec)
+    if name in FILES and isinstance(values.get("path"), str):
+        name = Path(values["path"]).name
     return f"{name}\0{sorted(map(str, values.items()))}", spec.preparation.task, spec.metric
 
 
@@ -108,16 +186,18 @@ def folds_of(cohorts: Iterable[Planned]) -> dict[Place, dict[Key, Fold]]:
 
 
 def write_tables(sections: Sequence[Section], sweep: Sweep) -> None:
-    """comparison.csv (all sections, one header) and comparison.md (a table for each)."""
+    """comparison.csv (all sections and figures, one header) and comparison.md (what a person reads, a table for each)."""
     tables = [full_table(part.compared, part.metric, part.metrics) for part in sections]
-    columns = tuple(dict.fromkeys(column for table in tables for column in ("dataset", *table.columns)))
+    heads = dict.fromkeys(("dataset", *(key for part in sections for key in part.settings)))
+    names = tuple(dict.fromkeys((*heads, *(column for table in tables for column in table.columns))))
     rows: list[tuple[Cell, ...]] = []
     texts = []
     for part, table in zip(sections, tables, strict=True):
-        name = part.dataset.split("\0")[0]
         for row in table.rows:
-            cells: dict[str, Any] = {"dataset": name, **dict(zip(table.columns, row, strict=True))}
-            rows.append(tuple(cells.get(column) for column in columns))
-        notes = "".join(f"\n{note}\n" for note in part.notes)
-        texts.append(f"## {name}: {part.metric}\n\n{to_markdown(table)}{notes}")
-    sweep.write_comparison(to_csv(Table(columns, tuple(rows))), "\n".join(texts))
+            cells: dict[str, Any] = {"dataset": part.dataset, **part.settings, **dict(zip(table.columns, row, strict=True))}
+            rows.append(tuple(cells.get(name) for name in names))
+        shown = [item for item in columns(part.compared, part.metric, part.metrics) if item.rank < DETAIL]
+        lines = "".join(f"\n{line}\n" for line in (*legend(part.compared), *part.notes))
+        text = to_markdown([(item.name, item.cells, item.right) for item in shown])
+        texts.append(f"## {part.title}: {part.metric}\n\n{text}{lines}")
+    sweep.write_comparison(to_csv(Table(names, tuple(rows))), "\n".join(texts))

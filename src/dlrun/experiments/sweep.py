@@ -8,7 +8,7 @@ The sweep's folder lists its runs by id before anything trains, so it can be res
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -47,7 +47,7 @@ class Watcher(Protocol):
     def ended(self, records: Sequence[RunRecord]) -> None:
         """Runs have ended and are kept."""
 
-    def waiting(self, runs: int, owner: str) -> None:
+    def waiting(self, runs: Collection[str], owner: str) -> None:
         """All that is left is being trained by another process."""
 
 
@@ -223,9 +223,9 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, watcher:
                 work = pieces([rows for group in grid.cohorts if (rows := _only(group, wanted))], options)
                 for files in _trained(work, options, watcher, interruption):
                     ledger.keep(files)
-            left = dict.fromkeys(claim.others)
+            left = dict.fromkeys(run for run in left if run in claim.others)
             if left and not interruption():
-                watcher.waiting(len(left), next(iter(claim.others.values())))
+                watcher.waiting(left, claim.others[next(iter(left))])
                 time.sleep(LOOK)
     sweep.refresh(store)
     sweep.save()

@@ -1,4 +1,4 @@
-"""The comparison table as text: CSV, Markdown, and plain cells for a terminal.
+"""The comparison table as text: every figure as CSV, columns as Markdown, and what makes text fit for both.
 
 Names and labels may come from a file that somebody sent. So cells of a CSV never begin a formula, and nothing that steers a
 terminal gets through.
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dlrun.results.comparison import Compared
-from dlrun.results.record import MEASURED, STATUSES
+from dlrun.results.record import STATUSES
 
 Cell = str | int | float | None
 
@@ -42,8 +42,8 @@ def full_table(compared: Sequence[Compared], metric: str, metrics: Sequence[str]
         "difference ci low",
         "difference ci high",
         "effect size",
-        "p",
-        "p wilcoxon",
+        "p (Holm)",
+        "p wilcoxon (Holm)",
         "pairs",
         "pairs dropped",
     ]
@@ -59,28 +59,6 @@ def full_table(compared: Sequence[Compared], metric: str, metrics: Sequence[str]
         row += [item.p, item.wilcoxon_p, *((None, None) if d is None else (d.n, d.dropped))]
         row += [said(item), *(item.group.statuses.get(status, 0) for status in statuses)]
         rows.append(tuple(row))
-    return Table(tuple(columns), tuple(rows))
-
-
-def short_table(compared: Sequence[Compared], metric: str, metrics: Sequence[str] = ()) -> Table:
-    """What fits a terminal or a page: factors, n, mean, sd, interval, median, min, max, other means, unfinished runs, verdict."""
-    factors = list(compared[0].group.factors) if compared else []
-    others = [name for name in metrics if name != metric]
-    columns = [*factors, "n", metric, "sd", "95% CI", "median", "min", "max", *others, "verdict"]
-    notes = [_unmeasured(item) for item in compared]
-    if any(notes):
-        columns.insert(len(factors) + 1, "not counted")
-    rows = []
-    for item, note in zip(compared, notes, strict=True):
-        row: list[Cell] = [*item.group.factors.values(), _n(item, metric), *([note] if any(notes) else [])]
-        s = item.group.summaries.get(metric)
-        if s is None:
-            row += [None] * 6
-        else:
-            interval = f"{number(s.low)} to {number(s.high)}" if s.n > 1 else None
-            row += [s.mean, _cell(s.sd), interval, s.median, s.minimum, s.maximum]
-        row += [summary.mean if (summary := item.group.summaries.get(name)) else None for name in others]
-        rows.append((*row, said(item)))
     return Table(tuple(columns), tuple(rows))
 
 
@@ -101,20 +79,14 @@ def to_csv(table: Table) -> str:
     return out.getvalue()
 
 
-def to_markdown(table: Table) -> str:
-    """A Markdown table: numbers to four digits and to the right, pipes and markup escaped."""
-    right = [all(cell is None or isinstance(cell, int | float) for cell in column) for column in zip(*table.rows, strict=True)]
+def to_markdown(columns: Sequence[tuple[str, Sequence[str], bool]]) -> str:
+    """A Markdown table of columns (name, cells, whether they stand to the right); pipes and markup are escaped."""
     lines = [
-        [_markdown_text(name) for name in table.columns],
-        ["---:" if aligned else "---" for aligned in right] or ["---"] * len(table.columns),
-        *([_markdown_text(cell) for cell in row] for row in to_text(table)),
+        [_markdown_text(name) for name, _, _ in columns],
+        ["---:" if right else "---" for _, _, right in columns],
+        *([_markdown_text(cell) for cell in row] for row in zip(*(cells for _, cells, _ in columns), strict=True)),
     ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def to_text(table: Table) -> list[list[str]]:
-    """Cells as clean one-line text, numbers to four digits. Brackets stay: hand a cell to rich as ``Text``, not as markup."""
-    return [[clean(cell) if isinstance(cell, str) else number(cell) for cell in row] for row in table.rows]
 
 
 def number(value: float | None) -> str:
@@ -155,7 +127,3 @@ def _cell(value: float) -> float | None:
 def _n(item: Compared, metric: str) -> int:
     summary = item.group.summaries.get(metric)
     return summary.n if summary else 0
-
-
-def _unmeasured(item: Compared) -> str:
-    return ", ".join(f"{count} {status}" for status, count in item.group.statuses.items() if status not in MEASURED)

@@ -21,6 +21,15 @@ REPEATS = ("seed", "fold")  # what is repeated and not compared
 MEASURES = ("parameters", "epochs", "seconds")  # numbers of every run that no split belongs to
 BASELINE = "baseline"  # the factor by which a row that is no run is known
 _UNCOMPARED = frozenset({*REPEATS, BASELINE, "dataset.fold", "name", "output_dir", "reuse", "retry_failed"})
+_UNTOLD = frozenset({"logger", "experiment"})  # options that are no part of what a run computes, or bring such parts
+_DATA = "dataset"  # what a baseline depends on begins with it
+_SHARE, _ERROR = (0.0, 1.0), (0.0, math.inf)
+_BOUNDS = {
+    "r2": (-math.inf, 1.0),
+    **dict.fromkeys(("rmse", "mae", "mse", "pinball", "log_loss", "brier"), _ERROR),
+    **dict.fromkeys(("accuracy", "balanced_accuracy", "f1", "macro_f1", "micro_f1", "iou", "dice", "hamming"), _SHARE),
+    **dict.fromkeys(("auroc", "average_precision", "anomaly_auroc", "coverage", "ece", "recall@1", "triplet_accuracy"), _SHARE),
+}
 _FLAT = frozenset({"id", "status", "reason", *REPEATS})
 
 
@@ -46,9 +55,7 @@ class Row:
         if isinstance(source, Row):
             return source
         if isinstance(source, RunRecord):
-            factors = {key: str(option) for key, option in source.choices.items()} | parsed(
-                source.overrides if overrides is None else overrides
-            )
+            factors = told(source.choices, source.overrides if overrides is None else overrides)
             measures = {name: float(getattr(source, name)) for name in MEASURES}
             numbers = {key: item for key, item in source.diagnostics.items() if item is None or isinstance(item, int | float)}
             return Row(
@@ -71,6 +78,11 @@ def rows_of(records: Iterable[RunRecord], overrides: Mapping[str, Sequence[str]]
     return [Row.of(record, None if overrides is None else overrides.get(record.id)) for record in records]
 
 
+def told(choices: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, str]:
+    """What a run is told by: the option chosen in each group, and overrides."""
+    return {key: str(option) for key, option in choices.items() if key not in _UNTOLD} | parsed(overrides)
+
+
 def parsed(overrides: Iterable[str]) -> dict[str, str]:
     """Overrides as key -> value, without the keys that are not compared (seed, fold, name, hydra.*, ...).
 
@@ -90,7 +102,10 @@ def parsed(overrides: Iterable[str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What n values of a metric come to; sd and the 95% interval of the mean (Student's t) are NaN below two values."""
+    """What n values of a metric come to; sd and the 95% interval of the mean (Student's t) are NaN below two values.
+
+    The interval ends where the metric does: no accuracy is above 1.
+    """
 
     n: int
     mean: float
@@ -157,7 +172,8 @@ def groups(
     """Summarize the long table by everything that varies except seed and fold, best group first.
 
     Groups with a diverged run come after all that have none: what survived is not a fair sample of them. Groups without any
-    value come last. What is the same in all rows is left out.
+    value come last. What is the same in all runs is left out. Baselines depend on the data alone: however many sweeps the rows
+    are from, each stands there once.
 
     Args:
         metric: the one that sorts.
@@ -171,8 +187,10 @@ def groups(
     varying = factors_that_vary(table)
     cells: dict[tuple[str, ...], dict[str, Row]] = {}
     for number, row in enumerate(table):
-        key = tuple(row.factors.get(name, "") for name in varying)
-        cells.setdefault(key, {})[row.id or str(number)] = row  # a run that the table has twice counts once
+        beside = bool(row.factors.get(BASELINE))
+        key = tuple(row.factors.get(name, "") if not beside or name.startswith((BASELINE, _DATA)) else "" for name in varying)
+        this = f"{row.seed} {row.fold}" if beside else row.id or str(number)
+        cells.setdefault(key, {})[this] = row  # a run that the table has twice counts once
     found = [
         Group(
             dict(zip(varying, key, strict=True)),
@@ -180,7 +198,7 @@ def groups(
             {
                 name: summary
                 for name in dict.fromkeys((metric, *metrics))
-                if (summary := summarize(_finite(members.values(), name))) is not None
+                if (summary := summarize(_finite(members.values(), name), bounds(name))) is not None
             },
         )
         for key, members in cells.items()
@@ -189,20 +207,32 @@ def groups(
 
 
 def factors_that_vary(rows: Sequence[Row]) -> list[str]:
-    """The factors with more than one value, in the order in which they are first met."""
+    """The factors with more than one value, in the order in which they are first met.
+
+    Beside runs, baselines differ from them in being baselines, and in nothing else.
+    """
     names = dict.fromkeys(name for row in rows for name in row.factors)
-    return [name for name in names if len({row.factors.get(name, "") for row in rows}) > 1]
+    runs = [row for row in rows if not row.factors.get(BASELINE)] or rows
+    return [name for name in names if len({row.factors.get(name, "") for row in (rows if name == BASELINE else runs)}) > 1]
 
 
-def summarize(values: Sequence[float]) -> Summary | None:
-    """The summary of finite ``values``; None when there are none."""
+def bounds(metric: str) -> tuple[float, float]:
+    """The least and the largest value that a metric can have."""
+    return _BOUNDS.get(metric.rpartition("/")[2], (-math.inf, math.inf))
+
+
+def summarize(values: Sequence[float], within: tuple[float, float] = (-math.inf, math.inf)) -> Summary | None:
+    """The summary of finite ``values``, which lie ``within`` bounds; None when there are none."""
     n = len(values)
     if n == 0:
         return None
     mean = math.fsum(values) / n
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else math.nan
     half = t_quantile(0.975, n - 1) * sd / math.sqrt(n) if n > 1 else math.nan
-    return Summary(n, mean, sd, mean - half, mean + half, statistics.median(values), min(values), max(values))
+    smallest, largest = min(values), max(values)
+    low = max(mean - half, min(within[0], smallest)) if n > 1 else math.nan
+    high = min(mean + half, max(within[1], largest)) if n > 1 else math.nan
+    return Summary(n, mean, sd, low, high, statistics.median(values), smallest, largest)
 
 
 @lru_cache(maxsize=4096)
