@@ -60,6 +60,30 @@ def raise_all(problems: Sequence[str], error: type[InputError] = InputError) -> 
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'adam'?"`` for the known name closest to ``word``, or an empty string."""
-    match = get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{match[0]}'?" if match else ""
+    """``"; did you mean 'adam'?"`` for the known name closest to ``word``, or an empty string. Case and ``_`` say little."""
+    names = {_bare(name): name for name in known}
+    matches = get_close_matches(_bare(word), list(names), n=5, cutoff=0.5)
+    match = min(matches, key=lambda name: _edits(_bare(word), name), default=None)
+    return f"; did you mean '{names[match]}'?" if match is not None else ""
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """``1 run``, ``2 runs``, ``1,000 runs``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _bare(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def _edits(word: str, other: str) -> int:
+    """Letters to change, add, drop or swap with their neighbour to get from one word to the other."""
+    rows = [list(range(len(other) + 1))]
+    for i, letter in enumerate(word, 1):
+        row = [i]
+        for j, wanted in enumerate(other, 1):
+            row.append(min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (letter != wanted)))
+            if i > 1 and j > 1 and letter == other[j - 2] and word[i - 2] == wanted:
+                row[j] = min(row[j], rows[-2][j - 2] + 1)
+        rows.append(row)
+    return rows[-1][-1]

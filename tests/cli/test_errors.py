@@ -26,6 +26,31 @@ CASES = {
     "regularizer=null": ["for none of them, type regularizer=[]"],
     "regularizer.l1.weight=1": ["l1 is not selected; add regularizer=[l1]"],
     "regularizer=dropout regularizer.l1.weight=1": ["l1 is not selected; add regularizer=[dropout,l1]"],
+    "lr=0.1": ["lr=0.1: no such key; type optimizer.lr=0.1"],
+    "epochs=3": ["type trainer.epochs=3"],
+    "hidden=[3]": ["type model.hidden=[3]"],
+    "batch_size=4": ["type trainer.batch_size=4"],
+    "momentum=0.9": ["type optimizer=sgd optimizer.momentum=0.9"],
+    "target=price": ["type dataset=csv dataset.path=FILE dataset.target=price"],
+    "dataset.path=my.csv": ["dataset=diabetes has no path", "type dataset=csv dataset.target=COLUMN dataset.path=my.csv"],
+    "p=0.2 regularizer=[dropout]": ["type regularizer.dropout.p=0.2"],
+    "dropout=0.5": ["type 'regularizer=[dropout]'"],
+    "activation=ReLU": ["did you mean 'relu'?"],
+    "activation=LeakyReLU": ["did you mean 'leaky_relu'?"],
+    "optimizer=SGD": ["did you mean 'sgd'?"],
+    "loss=MSE": ["did you mean 'mse'?"],
+    "optimizer=adma": ["did you mean 'adam'?"],
+    "activation=none": ["type activation=identity"],
+    "regularizer=none": ["type regularizer=[]"],
+    "scheduler=None": ["type scheduler=constant"],
+    "--activation=relu": ["--activation=relu: settings have no dashes; type activation=relu"],
+    "--activation relu": ["type activation=relu"],
+    "activation relu": ["type activation=relu"],
+    "-m seed=0, 1, 2": ["seed=0,: no spaces after commas; type seed=0,1,2"],
+    "--import bad.py": ["type --import bad"],
+    "trainer.device=gpu": ["type trainer.device=cuda"],
+    "seed=-1": ["a whole number in [0, 9223372036854775807]"],
+    "resume trainer.epochs=5": ["resume takes no settings"],
     "loss=null": ["leave it out, or type ~loss"],
     "loss.delta=2": ["no loss is selected; add loss=NAME"],
     "experiment=xr": ["experiment=xr: no such option", "did you mean 'xor'?"],
@@ -64,6 +89,19 @@ def test_bad_input(call: Call, folder: Path, line: str) -> None:
     for words in CASES[line]:
         assert words in err
     assert not list(folder.iterdir())
+
+
+def test_special_characters_in_a_path(call: Call) -> None:
+    code, _, err = call("dataset.path=data (1).csv")
+    assert code == 2
+    assert err == "error: dataset.path=data (1).csv: cannot be read as key=value; type 'dataset.path=\"data (1).csv\"'\n"
+
+
+def test_an_option_in_another_folder(call: Call, folder: Path) -> None:
+    (folder / "conf" / "optimizer").mkdir(parents=True)
+    (folder / "conf" / "optimizer" / "mine.yaml").write_text("lr: 1\n")
+    assert "conf/optimizer/mine.yaml is not searched; add --config-dir conf" in call("optimizer=mine")[2]
+    assert "the file mine.yaml needs a line such as _target_: mymodule.name" in call("optimizer=mine", "-cd", "conf")[2]
 
 
 def test_all_problems_at_once(call: Call) -> None:

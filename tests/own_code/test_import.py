@@ -69,7 +69,7 @@ def test_words() -> None:
     for line, said in (
         ("--import", "takes the name of a module, as in Python's import, such as mymodule"),
         ("--import seed=1", "takes the name of a module"),
-        ("--import ./parts/mine.py", "such as parts.mine"),
+        ("--import ./parts/mine.py", "type --import parts.mine"),
         ("--improt a", "did you mean '--import'?"),
     ):
         with pytest.raises(InputError) as caught:

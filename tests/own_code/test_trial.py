@@ -22,6 +22,17 @@ from dlrun.components.regularizers import AfterStep, BatchTransform, Penalty, St
 from dlrun.data.dataset import Data
 
 
+# numbers that are none
+def logarithm(x):
+    return torch.log(x)
+
+def positional(x, slope: float = 0.1):
+    return torch.where(x > 0, x, slope * x)
+
+def logarithmic(output, target):
+    return (output.log() - target).flatten(1).mean(1)
+
+
 # activations
 def swish(x, *, beta: Finite = 1.0):
     return x * torch.sigmoid(beta * x)
@@ -267,6 +278,14 @@ def test_a_hyperparameter_of_their_own_can_be_learned(spec: Callable[..., Any]) 
 
 MEAN = r"values\.flatten\(1\)\.mean\(1\)"
 BAD = [
+    ("activation", "logarithm", {}, r"gives nan or inf for ordinary numbers \(x = -"),
+    (
+        "activation",
+        "positional",
+        {"slope": 0.3},
+        r"activation.slope: hyperparameters are keyword-only; write def positional\(x, \*, slope=0.1\)",
+    ),
+    ("loss", "logarithmic", {**REGRESSION}, "gives nan or inf for ordinary numbers"),
     ("activation", "Learned", {}, "has parameters of its own, and those would not be trained"),
     ("activation", "mixes", {}, "one run's values depend on another run"),
     ("activation", "shrinks", {}, r"has shape \[2, 3, 1\]; it has to be \[2, 3, 4\]"),

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dlrun import registry
 from dlrun.errors import nearest, raise_all
 
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
@@ -74,6 +75,11 @@ def parse(words: Sequence[str], takes: Sequence[str] = (IMPORT, *VALUED, *SWITCH
         name, equals, value = word.partition("=")
         flag = SHORT.get(name, name)
         if flag not in takes:
+            setting = word.lstrip("-")
+            if setting.partition("=")[0].partition(".")[0] in (*registry.groups(), "seed"):
+                setting += "" if equals else f"={rest.pop(0) if rest and rest[0][:1] != '-' and '=' not in rest[0] else 'VALUE'}"
+                problems.append(f"{word}: settings have no dashes; type {setting}")
+                continue
             known = [*takes, "--help", "--version"]
             problems.append(f"{name}: no such flag; the flags are {', '.join(known)}{nearest(name, known)}")
         elif flag in SWITCHES:
@@ -83,7 +89,9 @@ def parse(words: Sequence[str], takes: Sequence[str] = (IMPORT, *VALUED, *SWITCH
         elif flag == IMPORT:
             module = value if equals else _value(flag, rest)
             found.imports.append(module)
-            if not all(part.isidentifier() for part in module.split(".")):
+            if module.endswith(".py"):
+                problems.append(f"{IMPORT} {module}: takes the name of a module; type {IMPORT} {_module(module)}")
+            elif not all(part.isidentifier() for part in module.split(".")):
                 problems.append(
                     f"{IMPORT} {module}: takes the name of a module, as in Python's import, such as {_module(module)}"
                 )
@@ -148,5 +156,23 @@ def check_settings(arguments: Arguments) -> None:
     Raises:
         InputError: naming each of them.
     """
-    strays = [word for word in arguments.overrides if "=" not in word and not word.startswith("~")]
-    raise_all([f"{word}: a setting is written key=value, and a verb comes first" for word in strays])
+    problems = []
+    rest = list(arguments.overrides)
+    while rest:
+        word = rest.pop(0)
+        if "=" in word and word.endswith(",") and rest and "=" not in rest[0]:
+            whole = word
+            while rest and whole.endswith(",") and "=" not in rest[0]:
+                whole += rest.pop(0)
+            problems.append(f"{word}: no spaces after commas; type {whole}")
+        elif "=" not in word and not word.startswith("~"):
+            problems.append(stray(word, rest))
+    raise_all(problems)
+
+
+def stray(word: str, rest: list[str]) -> str:
+    """What is wrong with a word that is no setting. When it names a group, the next of ``rest`` is taken for its option."""
+    if word not in registry.groups():
+        return f"{word}: a setting is written key=value, and a verb comes first"
+    value = rest.pop(0) if rest and "=" not in rest[0] and not rest[0].startswith("-") else "NAME"
+    return f"{word}: a setting is written key=value; type {word}={value}"

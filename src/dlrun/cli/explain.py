@@ -5,8 +5,10 @@ up, so that a user sees every problem at once. It costs a tenth of a second a pr
 """
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
@@ -20,6 +22,9 @@ from dlrun.cli.arguments import Arguments
 from dlrun.errors import DlrunError, InputError, RunError, nearest, raise_all
 
 _AT_MOST = 12  # problems told at once
+_ORDER = ["optimizer", "trainer", "model", "dataset"]  # where a key is looked for first
+_WANTED = {"path": "FILE", "target": "COLUMN"}  # what no table can do without
+_NEUTRAL = {"activation": "identity", "scheduler": "constant"}  # the option that changes nothing
 
 
 @dataclass(frozen=True)
@@ -110,9 +115,23 @@ def _option_problems(overrides: Sequence[str]) -> Iterator[Problem]:
             if value is None:
                 yield Problem(f"{group}=null: {_without(group)}", line)
             elif isinstance(value, str) and value not in known:
-                yield Problem(f"{group}={value}: no such option; {_takes(group)}{nearest(value, known)}", line)
+                yield Problem(f"{group}={value}: no such option; {_instead(group, value, known)}", line)
             elif not isinstance(value, str | Glob):
                 yield Problem(f"{group}={value}: no such option; {_takes(group)}", line)
+
+
+def _instead(group: str, value: str, known: Sequence[str]) -> str:
+    """What to type instead of an option that does not exist."""
+    if value.lower() in ("none", "no", "off"):
+        if group in _NEUTRAL:
+            return f"type {group}={_NEUTRAL[group]}"
+        if registry.is_set(group) or group in ("loss", "experiment"):
+            return _without(group)
+    for folder in (Path.cwd() / "conf", Path.cwd()):
+        if (folder / group / f"{value}.yaml").is_file():
+            name = folder.relative_to(Path.cwd())
+            return f"{name / group / value}.yaml is not searched; add --config-dir {name}"
+    return f"{_takes(group)}{nearest(value, known)}"
 
 
 def _takes(group: str) -> str:
@@ -124,6 +143,8 @@ def _without(group: str) -> str:
         return f"for none of them, type {group}=[]; {_takes(group)}"
     if group in ("loss", "experiment"):  # null by default
         return f"leave it out, or type ~{group} to take it out of an experiment; {_takes(group)}"
+    if group in _NEUTRAL:
+        return f"cannot be left out; type {group}={_NEUTRAL[group]}"
     return f"cannot be left out; {_takes(group)}"
 
 
@@ -158,9 +179,7 @@ def _problem(error: Exception, overrides: Sequence[str]) -> Problem | None:
     text = str(error)
     if isinstance(error, OverrideParseException):
         override = next((o for o in overrides if o == error.override or o in text), error.override)
-        return Problem(
-            f"{override}: cannot be read as key=value; quote the whole for the shell, and text inside once more", override
-        )
+        return Problem(f"{override}: cannot be read as key=value; {_quoted(override)}", override)
     if isinstance(error, MissingConfigException):
         return _missing(error)
     for pattern, said in (
@@ -187,6 +206,16 @@ def _problem(error: Exception, overrides: Sequence[str]) -> Problem | None:
     if isinstance(error, HydraException | YAMLError | ValueError | OSError):
         return Problem(" ".join(text.split()))
     return None
+
+
+def _quoted(override: str) -> str:
+    """How to type a value with characters that mean something to Hydra."""
+    key, _, value = override.partition("=")
+    if re.fullmatch(r"[+]{0,2}[\w.]+", key) and value[:1] not in ("", "=", "[", "{", "(", '"', "'") and '"' not in value:
+        word = f'{key}="{value}"'
+        if list(_parsed([word])):
+            return f"type {shlex.quote(word)}"
+    return "quote the whole for the shell, and text inside once more"
 
 
 def _missing(error: MissingConfigException) -> Problem:
@@ -223,9 +252,57 @@ def _unknown_key(key: str, cause: BaseException | None, overrides: Sequence[str]
     if at == group and (others := [name for name in registry.options(group) if wrong in registry.load_option(group, name)]):
         chosen = _chosen(group, parent)
         some = f"{', '.join(others)} {'have' if len(others) > 1 else 'has'} one"
-        return Problem(f"{override or key}: {chosen} has no {wrong} ({some}); it takes {', '.join(known) or 'no keys'}", override)
+        return Problem(
+            f"{override or key}: {chosen} has no {wrong} ({some}); it takes {', '.join(known) or 'no keys'}, "
+            f"or type {_select(group, _likely(group, wrong, others), override or key)}",
+            override,
+        )
+    if _is_root(parent) and (hint := _home(override or key, wrong, parent)):
+        return Problem(f"{override or key}: no such key; {hint}", override)
     takes = f"; {at or 'dlrun'} takes {', '.join(known) or 'no keys'}" if at or known else ""
     return Problem(f"{override or key}: no such key{takes}{nearest(wrong, known)}", override)
+
+
+def _home(override: str, name: str, config: object) -> str:
+    """Where a key that stands alone belongs: to what is selected, or to an option that could be; an empty string for neither."""
+    key, equals, value = override.lstrip("+").partition("=")
+    if key != name or not isinstance(config, DictConfig):
+        return ""
+    groups = [
+        group for group in _ORDER + registry.groups() if group in config and isinstance(config._get_node(group), DictConfig)
+    ]
+    for group in dict.fromkeys(groups):
+        section = config._get_node(group)
+        assert isinstance(section, DictConfig)
+        if registry.is_set(group):
+            places = [f"{group}.{part}" for part in map(str, section) if name in registry.load_option(group, part)]
+        else:
+            places = [group] * (name in section)
+        if places:
+            return f"type {places[0]}.{name}{equals}{value}"
+    for group in registry.groups():
+        if name in registry.options(group):
+            return f"type {shlex.quote(f'{group}=[{name}]') if registry.is_set(group) else f'{group}={name}'}"
+    for group in dict.fromkeys(_ORDER + registry.groups()):
+        homes = [option for option in registry.options(group) if name in registry.load_option(group, option)]
+        if homes and group != "experiment":
+            option = _likely(group, name, homes)
+            at = f"{group}.{option}" if registry.is_set(group) else group
+            return f"type {_select(group, option, f'{at}.{name}{equals}{value}')}"
+    return ""
+
+
+def _likely(group: str, key: str, options: Sequence[str]) -> str:
+    """Of some options that have a key the one whose summary names it, or else the first."""
+    return next((name for name in options if key in registry.summary(group, name)), options[0])
+
+
+def _select(group: str, option: str, setting: str) -> str:
+    """What to type for an option and a setting of it, with what a table needs beside."""
+    content = registry.load_option(group, option)
+    wanted = [f"{group}.{key}={what}" for key, what in _WANTED.items() if content.get(key, "") is None]
+    words = [word for word in wanted if word.partition("=")[0] != setting.partition("=")[0]]
+    return " ".join([shlex.quote(f"{group}=[{option}]" if registry.is_set(group) else f"{group}={option}"), *words, setting])
 
 
 def _chosen(group: str, section: object) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 
+from dlrun import registry
+from dlrun.cli.arguments import stray
 from dlrun.errors import DlrunError, InputError, nearest
 
 # Each verb is a module of this package with USAGE (its help) and run(arguments) -> exit code.
@@ -90,6 +92,8 @@ def _dispatch(words: list[str]) -> int:
 
             print(overview(VERBS))
         return 0
+    if not verb and first in registry.groups():
+        raise InputError(stray(first, words[1:]))
     if not verb and first.isidentifier():
         raise InputError(
             f"{first}: no such verb; the verbs are {', '.join(VERBS)}, and a setting is written key=value{nearest(first, VERBS)}"

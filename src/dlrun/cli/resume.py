@@ -60,6 +60,9 @@ def chosen(words: Sequence[str], verb: str, switches: Sequence[str] = ()) -> tup
     unknown = [flag for flag in flags if flag not in switches]
     folders = [word.partition("=")[2] for word in words if word.startswith("output_dir=")]
     names = [word for word in words if not word.startswith("-") and not word.startswith("output_dir=")]
+    settings = [name for name in names if "=" in name]
+    if settings:
+        raise InputError(f"{' '.join(settings)}: {verb} takes no settings but output_dir=PATH; a sweep keeps those it began with")
     if unknown or len(names) > 1:
         takes = "".join(f" [{switch}]" for switch in switches)
         raise InputError(f"{' '.join(unknown or names[1:])}: dlrun {verb} takes [SWEEP]{takes} [output_dir=PATH]")

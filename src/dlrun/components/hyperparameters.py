@@ -40,8 +40,9 @@ class Interval:
         if self.low == -math.inf and self.high == math.inf:
             return "a finite number"
         if self.high == math.inf:
-            return f"a number {'above' if self.open_low else 'of at least'} {self.low:g}"
-        return f"a number in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
+            return f"a number {'above' if self.open_low else 'of at least'} {_digits(self.low)}"
+        low, high = _digits(self.low), _digits(self.high)
+        return f"a number in {'(' if self.open_low else '['}{low}, {high}{')' if self.open_high else ']'}"
 
 
 Finite = Annotated[Row, Interval()]
@@ -160,6 +161,10 @@ def _mismatch_items(hint: Any, value: Any) -> str:
         pairs = [(items[0], item) for item in value]
     said = next((text for text in (mismatch(item_hint, item) for item_hint, item in pairs) if text), "")
     return f"a list in which each is {said}" if said else ""
+
+
+def _digits(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def _is_number(value: Any, whole: bool) -> bool:

@@ -1,5 +1,6 @@
 """Building the parts of a run from its config, and collecting everything that is wrong on the way."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -82,6 +83,14 @@ class Problems:
         """The component that a group's config names; a stand-in when something is wrong with it."""
         own = {key: value for key, value in values.items() if key not in omit and key != "_target_"}
         target = values.get("_target_")
+        if target is None and own and where in choices:
+            group = where.split(".")[0]
+            self.lines.append(
+                f"{where}: the file {registry.path(group, choices[where]).name} needs a line such as _target_: mymodule.name"
+                if choices[where] in registry.options(group)
+                else f"{where}._target_: is missing"
+            )
+            return Part(where, "", _nothing)
         if target is None:
             self.lines.append(
                 f"{where}: is missing; type {where.split('.')[0]}=NAME (dlrun ls {where.split('.')[0]} lists the names)"
@@ -96,7 +105,8 @@ class Problems:
         if known is not None:
             function = known.forward
         own = {key: float(value) if _is_float_text(value) else value for key, value in own.items()}
-        self.lines += problems(function, own, where)
+        own_function = not str(target).startswith(("dlrun.", "torch."))
+        self.lines += (_keyword_only(function, own, where) if own_function else []) or problems(function, own, where)
         return Part(choices.get(where, str(target).rpartition(".")[2]), target, function, own)
 
     def dataset(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> tuple[Part, str]:
@@ -208,6 +218,18 @@ def _root_keys() -> tuple[str, ...]:
     """The keys at the top of a config, sorted."""
     own = registry.read(registry.root() / "config.yaml").keys() - {"defaults", "hydra"}
     return tuple(sorted(own.union(registry.defaults())))
+
+
+def _keyword_only(function: Callable[..., Any], values: Mapping[str, Any], where: str) -> list[str]:
+    """Keys of a config that are parameters of a user's function, but none that count as hyperparameters."""
+    if inspect.isclass(function):
+        return []
+    parameters = {name: p for name, p in inspect.signature(function).parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD}
+    wrong = [str(p.replace(annotation=p.empty)) for name, p in parameters.items() if name in values]
+    kept = "".join(f"{name}, " for name in parameters if name not in values)
+    first = next((name for name in parameters if name in values), "")
+    said = f"hyperparameters are keyword-only; write def {function.__name__}({kept}*, {', '.join(wrong)})"
+    return [f"{where}.{first}: {said}"] if wrong else []
 
 
 def _typed(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

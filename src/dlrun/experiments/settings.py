@@ -42,6 +42,8 @@ def device_problem(name: str) -> str:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError):
+        if name == "gpu":
+            return "trainer.device=gpu: is no name of a device; type trainer.device=cuda, or auto for a GPU where there is one"
         present = ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
         return f"trainer.device={name}: is not there; on this machine there is {', '.join(present)}{nearest(name, present)}"
     return ""

@@ -24,6 +24,8 @@ from dlrun.errors import InputError
 R, B, K, PIXELS = 2, 3, 3, 4
 _HOOKS = "Penalty, AfterStep, BatchTransform, AroundActivation or Stop of dlrun.components.regularizers"
 
+_NOT_FINITE = "gives nan or inf for ordinary numbers"
+
 
 class _FaultError(Exception):
     """What is wrong with a component, in words."""
@@ -110,6 +112,8 @@ def _loss(function: Callable[..., Any], values: dict[str, Any], task: str, head:
         much = "one number for all runs" if found.dim() == 0 else f"shape {list(found.shape)}"
         raise _FaultError(f"returned {much} for outputs of shape {list(output.shape)} ([runs, rows, ...]); {mean}")
     _type("what it returned", found, output)
+    if not bool(found.isfinite().all()) and not bool(loss(output, target.abs()).isfinite().all()):
+        raise _FaultError(f"{_NOT_FINITE}; clamp what a logarithm, a root or a division takes, or set the head that it wants")
     alone = torch.cat([loss(output[run : run + 1], target[run : run + 1]) for run in range(R)])
     if not torch.allclose(found, alone, rtol=1e-4, atol=1e-6, equal_nan=True):
         raise _FaultError("one run's loss depends on another run; no operation may reduce the first axis, which counts the runs")
@@ -166,6 +170,8 @@ def _regularizer(function: Callable[..., Any], values: dict[str, Any], task: str
         made = make(**values)
     if isinstance(made, Penalty):
         _shape("value(theta)", made.value(theta), (R,))
+        if not bool(made.value(theta).isfinite().all()):
+            raise _FaultError(f"value(theta) {_NOT_FINITE}")
         made.add_gradient(theta, torch.zeros_like(theta))
     if isinstance(made, AfterStep):
         _each_run_alone(partial(_after_step, made), theta, "compute norms and means over dim=1")
@@ -223,6 +229,9 @@ def _each_run_alone(function: Callable[[Tensor], Any], x: Tensor, remedy: str) -
     _type("what it gave", y, x)
     if not torch.equal(y.nan_to_num(), function(x.clone()).nan_to_num()):
         raise _FaultError("gives other values each time it is called; random numbers would make runs unrepeatable")
+    if not bool(y.isfinite().all()):
+        at = f" (x = {x[~y.isfinite()][0]:.3g})" if y.shape == x.shape else ""
+        raise _FaultError(f"{_NOT_FINITE}{at}; clamp what a logarithm, a root, a power or a division takes")
     alone = torch.cat([function(x[run : run + 1].clone()) for run in range(R)])
     if not torch.allclose(y, alone, rtol=1e-4, atol=1e-5, equal_nan=True):
         raise _FaultError(f"one run's values depend on another run, which is on the first axis; {remedy}")
@@ -236,7 +245,11 @@ def _differentiable(function: Callable[[Tensor], Any], x: Tensor) -> None:
             raise _FaultError(
                 "cannot be differentiated: nothing leads back from what it gives to what it got; is something detached?"
             )
-        torch.autograd.grad(y.sum(), leaf)
+        (slope,) = torch.autograd.grad(y.sum(), leaf)
+        if bool(y.isfinite().all()) and not bool(slope.isfinite().all()):
+            raise _FaultError(
+                "has a derivative of nan or inf at ordinary numbers; torch.where differentiates both of its branches"
+            )
 
 
 def _after_step(made: AfterStep, theta: Tensor) -> Tensor:
