@@ -1,5 +1,6 @@
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from scipy import stats
 
 from dlrun.errors import InputError
 from dlrun.results.record import RunRecord
-from dlrun.results.table import Row, factors_that_vary, frame, groups, label, parsed, rows_of, summarize
+from dlrun.results.table import Row, bounds, factors_that_vary, frame, groups, label, parsed, rows_of, summarize
 
 
 def row(seed: int, value: float | None, status: str = "done", **factors: str) -> Row:
@@ -44,6 +45,41 @@ def test_the_summary_against_scipy():
     assert (single.n, single.mean) == (1, 1.0)
     assert math.isnan(single.sd)
     assert math.isnan(single.low)
+
+
+def test_an_interval_ends_where_the_metric_does():
+    found = summarize([0.9, 1.0], bounds("test/accuracy"))
+    assert found is not None
+    assert (found.low, found.high) == (pytest.approx(0.3147, abs=1e-4), 1.0)
+    worse = summarize([-2.0, 0.5], bounds("test/r2"))
+    assert worse is not None
+    assert worse.low < -2
+    assert worse.high == 1.0
+    assert bounds("test/loss") == (-math.inf, math.inf)
+
+
+def test_every_metric_of_dlrun_has_bounds():
+    from dlrun.components.metrics import METRICS
+
+    assert [name for metrics in METRICS.values() for name in metrics if not any(map(math.isfinite, bounds(name)))] == []
+
+
+def test_baselines_depend_on_the_data_alone():
+    rows = [
+        replace(
+            row(seed, 0.5, activation=activation, baseline=baseline, dataset="moons"),
+            id="" if baseline else f"{activation}{seed}",
+        )
+        for activation in ("relu", "tanh")
+        for baseline in ("", "mean")
+        for seed in range(3)
+    ]
+    found = groups(rows, "test/r2", higher_is_better=True)
+    assert [(group.label, group.summaries["test/r2"].n) for group in found] == [
+        ("activation=relu", 3),
+        ("baseline=mean", 3),
+        ("activation=tanh", 3),
+    ]
 
 
 def test_what_failed_is_counted_and_never_best():

@@ -3,10 +3,12 @@
 Columns: id, status, seed, fold, reason; then what was chosen, as text; then what was measured.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dlrun import registry
+from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 from dlrun.results.table import Row, frame, parsed, rows_of
@@ -22,7 +24,7 @@ def of_sweep(sweep: Sweep, store: Store, beside: Iterable[Row] = ()) -> "pandas.
 
     ``attrs["folder"]`` of the table is the sweep's.
     """
-    records = {record.id: record for record in sweep.refresh(store)}
+    records = {record.id: record for record in _in_its_words(sweep, sweep.refresh(store))}
     overrides = sweep.overrides()
     rows = []
     for cell in sweep.cells:
@@ -33,6 +35,26 @@ def of_sweep(sweep: Sweep, store: Store, beside: Iterable[Row] = ()) -> "pandas.
     table = frame([*rows, *beside])
     table.attrs["folder"] = str(sweep.folder)
     return table
+
+
+def _in_its_words(sweep: Sweep, records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The records with the options of this sweep: one that was taken over may have been trained under other words.
+
+    What the sweep's words do not name is the same for all of its runs, or follows from what they name.
+    """
+    words = {run: parsed(overrides) for run, overrides in sweep.overrides().items()}
+    named = {key for said in words.values() for key in said}
+    first: dict[tuple[str, ...], str] = {}
+
+    def option(record: RunRecord, group: str, chosen: str) -> str:
+        if group in named:
+            return chosen
+        return first.setdefault((group, record.choices.get("dataset", ""), words[record.id].get("experiment", "")), chosen)
+
+    return [
+        replace(record, choices={group: option(record, group, chosen) for group, chosen in record.choices.items()})
+        for record in records
+    ]
 
 
 def rows_of_frame(table: "pandas.DataFrame") -> list[Row]:

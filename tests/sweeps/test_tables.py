@@ -1,0 +1,146 @@
+"""What the table of a sweep calls its groups and itself, whoever trained the runs before and under which words."""
+
+import csv
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dlrun
+from dlrun.results.locks import claimed
+from dlrun.results.store import Store
+from dlrun.results.sweeps import Sweep
+
+Call = Callable[..., tuple[int, str, str]]
+Latest = Callable[..., Sweep]
+Rows = list[dict[str, str]]
+
+SHORT = ("trainer=smoke", "baseline=[]")
+OPTIONS = {
+    "slow": "# @package _global_\nname: slow\noptimizer:\n  lr: 0.001\n",
+    "fast": "# @package _global_\nname: fast\noptimizer:\n  lr: 0.1\n",
+}
+
+
+@pytest.fixture
+def rows(latest: Latest) -> Callable[[], Rows]:
+    """``rows()``: comparison.csv of the latest sweep."""
+
+    def read() -> Rows:
+        with (latest().folder / "comparison.csv").open(encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        (("trainer.epochs=3", "logger=none"), ("trainer.epochs=3",)),
+        (
+            ("experiment=xor", "trainer=smoke"),
+            ("dataset=xor", "model=mlp", "activation=tanh", "optimizer=adam", "optimizer.lr=0.01", "trainer=smoke"),
+        ),
+        (("trainer=notes",), ("trainer.epochs=10", "trainer.batch_size=4")),
+        (("name=first", "trainer=smoke"), ("name=second", "trainer=smoke")),
+    ],
+)
+def test_runs_that_compute_the_same_are_one_group(
+    call: Call, latest: Latest, rows: Callable[[], Rows], before: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    assert call(*before, "seed=0", "baseline=[]")[0] == 0
+    code, out, _ = call("-m", *words, "seed=0,1", "baseline=[]")
+    assert (code, "2 runs: 2 done, 1 of them taken over" in out) == (0, True)
+    (row,) = rows()
+    assert (row["model"], row["n"]) == ("mlp", "2")
+    assert len(dlrun.compare(latest().folder)) == 1
+
+
+def test_experiments_that_differ_are_told_by_their_names(call: Call, folder: Path, rows: Callable[[], Rows]) -> None:
+    (folder / "options" / "experiment").mkdir(parents=True)
+    for name, text in OPTIONS.items():
+        (folder / "options" / "experiment" / f"{name}.yaml").write_text(text)
+    words = ("--config-dir", "options", "-m", "experiment=slow,fast", "seed=0,1", *SHORT)
+    assert call(*words)[0] == 0
+    found = rows()
+    assert {(row["experiment"], row["n"]) for row in found} == {("slow", "2"), ("fast", "2")}
+
+
+def test_nothing_varied_has_the_models_name(call: Call, rows: Callable[[], Rows]) -> None:
+    code, out, _ = call("-m", "seed=0,1", "trainer=smoke", "baseline=[mean]", "model=linear")
+    assert code == 0
+    assert [(row["model"], row["baseline"]) for row in rows()] in (
+        [("linear", ""), ("", "mean")],
+        [("", "mean"), ("linear", "")],
+    )
+    assert re.search(r"^linear +2 ", out, re.MULTILINE)
+
+
+def test_two_tables_have_two_titles(call: Call, folder: Path, latest: Latest, rows: Callable[[], Rows]) -> None:
+    code, out, _ = call("-m", "dataset=moons", "dataset.noise=0.1,0.4", "seed=0,1", *SHORT)
+    assert code == 0
+    assert "moons, dataset.noise=0.1: test rows" in out
+    assert "moons, dataset.noise=0.4: test rows" in out
+    assert {(row["dataset"], row["dataset.noise"]) for row in rows()} == {("moons", "0.1"), ("moons", "0.4")}
+    assert "## moons, dataset.noise=0.4: test/accuracy" in (latest().folder / "comparison.md").read_text()
+    out = call("-m", "dataset=moons", "dataset.folds=3,5", *SHORT)[1]
+    assert [title in out for title in ("moons, dataset.folds=3: test", "moons, dataset.folds=5: test")] == [True, True]
+    for name in ("a.csv", "b.csv"):
+        (folder / name).write_text(
+            f"a,b,target\n{name[0] == 'a':d},1,2\n" + "".join(f"{i},{i * i % 7},{i % 5}.5\n" for i in range(60))
+        )
+    out = call("-m", "dataset=csv", "dataset.path=a.csv,b.csv", "dataset.target=target", *SHORT)[1]
+    assert [title in out for title in ("a.csv: test rows", "b.csv: test rows", "csv, ")] == [True, True, False]
+    assert {row["dataset"] for row in rows()} == {"a.csv", "b.csv"}
+
+
+def test_the_file_has_the_table_that_is_shown(call: Call, latest: Latest) -> None:
+    code, out, _ = call("-m", "activation=relu,tanh", "seed=range(0,5)", *SHORT)
+    assert code == 0
+    text = (latest().folder / "comparison.md").read_text()
+    head = re.search(r"^activation .*$", out, re.MULTILINE)
+    assert head is not None
+    names = [name for name in re.split(r" {2,}", head[0].strip()) if name not in ("median", "min", "max")]
+    assert f"| {' | '.join(names)} |" in text
+    assert "each against the best of yours, seed by seed: paired t-test, 5% level" in text
+    assert "best of yours" in out
+
+
+def test_a_narrow_terminal_keeps_sd_and_interval(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("-m", "activation=relu,tanh", "seed=0,1", *SHORT)
+    monkeypatch.setenv("COLUMNS", "80")
+    out = call(*words)[1]
+    assert re.search(r"^activation +n +r2 +sd +95% CI +verdict", out, re.MULTILINE)
+    assert "more columns in comparison.csv" in out
+    monkeypatch.delenv("COLUMNS")
+    out = call(*words)[1]
+    assert re.search(r"95% CI +median +min +max +rmse +mae +verdict", out), "a pipe has no width"
+    assert "more columns" not in out
+    assert "4 runs: 4 done, 4 of them taken over, none trained" in out
+
+
+def test_the_runs_of_another_sweep_are_not_waited_for(call: Call, folder: Path) -> None:
+    with claimed(Store(folder / "outputs").runs / ".claims", ["0" * 12, "1" * 12]):
+        code, out, err = call("-m", "seed=0,1", *SHORT)
+    assert (code, "2 runs: 2 done" in out) == (0, True)
+    assert "waiting" not in err
+
+
+def test_sweeps_put_together_have_each_baseline_once(folder: Path) -> None:
+    import pandas as pd
+
+    given: dict[str, Any] = {"seed": range(5), "progress": False, "trainer": "smoke"}
+    one = dlrun.sweep("dataset=moons", activation="relu", **given)
+    two = dlrun.sweep("dataset=moons", activation="tanh", **given)
+    found = dlrun.compare(pd.concat([one, two]))
+    assert sorted(zip(found["activation"], found["baseline"], found["n"], strict=True)) == [
+        ("", "logistic", 5),
+        ("", "mean", 5),
+        ("relu", "", 5),
+        ("tanh", "", 5),
+    ]
+    assert found["p (Holm)"].notna().sum() == 3
+    together = dlrun.compare(dlrun.sweep("dataset=moons", activation=["relu", "tanh"], **given))
+    assert found["verdict"].tolist() == together["verdict"].tolist()
