@@ -30,7 +30,21 @@ def test_option_says_what_it_is_and_reads_as_hydra_reads_it(group: str, name: st
     content = registry.load_option(group, name)
     loaded = OmegaConf.load(registry.path(group, name))
     assert content == (OmegaConf.to_container(loaded) or {})
-    assert set(registry.comments(group, name)) <= set(content)
+    said = registry.comments(group, name)
+    assert set(said) <= set(content)
+    notes = registry.notes(group, name)
+    assert notes[0] == registry.summary(group, name)
+    assert not any(meaning.endswith(",") and not meaning.endswith(" ,") for meaning in said.values())
+    for line in notes:
+        assert not line.startswith(" ")
+        assert line.partition(":")[0] not in content
+
+
+def test_meanings_go_on_in_further_lines() -> None:
+    assert registry.comments("model", "mlp")["hidden"].endswith("else [32,32]")
+    assert registry.comments("trainer", "default")["compile"].endswith("needs g++.")
+    assert registry.comments("trainer", "smoke").keys() == registry.load_option("trainer", "smoke").keys()
+    assert registry.comments("model", "deep_mlp").keys() >= {"depth", "width"}
 
 
 def test_groups_and_defaults() -> None:

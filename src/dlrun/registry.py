@@ -116,20 +116,37 @@ def summary(group: str, name: str) -> str:
 
 
 def comments(group: str, name: str) -> dict[str, str]:
-    """What the header says about single keys: its lines of the form ``key: meaning``, with their continuation lines."""
+    """What the header says about single keys: its lines of the form ``key: meaning`` (``key, key: meaning``), with those that
+    continue them: they are indented, or come behind a comma. ``The keys are those of group=name.`` takes over another's.
+    """
+    return _explained(group, name)[1]
+
+
+def notes(group: str, name: str) -> list[str]:
+    """The lines of the header that are about no single key, the summary first."""
+    return _explained(group, name)[0]
+
+
+def _explained(group: str, name: str) -> tuple[list[str], dict[str, str]]:
     known = load_option(group, name)
+    lines: list[str] = []
     said: dict[str, str] = {}
-    current = ""
+    current: list[str] = []
     for line in header(group, name):
-        match = re.match(r"(\w+): +(.*)", line)
-        if match and match[1] in known:
-            current = match[1]
-            said[current] = match[2]
-        elif current and line.startswith(" "):
-            said[current] += f" {line.strip()}"
+        match = re.match(r"(\w+(?:, \w+)*): +(.*)", line)
+        keys = match[1].split(", ") if match else []
+        another = re.fullmatch(r"The keys are those of (\w+)=(\w+)\.", line)
+        if match and known.keys() >= set(keys):
+            current = keys
+            said |= dict.fromkeys(keys, match[2])
+        elif current and (line.startswith(" ") or re.search(r"\S,$", said[current[0]])):
+            said |= {key: f"{said[key]} {line.strip()}" for key in current}
         else:
-            current = ""
-    return said
+            current = []
+            lines.append(line)
+            if another and another[2] != name and another[2] in options(another[1]):
+                said = comments(another[1], another[2]) | said
+    return lines, {key: meaning for key, meaning in said.items() if key in known}
 
 
 def load_option(group: str, name: str) -> dict[str, Any]:

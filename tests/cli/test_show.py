@@ -56,6 +56,16 @@ def test_show_names_ranges(call: Call) -> None:
     assert "regularizer.dropout.p" in out
 
 
+def test_show_explains_what_options_share(call: Call) -> None:
+    _, out, _ = call("show", "dataset/xor", "model/mlp")
+    assert "a number in [0, 1)" in out
+    assert "one of auto, value, logit" in out.replace("\n", " ")
+    for key in ("validation", "test", "folds", "fold", "stratify", "standardize"):
+        assert len(next(line for line in out.splitlines() if line.startswith(f"dataset.{key} ")).split()) > 4
+    _, out, _ = call("show", "trainer/default")
+    assert "\notherwise" not in out
+
+
 def test_curve_has_the_shape_of_its_function() -> None:
     xs = [i / 50 - 2 for i in range(201)]
     lines = draw(xs, [abs(x) for x in xs], width=42, height=13)

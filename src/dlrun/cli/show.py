@@ -27,6 +27,37 @@ Examples:
   dlrun show --import components --config-dir conf activation/mine
 """
 ENGINE_KEYS = {"learnable": "true or false"}  # of activations; read by the engine, not by the component
+COMMON = {  # what keys mean that the options of a group share; an option's own comments go before
+    "dataset": {
+        "rows": "number of rows",
+        "task": "what is to be learnt",
+        "validation": "share of the rows that choose, for early stopping and for you",
+        "test": "share of the rows that are kept for the last word; not used with folds",
+        "folds": "above 1: cross-validation, each part of the rows tests once",
+        "fold": "which part tests; null for each of them, in a run of its own",
+        "stratify": "keep the proportions of the classes in each subset",
+        "standardize": "centre and scale the features, by the training rows",
+        "standardize_target": "the same for the targets of a regression",
+        "hidden": "the hidden layers that a model has on this data unless it is told others",
+    },
+    "model": {
+        "hidden": "the sizes of the hidden layers",
+        "init": "how the weights start",
+        "head": "what stands behind the last layer; auto goes by loss and task",
+        "layers": "the layers, one by one; what the other keys say is put in here",
+    },
+    "loss": {
+        "tasks": "the data that it serves",
+        "head": "what it wants behind the model",
+        "soft_targets": "whether it takes probabilities as targets",
+        "prediction": "how outputs become predictions; auto goes by head and task",
+    },
+    "optimizer": {
+        "lr": "learning rate",
+        "weight_decay": "how strongly weights are pulled to 0",
+        "eps": "keeps the division finite",
+    },
+}
 REACH = 5.0  # activations are drawn from -REACH to REACH
 SAMPLES = 401
 HEIGHT = 14
@@ -75,11 +106,9 @@ def _find(word: str) -> tuple[str, str]:
 def _page(group: str, name: str, output: Console) -> Iterator[Any]:
     content = registry.load_option(group, name)
     yield Text(f"{group}/{name}", style="bold cyan")
-    said = registry.comments(group, name)
-    for line in registry.header(group, name):
-        key = line.partition(":")[0]
-        if key not in said:
-            yield Text(line)
+    said = COMMON.get(group, {}) | registry.comments(group, name)
+    for line in registry.notes(group, name):
+        yield Text(line)
     parameters = {key: value for key, value in content.items() if key not in ("_target_", "defaults")}
     component = _component(str(content.get("_target_", "")))
     if parameters:
@@ -102,13 +131,40 @@ def _parameters(
     from dlrun.components.hyperparameters import show
 
     prefix = {True: f"{group}.{name}.", False: f"{group}."}[registry.is_set(group)] if group != "experiment" else ""
-    allowed = _allowed(component)
+    allowed = _allowed_in_common(group) | _allowed(component)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for heading in ("key", "default", "allowed", "meaning"):
         table.add_column(heading, no_wrap=heading == "key", style="cyan" if heading == "key" else "")
     for key, value in parameters.items():
         table.add_row(f"{prefix}{key}", show(value), allowed.get(key, ""), said.get(key, ""))
     return table
+
+
+def _allowed_in_common(group: str) -> dict[str, str]:
+    """The allowed values of keys that all options of a group share, and that no component has in its signature."""
+    from typing import get_type_hints
+
+    from dlrun.components.hyperparameters import Count, mismatch
+
+    hints: dict[str, Any] = {}
+    words: dict[str, str] = {}
+    if group == "dataset":
+        from dlrun.data.preparation import Preparation
+
+        hints = get_type_hints(Preparation, include_extras=True)
+    elif group == "trainer":
+        from dlrun.experiments.settings import Trainer
+
+        hints = get_type_hints(Trainer, include_extras=True)
+    elif group in ("model", "loss"):
+        from dlrun.components.initializers import INITIALIZERS
+        from dlrun.experiments.rules import HEADS
+
+        words = {"head": f"one of {', '.join(HEADS)}"}
+        if group == "model":
+            hints = {"hidden": list[Count] | None}
+            words = {"head": f"one of auto, {', '.join(HEADS)}", "init": f"one of {', '.join(INITIALIZERS)}"}
+    return words | {name: mismatch(hint, object()) for name, hint in hints.items()}
 
 
 def _allowed(component: Callable[..., Any] | None) -> dict[str, str]:
