@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from dlrun.cli.labels import reasons
 from dlrun.cli.resume import chosen
+from dlrun.errors import plural
 from dlrun.results.store import Store
 
 USAGE = """\
@@ -29,7 +30,7 @@ def run(words: Sequence[str]) -> int:
     out = console()
     counts = sweep.counts()
     out.print(Text(f"{sweep.folder}", style="bold"), soft_wrap=True)
-    out.print(Text(f"{len(sweep.cells)} runs: " + ", ".join(f"{count} {status}" for status, count in counts.items())))
+    out.print(Text(f"{plural(len(sweep.cells), 'run')}: " + ", ".join(f"{count} {status}" for status, count in counts.items())))
     out.print(Text(f"training now: {sweep.owner()}" if sweep.owner() else "no process is training it"))
     if any(status in counts for status in ("pending", "interrupted")) and not sweep.owner():
         out.print(Text(f"carry on with: dlrun resume {sweep.folder}"), soft_wrap=True)

@@ -12,7 +12,7 @@ from rich.text import Text
 from dlrun.cli.sweep_display import SweepProgress, show_failures, show_plan
 from dlrun.cli.sweep_table import show_section
 from dlrun.cli.terminal import console
-from dlrun.errors import StoreError
+from dlrun.errors import StoreError, plural
 from dlrun.experiments import sweep as sweeps
 from dlrun.experiments.compose import Composed
 from dlrun.experiments.sections import compare, write_tables
@@ -112,7 +112,7 @@ class Sweeping:
         if taken:
             trained = taken < sum(bool(cell.id) for cell in sweep.cells)
             said.append(f"{taken} of them taken over" + ("" if trained else ", none trained"))
-        out.print(Text(f"{len(sweep.cells)} runs: {', '.join(said)}"))
+        out.print(Text(f"{plural(len(sweep.cells), 'run')}: {', '.join(said)}"))
         if {"pending", "interrupted"} & counts.keys():
             out.print(Text(f"carry on with: dlrun resume {sweep.folder}"), soft_wrap=True)
         out.print(Text(str(sweep.folder), style="bold"), soft_wrap=True)

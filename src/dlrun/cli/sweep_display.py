@@ -21,6 +21,7 @@ from dlrun.cli.sweep_table import notice
 from dlrun.cli.terminal import console, is_terminal
 from dlrun.components.metrics import METRICS
 from dlrun.engine.progress import Progress
+from dlrun.errors import plural
 from dlrun.results.record import RunRecord
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def show_plan(grid: "Grid", work: Sequence[tuple["Planned", "Needs"]], finished:
     seconds, memory = total(work), max((need.bytes for _, need in work), default=0)
     same = len(grid.cells) - skipped - distinct
     counts = f"{distinct - finished:,} to train, {finished:,} finished already, {skipped:,} skipped"
-    out.print(Text(f"{len(grid.cells):,} runs: {counts}" + (f", {same:,} the same as another" if same else ""), style="bold"))
+    out.print(Text(f"{plural(len(grid.cells), 'run')}: {counts}" + (f", {same:,} the same as another" if same else ""), "bold"))
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="bold")
     for column in ("cohort", "runs", "splits", "steps", "estimate", "memory", "what"):
         table.add_column(column, justify="left" if column == "what" else "right")

@@ -22,7 +22,7 @@ from dlrun.engine import module
 from dlrun.engine.cohort import Cohort, Settings
 from dlrun.engine.machine import Machine, blueprint_of
 from dlrun.engine.parts import Part, signature
-from dlrun.errors import DataError, DlrunError, InputError, RunError
+from dlrun.errors import DataError, DlrunError, InputError, RunError, plural
 from dlrun.experiments.settings import device
 from dlrun.experiments.spec import RunSpec
 
@@ -221,7 +221,8 @@ def _check(spec: RunSpec, data: Data, train: int) -> None:
     found = []
     if spec.trainer.batch_size > train:
         found.append(
-            f"trainer.batch_size={spec.trainer.batch_size}: there are {train} training rows; "
+            f"trainer.batch_size={spec.trainer.batch_size}: "
+            f"{plural(train, 'training row is', 'training rows are')} there; "
             f"type trainer.batch_size={train} for full batches"
         )
     for part in spec.row.regularizers:

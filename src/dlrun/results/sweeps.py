@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from dlrun.errors import StoreError, nearest
+from dlrun.errors import StoreError, nearest, plural
 from dlrun.results import locks
 from dlrun.results.files import replace_file
 from dlrun.results.record import STATUSES, RunRecord, Status, plain
@@ -127,7 +127,9 @@ class Sweep:
                     return sweep
         names = [path.name for path in folders]
         hint = nearest(wanted, [*names, *(name[_STAMP_LENGTH:] for name in names)])
-        raise StoreError(f"sweep {wanted!r}: not found in {store.sweeps} ({len(folders)} sweeps are there){hint}")
+        raise StoreError(
+            f"sweep {wanted!r}: not found in {store.sweeps} ({plural(len(folders), 'sweep is', 'sweeps are')} there){hint}"
+        )
 
     @classmethod
     def open(cls, folder: Path) -> "Sweep":
