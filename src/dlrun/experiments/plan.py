@@ -222,7 +222,7 @@ def _check(spec: RunSpec, data: Data, train: int) -> None:
     if spec.trainer.batch_size > train:
         found.append(
             f"trainer.batch_size={spec.trainer.batch_size}: "
-            f"{plural(train, 'training row is', 'training rows are')} there; "
+            f"there {'is' if train == 1 else 'are'} {plural(train, 'training row')}; "
             f"type trainer.batch_size={train} for full batches"
         )
     for part in spec.row.regularizers:
