@@ -128,6 +128,7 @@ METRICS_OF_TASKS = {
     "multiclass": {"accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece"},
     "multilabel": {"micro_f1", "macro_f1", "hamming"},
     "segmentation": {"iou", "dice"},
+    "similarity": {"recall@1"},
     "metric_learning": {"recall@1", "triplet_accuracy"},
 }
 ENTRIES = [(group, name) for group, names in CATALOGUE.items() for name in names]

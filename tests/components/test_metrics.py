@@ -1,5 +1,6 @@
 """Every metric against its oracle, run by run. ``ORACLES`` has a row for each metric of each task, which a test makes sure of."""
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 from torchmetrics import classification as tm
 from torchmetrics.functional import segmentation as tm_segmentation
@@ -70,6 +72,7 @@ def triplet_data() -> tuple[Tensor, Tensor]:
 
 TAUS = [0.1, 0.5, 0.9]
 ODD = torch.arange(N) % 7 == 0  # which rows are anomalies
+MEMBERS = values(2 * N, 7)[0].argmax(1).view(N, 2)  # the classes of the members of pairs
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,12 @@ def nearest_has_same_class(z: Tensor, y: Tensor) -> float:
     anchors = z[:, 0].double()
     distance = torch.cdist(anchors, anchors).fill_diagonal_(torch.inf)
     return float((y[distance.argmin(1)] == y).double().mean())
+
+
+def nearest_by_cosine_has_same_class(z: Tensor, _: Tensor) -> float:
+    y = MEMBERS.flatten().numpy()
+    found = NearestNeighbors(n_neighbors=2, metric="cosine").fit(z.flatten(0, 1).double()).kneighbors(return_distance=False)
+    return float((y[found[:, 0]] == y).mean())
 
 
 def classes(p: Tensor) -> Tensor:
@@ -152,6 +161,7 @@ ORACLES: dict[str, dict[str, Case]] = {
     "similarity": {
         "auroc": Case(pair_data, lambda z, t: sk.roc_auc_score(t.flatten() > 0, cosine(z))),
         "average_precision": Case(pair_data, lambda z, t: sk.average_precision_score(t.flatten() > 0, cosine(z))),
+        "recall@1": Case(pair_data, nearest_by_cosine_has_same_class, {"members": MEMBERS[None]}),
     },
     "metric_learning": {
         "recall@1": Case(triplet_data, nearest_has_same_class),
@@ -222,6 +232,8 @@ def perfect(task: str, name: str) -> tuple[Tensor, Tensor]:
     _, y = ORACLES[task][name].inputs()
     if "anomalies" in ORACLES[task][name].options:
         return y + ODD[:, None], y
+    if "members" in ORACLES[task][name].options:
+        return torch.nn.functional.one_hot(MEMBERS).float().expand(RUNS, -1, -1, -1), y
     if task in ("regression", "binary", "multilabel"):
         return y.expand(-1, -1, 3) if "taus" in ORACLES[task][name].options else y, y
     if task == "similarity":
@@ -308,6 +320,28 @@ def test_recall_takes_plain_embeddings_and_works_in_blocks(monkeypatch: pytest.M
     assert torch.equal(embedding.recall_at_1(z[:, :, 0], y), whole)
     monkeypatch.setattr(embedding, "_BLOCK", 7 * N)
     assert torch.equal(embedding.recall_at_1(z, y), whole)
+
+
+def test_recall_of_pairs_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Angles in degrees, with lengths that do not matter; each member looks for the nearest of all the others."""
+    angles = torch.tensor([[0.0, 10.0], [14.0, 90.0], [100.0, 200.0]]).deg2rad()
+    lengths = torch.tensor([[1.0, 5.0], [0.1, 2.0], [9.0, 1.0]])
+    z = (lengths[..., None] * torch.stack((angles.cos(), angles.sin()), 2))[None]
+    t = torch.ones(1, 3, 1)
+
+    def recall(*members: list[int]) -> float:
+        return float(embedding.pair_recall_at_1(z, t, members=torch.tensor([members])))
+
+    # who is nearest to whom: 0 -> 10 -> 14 -> 10, 90 -> 100 -> 90, 200 -> 100
+    assert recall([0, 0], [0, 1], [1, 1]) == 1
+    assert recall([0, 0], [1, 1], [0, 0]) == pytest.approx(2 / 6)  # 0 and 200, but not 10, 14, 90, 100
+    assert recall([0, 0], [1, 2], [3, 4]) == pytest.approx(1 / 2)  # 0, but not 10; the others are alone in their class
+    assert math.isnan(recall([0, 1], [2, 3], [4, 5]))
+    z[0, 0, 0] = 0.0  # a cosine of 0 to all, while that of 200 and 100 is -0.17
+    assert recall([0, 1], [2, 3], [4, 0]) >= 1 / 2
+    whole = embedding.pair_recall_at_1(*pair_data(), members=MEMBERS[None])
+    monkeypatch.setattr(embedding, "_BLOCK", 7 * N)
+    assert torch.equal(embedding.pair_recall_at_1(*pair_data(), members=MEMBERS[None]), whole)
 
 
 def test_mean_top_probability() -> None:

@@ -251,6 +251,7 @@ def test_hyperparameters_are_bounded(source: Callable[..., Data]) -> None:
         "labels",
         "lags",
         "size",
+        "light",
     }:
         assert problems(source, {name: -1}, "dataset"), name
         assert problems(source, {name: "many"}, "dataset"), name

@@ -107,9 +107,10 @@ def test_metrics_are_those_of_the_final_weights(
     outcomes = fit(cohort)
     machine, training = machine_with(cohort, outcomes)
     task = cohort.data.task
-    defaults = {name for name, metric in METRICS[task].items() if metric.default}
+    defaults = {name for name, metric in METRICS[task].items() if metric.default or metric.fact in cohort.data.facts}
     for subset in ("train", "validation", "test"):
         x, y = training.table.subset(subset)
+        facts = training.table.facts(subset)
         output, _ = machine.forward(x, Pass())
         loss = machine.loss(output, y)
         if task == "regression":
@@ -122,7 +123,9 @@ def test_metrics_are_those_of_the_final_weights(
             found = outcomes[row].metrics
             assert found[f"{subset}/loss"] == pytest.approx(float(loss[place]))
             for name in defaults:
-                value = float(METRICS[task][name].function(predicted, y)[place])
+                metric = METRICS[task][name]
+                options = {metric.fact: facts[metric.fact]} if metric.fact else {}
+                value = float(metric.function(predicted, y, **options)[place])
                 assert found[f"{subset}/{name}"] == pytest.approx(value, rel=1e-9), name
     monkeypatch.setattr(evaluation, "CHUNK_NUMBERS", 1)
     again = evaluation.measure(machine, training.table, "test", sorted(defaults))

@@ -17,9 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from dlrun.components.metrics import main_metric
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import fit
-from dlrun.data.sources import curves, points, real, tables
+from dlrun.data.sources import curves, images, points, real, relations, tables
 from dlrun.data.splits import splits
 from dlrun.errors import InputError
 from dlrun.experiments import baselines, estimators
@@ -133,7 +134,7 @@ CASES = [
     (name, source, task)
     for source, task in (("diabetes", "regression"), ("moons", "binary"), ("iris", "multiclass"), ("multilabel", "multilabel"))
     for name, estimator in estimators.ESTIMATORS.items()
-    if task in estimator.tasks and name != "naive"  # naive: in test_autoencoder
+    if task in estimator.tasks and name != "naive"  # naive: in test_autoencoder, raw: in test_embeddings
 ]
 
 
@@ -152,7 +153,7 @@ def test_equals_scikit_learn_on_the_same_rows(name: str, source: str, task: str)
 
 
 def test_every_estimator_is_tested() -> None:
-    assert {name for name, *_ in CASES} == set(estimators.ESTIMATORS) - {"naive"}
+    assert {name for name, *_ in CASES} == set(estimators.ESTIMATORS) - {"naive", "raw"}
 
 
 @pytest.mark.parametrize("name", ["linear", "tree"])
@@ -279,11 +280,14 @@ def test_names() -> None:
         (points.moons, ["mean", "logistic"]),
         (real.iris, ["mean", "logistic"]),
         (curves.forecasting, ["mean", "naive", "linear"]),
+        (relations.pairs, ["raw"]),
+        (relations.triplets, ["raw"]),
+        (images.shapes, []),
     ],
 )
 def test_auto_is_what_costs_next_to_nothing(source: Callable[[], Data], expected: list[str]) -> None:
     data = source()
-    rows, notes = beside(["auto"], folds_of(data, [0]), "r2" if data.task == "regression" else "accuracy", {})
+    rows, notes = beside(["auto"], folds_of(data, [0]), main_metric(data.task), {})
     assert ([row.factors["baseline"] for row in rows], notes) == (expected, [])
 
 

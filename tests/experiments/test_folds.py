@@ -177,7 +177,7 @@ def test_one_configuration_is_cross_validated(call: Callable[..., Any]) -> None:
     assert all(path.stat().st_mtime_ns > before[path] for path in before), "without -m runs are always trained"
     single = call("dataset=iris", "dataset.folds=3", "dataset.fold=1")
     assert single.out.count("loss ") >= 1
-    assert "best run" not in single.out
+    assert "best of yours" not in single.out
 
 
 def test_folds_of_a_plan(compose: Compose) -> None:

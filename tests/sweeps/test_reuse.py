@@ -37,7 +37,7 @@ def test_reissuing_trains_nothing(call: Call, folder: Path, latest: Latest) -> N
     assert stamps(folder / "outputs") == before
     assert latest().folder != first.folder
     assert latest().counts() == {"done": 10}
-    assert "10 runs: 10 done" in out
+    assert "10 runs: 10 done, 10 of them taken over, none trained" in out
     assert "training" not in err
     assert "relu" in (latest().folder / "comparison.csv").read_text()
 
@@ -199,6 +199,7 @@ def test_runs_of_another_process_are_waited_for(
     assert code == 0
     assert "3 runs: 3 done" in out
     assert re.search(r"waiting for 2 that process \d+ on \S+ \(since .*\) trains", err)
+    assert "waiting" not in err.splitlines()[-1], "that is over"
     assert len(looks) == 2
     assert outputs().keys() == ended.keys()
     assert stamps(folder / "outputs")[first] == before

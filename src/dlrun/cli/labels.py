@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from dlrun.results.sweeps import Cell
 
-_ELSEWHERE = ("output_dir=", "reuse=", "retry_failed=", "logger", "hydra")  # they say nothing of what a run is
+_ELSEWHERE = ("name=", "output_dir=", "reuse=", "retry_failed=", "logger", "hydra")  # they say nothing of what a run is
 MOST = 12  # reasons that are told one by one, where there is a file that has all
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from dlrun.cli.sweep_display import SweepProgress, show_failures, show_plan
-from dlrun.cli.sweep_table import show_section
+from dlrun.cli.sweep_table import notice, show_section
 from dlrun.cli.terminal import console
 from dlrun.errors import StoreError, plural
 from dlrun.experiments import sweep as sweeps
@@ -60,11 +60,11 @@ class Sweeping:
 
     def run(self) -> int:
         """Carry the sweep out. Returns the exit code."""
-        grid = sweeps.lay_out(self.jobs)
+        grid, errors = sweeps.lay_out(self.jobs), console(sys.stderr)
         for note in dict.fromkeys(note for group in grid.cohorts for note in group.cohort.data.notes):
-            print(note, file=sys.stderr)
+            notice(note, errors)
         for warning, count in grid.warnings.items():
-            print(f"warning: {warning}" + (f" ({count} runs)" if count > 1 else ""), file=sys.stderr)
+            notice(f"warning: {warning}" + (f" ({count} runs)" if count > 1 else ""), errors)
         if self.plan_only:
             cohorts, there = sweeps.missing(grid, self.store, self.options)
             show_plan(grid, sweeps.pieces(cohorts, self.options), len(there))

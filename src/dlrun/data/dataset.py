@@ -59,6 +59,7 @@ class Data:
         classes: label names, in the order of their numbers; empty for regression.
         train_y: replaces y on training rows, like y; for targets that are corrupted in training alone.
         anomalies: which rows are no ordinary ones, bool [N]; splits share them out evenly, and no model is told.
+        members: the class of each member of a pair, int64 [N, M], where it is known; no model is told.
         encoding: how a user's table became x; None where x is the source itself.
         notes: what was found out about a user's file, a line each, to be told once.
 
@@ -76,6 +77,7 @@ class Data:
     classes: tuple[str, ...] = ()
     train_y: Tensor | None = None
     anomalies: Tensor | None = None
+    members: Tensor | None = None
     encoding: Encoding | None = None
     notes: tuple[str, ...] = ()
 
@@ -101,10 +103,17 @@ class Data:
             return (self.y[:, 0] > 0).to(torch.int64)
         return self.y if self.task in ("multiclass", "metric_learning") else None
 
+    @property
+    def facts(self) -> dict[str, Tensor]:
+        """What is known of rows beside x and y, each [N, ...], by the names under which metrics take it."""
+        known = {"anomalies": self.anomalies, "members": self.members}
+        return {name: tensor for name, tensor in known.items() if tensor is not None}
+
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with the task, any name, shape, dtype or value: SHA-256, shortened."""
-        tensors = [tensor for tensor in (self.x, self.y, self.train_y, self.anomalies) if tensor is not None]
+        targets = [self.y] if self.train_y is None else [self.y, self.train_y]
+        tensors = [self.x, *targets, *self.facts.values()]
         shapes = [[list(tensor.shape), str(tensor.dtype)] for tensor in tensors]
         head: list[object] = [self.task, self.outputs, self.features, self.targets, self.classes, shapes]
         if self.encoding is not None:
@@ -127,6 +136,8 @@ class Data:
             found.append("x has infinite values; replace them by numbers, or by NaN where they are missing")
         if self.x.dim() in (2, 4) and len(self.features) != self.x.shape[1]:
             found.append(f"{len(self.features)} names were given for {self.x.shape[1]} features; give a name to each")
+        if self.members is not None and (self.members.dtype != torch.int64 or self.members.shape != self.x.shape[:2]):
+            found.append(f"members must be int64 {list(self.x.shape[:2])}, a class for each member, not {_said(self.members)}")
         targets = [("y", self.y)] if self.train_y is None else [("y", self.y), ("train_y", self.train_y)]
         return found + [f"{what} {said}" for what, target in targets if (said := self._target_problem(target))]
 

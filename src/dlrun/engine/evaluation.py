@@ -4,7 +4,7 @@ Shapes: R runs, n rows of a subset, K outputs.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -66,10 +66,11 @@ def targets(machine: Machine, table: Table, y: Tensor) -> Tensor:
 def measure(machine: Machine, table: Table, subset: str, names: Sequence[str], limit: int | None = None) -> dict[str, Tensor]:
     """The loss and the named metrics of every run on a subset: {"loss": [R], "r2": [R], ...}."""
     output, y = outputs(machine, table, subset, limit)
-    odd = table.anomalies(subset, limit)
+    facts = table.facts(subset, limit)
 
     def figures(rows: slice) -> dict[str, Tensor]:
-        return _figures(machine, table, output[:, rows], y[:, rows], None if odd is None else odd[:, rows], names)
+        known = {fact: values[:, rows] for fact, values in facts.items()}
+        return _figures(machine, table, output[:, rows], y[:, rows], known, names)
 
     return by_size(table, subset, figures)
 
@@ -85,23 +86,23 @@ def by_size(table: Table, subset: str, figures: Callable[[slice], dict[str, Tens
 
 
 def _figures(
-    machine: Machine, table: Table, output: Tensor, y: Tensor, odd: Tensor | None, names: Sequence[str]
+    machine: Machine, table: Table, output: Tensor, y: Tensor, facts: Mapping[str, Tensor], names: Sequence[str]
 ) -> dict[str, Tensor]:
     found = {"loss": machine.loss(output, y)}
     wanted = [name for name in names if name != "loss"]
     if wanted:
         predicted, true = predictions(machine, table, output), targets(machine, table, y)
         for name in wanted:
-            found[name] = _metric(machine, METRICS[machine.task][name], predicted, true, odd)
+            found[name] = _metric(machine, METRICS[machine.task][name], predicted, true, facts)
     return found
 
 
-def _metric(machine: Machine, metric: Metric, predicted: Tensor, true: Tensor, odd: Tensor | None) -> Tensor:
+def _metric(machine: Machine, metric: Metric, predicted: Tensor, true: Tensor, facts: Mapping[str, Tensor]) -> Tensor:
     if metric.takes_taus:
         return by_levels(machine, predicted, lambda p, rows, taus: metric.function(p, rows.take(true), taus=taus))
     if machine.task == "regression" and predicted.shape[2] > true.shape[2]:  # quantiles: the one nearest to the median
         predicted = by_levels(machine, predicted, lambda p, rows, taus: median(p, taus))
-    return metric.function(predicted, true, **({"anomalies": odd} if metric.takes_anomalies else {}))
+    return metric.function(predicted, true, **({metric.fact: facts[metric.fact]} if metric.fact else {}))
 
 
 def by_levels(machine: Machine, predicted: Tensor, function: Callable[[Tensor, Rows, list[float]], Tensor]) -> Tensor:
@@ -128,11 +129,11 @@ def levels(run: Run) -> tuple[float, ...]:
 
 def default_metrics(data: Data, runs: Sequence[Run]) -> list[str]:
     """What is measured at the end unless the user says: the task's usual metrics, those of quantiles where a run has some, and
-    that of anomalies where the data has some.
+    those that take a fact which the data knows.
     """
-    quantiles, odd = any("tau" in run.loss.values for run in runs), data.anomalies is not None
+    quantiles = any("tau" in run.loss.values for run in runs)
     return [
         name
         for name, metric in METRICS[data.task].items()
-        if metric.default or (metric.takes_taus and quantiles) or (metric.takes_anomalies and odd)
+        if metric.default or (metric.takes_taus and quantiles) or metric.fact in data.facts
     ]

@@ -57,7 +57,7 @@ class Table:
         self._y = torch.stack(
             [self._targets(data, split, p, o) for split, p, o in zip(splits, preprocessing, order, strict=True)]
         )
-        self._anomalies = None if data.anomalies is None else data.anomalies[order].to(device)
+        self._facts = {name: values[order].to(device) for name, values in data.facts.items()}
         copies = len(splits) * self.rows * data.x[0].numel() * dtype.itemsize
         self._x: Tensor | None = None
         self._raw: Tensor | None = None
@@ -162,11 +162,10 @@ class Table:
         assert self._raw is not None
         return self._scale(self._raw[self._each_run(self._order[:, here])]), y
 
-    def anomalies(self, name: str, stop: int | None = None) -> Tensor | None:
-        """Which rows of ``subset(name)`` are anomalies, bool [R, n]; None where the data does not say."""
-        first = self._starts[name]
-        last = first + (self.sizes[name] if stop is None else min(stop, self.sizes[name]))
-        return None if self._anomalies is None else self._each_run(self._anomalies[:, first:last])
+    def facts(self, name: str, limit: int | None = None) -> dict[str, Tensor]:
+        """What the data knows of a subset, or of ``limit`` rows of it, beside x and y: each [R, n, ...], by its name."""
+        here = self.sample(name, limit or self.sizes[name])
+        return {fact: self._each_run(values[:, here]) for fact, values in self._facts.items()}
 
     def spans(self, name: str) -> list[tuple[slice, list[int]]]:
         """Which rows of ``subset(name)`` belong to it, and the runs for which it is these.

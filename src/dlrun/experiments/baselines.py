@@ -20,7 +20,7 @@ from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.splits import Split
 from dlrun.engine.tables import SUBSETS, Table
 from dlrun.errors import nearest
-from dlrun.experiments.estimators import ESTIMATORS, TASKS, Predict, Sample
+from dlrun.experiments.estimators import EMBEDDED, ESTIMATORS, Predict, Sample
 from dlrun.results.table import BASELINE, Row
 
 AUTO, NONE = "auto", "none"
@@ -80,14 +80,13 @@ def beside(
         The rows, and in a line each what was left out and why.
     """
     data = next(iter(folds.values())).data
-    if wanted and data.task not in TASKS:
+    if wanted and not any(data.task in estimator.tasks for estimator in ESTIMATORS.values()):
         return [], [] if tuple(wanted) == (AUTO,) else [f"no baselines: there are none for {data.task} data"]
     metrics = METRICS[data.task]
     if wanted and (metric not in metrics or metrics[metric].takes_taus):
         return [], [f"no baselines: they have no {metric}; type metric={next(iter(metrics))} to compare with them"]
     chosen, notes = _choose(wanted, data, folds)
-    odd = data.anomalies is not None
-    also = [name for name, known in metrics.items() if known.default or (known.takes_anomalies and odd)]
+    also = [name for name, known in metrics.items() if known.default or known.fact in data.facts]
     measured = list(dict.fromkeys((metric, *also)))
     if chosen == ["mean"] and data.x.dim() == 2:  # which looks at no feature: of a large table none need be scaled
         folds = _first_feature(data, folds)
@@ -132,6 +131,8 @@ def _choose(wanted: Sequence[str], data: Data, folds: Mapping[Key, Fold]) -> tup
 
 def _auto(data: Data) -> list[str]:
     """What every table can afford: quick to fit, and without scikit-learn, which takes seconds to import."""
+    if data.task in EMBEDDED:
+        return ["raw"]
     if data.task != "regression":
         return ["mean", "logistic"]
     known = data.targets == data.features  # a linear map that gives back its inputs is no achievement
@@ -207,7 +208,7 @@ def _measure(
                 prediction, y = table.original(prediction), table.original(y)
             for metric in metrics:
                 known = METRICS[data.task][metric]
-                options = {"anomalies": table.anomalies(subset)} if known.takes_anomalies else {}
+                options = {known.fact: table.facts(subset)[known.fact]} if known.fact else {}
                 figures[f"{subset}/{metric}"] = known.function(prediction, y, **options).tolist()
         found[name] = [
             {metric: value if math.isfinite(value) else None for metric, values in figures.items() for value in [values[place]]}
@@ -218,7 +219,7 @@ def _measure(
 
 def _rows(table: Table, subset: str) -> tuple[Tensor, Tensor]:
     x, y = table.subset(subset)
-    return x.flatten(2), y
+    return x if len(table.row_shape) == 2 else x.flatten(2), y  # members of pairs and triplets stay apart
 
 
 def _last_value(data: Data, table: Table, folds: Sequence[Fold]) -> Predict | None:

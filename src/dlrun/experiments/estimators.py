@@ -7,6 +7,7 @@
     polynomial                  all products of two features, scaled; then ridge or logistic
     tree                        a decision tree
     boosting                    gradient boosting on histograms, as scikit-learn sets it up
+    raw                         the features as they are, in place of an embedding; for pairs and triplets
 
 Each is fitted on training rows alone. What has to be chosen, the strength of a penalty or the depth of a tree, is chosen on
 validation rows by squared error (of probabilities: the Brier score), and is the middle of its list where there are none.
@@ -37,7 +38,10 @@ _SOLVER_STEPS = 200
 _HALVINGS = 20
 
 Predict = Callable[[Tensor], Tensor]
-"""Inputs [S, n, D] -> predictions [S, n, K]: values on the scale of the targets, or probabilities (one column for binary)."""
+"""Inputs [S, n, D] -> predictions [S, n, K]: values on the scale of the targets, or probabilities (one column for binary).
+
+Of pairs and triplets: [S, n, M, D] -> embeddings [S, n, M, E] of the M members.
+"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Sample:
 
     Args:
         outputs: K.
-        x, y: of the training rows: [S, n, D], and [S, n, K] or classes [S, n].
+        x, y: of the training rows: [S, n, D], of pairs and triplets [S, n, M, D], and [S, n, K] or classes [S, n].
         validation: the same of the validation rows; None where there are none.
         last: the last value of each window on the scale of the targets, a function of the inputs; None for other data.
         seeds: of the splits, for what draws random numbers.
@@ -79,6 +83,11 @@ def naive(sample: Sample) -> Predict:
     """The last value that is known stays as it is."""
     assert sample.last is not None
     return sample.last
+
+
+def raw(sample: Sample) -> Predict:
+    """The features themselves, prepared as for the runs (standardized, unless the dataset says otherwise): nothing is learnt."""
+    return lambda x: x
 
 
 def linear(sample: Sample) -> Predict:
@@ -310,6 +319,7 @@ class Estimator:
 
 _CLASSES = ("binary", "multiclass", "multilabel")
 TASKS = ("regression", *_CLASSES)
+EMBEDDED = ("similarity", "metric_learning")
 
 ESTIMATORS = {
     "mean": Estimator(mean, TASKS),
@@ -321,4 +331,5 @@ ESTIMATORS = {
     "polynomial": Estimator(polynomial, TASKS),
     "tree": Estimator(tree, TASKS),
     "boosting": Estimator(boosting, TASKS),
+    "raw": Estimator(raw, EMBEDDED),
 }

@@ -5,7 +5,7 @@
     multiclass      accuracy, balanced_accuracy, macro_f1, log_loss, ...         probabilities [R, N, K], classes [R, N]
     multilabel      micro_f1, macro_f1, hamming                                  probabilities [R, N, K]
     segmentation    iou, dice, accuracy                                          probabilities [R, N, K, I, J], masks [R, N, I, J]
-    similarity      auroc, average_precision of the cosine                       pairs [R, N, 2, E], +1 or -1 [R, N, 1]
+    similarity      auroc, average_precision, recall@1 of the cosine             pairs [R, N, 2, E], +1 or -1 [R, N, 1]
     metric_learning recall@1, triplet_accuracy                                   triplets [R, N, 3, E], the anchor's class [R, N]
 
 ``METRICS`` has one table a task; the first entry is the task's main metric. The target may be given once for all runs, with a
@@ -36,7 +36,7 @@ class Metric:
         default: False for those that are computed only when asked for.
         unit: what one unit of it means; empty for a plain number.
         takes_taus: True when it also takes ``taus``, the quantile levels of the prediction's columns.
-        takes_anomalies: True when it also takes ``anomalies``, which rows are some; for data that says so.
+        fact: what it also takes of the data, by this name (see ``Data.facts``); for data that says it.
     """
 
     function: Callable[..., Tensor]
@@ -44,7 +44,7 @@ class Metric:
     default: bool = True
     unit: str = ""
     takes_taus: bool = False
-    takes_anomalies: bool = False
+    fact: str = ""
 
 
 METRICS: dict[str, dict[str, Metric]] = {
@@ -55,7 +55,7 @@ METRICS: dict[str, dict[str, Metric]] = {
         "mse": Metric(regression.mse, False, default=False, unit="squared units of the target"),
         "pinball": Metric(regression.pinball, False, default=False, unit="units of the target", takes_taus=True),
         "coverage": Metric(regression.coverage, None, default=False, unit="share of rows", takes_taus=True),
-        "anomaly_auroc": Metric(regression.anomaly_auroc, True, default=False, unit="share of pairs", takes_anomalies=True),
+        "anomaly_auroc": Metric(regression.anomaly_auroc, True, default=False, unit="share of pairs", fact="anomalies"),
     },
     "binary": {
         "accuracy": Metric(binary.accuracy, True, unit="share of rows"),
@@ -88,6 +88,7 @@ METRICS: dict[str, dict[str, Metric]] = {
     "similarity": {
         "auroc": Metric(embedding.pair_auroc, True, unit="share of pairs of pairs"),
         "average_precision": Metric(embedding.pair_average_precision, True),
+        "recall@1": Metric(embedding.pair_recall_at_1, True, default=False, unit="share of members", fact="members"),
     },
     "metric_learning": {
         "recall@1": Metric(embedding.recall_at_1, True, unit="share of rows"),

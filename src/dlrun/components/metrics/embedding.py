@@ -49,24 +49,52 @@ def recall_at_1(embedding: Tensor, target: Tensor) -> Tensor:
     """
     vectors = embedding[:, :, 0] if embedding.dim() == 4 else embedding
     vectors = vectors - vectors.mean(1, keepdim=True)  # near the origin fewer digits cancel in the distances below
+    return _recall(vectors, vectors.square().sum(2), target)
+
+
+@nan_for_nan
+def pair_recall_at_1(embedding: Tensor, target: Tensor, *, members: Tensor) -> Tensor:
+    """Share of members of pairs whose nearest other one, by the highest cosine, has the same class.
+
+    All members of all pairs are candidates, a query's own partner too. Those that are alone in their class are left out. The
+    cosine of a vector of zeros is 0.
+
+    Args:
+        embedding: pairs [R, N, 2, E].
+        target: not used: a pair may be different for another reason than its classes.
+        members: the class of each member, int64 [R, N, 2], or [1, N, 2] for all runs.
+
+    Returns:
+        [R], float64; NaN when no class has two members.
+    """
+    vectors = embedding.flatten(1, 2).double()
+    units = vectors / vectors.norm(dim=2, keepdim=True).clamp_min(torch.finfo(vectors.dtype).tiny)
+    return _recall(units, units.new_zeros(units.shape[:2]), members.flatten(1))
+
+
+def _recall(vectors: Tensor, offset: Tensor, target: Tensor) -> Tensor:
+    """Share of rows whose nearest other one has the same class, of rows that are not alone in it; see ``_nearest``."""
     runs, rows = vectors.shape[:2]
     classes = target.expand(runs, rows).contiguous()
-    nearest = torch.cat([_nearest(part) for part in torch.split(vectors, max(1, _BLOCK // rows**2))])
-    hit = classes.gather(1, nearest) == classes
+    together = max(1, _BLOCK // rows**2)
+    parts = zip(torch.split(vectors, together), torch.split(offset, together), strict=True)
+    hit = classes.gather(1, torch.cat([_nearest(*part) for part in parts])) == classes
     ordered = classes.sort(1).values
     counted = torch.searchsorted(ordered, classes, right=True) - torch.searchsorted(ordered, classes) > 1
     return (hit & counted).sum(1).double() / counted.sum(1)
 
 
-def _nearest(vectors: Tensor) -> Tensor:
-    """The index of each row's nearest other row: [R, N, E] -> int64 [R, N]."""
+def _nearest(vectors: Tensor, offset: Tensor) -> Tensor:
+    """The other row b for which offset_b - 2 a.b is least, for each row a: [R, N, E], [R, N] -> int64 [R, N].
+
+    With ||b||^2 for offset that is the nearest one, since ||a - b||^2 differs from it by ||a||^2; with 0 the one of the largest
+    product.
+    """
     rows = vectors.shape[1]
-    squares = vectors.square().sum(2)
     found = []
     for start in range(0, rows, max(1, _BLOCK // rows)):
         query = vectors[:, start : start + max(1, _BLOCK // rows)]
-        # ||a - b||^2 without ||a||^2, which is the same for all candidates of a row
-        distance = torch.baddbmm(squares[:, None, :], query, vectors.transpose(1, 2), alpha=-2.0)
+        distance = torch.baddbmm(offset[:, None, :], query, vectors.transpose(1, 2), alpha=-2.0)
         own = torch.arange(start, start + query.shape[1], device=vectors.device)
         distance[:, own - start, own] = torch.inf
         found.append(distance.min(2).indices)

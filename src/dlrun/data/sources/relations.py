@@ -1,8 +1,10 @@
 """Pairs and triplets of handwritten digits, for embeddings.
 
-An image is in one pair or triplet at most, so that no split shares an image between training and test.
+An image is in one pair or triplet at most, so that no split shares an image between training and test. Each image lies under a
+light of its own, which says nothing of the digit and yet is most of the distance between two images: what an embedding has to
+learn is to see past it.
 
-Shapes: N rows, 64 pixels an image. ``seed`` draws the pairs and is no run's seed.
+Shapes: N rows, M members, 64 pixels an image. ``seed`` draws pairs and light and is no run's seed.
 """
 
 from typing import Annotated
@@ -11,15 +13,19 @@ import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import Interval
-from dlrun.data.dataset import Data, Seed
-from dlrun.data.sources.draws import permutation
+from dlrun.data.dataset import Amount, Data, Seed
+from dlrun.data.sources.draws import normal, permutation, settled
 from dlrun.data.sources.real import digits
 
 _PIXELS = tuple(f"pixel {row} {column}" for row in range(8) for column in range(8))
 
 
-def pairs(*, rows: Annotated[int, Interval(4, 898)] = 898, seed: Seed = 0) -> Data:
-    """Pairs of digits [N, 2, 64]: the same digit (y = +1) in half of them, different ones (y = -1) in the others."""
+def pairs(*, rows: Annotated[int, Interval(4, 898)] = 898, light: Amount = 4.0, seed: Seed = 0) -> Data:
+    """Pairs of digits [N, 2, 64]: the same digit (y = +1) in half of them, different ones (y = -1) in the others.
+
+    Args:
+        light: l of ``_lit``; 0 for the images as they are.
+    """
     source = digits()
     same, rest = _same_and_rest(source.y, rows // 2, seed)
     first, pool = rest[: rows - len(same)], rest[rows - len(same) :]
@@ -27,16 +33,29 @@ def pairs(*, rows: Annotated[int, Interval(4, 898)] = 898, seed: Seed = 0) -> Da
     member = torch.cat((same, different))
     y = torch.ones(rows, 1, dtype=torch.float64)
     y[len(same) :] = -1.0
-    return Data("pairs", source.x.flatten(1)[member], y, "similarity", 1, _PIXELS, ("same",), ("different", "same"))
+    x, members = _lit(source.x.flatten(1)[member], light, seed), source.y[member]
+    return Data("pairs", x, y, "similarity", 1, _PIXELS, ("same",), ("different", "same"), members=members)
 
 
-def triplets(*, rows: Annotated[int, Interval(2, 599)] = 599, seed: Seed = 0) -> Data:
-    """Triplets [N, 3, 64]: an anchor, another image of the same digit, and one of a different digit; y is the anchor's digit."""
+def triplets(*, rows: Annotated[int, Interval(2, 599)] = 599, light: Amount = 4.0, seed: Seed = 0) -> Data:
+    """Triplets [N, 3, 64]: an anchor, another image of the same digit, and one of a different digit; y is the anchor's digit.
+
+    Args:
+        light: l of ``_lit``; 0 for the images as they are.
+    """
     source = digits()
     same, rest = _same_and_rest(source.y, rows, seed)
     member = torch.cat((same, _unlike(source.y, same[:, 0], rest)[:, None]), dim=1)
-    label = source.y[same[:, 0]]
-    return Data("triplets", source.x.flatten(1)[member], label, "metric_learning", 1, _PIXELS, ("digit",), source.classes)
+    x, label = _lit(source.x.flatten(1)[member], light, seed), source.y[same[:, 0]]
+    return Data("triplets", x, label, "metric_learning", 1, _PIXELS, ("digit",), source.classes)
+
+
+def _lit(images: Tensor, light: float, seed: int) -> Tensor:
+    """Images [N, M, 64] + l (a + b u + c v): a, b, c ~ N(0, 1) of each image, u across and v down with mean 0 and variance 1."""
+    side = torch.arange(8, dtype=torch.float64) - 3.5
+    side = side / side.std(correction=0)
+    directions = torch.stack((torch.ones(64, dtype=torch.float64), side.repeat(8), side.repeat_interleave(8)))
+    return settled(images + light * normal(seed, 2, *images.shape[:2], 3) @ directions)
 
 
 def _same_and_rest(labels: Tensor, count: int, seed: int) -> tuple[Tensor, Tensor]:
