@@ -362,7 +362,7 @@ def test_a_single_run_has_those_that_are_asked_for(call: Callable[..., Any]) -> 
     assert found.code == 0
     assert found.sweep is None
     assert "logistic" in found.out
-    assert "best run" in found.out
+    assert "best of yours" in found.out
     assert call("dataset=moons", "baseline=[logistc]").code == 2
 
 
