@@ -20,7 +20,7 @@ from dlrun.components.losses.shapes import holds_classes, per_run, softmax
 def dice(output: Tensor, target: Tensor, *, smooth: NonNegative = 1.0, background: bool = False) -> Tensor:
     """Soft Dice loss: mean over images and classes of 1 - (2 sum(p y) + s) / (sum p + sum y + s), sums over pixels.
 
-    Milletari, Navab & Ahmadi 2016, arXiv:1606.04797, with p = softmax(z), plain sums in the denominator, and any number of classes.
+    Milletari, Navab & Ahmadi 2016, arXiv:1606.04797, with p = softmax(z), plain sums below, and any number of classes.
 
     Args:
         output: [R, B, K, I, J], logits.
