@@ -19,7 +19,7 @@ from dlrun.errors import DlrunError, InputError, nearest
 VERBS = {
     "train": "train a configuration; what dlrun does without a verb",
     "plan": "show what a sweep would train and what that takes",
-    "resume": "carry on with a sweep that did not come to its end",
+    "resume": "train what a sweep has not finished",
     "status": "tell how far a sweep is",
     "ls": "list the groups, or the options of a group",
     "show": "explain an option: formula, parameters, source, a drawing",

@@ -27,7 +27,8 @@ USAGE = """\
 usage: dlrun [train] [group=option ...] [key=value ...] [flags]
 
 Trains one configuration, prints its metrics on training, validation and test rows, and keeps the run under outputs/runs.
-With -m it trains every combination of the values given with commas. dlrun --help lists groups and flags.
+With -m it trains every combination of the values given with commas, but for those that are finished already
+(reuse=false trains those too). dlrun --help lists groups and flags.
 
 Examples:
   dlrun dataset=iris model.hidden=[32,32] activation=gelu
