@@ -70,24 +70,29 @@ def test_verdicts_in_a_few_words(differences: list[float], options: dict[str, An
 
 def test_what_the_verdicts_rest_on():
     a, b, c = [0.5, 0.7, 0.6, 0.5, 0.6], [0.5, 0.6, 0.5, 0.52, 0.6], [0.1, 0.2, 0.1, 0.15, 0.2]
-    assert legend(compared(a, b, c)) == [
+
+    def legend_of(*groups: list[float], **options: Any) -> list[str]:
+        found = compared(*groups, **options)
+        return legend(found, columns(found, "test/accuracy"))
+
+    assert legend_of(a, b, c) == [
         "each against the best of yours, seed by seed: paired t-test, 5% level, Holm-corrected for 2 comparisons",
         "verdicts are about this data, over random splits and initial weights",
         "+N: about so many more seeds would probably settle it, at 80% power",
     ]
-    assert legend(compared(a, c)) == [
+    assert legend_of(a, c) == [
         "each against the best of yours, seed by seed: paired t-test, 5% level",
         "verdicts are about this data, over random splits and initial weights",
     ]
-    assert legend(compared(a, c, folds=True, ratio=0.25))[0] == (
+    assert legend_of(a, c, folds=True, ratio=0.25)[0] == (
         "each against the best of yours, fold by fold: paired t-test, 5% level, corrected for the rows that folds share"
     )
-    assert legend(compared(a)) == []
+    assert legend_of(a) == []
 
 
 def test_what_is_left_out_first():
     def names(width: float) -> list[str]:
-        return [column.name if column.short or column.name != "verdict" else "short" for column in fitting(every, width, 2)]
+        return [f"{column.name}{len(column.shorter) or ''}" for column in fitting(every, width, 2)]
 
     found = compared([0.5, 0.7, 0.6, 0.5, 0.6], [0.5, 0.6, 0.5, 0.52, 0.6])
     every = [*columns(found, "test/accuracy"), Column("f1", ("0.5", "0.6"), 4)]
@@ -96,8 +101,8 @@ def test_what_is_left_out_first():
     for width in range(needed, 0, -1):
         if names(width) != order[-1]:
             order.append(names(width))
-    assert order[0] == ["group", "n", "accuracy", "sd", "95% CI", "median", "min", "max", "verdict", "f1"]
+    assert order[0] == ["group", "n", "accuracy", "sd", "95% CI", "median", "min", "max", "verdict2", "f1"]
     lost = [next(name for name in before if name not in after) for before, after in pairwise(order)]
-    assert lost == ["max", "min", "median", "f1", "verdict", "sd", "95% CI"], "the aside of a verdict goes before sd"
-    assert order[-1] == ["group", "n", "accuracy", "short"]
+    assert lost == ["max", "min", "median", "f1", "verdict2", "verdict1", "sd", "95% CI"], "the aside of a verdict goes before sd"
+    assert order[-1] == ["group", "n", "accuracy", "verdict"]
     assert said(found[1])[1].startswith("+")

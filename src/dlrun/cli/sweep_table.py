@@ -46,7 +46,7 @@ def show_section(section: "Section", out: Console) -> None:
         more.append(f"{len(section.compared) - len(shown)} more rows")
     if section.kept and len(kept) < len(every):
         more.append("more columns")
-    lines = legend(section.compared)
+    lines = legend(section.compared, kept)
     if more and section.kept:
         lines.append(f"{' and '.join(more)} in comparison.csv")
     for line in (*lines, *section.notes):

@@ -94,9 +94,10 @@ def section(
         return None
     main = f"{subset}/{metric}"
     others = tuple(f"{subset}/{name}" for name in METRICS[task] if name != metric and f"{subset}/{name}" in measured)
-    rows = [Row.of(record) for record in members]
-    if factors is not None:
-        rows = [replace(row, factors=factors[row.id]) for row in rows]
+    if factors is None:
+        rows = [Row.of(record) for record in members]
+    else:
+        rows = [replace(Row.of(record, ()), factors=factors[record.id]) for record in members]
     varying = factors_that_vary(rows)
     notes: list[str] = []
     if folds and baselines:
@@ -197,7 +198,7 @@ def write_tables(sections: Sequence[Section], sweep: Sweep) -> None:
             cells: dict[str, Any] = {"dataset": part.dataset, **part.settings, **dict(zip(table.columns, row, strict=True))}
             rows.append(tuple(cells.get(name) for name in names))
         shown = [item for item in columns(part.compared, part.metric, part.metrics) if item.rank < DETAIL]
-        lines = "".join(f"\n{line}\n" for line in (*legend(part.compared), *part.notes))
+        lines = "".join(f"\n{line}\n" for line in (*legend(part.compared, shown), *part.notes))
         text = to_markdown([(item.name, item.cells, item.right) for item in shown])
         texts.append(f"## {part.title}: {part.metric}\n\n{text}{lines}")
     sweep.write_comparison(to_csv(Table(names, tuple(rows))), "\n".join(texts))

@@ -22,7 +22,7 @@ class Column:
         rank: when room is short, the column with the highest rank goes first, and rank 0 stays.
         right: whether its cells are aligned to the right.
         strong: whether it is the one to look at.
-        short: shorter cells, taken before columns of a rank below ``shorten`` go.
+        shorter: cells that say less, one step after the other, taken before columns of a rank below ``shorten`` go.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Column:
     rank: int = 0
     right: bool = True
     strong: bool = False
-    short: tuple[str, ...] | None = None
+    shorter: tuple[tuple[str, ...], ...] = ()
     shorten: int = 0
 
     @property
@@ -65,8 +65,11 @@ def columns(compared: Sequence[Compared], metric: str, metrics: Sequence[str] = 
         found.append(Column(name.removeprefix(subset), figures(others), 4 + place))
     if len(compared) > 1:
         verdicts = [said(item) for item in compared]
-        whole = tuple(f"{word} ({aside})" if aside else word for word, aside in verdicts)
-        found.append(Column("verdict", whole, right=False, short=tuple(word for word, _ in verdicts), shorten=3))
+        steps = [
+            tuple(f"{word} ({kept})" if (kept := keep(aside)) else word for word, aside in verdicts)
+            for keep in (str, _mark, lambda aside: "")
+        ]
+        found.append(Column("verdict", steps[0], right=False, shorter=tuple(steps[1:]), shorten=3))
     return found
 
 
@@ -74,13 +77,13 @@ def fitting(given: Sequence[Column], width: float, gap: int) -> list[Column]:
     """The columns that fit, with a ``gap`` between two: what tells least is shortened or left out first."""
     kept = list(given)
     while sum(column.width + gap for column in kept) - gap > width:
-        ranks = [max(column.rank, column.shorten if column.short else 0) for column in kept]
+        ranks = [max(column.rank, column.shorten if column.shorter else 0) for column in kept]
         place = ranks.index(max(ranks))
         column = kept[place]
         if not ranks[place]:
             break
-        if column.short and column.shorten == ranks[place]:
-            kept[place] = replace(column, cells=column.short, short=None)
+        if column.shorter and column.shorten == ranks[place]:
+            kept[place] = replace(column, cells=column.shorter[0], shorter=column.shorter[1:])
         else:
             del kept[place]
     return kept
@@ -105,8 +108,13 @@ def said(item: Compared) -> tuple[str, str]:
     return word, f"+{item.verdict.more} {kind}{'s' * (item.verdict.more != 1)}"
 
 
-def legend(compared: Sequence[Compared]) -> list[str]:
-    """What the verdicts rest on, in a line or two; nothing where there are none."""
+def _mark(aside: str) -> str:
+    """``+18`` of ``+18 seeds``, and nothing of an aside in words."""
+    return aside.partition(" ")[0] if aside.startswith("+") else ""
+
+
+def legend(compared: Sequence[Compared], shown: Sequence[Column]) -> list[str]:
+    """What the verdicts that are ``shown`` rest on, in a line or two; nothing where there are none."""
     tests = sum(item.p is not None for item in compared)
     if not tests:
         return []
@@ -115,7 +123,7 @@ def legend(compared: Sequence[Compared]) -> list[str]:
     line += ", corrected for the rows that folds share" if folds else ""
     line += f", Holm-corrected for {tests} comparisons" if tests > 1 else ""
     about = "verdicts are about this data, over random splits and initial weights"
-    if any(aside.startswith("+") for _, aside in map(said, compared)):
+    if any("(+" in cell for column in shown if column.name == "verdict" for cell in column.cells):
         kind = "folds, of further seeds," if folds else "seeds"
         about += f"\n+N: about so many more {kind} would probably settle it, at {POWER:.0%} power"
     return [line, *about.split("\n")]
