@@ -167,6 +167,115 @@ def test_true_and_false_are_no_numbers_even_in_a_piece_of_their_own(read: Read) 
     assert read(column(*cells)).features == ("a=0", "a=1", "a=True")
 
 
+# Digits in groups
+
+
+def test_what_groups_digits_is_found_and_said(read: Read) -> None:
+    data = read('a,b,y\n"31,727",1 204,"1,500"\n"1,204,000",999,"2,500.5"\n812,2 000,12\n', missing=["999"])
+    assert plain(data.x) == [[31727, 1204], [1204000, None], [812, 2000]]
+    assert data.y[:, 0].tolist() == [1500, 2500.5, 12]
+    assert data.notes[1] == "dataset my.csv: thousands separator ',' in a, y, thousands separator ' ' in b"
+
+
+def test_what_groups_digits_is_kept_for_new_rows(read: Read) -> None:
+    data = read('a,b,y\n"31,727",1,0.5\n"1,204,000",2,1.5\n812,3,2.5\n')
+    assert data.encoding is not None
+    again = Encoding.from_json(data.encoding.to_json())
+    assert [code.thousands for code in again.columns] == [",", ""]
+    assert plain(encode({"a": ["2,000", "2000", 5], "b": [1, 2, 3]}, again)) == [[2000, 1], [2000, 2], [5, 3]]
+    for wrong in ({"a": ["2,00"], "b": [1]}, {"a": [1], "b": ["2,000"]}):
+        with pytest.raises(DataError, match="wants numbers"):
+            encode(wrong, again)
+    given = read('a,b,y\n"31,727",1,0.5\n"1,204,000",2,1.5\n812,3,2.5\n', thousands=",").encoding
+    assert given is not None
+    assert [code.thousands for code in given.columns] == [",", ","]
+
+
+def test_what_groups_digits_may_be_said(read: Read) -> None:
+    commas, points = "a;y\n1,234;1\n31,727;0\n", "a,y\n1.234,1\n31.727,0\n"
+    for text, mark in ((commas, ","), (points, ".")):
+        assert read(text).x[:, 0].tolist() == [1.234, 31.727]
+        assert read(text, thousands=mark).x[:, 0].tolist() == [1234, 31727]
+
+
+def test_digits_may_be_grouped_far_down_alone(read: Read) -> None:
+    late = 2 * delimited.ROWS
+    rows = "".join(f'{i % 1000},"{i:,}",{i}.5\n' if i >= 10_000 else f"{i % 1000},{i % 1000},{i}.5\n" for i in range(late))
+    data = read(f"a,b,y\n{rows}")
+    assert data.x[10_000:, 1].tolist() == list(range(10_000, late))
+    assert data.x[:10_000, 1].tolist() == [i % 1000 for i in range(10_000)]
+    with pytest.raises(
+        DataError, match="line 16,386: b holds '1,23', and the others are numbers; correct it, leave the cell empty, or"
+    ):
+        read(f'a,b,y\n{rows}1,"1,23",0.5\n')
+
+
+@pytest.mark.parametrize(("mark", "other"), [(",", "."), (".", ","), (" ", "."), ("'", ",")])
+@given(numbers=st.lists(st.tuples(st.integers(-(10**12), 10**12), st.integers(0, 99)), min_size=4, max_size=20))
+@settings(max_examples=15, deadline=None)
+def test_grouped_numbers_are_those_of_python(
+    tmp_path_factory: pytest.TempPathFactory, mark: str, other: str, numbers: list[tuple[int, int]]
+) -> None:
+    numbers = [(1, 25), (123456, 5), *numbers]
+    path = tmp_path_factory.mktemp("grouped") / "my.csv"
+    cells = [f"{whole:,}".replace(",", mark) + f"{other}{part:02}" for whole, part in numbers]
+    path.write_text("a;y\n" + "".join(f"{cell};{row}\n" for row, cell in enumerate(cells)))
+    data = csv(path=str(path), target="y", columns=["a"])
+    assert data.x[:, 0].tolist() == [float(f"{whole}.{part:02}") for whole, part in numbers]
+
+
+def test_hints_are_not_given_for_what_the_user_calls_texts(read: Read) -> None:
+    text = "a,b,y\n" + "".join(f"{i % 3}%,{i},{i}.5\n" for i in range(9))
+    assert "such as '0%'" in read(text).notes[1]
+    assert len(read(text, categorical="a").notes) == 1
+
+
+# Several targets
+
+
+def test_several_targets_of_numbers_are_a_regression(read: Read) -> None:
+    rows = "".join(f"{i % 7},{i % 20 or ''},{i if i % 7 else 'NA'},{i}.5\n" for i in range(50))
+    data = read(f"a,b,c,d\n{rows}", target=["c", "b"])
+    kept = [i for i in range(50) if i % 20 and i % 7]
+    assert (data.task, data.outputs, data.targets, data.classes) == ("regression", 2, ("c", "b"), ())
+    assert data.y.tolist() == [[i, i % 20] for i in kept]
+    assert data.features == ("a", "d")
+    assert data.x.tolist() == [[i % 7, i + 0.5] for i in kept]
+    assert f"{len(kept)} rows, targets c, b: regression (2 numbers a row)" in data.notes[0]
+    assert f"{50 - len(kept)} rows without a value of c or b are left out" in data.notes[1]
+
+
+def test_several_targets_of_0_and_1_are_labels(read: Read) -> None:
+    text = "a,b,c\n" + "".join(f"{i % 7},{i % 2},{['no', 'yes', ''][i % 3]}\n" for i in range(60))
+    data = read(text, target=["b", "c"])
+    assert (data.task, data.outputs, data.targets, data.classes) == ("multilabel", 2, ("b", "c"), ("b", "c"))
+    assert data.y.tolist() == [[i % 2, i % 3] for i in range(60) if i % 3 < 2]
+    assert "multilabel (2 labels, b: 20, c: 20" in data.notes[0]
+    assert read(text, target=["b", "c"], task="regression").task == "regression"
+
+
+def test_several_targets_that_are_no_numbers_are_refused(read: Read) -> None:
+    rows = "".join(f"{i % 7},{i},{'uvw'[i % 3]},${i % 3},2024-01-0{i % 9 + 1},5\n" for i in range(40))
+    text = f"a,b,c,d,e,f\n{rows}"
+    for target, said in (
+        ("c", "target c holds texts such as 'u', and several targets must be numbers; for classes, type dataset.target=c"),
+        ("d", "target d holds texts such as '$0', and several targets must be numbers; take out the '$'"),
+        ("e", "target e is a date"),
+        ("f", "target f is 5 in every row"),
+    ):
+        with pytest.raises(DataError) as caught:
+            read(text, target=["b", target])
+        assert said in str(caught.value)
+
+
+def test_a_single_name_is_a_list_of_one(read: Read) -> None:
+    text = "a,b,2024,y\n1,2,3,0.5\n2,4,4,1.5\n3,7,9,2.5\n"
+    assert read(text, columns="a").features == ("a",)
+    assert read(text, drop=2024).features == ("a", "b")
+    assert read(text, columns=["a"], categorical="a").features == ("a=1", "a=2", "a=3")
+    assert read(text, target=["y"]).fingerprint == read(text).fingerprint
+
+
 # What is to be learnt
 
 MANY = [f"{i / 3:.3f}" for i in range(40)]
@@ -223,6 +332,7 @@ def test_it_says_what_it_found(read: Read) -> None:
         "dataset my.csv: 1,001 rows, target y: regression (1,000 different numbers); "
         "1 numeric, 1 true or false, 1 categorical (color: 3), 1 date, 3 missing",
     )
+    assert "categorical (a: 2 and missing)" in read(column("red", "", "blue", "red")).notes[0]
     assert "taken for" not in data.notes[0]
     assert "dataset.task=regression takes them for amounts" in read("a,y\n" + "1,1\n2,2\n3,3\n" * 5).notes[0]
     assert "separator ';', decimal mark ','" in read("a;y\n1,5;2,5\n2;3,5\n").notes[1]

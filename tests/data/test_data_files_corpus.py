@@ -64,6 +64,28 @@ REFUSED: dict[str, tuple[bytes, str]] = {  # name -> content, what is said
     "overflow": (b"a,y\n1,2\n1e400,3\n", "line 3: a is infinite or too large"),
     "constant_features": (b"a,b,y\n1,x,2\n1,x,3\n", "no features beside the target y; left out: a, b .a single value"),
     "only_an_id": (b"a,y\nu1,1\nu2,2\nu3,5\n", "left out: a .a text of its own for every row"),
+    "unquoted_thousands": (b"a,y\n12,0.5\n31,727,1.5\n", "line 3: has 3 cells, and the header has 2 names"),
+    "currency_as_target": (
+        b"a,y\n" + b"".join(b"%d,$%d\n" % (i, 7 * i) for i in range(40)),
+        r"such as '\$0': neither numbers nor classes; take out the '\$' to have numbers",
+    ),
+    "currency_behind_as_target": ("a,y\n1,5 €\n2,7 €\n3,9 €\n".encode(), "take out the '€' to have numbers"),
+    "percent_among_numbers": (
+        b"a,y\n" + b"1,2\n2,3\n" * 9 + b"12%,4\n",
+        "line 20: a holds '12%', .* or take out the '%' to have",
+    ),
+    "quoted_decimal_comma_as_target": (
+        b"a,y\n" + b"".join(b'%d,"%d,5"\n' % (i, i) for i in range(40)),
+        "neither numbers nor classes; type 'dataset.decimal=\",\"' if that is the decimal mark",
+    ),
+    "a_comma_among_decimals": (
+        b"a,y\n" + b"0.5,1\n0.75,2\n" * 20 + b'"1,234",3\n',
+        "line 42: a holds '1,234', .* or type 'dataset.thousands=\",\"' if that groups the digits",
+    ),
+    "points_that_group_between_commas": (
+        b"a,b,y\n" + b"".join(b"%d,1,1.2%02d.000\n" % (i, i) for i in range(40)),
+        "neither numbers nor classes; type dataset.thousands=. if that groups the digits",
+    ),
     "nul_bytes": (b"a,b,y\n1,2,3\n4,\x00,6\n", "NUL bytes .the first is byte 15"),
     "utf16_without_mark": ("a,y\n1,2\n".encode("utf-16-le"), "NUL bytes .* dataset.encoding=utf-16-le"),
     "excel": (zipped(), "zip or Excel file; save the table as CSV"),
@@ -89,6 +111,34 @@ RIGHT: dict[str, tuple[bytes, Any]] = {  # name -> content, the features or what
     "tabs": (TABLE.replace(b",", b"\t"), VALUES),
     "bars": (TABLE.replace(b",", b"|"), VALUES),
     "decimal_commas": (b"a;b;y\n1,25;2;0,5\n3;5;1,5\n4;4;2,5\n", [[1.25, 2], [3, 5], [4, 4]]),
+    "thousands": (b'a,b,y\n"1,204,000",2,0.5\n"31,727",5,1.5\n12,4,2.5\n', [[1204000, 2], [31727, 5], [12, 4]]),
+    "thousands_and_decimals": (b'a,b,y\n"1,204.50",2,0.5\n"-3,000",5,1.5\n.5,4,2.5\n', [[1204.5, 2], [-3000, 5], [0.5, 4]]),
+    "thousands_between_semicolons": (b"a;b;y\n1,204,000;2;0.5\n31,727;5;1.5\n12;4;2.5\n", [[1204000, 2], [31727, 5], [12, 4]]),
+    "thousands_in_euros": (b"a;b;y\n5.432;2,25;0,5\n31.727;5;1,5\n12;4;2,5\n", [[5432, 2.25], [31727, 5], [12, 4]]),
+    "thousands_in_euros_and_cents": (b"a;b;y\n1.204.000,5;2;0,5\n31;5;1,5\n12;4;2,5\n", [[1204000.5, 2], [31, 5], [12, 4]]),
+    "thousands_with_blanks": (
+        "a,b,y\n1 204 000,2,0.5\n31\u00a0727,5,1.5\n12,4,2.5\n".encode(),
+        [[1204000, 2], [31727, 5], [12, 4]],
+    ),
+    "thousands_in_francs": ("a,b,y\n1'204'000,2,0.5\n31’727.5,5,1.5\n12,4,2.5\n".encode(), [[1204000, 2], [31727.5, 5], [12, 4]]),
+    "three_decimals": (b"a,b,y\n1.234,2,0.5\n31.727,5,1.5\n12,4,2.5\n", [[1.234, 2], [31.727, 5], [12, 4]]),
+    "three_decimals_behind_commas": (
+        b"a;b;y\n1,234;2;1\n31,727;5;0\n12;4;1\n",
+        lambda data: data.x[:, 0].tolist() == [1.234, 31.727, 12] and "type 'dataset.thousands=\",\"'" in data.notes[1],
+    ),
+    "commas_that_do_not_group": (
+        b'a,y\n"1,234",0.5\n"12,34",1.5\n"1,234",2.5\n',
+        lambda data: data.features == ("a=1,234", "a=12,34"),
+    ),
+    "feet_and_inches": (b"a,y\n5'11,0.5\n6'2,1.5\n6'2,2.5\n", lambda data: data.features == ("a=5'11", "a=6'2")),
+    "percent": (
+        b"a,y\n12%,0.5\n15%,1.5\n12%,2.5\n",
+        lambda data: data.features == ("a=12%", "a=15%") and "a taken as texts, such as '12%': take out the '%'" in data.notes[1],
+    ),
+    "currency": (
+        b"a,b,y\n1,$5,0.5\n2,$7,1.5\n3,$9,2.5\n",
+        lambda data: data.features == ("a",) and "b taken as texts, such as '$5': take out the '$'" in data.notes[2],
+    ),
     "quoted": (b'"a","b","y"\n"1","2","0.5"\n"3","5","1.5"\n"4","4","2.5"\n', VALUES),
     "byte_order_mark": (b"\xef\xbb\xbf" + TABLE, VALUES),
     "utf16": (TABLE.decode().encode("utf-16"), VALUES),
@@ -224,7 +274,10 @@ def test_a_link_to_a_file_is_a_file(tmp_path: Path) -> None:
 def test_a_class_with_one_member_cannot_be_split_by_class(tmp_path: Path) -> None:
     (tmp_path / "my.csv").write_text("a,y\n" + "".join(f"{i},{'rare' if i == 7 else 'ab'[i % 2]}\n" for i in range(30)))
     data = csv(path=str(tmp_path / "my.csv"), target="y")
-    with pytest.raises(DataError, match=r"have a single row .'rare'.*dataset.stratify=false"):
+    with pytest.raises(
+        DataError,
+        match=r"1 of the classes has a single row .'rare'.*leave it out with dataset.missing=.rare., or set",
+    ):
         split(data, seed=0)
     assert len(split(data, seed=0, stratify=False).test) == 6
 
@@ -247,7 +300,16 @@ def test_a_class_with_one_member_cannot_be_split_by_class(tmp_path: Path) -> Non
         ({"encoding": "utf-9"}, "dataset.encoding=utf-9: no such encoding.*did you mean 'utf-8'"),
         ({"encoding": "zip"}, "no such encoding"),
         ({"encoding": "utf-16"}, "cannot be read as utf-16"),
-        ({"task": "multilabel"}, "a table serves regression, binary, multiclass"),
+        ({"task": "segmentation"}, "a table serves regression, binary, multiclass, multilabel"),
+        ({"task": "multilabel"}, "wants several targets that are 0 or 1"),
+        ({"thousands": ",", "decimal": ","}, "dataset.thousands=,: is dataset.decimal too"),
+        ({"target": ["y", "z"]}, "dataset.target=z: no such column"),
+        ({"target": ["y", "y"]}, "names a column twice"),
+        ({"target": []}, "which column is to be predicted?"),
+        ({"target": ["a", "b", "y"]}, "no features beside the targets a, b, y"),
+        ({"target": ["y", "a"], "columns": "a"}, "dataset.columns: a is the target"),
+        ({"target": ["y", "a"], "task": "binary"}, "dataset.task=binary: has one target, not 2; type dataset.target=y"),
+        ({"target": ["y", "a"], "task": "multilabel"}, "target y has values such as 2.5, and a label is 0 or 1"),
         ({"task": "binary"}, "has 3 different values, and task binary wants 2"),
     ],
 )

@@ -5,14 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 import torch
 
+import dlrun
 from dlrun.cli.main import main
 from dlrun.data.encoding import Encoding, encode
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.sources import files, real
 from dlrun.data.sources.files import csv
+from dlrun.data.splits import split
 from dlrun.errors import InputError
 from dlrun.experiments.execute import identity
 from dlrun.experiments.plan import Datasets, plan
@@ -110,7 +113,7 @@ def test_a_user_s_dataset_that_fails_to_tell_its_task(spec_of: Make, monkeypatch
 
     broken.__module__ = real.__name__  # as far as targets can tell
     monkeypatch.setattr(real, "iris", broken)
-    with pytest.raises(InputError, match="dataset: ValueError: no such database"):
+    with pytest.raises(InputError, match="dataset=iris: ValueError: no such database"):
         spec_of(**{"dataset.task": None, "dataset": "iris"})
 
 
@@ -119,7 +122,7 @@ def test_a_run_says_what_it_found_and_keeps_it(table: str, call: Call) -> None:
     assert code == 0
     said = "dataset houses.csv: 120 rows, target price: regression"
     assert err.startswith(said)
-    assert "1 numeric, 1 true or false, 2 categorical (color: 4, kind: 2)" in err
+    assert "1 numeric, 1 true or false, 2 categorical (color: 3 and missing, kind: 2)" in err
     (folder,) = (path.parent for path in Path("outputs/runs").glob("*/result.json"))
     assert said in (folder / "run.log").read_text()
     encoding = Encoding.from_json(json.loads((folder / "encoding.json").read_text()))
@@ -155,9 +158,36 @@ def test_a_sweep_over_targets(table: str, call: Call) -> None:
         "-m", "dataset=csv", f"dataset.path={table}", "dataset.target=price,kind", "trainer.epochs=1", "baseline=[]"
     )
     assert code == 0
-    assert "csv: test rows" in out
+    assert "dataset.target=price" in out
+    assert "dataset.target=kind" in out
     tasks = {json.loads(path.read_text())["data"]["task"] for path in Path("outputs/runs").glob("*/result.json")}
     assert tasks == {"regression", "binary"}
+
+
+def test_several_targets_are_trained_measured_and_predicted(table: str, call: Call) -> None:
+    words = ["dataset=csv", f"dataset.path={table}", "dataset.target=[price,size]", "trainer.epochs=2"]
+    code, _, err = call(*words)
+    assert code == 0, err
+    assert "targets price, size: regression (2 numbers a row)" in err
+    (folder,) = (path.parent for path in Path("outputs/runs").glob("*/result.json"))
+    kept = json.loads((folder / "preprocessing.json").read_text())
+    assert (kept["outputs"], kept["targets"], len(kept["y_shift"])) == (2, ["price", "size"], 2)
+    run = dlrun.load(folder)
+    assert run.features == ("color", "garden", "kind")
+    assert run.predict([["red", "yes", "big"], ["", "no", "small"]]).shape == (2, 2)
+    data = csv(path=table, target=["price", "size"])
+    test = split(data, seed=0).test
+    rows = pandas.read_csv(table, keep_default_na=False)
+    error = torch.from_numpy(run.predict(rows.iloc[test.numpy()])) - data.y[test]
+    assert run.metrics["test/rmse"] == pytest.approx(error.square().mean().sqrt().item(), rel=1e-5)
+
+
+def test_labels_of_a_table(table: str, call: Call) -> None:
+    Path("labels.csv").write_text("a,b,y,z\n" + "".join(f"{i % 7},{i % 5},{i % 2},{int(i % 7 > 3)}\n" for i in range(80)))
+    code, _, err = call("-m", "dataset=csv", "dataset.path=labels.csv", "dataset.target=[y,z]", "trainer.epochs=1", "seed=0,1")
+    assert code == 0, err
+    results = [json.loads(path.read_text()) for path in Path("outputs/runs").glob("*/result.json")]
+    assert {result["data"]["task"] for result in results} == {"multilabel"}
 
 
 def test_folds_of_a_table(table: str, call: Call) -> None:

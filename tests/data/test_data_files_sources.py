@@ -25,6 +25,13 @@ from dlrun.errors import DataError
 # Parquet
 
 
+def test_typed_columns_of_amounts_in_words_are_hinted_at() -> None:
+    frame = pd.DataFrame({"a": ["$1", "$2"] * 5, "b": range(10), "y": [i / 2 for i in range(10)], "z": range(10)})
+    data = of_frame("my table", frame, targets=["y", "z"])
+    assert data.y.tolist() == [[i / 2, i] for i in range(10)]
+    assert data.notes[1] == "dataset my table: a taken as texts, such as '$1': store them as numbers"
+
+
 def table() -> pd.DataFrame:
     rows = range(60)
     frame = pd.DataFrame(
@@ -142,15 +149,15 @@ def test_without_pyarrow_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.
 def test_columns_that_cannot_be_used(values: Any, said: str) -> None:
     frame = pd.DataFrame({"a": values, "b": [1, 2, 4], "y": [0.5, 1.5, 2.5]})
     with pytest.raises(DataError, match=f"column a: .*{said}.*dataset.drop=.a."):
-        of_frame("my table", frame, target="y")
-    assert of_frame("my table", frame, target="y", drop=["a"]).features == ("b",)
+        of_frame("my table", frame, targets=["y"])
+    assert of_frame("my table", frame, targets=["y"], drop=["a"]).features == ("b",)
 
 
 def test_truth_in_words() -> None:
     frame = pd.DataFrame(
         {"a": pd.Categorical(["t", "f", "t", None]), "b": [True, None, False, True], 7: [1, 2, 3, 5], "y": [1.5, 2, 3, 4]}
     )
-    data = of_frame("my table", frame, target="y")
+    data = of_frame("my table", frame, targets=["y"])
     assert data.features == ("a", "b", "7")
     assert data.x.nan_to_num(-1).tolist() == [[1, 1, 1], [0, -1, 2], [1, 0, 3], [-1, 1, 5]]
 
@@ -231,7 +238,7 @@ def test_a_frame_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dlrun.data.draft.DOUBLE", 0)
     frame = pd.DataFrame({"a": [1.7e9 + i for i in range(20)], "b": [-9.0, *range(19)], "y": [i * 1.5 for i in range(20)]})
     before = frame.copy(deep=True)
-    data = of_frame("my table", frame, target="y", missing=["-9"])
+    data = of_frame("my table", frame, targets=["y"], missing=["-9"])
     assert data.x[:, 0].tolist() == list(range(20))
     assert data.x[0, 1].isnan()
     pd.testing.assert_frame_equal(frame, before)

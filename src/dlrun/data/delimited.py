@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
-from dlrun.data.cells import listed, number
+from dlrun.data.cells import GROUPINGS, is_missing, listed, number, setting
 from dlrun.data.textfile import TextFile
 from dlrun.errors import DataError
 
@@ -28,24 +28,44 @@ SAMPLE_SIZE = 1 << 22  # characters
 MOST_COLUMNS = 100_000
 ROWS, FEWEST_ROWS = 1 << 13, 1 << 10  # rows of a piece, and of the one by which columns are recognized
 NUMBERS, MOST_NUMBERS = 1 << 18, 1 << 24  # of a piece: where there are many columns, and where there are thousands
+_FEWEST_SHOWING, _CELLS_SHOWING = 20, 100_000  # rows, or else cells, that show what stands before decimals
 LONGEST_ROW = 1 << 20  # characters of one row with line breaks in quotes; longer ones are a quote that was never closed
 
-_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?", re.ASCII)
-_DECIMAL_POINT = re.compile(r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?", re.ASCII)
+_GAPS = "'\u2019 \u00a0\u2009\u202f"
+_DECIMALS = {  # numbers with decimals behind the mark
+    ",": re.compile(rf"[+-]?(?:\d*|\d{{1,3}}(?:[.{_GAPS}]\d{{3}})+),\d+(?:[eE][+-]?\d+)?", re.ASCII),
+    ".": re.compile(rf"[+-]?(?:\d*|\d{{1,3}}(?:[,{_GAPS}]\d{{3}})+)\.\d+(?:[eE][+-]?\d+)?", re.ASCII),
+}
+_WHOLE = re.compile(rf"[+-]?(?:\d+|\d{{1,3}}(?:[{_GAPS}]\d{{3}})+)", re.ASCII)
+_EITHER = re.compile(r"[+-]?[1-9]\d{0,2}[,.]\d{3}", re.ASCII)  # three decimals, or a number above a thousand
+_GROUPS = {  # numbers in which the mark stands more than once, and is none for decimals
+    ",": re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3}){2,}", re.ASCII),
+    ".": re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3}){2,}", re.ASCII),
+}
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file is written: what stands between cells, and what before the decimals of a number."""
+    """How a file is written.
+
+    Attributes:
+        separator: what stands between cells.
+        decimal: what stands before the decimals of a number.
+        groups: what may group the digits of a number.
+        unsure: whether the mark for decimals may just as well be one that groups digits.
+    """
 
     separator: str
     decimal: str
+    groups: tuple[str, ...] = ()
+    unsure: bool = False
 
     @property
     def said(self) -> str:
         """What is unusual about it, for a message."""
         words = [] if self.separator == "," else [f"separator {'tab' if self.separator == chr(9) else repr(self.separator)}"]
-        return ", ".join([*words, *([f"decimal mark {self.decimal!r}"] if self.decimal != "." else [])])
+        words += [f"decimal mark {self.decimal!r}"] if self.decimal != "." else []
+        return ", ".join(words) + (f" (if it groups digits, type {setting('thousands', self.decimal)})" if self.unsure else "")
 
 
 @dataclass(frozen=True)
@@ -82,17 +102,19 @@ class Delimited:
 
     Args:
         file: the text.
-        separator, decimal: as given by the user; found out when None.
+        separator, decimal, thousands: as given by the user; found out when None.
 
     Raises:
         DataError: there are no names, or two columns have the same.
     """
 
-    def __init__(self, file: TextFile, separator: str | None = None, decimal: str | None = None) -> None:
+    def __init__(
+        self, file: TextFile, separator: str | None = None, decimal: str | None = None, thousands: str | None = None
+    ) -> None:
         self.file = file
         with file.lines() as lines:
             sample = _sample(lines)
-        self.dialect = _sniff(sample, separator, decimal)
+        self.dialect = _sniff(sample, separator, decimal, thousands)
         with file.lines() as lines:
             _, first = next(self._records(lines, 0), (0, [""]))
         if len(first) > MOST_COLUMNS:
@@ -229,15 +251,45 @@ def _sample(lines: Iterator[str]) -> list[str]:
     return sample
 
 
-def _sniff(lines: Sequence[str], separator: str | None, decimal: str | None) -> Dialect:
-    """The separator that gives the first lines one width, the widest if several do; a comma for decimals if they show any."""
+def _sniff(lines: Sequence[str], separator: str | None, decimal: str | None, thousands: str | None) -> Dialect:
+    """The separator that gives the first lines one width, the widest if several do; a comma for decimals if columns show any.
+
+    Cells such as 1,234 or 1.234 show nothing by themselves: they are decimals unless other cells say that they are groups.
+    """
     if separator is None:
         separator = max(SEPARATORS, key=lambda each: _widths(lines, each))
-    if decimal is None:
-        cells = {cell.strip() for row in _loosely(lines, separator) for cell in row}
-        commas = any(map(_DECIMAL_COMMA.fullmatch, cells)) and not any(map(_DECIMAL_POINT.fullmatch, cells))
-        decimal = "," if commas and separator != "," else "."
-    return Dialect(separator, decimal)
+    shown, either = _decimals_shown(_loosely(lines, separator))
+    unsure = False
+    if decimal is None and thousands in (",", "."):
+        decimal = "." if thousands == "," else ","
+    elif decimal is None:
+        unsure = separator != "," and not shown and either == {","}
+        decimal = "," if unsure or (separator != "," and shown == {","}) else "."
+    if thousands is not None:
+        return Dialect(separator, decimal, (thousands,))
+    return Dialect(separator, decimal, tuple(mark for mark in GROUPINGS if mark != decimal and mark not in shown), unsure)
+
+
+def _decimals_shown(rows: Sequence[Sequence[str]]) -> tuple[set[str], set[str]]:
+    """Which marks for decimals the columns of numbers show, and which occur in cells that may be thousands too."""
+    shown: set[str] = set()
+    either: set[str] = set()
+    most = max(_FEWEST_SHOWING, _CELLS_SHOWING // len(rows[0])) if rows else 0
+    for column in zip_longest(*rows[1 : most + 1], fillvalue=""):
+        if not any("," in cell or "." in cell for cell in column):
+            continue
+        cells = [cell for each in column if not is_missing(cell := each.strip())]
+        doubtful = [cell for cell in cells if _EITHER.fullmatch(cell)]
+        sure = {mark: sum(map(bool, map(form.fullmatch, cells))) for mark, form in _DECIMALS.items()}
+        for cell in doubtful:
+            sure["," if "," in cell else "."] -= 1
+        for mark, other in ((",", "."), (".", ",")):
+            sure[mark] += sum(map(bool, map(_GROUPS[other].fullmatch, cells)))
+        numbers = sum(sure.values()) + len(doubtful) + sum(map(bool, map(_WHOLE.fullmatch, cells)))
+        if 2 * numbers >= len(cells):
+            shown |= {mark for mark, count in sure.items() if count}
+            either |= {"," if "," in cell else "." for cell in doubtful}
+    return shown, either
 
 
 def _widths(lines: Sequence[str], separator: str) -> tuple[bool, int]:

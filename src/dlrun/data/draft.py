@@ -14,7 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.data.cells import DATE_PARTS, Cells, Floats, Kind, Marks, Texts, date_parts, days_first, kind_of, read, shown, texts_of
+from dlrun.data.cells import (
+    DATE_PARTS,
+    Cells,
+    Floats,
+    Kind,
+    Marks,
+    Texts,
+    as_amounts,
+    date_parts,
+    days_first,
+    grouping,
+    read,
+    recognized,
+    shown,
+    texts_of,
+)
 from dlrun.data.encoding import WANTS, mark_numbers, parser
 from dlrun.errors import DataError
 
@@ -33,7 +48,8 @@ class Column:
         kind: what its cells are; None while all of them are missing.
         wanted: whether the user asked for this column by name.
         day_first: whether 3/4/2024 is in April; None until a date tells.
-        place: its first column in the matrix; -1 for texts and for the target.
+        thousands: what groups the digits of its numbers; an empty text while nothing does.
+        place: its first column in the matrix; -1 for texts and for targets.
         present, odd: how many cells hold a value, and how many hold one of another kind.
         first_odd: line and text of the first of those.
         infinite: line of the first infinite number; 0 if there is none.
@@ -42,13 +58,14 @@ class Column:
         offset: see ColumnCode.
         texts: every text and its code; of a target that is true or false, its words for them.
         codes: the code of each row [N], while there are few enough texts.
-        numbers: the target's numbers [N].
+        numbers: a target's numbers [N].
     """
 
     name: str
     kind: Kind | None = None
     wanted: bool = False
     day_first: bool | None = None
+    thousands: str = ""
     place: int = -1
     present: int = 0
     odd: int = 0
@@ -69,7 +86,7 @@ class Column:
 
     def afresh(self) -> "Column":
         """The column as it is known now, with nothing seen."""
-        return Column(self.name, self.kind, self.wanted, self.day_first)
+        return Column(self.name, self.kind, self.wanted, self.day_first, self.thousands)
 
 
 class Draft:
@@ -77,19 +94,29 @@ class Draft:
 
     Args:
         file: what the table is called in messages.
-        columns: the features; target: the column to be predicted.
+        columns: the features; targets: the columns to be predicted.
         most_rows: at least as many as there will be. What is not used of it is never touched, and costs no memory.
         marks: texts that mean a missing value, beside the usual ones.
         decimal: what stands before the decimals of a number.
+        groups: what may group the digits of a number; nothing in tables whose columns have types.
+        thousands: the one of these that the user names.
     """
 
     def __init__(
-        self, file: str, columns: Sequence[Column], target: Column, most_rows: int, marks: Sequence[str] = (), decimal: str = "."
+        self,
+        file: str,
+        columns: Sequence[Column],
+        targets: Sequence[Column],
+        most_rows: int,
+        marks: Sequence[str] = (),
+        decimal: str = ".",
+        groups: Sequence[str] = (),
+        thousands: str = "",
     ) -> None:
-        self.file, self.columns, self.target = file, list(columns), target
+        self.file, self.columns, self.targets = file, list(columns), list(targets)
         self.marks: Marks = frozenset(marks)
         self.mark_numbers = mark_numbers(marks)
-        self.decimal = decimal
+        self.decimal, self.groups, self.thousands = decimal, tuple(groups), thousands
         self.rows = self.untargeted = 0
         self.again = False
         width = 0
@@ -103,17 +130,18 @@ class Draft:
         single = most_rows * width > DOUBLE
         check_memory(file, most_rows, width, 4 if single else 8)
         self.matrix: NDArray[Any] = np.empty((most_rows, width), dtype=np.float32 if single else np.float64)
-        if target.kind == "categorical":
-            target.codes = np.empty(most_rows, dtype=np.int32)
-        else:
-            target.numbers = np.empty(most_rows)
+        for target in self.targets:
+            if target.kind == "categorical":
+                target.codes = np.empty(most_rows, dtype=np.int32)
+            else:
+                target.numbers = np.empty(most_rows)
 
     def add(self, cells: Mapping[str, Cells], lines: Sequence[int]) -> None:
         """The next rows: the cells of each column by name, and the line on which each row begins.
 
-        Rows without a target are left out.
+        Rows without all of the targets are left out.
         """
-        present = self._add_target(cells[self.target.name], lines)
+        present = self._add_targets(cells, lines)
         keep = None if present.all() else np.flatnonzero(present)
         rows = len(present) if keep is None else len(keep)
         here = slice(self.rows, self.rows + rows)
@@ -138,28 +166,32 @@ class Draft:
         self.rows += rows
         self.untargeted += len(present) - rows
 
-    def _add_target(self, cells: Cells, lines: Sequence[int]) -> NDArray[np.bool_]:
-        target = self.target
-        if target.kind is None and isinstance(cells, Texts):
-            self._recognize(target, cells)
-        if target.kind == "categorical":
-            codes = self._codes(target, _as_texts(cells))
-            present: NDArray[np.bool_] = codes != target.texts.get("", -1)
-            kept: NDArray[Any] = codes[present]
-        else:
-            values = self._numbers(target, cells, lines)
-            present = ~np.isnan(values)
-            kept = values[present]
-        target.present += len(kept)
-        store = target.codes if target.kind == "categorical" else target.numbers
-        if store is not None:
-            store[self.rows : self.rows + len(kept)] = kept
+    def _add_targets(self, cells: Mapping[str, Cells], lines: Sequence[int]) -> NDArray[np.bool_]:
+        """Store the targets of the rows that have all of them; which rows these are: [n]."""
+        present: NDArray[np.bool_] = np.ones(len(lines), dtype=np.bool_)
+        found: list[NDArray[Any]] = []
+        for target in self.targets:
+            mine = cells[target.name]
+            if target.kind is None and isinstance(mine, Texts):
+                self._recognize(target, mine)
+            if target.kind == "categorical":
+                found.append(self._codes(target, _as_texts(mine)))
+                present &= found[-1] != target.texts.get("", -1)
+            else:
+                found.append(self._numbers(target, mine, lines))
+                present &= ~np.isnan(found[-1])
+        rows = int(np.count_nonzero(present))
+        for target, values in zip(self.targets, found, strict=True):
+            target.present += rows
+            store = target.codes if target.kind == "categorical" else target.numbers
+            if store is not None:
+                store[self.rows : self.rows + rows] = values[present]
         return present
 
     def _recognize(self, column: Column, cells: Texts) -> None:
         """Say what a column is that had nothing but missing values so far."""
         before = column.width
-        column.kind = kind_of(cells, self.decimal, self.marks)
+        column.kind, column.thousands = recognized(cells, self.decimal, self.marks, self.groups, sure=bool(self.thousands))
         self.again = self.again or column.width != before
 
     def _numbers(self, column: Column, cells: Cells, lines: Sequence[int]) -> Floats:
@@ -167,7 +199,7 @@ class Draft:
         values = self._read(column, cells, lines) if isinstance(cells, Texts) else cells
         if self.mark_numbers.size:
             values = np.where(np.isin(values, self.mark_numbers), np.nan, values)
-        large = np.abs(values) > np.finfo(np.float64 if column is self.target else self.matrix.dtype).max
+        large = np.abs(values) > np.finfo(np.float64 if column in self.targets else self.matrix.dtype).max
         if large.any():
             column.infinite = column.infinite or lines[int(large.argmax())]
             values = np.where(large, np.nan, values)
@@ -180,9 +212,16 @@ class Draft:
         if kind == "date" and column.day_first is None:
             column.day_first = days_first(cells.distinct)
             self.again = self.again or (column.day_first is False and column.present > 0)  # those before were read the other way
-        if column is self.target and kind == "boolean":
+        if column in self.targets and kind == "boolean":
             column.texts |= dict.fromkeys(cells.distinct, 0)  # the user's own words for true and false
-        values, odd = read(cells, parser(kind, self.decimal, day_first=column.day_first is not False), self.marks)
+        day_first = column.day_first is not False
+        values, odd = read(cells, parser(kind, self.decimal, day_first=day_first, thousands=column.thousands), self.marks)
+        if odd.any() and kind == "numeric" and not column.thousands:
+            # the numbers before had no groups, and are what they were taken for
+            sure = bool(self.thousands)
+            column.thousands = grouping(cells.distinct, self.decimal, self.groups, whole=column.whole, sure=sure)
+            if column.thousands:
+                values, odd = read(cells, parser(kind, self.decimal, day_first=day_first, thousands=column.thousands), self.marks)
         if odd.any():
             place = int(odd.argmax())
             column.first_odd = column.first_odd if column.odd else (lines[place], cells.distinct[cells.codes[place]])
@@ -216,8 +255,8 @@ class Draft:
             DataError: cells that are mistakes; one line for each column.
         """
         problems = []
-        for column in (*self.columns, self.target):
-            few = column.odd <= ODD_SHARE * (column.odd + column.present) or (column is self.target and column.kind == "numeric")
+        for column in (*self.columns, *self.targets):
+            few = column.odd <= ODD_SHARE * (column.odd + column.present) or (column in self.targets and column.kind == "numeric")
             if column.odd and (column.kind == "boolean" or not few):
                 column.kind, self.again = "categorical", True
                 continue
@@ -230,22 +269,23 @@ class Draft:
                 )
         if problems:
             raise DataError(*problems)
-        for column in (*self.columns, self.target):
+        for column in (*self.columns, *self.targets):
             if column.kind == "date" and column.day_first is None:
                 raise DataError(
                     f"{self.file}: the dates of {shown(column.name)} can be read with the day or the month first; "
                     "type dataset.day_first=true or false"
                 )
-        return [column.afresh() for column in (*self.columns, self.target)] if self.again else None
+        return [column.afresh() for column in (*self.columns, *self.targets)] if self.again else None
 
     def _mistake(self, column: Column) -> str:
         line, text = column.first_odd
         more = f" (and {column.odd - 1:,} more such cells)" if column.odd > 1 else ""
         said = f"{self.file} line {line:,}: {shown(column.name)} holds {shown(text)!r}{more}, and the others are"
         said += f" {WANTS[column.kind or 'numeric']}; correct it, leave the cell empty"
-        if column.kind == "numeric" and self.decimal == "." and text.count(",") == 1:
-            return f"{said}, or type dataset.decimal=',' if that is the decimal mark"
-        if column is self.target:
+        hinted = column.kind == "numeric" and self.groups and not column.thousands
+        if hinted and (amount := as_amounts((text,), self.decimal, self.marks)):
+            return f"{said}, or {amount[1]}"
+        if column in self.targets:
             return said.replace("; correct it, leave", "; correct it, or leave")
         return f"{said}, or type dataset.categorical=[{shown(column.name)}] to take all of them as texts"
 

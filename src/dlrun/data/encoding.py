@@ -20,7 +20,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dlrun.data.cells import DATE_PARTS, Cells, Floats, Kind, Texts, date_parts, day, number, read, shown, texts_of, truth
+from dlrun.data.cells import (
+    DATE_PARTS,
+    GROUPINGS,
+    Cells,
+    Floats,
+    Kind,
+    Texts,
+    date_parts,
+    day,
+    number,
+    read,
+    shown,
+    texts_of,
+    truth,
+)
 from dlrun.errors import DataError
 
 
@@ -34,6 +48,7 @@ class ColumnCode:
         categories: of a categorical column; an empty text stands for a missing value.
         parts: of a date, those among days, month, weekday and hour that are features.
         day_first: whether dates such as 3/4/2024 begin with the day.
+        thousands: what may group the digits of a number; an empty text for nothing.
         offset: subtracted from a number, or from the days of a date, whose digits would not fit into float32 otherwise.
     """
 
@@ -42,6 +57,7 @@ class ColumnCode:
     categories: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     day_first: bool = True
+    thousands: str = ""
     offset: float = 0.0
 
     @property
@@ -119,6 +135,7 @@ def _column(values: Mapping[str, Any]) -> ColumnCode:
     column = ColumnCode(**given)
     texts = (column.name, *column.categories)
     fits = column.kind in get_args(Kind) and set(column.parts) <= set(DATE_PARTS) and isinstance(column.day_first, bool)
+    fits = fits and column.thousands in ("", *GROUPINGS)
     if not fits or not all(isinstance(text, str) for text in texts) or not isinstance(column.offset, int | float):
         raise ValueError(f"column {shown(column.name)!r} does not describe a column")
     return column
@@ -167,7 +184,8 @@ def features(column: ColumnCode, cells: Cells, encoding: Encoding) -> Floats:
         rows: Floats = np.eye(len(places) + 1)[known[texts.codes]][:, :-1]
         return rows
     if isinstance(cells, Texts):
-        values, odd = read(cells, parser(column.kind, encoding.decimal, day_first=column.day_first), frozenset(encoding.missing))
+        parse = parser(column.kind, encoding.decimal, day_first=column.day_first, thousands=column.thousands)
+        values, odd = read(cells, parse, frozenset(encoding.missing))
         if odd.any():
             row = int(odd.argmax())
             raise DataError(
@@ -193,11 +211,11 @@ WANTS: dict[Kind, str] = {
 }
 
 
-def parser(kind: Kind, decimal: str, *, day_first: bool) -> Any:
+def parser(kind: Kind, decimal: str, *, day_first: bool, thousands: str = "") -> Any:
     """What reads one text of a column of this kind as a number; None is its answer where it cannot."""
     if kind == "date":
         return partial(day, day_first=day_first)
-    return truth if kind == "boolean" else partial(number, decimal=decimal)
+    return truth if kind == "boolean" else partial(number, decimal=decimal, thousands=thousands)
 
 
 def mark_numbers(marks: Sequence[str]) -> Floats:

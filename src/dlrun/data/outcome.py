@@ -6,12 +6,15 @@
     numbers, 2 different ones in at least 4 rows                        binary
     whole numbers, at most 10 different ones, 4 rows or more for each   multiclass
     other numbers                                                       regression
+    several columns, all of them 0 and 1, or truth values               multilabel
+    several columns of numbers                                          regression
 
-Shapes: N rows, C classes.
+Shapes: N rows, K targets.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,11 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlrun.data.cells import listed, shown, text_of, truth
-from dlrun.data.dataset import Task
 from dlrun.data.draft import Column
 from dlrun.errors import DataError, nearest
 
-SERVED: tuple[Task, ...] = ("regression", "binary", "multiclass")
+TableTask = Literal["regression", "binary", "multiclass", "multilabel"]
+SERVED: tuple[str, ...] = get_args(TableTask)
 MOST_CLASSES = 1000
 FEW = 10  # different whole numbers that are taken for classes
 ROWS_EACH = 4  # rows for each of them, at the least
@@ -33,44 +36,85 @@ ROWS_EACH = 4  # rows for each of them, at the least
 class Outcome:
     """The target as Data wants it, and what to say of it."""
 
-    task: Task
+    task: TableTask
     y: Tensor
     outputs: int
     classes: tuple[str, ...]
     said: str
 
 
-def outcome(file: str, target: Column, rows: int, task: str | None) -> Outcome:
+def outcome(file: str, targets: Sequence[Column], rows: int, task: str | None, hints: Mapping[str, tuple[str, str]]) -> Outcome:
     """The task and the targets of a table.
 
     Args:
         file: what the table is called in messages.
-        target: the column, with its numbers or codes.
+        targets: the columns, with their numbers or codes.
         rows: how many rows there are.
         task: as the user says; None to go by the values.
+        hints: of columns of texts that may be numbers, one of these and what to do.
 
     Raises:
         DataError: the values do not allow the task, or any.
     """
-    where = f"{file}: target {shown(target.name)}"
     if task is not None and task not in SERVED:
         raise DataError(f"dataset.task={task}: a table serves {', '.join(SERVED)}{nearest(task, SERVED)}")
-    if target.kind == "date":
-        raise DataError(f"{where} is a date; dlrun predicts numbers and classes")
+    for target in targets:
+        if target.kind == "date":
+            raise DataError(f"{file}: target {shown(target.name)} is a date; dlrun predicts numbers and classes")
+    return _several(file, targets, rows, task, hints) if len(targets) > 1 else _single(file, targets[0], rows, task, hints)
+
+
+def _several(file: str, targets: Sequence[Column], rows: int, task: str | None, hints: Mapping[str, tuple[str, str]]) -> Outcome:
+    names = tuple(target.name for target in targets)
+    if task in ("binary", "multiclass"):
+        raise DataError(f"dataset.task={task}: has one target, not {len(targets)}; type dataset.target={shown(names[0])}")
+    problems, columns = [], []
+    for target in targets:
+        values, distinct, _, words = _values(target, rows)
+        columns.append(values)
+        where = f"{file}: target {shown(target.name)}"
+        if len(distinct) == 1:
+            problems.append(f"{where} is {shown(words[0])} in every row, so there is nothing to learn")
+        elif target.kind == "categorical":
+            text, remedy = hints.get(target.name, (words[0], f"for classes, type dataset.target={shown(target.name)}"))
+            problems.append(f"{where} holds texts such as {shown(text)!r}, and several targets must be numbers; {remedy}")
+        elif task == "multilabel" and not _is_label(distinct):
+            problems.append(f"{where} has values such as {shown(words[-1])}, and a label is 0 or 1; leave dataset.task out")
+    if problems:
+        raise DataError(*problems)
+    y = np.stack(columns, axis=1).astype(np.float64)
+    if task == "multilabel" or (task is None and _is_label(y)):
+        ones = [f"{shown(name, 20)}: {count:,}" for name, count in zip(names, y.sum(0, dtype=np.int64).tolist(), strict=True)]
+        said = f"{len(names)} labels, {listed(ones, 6)}"
+        said += "" if task else "; dataset.task=regression takes them for amounts"
+        return Outcome("multilabel", torch.from_numpy(y), len(names), names, _said("multilabel", said, task))
+    return Outcome("regression", torch.from_numpy(y), len(names), (), _said("regression", f"{len(names)} numbers a row", task))
+
+
+def _is_label(values: NDArray[Any]) -> bool:
+    return bool(((values == 0) | (values == 1)).all())
+
+
+def _single(file: str, target: Column, rows: int, task: str | None, hints: Mapping[str, tuple[str, str]]) -> Outcome:
+    where = f"{file}: target {shown(target.name)}"
+    if task == "multilabel":
+        raise DataError("dataset.task=multilabel: wants several targets that are 0 or 1; type dataset.target=[NAME,NAME]")
     values, distinct, counts, names = _values(target, rows)
     if len(distinct) == 1:
         raise DataError(f"{where} is {shown(names[0])} in every row, so there is nothing to learn")
-    if task is None and target.kind == "categorical" and _too_many(len(distinct), rows):
+    many = target.kind == "categorical" and _too_many(len(distinct), rows)
+    text, remedy = hints.get(
+        target.name, (names[0], "name another column with dataset.target" if many else "leave dataset.task out")
+    )
+    if task is None and many:
         raise DataError(
-            f"{where} holds {len(distinct):,} different texts in {rows:,} rows, such as {shown(names[0])!r}: "
-            "neither numbers nor classes; name another column with dataset.target"
+            f"{where} holds {len(distinct):,} different texts in {rows:,} rows, such as {shown(text)!r}: "
+            f"neither numbers nor classes; {remedy}"
         )
     chosen = task or _infer(target, distinct, rows)
     if chosen == "regression":
         if target.kind == "categorical":
-            raise DataError(
-                f"{where} holds texts such as {shown(names[0])!r}, and a regression wants numbers; leave dataset.task out"
-            )
+            raise DataError(f"{where} holds texts such as {shown(text)!r}, and a regression wants numbers; {remedy}")
         words = f"{len(distinct):,} different {'whole ' if target.whole else ''}numbers"
         return Outcome("regression", torch.from_numpy(values)[:, None], 1, (), _said("regression", words, task))
     if chosen == "binary" and len(distinct) != 2:
@@ -108,7 +152,7 @@ def _values(target: Column, rows: int) -> tuple[NDArray[Any], NDArray[Any], NDAr
     return values, distinct, counts, tuple(texts[int(value)] if texts else text_of(value) for value in named)
 
 
-def _infer(target: Column, distinct: NDArray[Any], rows: int) -> Task:
+def _infer(target: Column, distinct: NDArray[Any], rows: int) -> TableTask:
     if target.kind in ("boolean", "categorical"):
         return "binary" if len(distinct) == 2 else "multiclass"
     if len(distinct) == 2 and rows >= ROWS_EACH:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlrun import streams
+from dlrun.data.cells import shown
 from dlrun.data.dataset import Data
 from dlrun.errors import DataError
 
@@ -104,10 +105,19 @@ def _members(data: Data, stratify: bool) -> list[Tensor]:
     counts = torch.bincount(labels)
     lonely = [int(label) for label in (counts == 1).nonzero()]
     if lonely:
-        names = ", ".join(repr(data.classes[label] if label < len(data.classes) else label) for label in lonely[:8])
+        named = [data.classes[label] if label < len(data.classes) else str(label) for label in lonely[:8]]
+        said = (
+            f"{len(lonely)} of the classes {'has' if len(lonely) == 1 else 'have'} a single row ({', '.join(map(repr, named))})"
+        )
+        leave = ", leave it out" if len(lonely) == 1 else ", leave them out"
+        leave += (
+            f" with dataset.missing=[{','.join(map(shown, named))}{',...' * (len(lonely) > len(named))}]"
+            if data.encoding is not None
+            else ""
+        )
         raise DataError(
-            f"dataset {data.name}: {len(lonely)} of the classes have a single row ({names}), and a stratified split needs at "
-            "least 2 rows of each; add rows, leave the class out, or set dataset.stratify=false"
+            f"dataset {data.name}: {said}, and a stratified split needs at least 2 rows of each; "
+            f"add rows{leave}, or set dataset.stratify=false"
         )
     rows = torch.from_numpy(np.argsort(labels.numpy(), kind="stable"))
     return [part for part in torch.tensor_split(rows, counts.cumsum(0)[:-1]) if len(part)]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dlrun.data.cells import DATE_PARTS, Kind, Texts, kind_of, listed, shown, texts_of
+from dlrun.data.cells import DATE_PARTS, Kind, Texts, as_amounts, kind_of, listed, shown, texts_of
 from dlrun.data.dataset import Data
 from dlrun.data.draft import DOUBLE, MOST_CATEGORIES, Column, Draft, check_memory
 from dlrun.data.encoding import ColumnCode, Encoding, typed
@@ -33,7 +33,7 @@ _WORDS: Mapping[Kind, str] = {"numeric": "numeric", "boolean": "true or false", 
 def chosen(
     file: str,
     names: Sequence[str],
-    target: str | None,
+    targets: Sequence[str],
     columns: Sequence[str] | None,
     drop: Sequence[str],
     categorical: Sequence[str],
@@ -44,27 +44,44 @@ def chosen(
         DataError: the target is missing, or a name is none of the table's.
     """
     has = f"{file} has {listed(names, 20)}"
-    if target is None:
+    if not targets:
         raise DataError(f"dataset.target: which column is to be predicted? type dataset.target=NAME; {has}")
-    if target not in names:
-        raise DataError(f"dataset.target={shown(target)}: no such column; {has}{nearest(target, names)}")
+    unknown = [target for target in targets if target not in names]
+    if unknown:
+        raise DataError(*(f"dataset.target={shown(target)}: no such column; {has}{nearest(target, names)}" for target in unknown))
+    if len(set(targets)) < len(targets):
+        raise DataError(f"dataset.target=[{','.join(map(shown, targets))}]: names a column twice")
     problems = []
     for key, given in (("columns", columns or ()), ("drop", drop), ("categorical", categorical)):
         problems += [
             f"dataset.{key}: {shown(name)}: no such column; {has}{nearest(name, names)}" for name in given if name not in names
         ]
-        if key != "categorical" and target in given:
-            problems.append(f"dataset.{key}: {shown(target)} is the target, and can be neither a feature nor left out")
+        if key != "categorical":
+            problems += [
+                f"dataset.{key}: {shown(target)} is the target, and can be neither a feature nor left out"
+                for target in targets
+                if target in given
+            ]
     if problems:
         raise DataError(*problems)
-    taken = [name for name in names if name != target and name not in drop and (columns is None or name in columns)]
+    taken = [name for name in names if name not in targets and name not in drop and (columns is None or name in columns)]
     if not taken:
-        raise DataError(f"{file}: there are no features beside the target {shown(target)}; the table has {listed(names, 20)}")
+        raise DataError(f"{file}: there are no features beside the {_said(targets)}; the table has {listed(names, 20)}")
     return taken
 
 
+def _said(targets: Sequence[str]) -> str:
+    return f"target{'s' * (len(targets) > 1)} {listed(targets)}"
+
+
 def to_data(
-    draft: Draft, task: str | None, *, unnamed: Sequence[str] = (), marks: Sequence[str] = (), remarks: Sequence[str] = ()
+    draft: Draft,
+    task: str | None,
+    *,
+    unnamed: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    marks: Sequence[str] = (),
+    remarks: Sequence[str] = (),
 ) -> Data:
     """The finished dataset. The draft's matrix becomes its features, without a copy where all columns are numbers.
 
@@ -72,22 +89,26 @@ def to_data(
         draft: the table, settled.
         task: as the user says; None to infer it.
         unnamed: columns whose name is missing in the file.
+        categorical: columns that the user says are texts.
         marks: texts that mean a missing value, beside the usual ones.
         remarks: what else to say of the file.
 
     Raises:
         DataError: there are no rows or no features, or the target allows no task.
     """
-    file, rows, target = draft.file, draft.rows, draft.target
+    file, rows, targets = draft.file, draft.rows, tuple(target.name for target in draft.targets)
     if not rows:
-        empty = f"no row has a value of the target {shown(target.name)}" if draft.untargeted else "it has names and no rows"
+        values = "a value" if len(targets) == 1 else "all values"
+        empty = f"no row has {values} of the {_said(targets)}" if draft.untargeted else "it has names and no rows"
         raise DataError(f"{file}: {empty}")
-    learnt = outcome(file, target, rows, task)
+    hints = _hints(draft, categorical)
+    learnt = outcome(file, draft.targets, rows, task, hints)
     reasons = {column.name: reason for column in draft.columns if (reason := _useless(column, draft, column.name in unnamed))}
     kept = [column for column in draft.columns if column.name not in reasons]
     if not kept:
-        raise DataError(f"{file}: there are no features beside the target {shown(target.name)}; left out: {_left_out(reasons)}")
-    encoding = Encoding(tuple(_code(column, rows) for column in kept), draft.decimal, tuple(marks))
+        said = f"{file}: there are no features beside the {_said(targets)}; left out: {_left_out(reasons)}"
+        raise DataError("; ".join((said, *_hinted(hints))))
+    encoding = Encoding(tuple(_code(column, rows, draft.thousands) for column in kept), draft.decimal, tuple(marks))
     x = _matrix(draft, kept, encoding)
     return Data(
         name=file,
@@ -96,10 +117,10 @@ def to_data(
         task=learnt.task,
         outputs=learnt.outputs,
         features=encoding.features,
-        targets=(target.name,),
+        targets=targets,
         classes=learnt.classes,
         encoding=encoding,
-        notes=_notes(draft, kept, encoding, reasons, learnt.said, remarks),
+        notes=_notes(draft, kept, encoding, reasons, learnt.said, remarks, hints),
     )
 
 
@@ -107,7 +128,7 @@ def of_frame(
     name: str,
     table: "DataFrame",
     *,
-    target: str | None,
+    targets: Sequence[str],
     columns: Sequence[str] | None = None,
     drop: Sequence[str] = (),
     categorical: Sequence[str] = (),
@@ -121,7 +142,7 @@ def of_frame(
         DataError: a column has a type that cannot be used, or is not there; the target allows no task.
     """
     table = table.rename(columns=str)
-    used = [*chosen(name, list(table.columns), target, columns, drop, categorical), str(target)]
+    used = [*chosen(name, list(table.columns), targets, columns, drop, categorical), *targets]
     problems, cells, forms = [], {}, []
     for key in used:
         try:
@@ -131,16 +152,27 @@ def of_frame(
             continue
         if key in categorical and not isinstance(values, Texts):
             kind, values = "categorical", texts_of(values)
-        elif key != target and isinstance(values, Texts) and kind_of(values, ".", frozenset(missing)) == "boolean":
+        elif key not in targets and isinstance(values, Texts) and kind_of(values, ".", frozenset(missing)) == "boolean":
             kind = "boolean"
         cells[key] = values
         forms.append(Column(key, kind, columns is not None or key in categorical, day_first=True))
     if problems:
         raise DataError(*problems)
-    draft = Draft(name, forms[:-1], forms[-1], len(table), missing)
+    draft = Draft(name, forms[: -len(targets)], forms[-len(targets) :], len(table), missing)
     draft.add(cells, range(1, len(table) + 1))
     draft.settle()
-    return to_data(draft, task, marks=missing, remarks=remarks)
+    return to_data(draft, task, categorical=categorical, marks=missing, remarks=remarks)
+
+
+def _hints(draft: Draft, categorical: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """For each column of texts that may be numbers: one of these, and what to do. Those that the user calls texts are."""
+    found = {}
+    for column in (*draft.columns, *draft.targets):
+        if column.kind == "categorical" and column.name not in categorical:
+            hint = as_amounts(list(column.texts), draft.decimal, draft.marks)
+            if hint:
+                found[column.name] = hint if draft.groups else (hint[0], "store them as numbers")
+    return found
 
 
 def _useless(column: Column, draft: Draft, unnamed: bool) -> str:
@@ -181,7 +213,7 @@ def _useless_texts(column: Column, rows: int) -> str:
     return f"{texts:,} different texts, hardly one twice" if texts > 20 and 2 * texts > column.present else ""
 
 
-def _code(column: Column, rows: int) -> ColumnCode:
+def _code(column: Column, rows: int, thousands: str) -> ColumnCode:
     if column.kind == "categorical":
         assert column.codes is not None
         counts = np.bincount(column.codes[:rows], minlength=len(column.texts))
@@ -193,7 +225,8 @@ def _code(column: Column, rows: int) -> ColumnCode:
         return ColumnCode(
             name=column.name, kind="date", parts=parts, day_first=column.day_first is not False, offset=column.offset
         )
-    return ColumnCode(name=column.name, kind=column.kind or "numeric", offset=column.offset)
+    thousands = column.thousands or thousands if column.kind == "numeric" else ""
+    return ColumnCode(name=column.name, kind=column.kind or "numeric", thousands=thousands, offset=column.offset)
 
 
 def _matrix(draft: Draft, kept: Sequence[Column], encoding: Encoding) -> NDArray[Any]:
@@ -244,19 +277,26 @@ def _notes(
     reasons: Mapping[str, str],
     learnt: str,
     remarks: Sequence[str],
+    hints: Mapping[str, tuple[str, str]],
 ) -> tuple[str, ...]:
+    targets = [target.name for target in draft.targets]
     kinds = []
     for kind, word in _WORDS.items():
         some = [code for code in encoding.columns if code.kind == kind]
-        sizes = [f"{code.name}: {len(code.categories)}" for code in some]
+        sizes = [f"{code.name}: {sum(map(bool, code.categories))}{' and missing' * ('' in code.categories)}" for code in some]
         if some:
             kinds.append(f"{len(some):,} {word}" + (f" ({listed(sizes, 6)})" if kind == "categorical" else ""))
     missing = sum(draft.rows - column.present for column in kept)
     kinds += [f"{missing:,} missing"] if missing else []
-    notes = [f"dataset {draft.file}: {draft.rows:,} rows, target {shown(draft.target.name)}: {learnt}; {', '.join(kinds)}"]
+    notes = [f"dataset {draft.file}: {draft.rows:,} rows, {_said(targets)}: {learnt}; {', '.join(kinds)}"]
     if reasons:
         notes.append(f"dataset {draft.file}: left out: {_left_out(reasons)}")
+    notes += [f"dataset {draft.file}: {said}" for said in _hinted(hints)]
     more = list(remarks)
+    grouped: dict[str, list[str]] = {}
+    for column in (*kept, *draft.targets):
+        grouped.setdefault(column.thousands, []).append(column.name)
+    more += [f"thousands separator {mark!r} in {listed(names)}" for mark, names in grouped.items() if mark]
     if rounded := [
         column.name for column in kept if column.whole and np.abs(column.high + column.offset).max(initial=0) > _EXACT
     ]:
@@ -267,10 +307,21 @@ def _notes(
             if draft.untargeted == 1
             else f"{draft.untargeted:,} rows without a value of {{}} are"
         )
-        more.append(f"{rows.format(shown(draft.target.name))} left out")
+        more.append(f"{rows.format(listed(targets).replace(', ', ' or '))} left out")
     if more:
         notes.append(f"dataset {draft.file}: {', '.join(more)}")
     return tuple(notes)
+
+
+def _hinted(hints: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Hints in words, one for each remedy."""
+    by_remedy: dict[str, dict[str, str]] = {}
+    for name, (text, remedy) in hints.items():
+        by_remedy.setdefault(remedy, {})[name] = text
+    return [
+        f"{listed(list(holding))} taken as texts, such as {shown(next(iter(holding.values())))!r}: {remedy}"
+        for remedy, holding in by_remedy.items()
+    ]
 
 
 def _left_out(reasons: Mapping[str, str]) -> str:

@@ -15,17 +15,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dlrun.data.cells import SPELLINGS, Cells, Floats, Kind, Texts, kind_of, listed, merged, shown
-from dlrun.data.dataset import Data, Task
+from dlrun.data.cells import SPELLINGS, Cells, Floats, Kind, Texts, listed, merged, recognized, shown
+from dlrun.data.dataset import Data
 from dlrun.data.delimited import FEWEST_ROWS, Delimited, Piece
 from dlrun.data.draft import Column, Draft
+from dlrun.data.outcome import TableTask
 from dlrun.data.sources.kept import file_key, once
 from dlrun.data.tabular import chosen, to_data
 from dlrun.data.textfile import examine, located, open_file
 from dlrun.errors import DataError
 
 Name = str | int | float  # a name such as 2024 arrives as a number
-Names = list[Name] | None
+Names = list[Name] | Name | None  # a single name is a list of one
 
 _BATCH = 1 << 16  # rows of a Parquet file read together
 _TRUTH_WORDS = ("true", "True", "TRUE", "false", "False", "FALSE")
@@ -34,31 +35,33 @@ _TRUTH_WORDS = ("true", "True", "TRUE", "false", "False", "FALSE")
 def csv(
     *,
     path: str | None = None,
-    target: Name | None = None,
+    target: Names = None,
     columns: Names = None,
     drop: Names = None,
     categorical: Names = None,
     missing: Names = None,
     separator: str | None = None,
     decimal: Literal[".", ","] | None = None,
+    thousands: Literal[",", ".", " ", "'"] | None = None,
     encoding: str | None = None,
     day_first: bool | None = None,
-    task: Task | None = None,
+    task: TableTask | None = None,
 ) -> Data:
     """A CSV file (gzip too) whose first line names the columns.
 
     Args:
         path: the file.
-        target: the column to be predicted. Rows in which it is missing are left out.
+        target: the column to be predicted, or several of numbers, or of 0 and 1. Rows in which one is missing are left out.
         columns: the columns that are features; all but the target by default.
         drop: columns that are none.
         categorical: columns whose numbers are names, such as postcodes.
         missing: texts that mean a missing value, beside NA, null, nan and the like.
         separator: what stands between cells; found out by default, as are the following.
         decimal: what stands before the decimals of a number.
+        thousands: what groups its digits.
         encoding: of the text, such as latin-1.
         day_first: whether 3/4/2024 is in April.
-        task: regression, binary or multiclass; found out from the target by default.
+        task: regression, binary, multiclass or multilabel; found out from the target by default.
 
     Returns:
         The dataset: float64 [N, D] up to 4 million numbers, float32 above.
@@ -66,28 +69,29 @@ def csv(
     Raises:
         DataError: what is wrong with the file, with its line, or with one of the settings.
     """
-    how = (target, columns, drop, categorical, missing, separator, decimal, encoding, day_first, task)
+    how = (target, columns, drop, categorical, missing, separator, decimal, thousands, encoding, day_first, task)
 
     def load() -> Data:
         file = examine(place, encoding)
-        table = Delimited(file, _separator(separator), decimal)
+        table = Delimited(file, _separator(separator), decimal, thousands)
         wanted = words(columns) if columns is not None else None
-        marks, texts, name = words(missing), words(categorical), None if target is None else str(target)
-        if table.numbered and name not in table.names:
+        marks, texts, targets = words(missing), words(categorical), words(target)
+        if table.numbered and not set(targets) <= set(table.names):
             raise DataError(
                 f"{file.name}: the first line has numbers, {listed(table.names, 4)}, where names belong; add a line of names"
             )
-        features = chosen(file.name, table.names, name, wanted, words(drop), texts)
-        assert name is not None
-        forms = {key: Column(key, wanted=wanted is not None or key in texts, day_first=day_first) for key in (*features, name)}
-        draft = _read_csv(table, forms, texts, marks)
+        used = [*chosen(file.name, table.names, targets, wanted, words(drop), texts), *targets]
+        forms = {key: Column(key, wanted=wanted is not None or key in texts, day_first=day_first) for key in used}
+        draft = _read_csv(table, forms, len(targets), texts, marks, thousands)
         said = [table.dialect.said] if table.dialect.said else []
         said += [f"read as {file.encoding}"] if not file.encoding.startswith("utf-8") and encoding is None else []
         unnamed = [table.names[place] for place in table.unnamed]
-        return to_data(draft, task, unnamed=unnamed, marks=marks, remarks=said)
+        return to_data(draft, task, unnamed=unnamed, categorical=texts, marks=marks, remarks=said)
 
     if path is None:
         raise DataError("dataset.path: which file? type dataset.path=FILE.csv dataset.target=COLUMN")
+    if thousands is not None and thousands == decimal:
+        raise DataError(f"dataset.thousands={thousands}: is dataset.decimal too; a number cannot have one mark for both")
     place = located(path)
     return once(file_key("csv", place, how), load)
 
@@ -95,12 +99,12 @@ def csv(
 def parquet(
     *,
     path: str | None = None,
-    target: Name | None = None,
+    target: Names = None,
     columns: Names = None,
     drop: Names = None,
     categorical: Names = None,
     missing: Names = None,
-    task: Task | None = None,
+    task: TableTask | None = None,
 ) -> Data:
     """A Parquet file; needs pyarrow. The settings are those of ``csv``; what its columns are, the file says itself.
 
@@ -118,9 +122,10 @@ def parquet(
     return once(file_key("parquet", place, how), load)
 
 
-def words(values: Sequence[Name] | None) -> list[str]:
+def words(values: Names) -> list[str]:
     """Names and other words of a config, as texts."""
-    return [str(value) for value in values or ()]
+    several = [] if values is None else [values] if isinstance(values, str | int | float) else values
+    return [str(value) for value in several]
 
 
 def _separator(given: str | None) -> str | None:
@@ -135,26 +140,39 @@ def _separator(given: str | None) -> str | None:
 # CSV
 
 
-def _read_csv(table: Delimited, forms: dict[str, Column], texts: Sequence[str], marks: Sequence[str]) -> Draft:
-    """Read all pieces; again from the start when a column turns out to be another than it seemed."""
-    *features, target = forms.values()
+def _read_csv(
+    table: Delimited, forms: dict[str, Column], targets: int, texts: Sequence[str], marks: Sequence[str], thousands: str | None
+) -> Draft:
+    """Read all pieces; again from the start when a column turns out to be another than it seemed.
+
+    Args:
+        table: the file.
+        forms: the columns by name; the last ones, ``targets`` of them, are to be predicted.
+        texts, marks, thousands: as given by the user.
+    """
+    dialect, columns = table.dialect, list(forms.values())
     first = next(table.pieces(FEWEST_ROWS), None)
     if first is not None:
         cells = _cells(table, first, list(forms), [], marks)
         for column in forms.values():
             seen = cells[column.name]
             assert isinstance(seen, Texts)
-            column.kind = "categorical" if column.name in texts else kind_of(seen, table.dialect.decimal, frozenset(marks))
+            column.kind = "categorical"
+            if column.name not in texts:
+                column.kind, column.thousands = recognized(
+                    seen, dialect.decimal, frozenset(marks), dialect.groups, sure=thousands is not None
+                )
     while True:
-        draft = Draft(table.file.name, features, target, table.most_rows, marks, table.dialect.decimal)
+        features, learnt = columns[:-targets], columns[-targets:]
+        draft = Draft(table.file.name, features, learnt, table.most_rows, marks, dialect.decimal, dialect.groups, thousands or "")
         for piece in table.pieces():
-            numeric = [column.name for column in (*features, target) if column.kind == "numeric"]
+            numeric = [column.name for column in columns if column.kind == "numeric" and not column.thousands]
             draft.add(_cells(table, piece, list(forms), numeric, marks), piece.lines)
         settled = draft.settle()
         if settled is None:
             return draft
         del draft  # before the next one takes its memory
-        *features, target = settled
+        columns = settled
 
 
 def _cells(
@@ -205,7 +223,7 @@ def _texts(column: Any) -> Texts:
 
 
 def _read_parquet(
-    place: Path, target: Name | None, columns: Names, drop: Names, categorical: Names, missing: Names, task: Task | None
+    place: Path, target: Names, columns: Names, drop: Names, categorical: Names, missing: Names, task: TableTask | None
 ) -> Data:
     try:
         import pyarrow
@@ -213,16 +231,17 @@ def _read_parquet(
     except ImportError as error:
         raise DataError("dataset=parquet: needs pyarrow, which is not installed; run: pip install 'dlrun[parquet]'") from error
     name = shown(place.name)
-    texts, marks, wanted = words(categorical), words(missing), None if columns is None else words(columns)
+    texts, marks, targets = words(categorical), words(missing), words(target)
+    wanted = None if columns is None else words(columns)
     with open_file(place) as stream:
         try:
             file = ParquetFile(stream)
             schema = file.schema_arrow
-            features = chosen(name, schema.names, None if target is None else str(target), wanted, words(drop), texts)
-            used = [*features, str(target)]
+            used = [*chosen(name, schema.names, targets, wanted, words(drop), texts), *targets]
             kinds = {key: "categorical" if key in texts else _arrow_kind(key, schema.field(key).type) for key in used}
             forms = [Column(key, kinds[key], wanted is not None or key in texts, day_first=True) for key in used]
-            draft, start = Draft(name, forms[:-1], forms[-1], file.metadata.num_rows, marks), 1
+            features, learnt = forms[: -len(targets)], forms[-len(targets) :]
+            draft, start = Draft(name, features, learnt, file.metadata.num_rows, marks), 1
             for batch in file.iter_batches(_BATCH, columns=used):
                 cells = {key: _arrow_cells(batch.column(key), kinds[key]) for key in used}
                 draft.add(cells, range(start, start + len(batch)))
@@ -230,7 +249,7 @@ def _read_parquet(
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(f"{name}: is no Parquet file, or a damaged one ({shown(error, 100)})") from error
     draft.settle()
-    return to_data(draft, task, marks=marks)
+    return to_data(draft, task, categorical=texts, marks=marks)
 
 
 def _arrow_kind(name: str, type_: Any) -> Kind:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from dlrun.components.hyperparameters import Count
 from dlrun.data.cells import listed, shown
-from dlrun.data.dataset import Data, Task
-from dlrun.data.sources.files import Name, Names, words
+from dlrun.data.dataset import Data
+from dlrun.data.outcome import TableTask
+from dlrun.data.sources.files import Names, words
 from dlrun.data.sources.kept import once
 from dlrun.data.tabular import of_frame
 from dlrun.errors import DataError
@@ -18,13 +19,13 @@ _PATIENCE = 60.0  # seconds until a download that failed is tried again
 def openml(
     *,
     id: Count | None = None,
-    target: Name | None = None,
+    target: Names = None,
     columns: Names = None,
     drop: Names = None,
     categorical: Names = None,
     missing: Names = None,
     cache: str | None = None,
-    task: Task | None = None,
+    task: TableTask | None = None,
 ) -> Data:
     """A dataset of openml.org, loaded by scikit-learn. Vanschoren et al. 2013, OpenML: networked science in machine learning.
 
@@ -50,13 +51,13 @@ def openml(
 
 def _load(
     number: int,
-    target: Name | None,
+    target: Names,
     columns: Names,
     drop: Names,
     categorical: Names,
     missing: Names,
     folder: Path,
-    task: Task | None,
+    task: TableTask | None,
 ) -> Data:
     from sklearn.datasets import fetch_openml
 
@@ -77,7 +78,7 @@ def _load(
     return of_frame(
         name,
         found.frame,
-        target=str(target if target is not None else found.target_names[0]),
+        targets=words(found.target_names if target is None else target),
         columns=None if columns is None else words(columns),
         drop=words(drop),
         categorical=words(categorical),
