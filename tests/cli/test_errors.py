@@ -51,6 +51,7 @@ CASES = {
     "trainer.device=gpu": ["type trainer.device=cuda"],
     "seed=-1": ["a whole number in [0, 9223372036854775807]"],
     "resume trainer.epochs=5": ["resume takes no settings"],
+    "regularizer=[l2] regularizer.l2.wight=1": ["regularizer.l2 takes weight; did you mean 'weight'?"],
     "loss=null": ["leave it out, or type ~loss"],
     "loss.delta=2": ["no loss is selected; add loss=NAME"],
     "experiment=xr": ["experiment=xr: no such option", "did you mean 'xor'?"],

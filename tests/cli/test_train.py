@@ -103,6 +103,7 @@ def test_ablations(call: Call, folder: Path) -> None:
     )
     code, out, err = call(*sweep, "optimizer=adam,adamw", "optimizer.momentum=0.9")
     assert (code, out) == (2, "")
+    assert "l2 takes weight" in call(*sweep, "regularizer=[],[l2]", "regularizer.l2.wight=0.1,0.01")[2]
     assert "optimizer.momentum=0.9: optimizer=adam has no momentum (rmsprop, sgd have one); it takes lr, " in err
 
 

@@ -238,7 +238,8 @@ def _unknown_key(key: str, cause: BaseException | None, overrides: Sequence[str]
     if rest and registry.is_set(group) and rest[0] in registry.options(group):
         selected = parent if isinstance(parent, DictConfig) and parent._key() == group else {}
         names = ",".join([*map(str, selected), rest[0]])
-        if rest[0] not in selected:
+        inside = isinstance(parent, DictConfig) and str(parent._get_full_key("")).startswith(f"{group}.{rest[0]}")
+        if rest[0] not in selected and not inside:
             return Problem(f"{key}: {rest[0]} is not selected; add {group}=[{names}]", override)
     if rest and registry.options(group) and _is_root(parent):
         return Problem(f"{key}: no {group} is selected; add {group}=NAME, and {_takes(group)}", override)

@@ -68,14 +68,15 @@ class Composer:
             Whatever Hydra raises for an override that cannot be composed, or that no job has a component for.
         """
         composed = self._composed(jobs)
-        left_out = {
-            self._key(word): job for job, parts in reversed([*zip(jobs, composed, strict=True)]) for word in parts.left_out
-        }
+        left_out: dict[str, list[int]] = {}
+        for number, job in enumerate(composed):
+            for word in job.left_out:
+                left_out.setdefault(self._key(word), []).append(number)
         if left_out:
             taken = {self._key(word) for job in composed for word in job.overrides}
-            for key, job in left_out.items():
-                if key not in taken:
-                    self._compose(tuple(job))  # raises
+            for key in [key for key in left_out if key not in taken]:
+                deepest = max((_depth(composed[number].config, key), -number) for number in left_out[key])
+                self._compose(tuple(jobs[-deepest[1]]))  # raises
         return composed
 
     def _composed(self, jobs: Sequence[Sequence[str]]) -> list[Composed]:
@@ -286,6 +287,16 @@ class Composer:
                 return False
             node = node[part]
         return not isinstance(node, dict)
+
+
+def _depth(config: Config, key: str) -> int:
+    """How much of a key's path a config has."""
+    node: Any = config
+    for depth, part in enumerate(key.split(".")):
+        if not isinstance(node, dict) or part not in node:
+            return depth
+        node = node[part]
+    return key.count(".") + 1
 
 
 def _alike(wanted: Sequence[tuple[str, ...]]) -> bool:

@@ -139,7 +139,8 @@ def _left_out(jobs: Sequence[Composed]) -> Iterator[str]:
 
 
 def _has(group: str, options: Sequence[str]) -> str:
-    *others, last = dict.fromkeys(options)
+    names = [*dict.fromkeys(options)]
+    *others, last = names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} others"]
     return f"{group}={', '.join(others)} and {last} have" if others else f"{group}={last} has"
 
 
