@@ -81,7 +81,10 @@ def parse(words: Sequence[str], takes: Sequence[str] = (IMPORT, *VALUED, *SWITCH
                 problems.append(f"{word}: settings have no dashes; type {setting}")
                 continue
             known = [*takes, "--help", "--version"]
-            problems.append(f"{name}: no such flag; the flags are {', '.join(known)}{nearest(name, known)}")
+            hint = nearest(name, known)
+            if not hint and name.startswith("--"):
+                hint = f"; a setting has no dashes, as in {name.lstrip('-')}={value or 'VALUE'}"
+            problems.append(f"{name}: no such flag; the flags are {', '.join(known)}{hint}")
         elif flag in SWITCHES:
             found.flags[flag] = ""
             if equals:

@@ -241,6 +241,9 @@ def _unknown_key(key: str, cause: BaseException | None, overrides: Sequence[str]
         inside = isinstance(parent, DictConfig) and str(parent._get_full_key("")).startswith(f"{group}.{rest[0]}")
         if rest[0] not in selected and not inside:
             return Problem(f"{key}: {rest[0]} is not selected; add {group}=[{names}]", override)
+    if rest and rest[0] in registry.options(group) and not registry.is_set(group):
+        setting = f" {'.'.join([group, *rest[1:]])}={(override or key).partition('=')[2]}" if rest[1:] else ""
+        return Problem(f"{override or key}: the name of an option is no key; type {group}={rest[0]}{setting}", override)
     if rest and registry.options(group) and _is_root(parent):
         return Problem(f"{key}: no {group} is selected; add {group}=NAME, and {_takes(group)}", override)
     if key in registry.groups():
