@@ -116,7 +116,7 @@ def test_relations_hold(source: Callable[..., Data], rows: int, seed: int, monke
     indexed[:, 0, 0, 0] = torch.arange(len(indexed))  # a mark on every image, in a pixel that is always empty
     marked = Data("digits", indexed, original.y, "multiclass", 10, ("ink",), ("digit",), original.classes)
     monkeypatch.setattr(relations, "digits", lambda: marked)
-    data = source(rows=rows, seed=seed)
+    data = source(rows=rows, seed=seed, light=0.0)
     member = data.x[:, :, 0].long()
     assert len(member.unique()) == member.numel()
     digit = original.y[member]
