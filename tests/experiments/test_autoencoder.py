@@ -115,7 +115,7 @@ def test_the_last_value_is_the_naive_forecast() -> None:
 
 
 def test_a_network_beats_the_last_value(call: Callable[..., Any]) -> None:
-    words = ["dataset=forecasting", "seed=0,1,2", "trainer=default", "trainer.epochs=60", "model.hidden=[32]"]
+    words = ["dataset=forecasting", "seed=range(0,5)", "trainer=default", "trainer.epochs=60", "model.hidden=[32]"]
     found = call("-m", *words, "optimizer.lr=0.01")
     rows = {row["baseline"]: row for row in found.table}
     assert set(rows) == {"", "mean", "naive", "linear"}
