@@ -191,6 +191,7 @@ def test_what_is_shared_is_not_changed(loader: ConfigLoaderImpl) -> None:
 
 def test_options_are_read_and_values_set_without_hydra(loader: ConfigLoaderImpl, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["activation=glob(*,exclude=s*)", "optimizer=sgd,adam,adamw", "optimizer.lr=0.1,0.2", "seed=range(0,20)"]
+    words += ["regularizer=[],[l2]", "regularizer.l2.weight=0.1,0.2"]
     master = loader.load_configuration("config", words, RunMode.MULTIRUN)
     calls = []
     compose = loader.load_sweep_config

@@ -169,7 +169,10 @@ class Composer:
         config, raw, choices = dict(base.config), dict(base.raw), dict(base.choices)
         for place, options in contents.items():
             override, content = self._parse(words[place]), options[words[place]]
-            choices[override.key_or_group] = str(override.value())
+            if isinstance(override.value(), list):  # Hydra counts that as no choice
+                choices.pop(override.key_or_group, None)
+            else:
+                choices[override.key_or_group] = str(override.value())
             for container in (config, raw):
                 if content is None:
                     container.pop(root(override), None)
