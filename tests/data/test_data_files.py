@@ -363,7 +363,7 @@ def test_what_is_written_is_read(
     together: int,
 ) -> None:
     if quoting == standard.QUOTE_MINIMAL:  # the csv module may leave a lone line end unquoted
-        rows = [(size, words.replace("\r", ""), count) for size, words, count in rows]
+        rows = [(size, words.replace("\r", "").replace("\n", ""), count) for size, words, count in rows]
     rows = [(0.5, "", 1), (1.5, "", 2), *rows]
     text = io.StringIO()
     writer = standard.writer(text, delimiter=separator, lineterminator=end, quoting=quoting)
