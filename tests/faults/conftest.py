@@ -9,8 +9,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,24 @@ class Lab:
         """Kill a process, and it alone; one that has ended by itself stays as it is."""
         child.kill()
         child.communicate()
+
+    @contextmanager
+    def meanwhile(self, look: Callable[[], None]) -> Iterator[None]:
+        """Call ``look`` over and over while other things happen, and once more when they have."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(0.005):
+                look()
+            look()
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def close(self) -> None:
         """Let nothing outlive the test."""

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -58,7 +57,8 @@ def test_killed_at_random_moments_and_resumed(
 ) -> None:
     rng = random.Random(number)
     before: dict[str, int] = {}
-    with Reader(lab.root) as reader:
+    reader = Reader(lab.root)
+    with lab.meanwhile(reader.look):
         for _ in range(2):
             begun, claims = lab.sweeps(), lab.claims()
             child = lab.start("resume", str(begun[0])) if begun else lab.start(*SWEEP)
@@ -88,27 +88,16 @@ class Reader:
     def __init__(self, root: Path) -> None:
         self.root, self.read = root, 0
         self.problems: list[str] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look)
 
-    def __enter__(self) -> "Reader":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._stop.wait(0.005):
-            for path in (*self.root.glob("sweeps/*/sweep.json"), *list(self.root.glob("runs/*/result.json"))[-20:]):
-                try:
-                    json.loads(path.read_bytes())
-                    self.read += 1
-                except FileNotFoundError:
-                    continue
-                except ValueError as error:
-                    self.problems.append(f"{path}: {error}")
+    def look(self) -> None:
+        for path in (*self.root.glob("sweeps/*/sweep.json"), *list(self.root.glob("runs/*/result.json"))[-20:]):
+            try:
+                json.loads(path.read_bytes())
+                self.read += 1
+            except FileNotFoundError:
+                continue
+            except ValueError as error:
+                self.problems.append(f"{path}: {error}")
 
 
 @pytest.mark.dose(1)

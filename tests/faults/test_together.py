@@ -1,8 +1,8 @@
 """Several processes in one folder: every run has one owner, and nobody trains what another is training."""
 
-import threading
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,31 +18,18 @@ class Writings:
 
     def __init__(self, lab: Any) -> None:
         self.seen: dict[str, set[int]] = defaultdict(set)
-        self._lab, self._stop = lab, threading.Event()
-        self._thread = threading.Thread(target=self._look)
+        self._lab = lab
 
-    def __enter__(self) -> "Writings":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        last = False
-        while not last:
-            last = self._stop.wait(0.01)
-            try:
-                for run, stamp in self._lab.stamps().items():
-                    self.seen[run].add(stamp)
-            except FileNotFoundError:  # replaced while we looked
-                continue
+    def look(self) -> None:
+        with suppress(FileNotFoundError):  # replaced while we looked
+            for run, stamp in self._lab.stamps().items():
+                self.seen[run].add(stamp)
 
 
 @pytest.mark.dose(1)
 def test_two_sweeps_at_once(lab: Any, number: int) -> None:
-    with Writings(lab) as writings:
+    writings = Writings(lab)
+    with lab.meanwhile(writings.look):
         children = [lab.start(*SWEEP), lab.start(*SWEEP)]
         ended = [lab.end(child) for child in children]
     for code, out, err in ended:
@@ -56,7 +43,8 @@ def test_two_sweeps_at_once(lab: Any, number: int) -> None:
 @pytest.mark.dose(1)
 def test_overlapping_sweeps_at_once(lab: Any, number: int) -> None:
     wide = (*SWEEP[:2], "seed=range(10,30)", *SWEEP[3:])
-    with Writings(lab) as writings:
+    writings = Writings(lab)
+    with lab.meanwhile(writings.look):
         children = [lab.start(*SWEEP), lab.start(*wide)]
         ended = [lab.end(child) for child in children]
     for code, out, err in ended:

@@ -186,3 +186,11 @@ def test_five_thousand_rows_are_grouped_at_once():
     start = time.process_time()
     assert len(groups(rows, "test/v", higher_is_better=True, metrics=[f"test/{m}" for m in "wxyz"])) == 500
     assert time.process_time() - start < 1.0
+
+
+def test_every_metric_has_its_bounds() -> None:
+    from dlrun.components.metrics import METRICS
+
+    for named in METRICS.values():
+        for name in named:
+            assert bounds(f"test/{name}") != bounds("no metric"), name
