@@ -15,11 +15,13 @@ SWEEP = ("-m", "model.hidden=[3],[4],[5],[6],[7]", "seed=range(0,20)", "dataset=
 RUNS = 100
 SLOW = """
 import time
+from pathlib import Path
 import torch
 
 def slow(x):
     if x.shape[-2] > 3:  # not when it is tried
-        time.sleep(20)
+        Path("begun").touch()
+        time.sleep(60)
     return torch.relu(x)
 """
 
@@ -92,13 +94,11 @@ def test_a_single_run_stops_and_is_kept(lab: Any) -> None:
 def test_a_second_signal_does_not_ask(lab: Any, wait: Wait, which: signal.Signals, words: tuple[str, ...]) -> None:
     (lab.folder / "own.py").write_text(SLOW)
     child = lab.start("--import", "own", *words, "activation._target_=own.slow", "dataset=moons", "baseline=[]")
-    if words:
-        wait(lab.claims, child)
-    time.sleep(3 if words else 6)
+    wait((lab.folder / "begun").exists, child)
     os.kill(child.pid, which)
     time.sleep(0.5)
     assert child.poll() is None
-    stopped(lab, child, which, 1)
+    stopped(lab, child, which, 5)
 
 
 @pytest.mark.dose(1)

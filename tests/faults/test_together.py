@@ -1,5 +1,6 @@
 """Several processes in one folder: every run has one owner, and nobody trains what another is training."""
 
+import signal
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
@@ -55,9 +56,10 @@ def test_overlapping_sweeps_at_once(lab: Any, number: int) -> None:
 
 @pytest.mark.dose(1)
 def test_what_a_killed_process_held_is_trained_by_the_other(lab: Any, wait: Wait, number: int) -> None:
-    first = lab.start(*SWEEP, "trainer.epochs=400")
+    first = lab.start(*SWEEP)
     wait(lab.claims, first)
-    second = lab.start(*SWEEP, "trainer.epochs=400")
+    first.send_signal(signal.SIGSTOP)  # however long the other takes to start, it finds this one at work
+    second = lab.start(*SWEEP)
     while "waiting for" not in (line := second.stderr.readline()):
         assert line
     lab.kill(first)

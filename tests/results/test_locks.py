@@ -81,6 +81,23 @@ def test_a_lock_has_one_holder_and_dies_with_it(tmp_path: Path):
     assert list((store.runs / ".claims").glob("*.claim")) == []
 
 
+def test_what_a_killed_process_claimed_is_cleared_away_though_nothing_is_left_to_claim(tmp_path: Path):
+    store = Store(tmp_path / "out")
+    first, second = (_start(HOLDER, str(tmp_path / name), str(store.root), name * 12) for name in "ab")
+    for process in (first, second):
+        assert process.stdout is not None
+        assert process.stdout.readline()
+    first.kill()
+    first.communicate()
+    store.prepare()
+    (claim,) = (store.runs / ".claims").glob("*.claim")
+    with store.claim(["a" * 12, "b" * 12]) as mine:
+        assert mine.mine == ("a" * 12,)
+    assert claim.exists()  # the one of the process that lives
+    second.kill()
+    second.communicate()
+
+
 def test_claims_that_race_are_disjoint(tmp_path: Path):
     process = _start(RACE, str(tmp_path))
     _, errors = process.communicate(timeout=60)

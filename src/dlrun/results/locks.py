@@ -88,6 +88,17 @@ def claimed(folder: Path, ids: Iterable[str]) -> Iterator[Claim]:
         yield Claim(mine, others)
 
 
+def clear_claims(folder: Path) -> None:
+    """Remove the claims that killed processes left in ``folder``.
+
+    Raises:
+        StoreError: the table of claims cannot be locked.
+    """
+    if folder.is_dir():
+        with held(folder / "lock", "the table of claims", wait=True):  # a claim that is being made is not locked yet
+            _claims_of_others(folder)
+
+
 def _claims_of_others(folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in folder.glob("*.claim"):

@@ -5,7 +5,8 @@
     outputs/runs/.claims/   which process is training which runs (see locks)
 
 A folder is built under ``.new``, result.json last, and renamed into place in one step. So nobody sees half a file, a folder
-that is there is finished, and a killed process leaves something under ``.new`` at most, which ``prepare`` clears away.
+that is there is finished, and a killed process leaves something under ``.new`` and ``.claims`` at most, which ``prepare``
+clears away.
 """
 
 import json
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from dlrun.errors import StoreError
 from dlrun.results.files import make_folder, put_in_place, read, remove, sync_folder, unique, write_file
 from dlrun.results.formats import HISTORY, RESULT, WEIGHTS, RunFiles, contents, file_name, read_history
-from dlrun.results.locks import Claim, alive, claimed
+from dlrun.results.locks import Claim, alive, claimed, clear_claims
 from dlrun.results.record import RunRecord
 
 _ID = re.compile(r"[0-9a-f]{6,64}")
@@ -42,6 +43,7 @@ class Store:
         self.runs = root / "runs"
         self.sweeps = root / "sweeps"
         self._new = self.runs / ".new"
+        self._claims = self.runs / ".claims"
         self._owner = f"{os.uname().nodename}~{os.getpid()}"
         self._elsewhere: dict[str, Path] = {}
 
@@ -81,6 +83,7 @@ class Store:
             write_file(probe, b"x")
             probe.unlink()
             self._clear()
+            clear_claims(self._claims)
         except OSError as error:
             raise StoreError(
                 f"output_dir={self.root}: cannot be written ({error.strerror}); "
@@ -151,7 +154,7 @@ class Store:
 
         Ask ``finished`` after claiming: another process may have ended a run and let go of it just before.
         """
-        with claimed(self.runs / ".claims", ids) as claim:
+        with claimed(self._claims, ids) as claim:
             yield claim
 
     def finished(self, run: str) -> RunRecord | None:
