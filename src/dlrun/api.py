@@ -115,14 +115,15 @@ def sweep(
     from dlrun.cli.sweep_display import SweepProgress
     from dlrun.experiments import sweep as sweeps
     from dlrun.experiments.composition import several, words
+    from dlrun.experiments.sections import check_reference, write_tables
     from dlrun.experiments.sections import compare as sections_of
-    from dlrun.experiments.sections import write_tables
 
     _trust(imports)
     line = words(overrides, settings, swept=True)
     jobs, launcher = _composed(several, line, config_dir)
     first = jobs[0].config
     grid = sweeps.lay_out(jobs)
+    check_reference(grid)
     for warning in grid.warnings:
         warnings.warn(warning, stacklevel=2)
     store, name = Store.at(first.get("output_dir")), str(first.get("name") or "sweep")
@@ -151,7 +152,7 @@ def compare(
     runs: "pd.DataFrame | Folder",
     *,
     metric: str | None = None,
-    reference: str = "best",
+    reference: str | Sequence[str] = "best",
     margin: float | None = None,
     higher_is_better: bool | None = None,
     output_dir: Folder | None = None,
@@ -161,7 +162,8 @@ def compare(
     Args:
         runs: what ``sweep`` returned (or a part of it, or several put together), or a sweep's folder, its name or ``"latest"``.
         metric: what to compare, such as ``"r2"``, ``"test/r2"`` or ``"seconds"``; the task's main one on test rows if not given.
-        reference: the group to compare with: ``"best"``, or what names one, such as ``"activation=relu"``.
+        reference: the group to compare with: ``"best"``, or what names one, such as ``"relu"``, ``"activation=relu"`` or
+            ``["relu", "sgd"]``.
         margin: the largest difference that does not matter, in the metric's unit: it lets groups be called equivalent.
         higher_is_better: has to be given only for a metric that is none of dlrun's.
         output_dir: where a sweep that is named is looked for.

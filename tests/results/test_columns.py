@@ -76,7 +76,8 @@ def test_what_the_verdicts_rest_on():
         return legend(found, columns(found, "test/accuracy"))
 
     assert legend_of(a, b, c) == [
-        "each against the best of yours, seed by seed: paired t-test, 5% level, Holm-corrected for 2 comparisons",
+        "each against the best of yours, seed by seed: paired t-test, 5% level, "
+        "Holm-corrected for 3 comparisons: any group might have been the best",
         "verdicts are about this data, over random splits and initial weights",
         "+N: about so many more seeds would probably settle it, at 80% power",
     ]

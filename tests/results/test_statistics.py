@@ -73,6 +73,7 @@ def test_tost_against_scipy():
 def test_holm_golden_values():
     # Holm 1979 by hand: 0.01*4, max(., 0.02*3), max(., 0.03*2), 0.5.
     assert holm([0.03, 0.01, None, 0.5, 0.02]) == pytest.approx([0.06, 0.04, None, 0.5, 0.06])
+    assert holm([0.03, 0.01, None], tests=10) == pytest.approx([0.27, 0.1, None])
     assert holm([]) == []
     assert holm([0.7, 0.6]) == [1.0, 1.0]
 

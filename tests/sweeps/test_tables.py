@@ -144,3 +144,70 @@ def test_sweeps_put_together_have_each_baseline_once(folder: Path) -> None:
     assert found["p (Holm)"].notna().sum() == 3
     together = dlrun.compare(dlrun.sweep("dataset=moons", activation=["relu", "tanh"], **given))
     assert found["verdict"].tolist() == together["verdict"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("reference", "shown"),
+    [
+        ("relu", {"activation": "relu"}),
+        ("[relu,1e-2]", {"activation": "relu", "optimizer.lr": "0.01"}),
+        ('"optimizer.lr=0.1 activation=relu"', {"activation": "relu", "optimizer.lr": "0.1"}),
+        ("linear", {"baseline": "linear"}),
+    ],
+)
+def test_a_reference_that_is_named(call: Call, rows: Callable[[], Rows], reference: str, shown: dict[str, str]) -> None:
+    rates = ["optimizer.lr=0.01,0.1"] if "optimizer.lr" in shown else []
+    code, out, err = call("-m", "activation=tanh,relu", *rates, "seed=range(0,5)", f"reference={reference}", "trainer=smoke")
+    assert code == 0, err
+    label = " ".join(f"{key}={value}" for key, value in shown.items())
+    assert f"each against {label}, seed by seed: paired t-test, 5% level, Holm-corrected for" in out
+    assert "might have been the best" not in out
+    (found,) = [row for row in rows() if row["verdict"] == "reference"]
+    assert shown.items() <= found.items()
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("rellu", "reference=rellu: names no group; type reference=best or one of reference=tanh, reference=relu, "),
+        ("rellu", "; did you mean 'relu'?\n"),
+        ("logistic", "reference=logistic: names no group; "),  # no baseline of a regression
+        ("null", "reference=null: must be best, or what names a group, such as relu or [relu,sgd]\n"),
+        ("{a:1}", "reference={'a': 1}: must be best, or what names a group"),
+        ("relu,tanh", "reference=relu,tanh: a sweep has one reference; start a sweep for each\n"),
+    ],
+)
+def test_a_reference_that_is_none_is_told_before_anything_trains(call: Call, folder: Path, reference: str, said: str) -> None:
+    code, out, err = call("-m", "activation=tanh,relu", "seed=range(0,5)", f"reference={reference}", "trainer=smoke")
+    assert (code, out) == (2, "")
+    assert said in err
+    assert not list(folder.glob("outputs/runs/[0-9a-f]*"))
+
+
+def test_a_reference_that_several_groups_answer_to(call: Call) -> None:
+    words = ("-m", "activation=tanh,relu", "model.hidden=[3],[4,4]", *SHORT)
+    code, _, err = call(*words, "reference=relu")
+    assert code == 2
+    assert err == (
+        "error: reference=relu: names 2 groups; type reference=best or one of "
+        """'reference=[relu,"model.hidden=[3]"]', 'reference=[relu,"model.hidden=[4,4]"]'\n"""
+    )
+    code, out, _ = call(*words, 'reference=[relu,"model.hidden=[4,4]"]')
+    assert code == 0
+    assert "the reference" in out
+
+
+def test_a_reference_without_a_value_gives_way_to_the_best(call: Call) -> None:
+    words = ("activation=tanh,relu", "optimizer=sgd", "optimizer.lr=0.01,1e6", "seed=range(0,5)")
+    code, out, _ = call("-m", *words, "reference=[relu,1e6]", *SHORT)
+    assert code == 1
+    assert "reference=relu 1000000.0: has no finite value of test/r2\n" in out
+    assert "best of yours" in out
+
+
+def test_a_margin_on_the_command_line(call: Call) -> None:
+    words = ("-m", "activation=tanh,relu", "seed=range(0,5)", *SHORT)
+    assert "equivalent within 5" in call(*words, "margin=5")[1]
+    assert "taken over, none trained" in call(*words)[1]
+    code, _, err = call(*words, "margin=-1")
+    assert (code, err) == (2, "error: margin=-1: must be a number above 0 or null\n")

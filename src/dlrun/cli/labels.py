@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from dlrun.results.identity import OF_A_SWEEP
 from dlrun.results.sweeps import Cell
 
-_ELSEWHERE = ("name=", "output_dir=", "reuse=", "retry_failed=", "logger", "hydra")  # they say nothing of what a run is
+_ELSEWHERE = ("name=", *(f"{key}=" for key in OF_A_SWEEP), "logger", "hydra")  # they say nothing of what a run is
 MOST = 12  # reasons that are told one by one, where there is a file that has all
 
 

@@ -15,7 +15,7 @@ from dlrun.cli.terminal import console
 from dlrun.errors import StoreError, plural
 from dlrun.experiments import sweep as sweeps
 from dlrun.experiments.compose import Composed
-from dlrun.experiments.sections import compare, write_tables
+from dlrun.experiments.sections import check_reference, compare, write_tables
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 
@@ -61,6 +61,7 @@ class Sweeping:
     def run(self) -> int:
         """Carry the sweep out. Returns the exit code."""
         grid, errors = sweeps.lay_out(self.jobs), console(sys.stderr)
+        check_reference(grid)
         for note in dict.fromkeys(note for group in grid.cohorts for note in group.cohort.data.notes):
             notice(note, errors)
         for warning, count in grid.warnings.items():

@@ -19,6 +19,7 @@ from dlrun import registry
 from dlrun.cli.arguments import Arguments, check_settings, parse
 from dlrun.cli.main import report
 from dlrun.errors import DlrunError, InputError, RunError
+from dlrun.experiments.interruption import heeded
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -40,10 +41,6 @@ Examples:
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 active = False  # read by the search path plugin: Hydra applications other than dlrun must not see dlrun's config
-
-
-class Terminated(BaseException):
-    """SIGTERM arrived."""
 
 
 def config_folder() -> Path:
@@ -73,13 +70,12 @@ def start(arguments: Arguments, **how: Any) -> int:
         if flag in arguments.flags:
             registry.add_folder(arguments.flags[flag])
     session = Session(arguments, **how)
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    previous = {number: signal.signal(number, _leave) for number in heeded()}
     try:
         return session.run()
-    except Terminated:
-        return 128 + signal.SIGTERM
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def session_of(task: Callable[..., Any]) -> "Session":
@@ -310,5 +306,13 @@ def _set(name: str, value: str | None) -> None:
         os.environ[name] = value
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """A signal outside of training: end at once. Raised as an exception it might be caught, or hidden by another, on its way up
+    through Hydra; and there is nothing to be put in order, since a process may be killed at any time.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # it may be in the middle of a write
+            stream.flush()
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), b"\033[?25h\n")  # the cursor, which a progress display hides
+    os._exit(128 + number)

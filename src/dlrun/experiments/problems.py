@@ -20,6 +20,7 @@ from dlrun.experiments import rules, trial
 from dlrun.experiments.baselines import baseline_problems
 from dlrun.experiments.settings import Trainer, device_problem, root_keys
 from dlrun.experiments.targets import resolve
+from dlrun.results.comparison import BEST, words_of
 
 _MODEL_KEYS = ("hidden", "init", "head", "layers", "embedding")  # read from any model's config
 
@@ -183,13 +184,13 @@ class Problems:
 
     def root(self, config: Mapping[str, Any]) -> None:
         """The keys that stand alone."""
-        self.lines += problems(
-            root_keys,
-            {key: config.get(key) for key in ("seed", "name", "allow_mismatch", "reuse", "retry_failed") if key in config},
-            "config",
-        )
+        known = ("seed", "name", "allow_mismatch", "margin", "reuse", "retry_failed")
+        self.lines += problems(root_keys, {key: config.get(key) for key in known if key in config}, "config")
         self.lines = [line.removeprefix("config.") for line in self.lines]
         self.lines += baseline_problems(config.get("baseline"))
+        reference = config.get("reference", BEST)
+        if not words_of(reference):
+            self.lines.append(f"reference={show(reference)}: must be best, or what names a group, such as relu or [relu,sgd]")
         name = config.get("name")
         if isinstance(name, str) and (len(name) > 100 or not name.isprintable()):
             self.lines.append(f"name={name[:20]!r}...: must be at most 100 printable characters")

@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.components.metrics import METRICS
+from dlrun.errors import InputError
 from dlrun.experiments.baselines import AUTO, Fold, Key, beside
+from dlrun.experiments.estimators import ESTIMATORS
 from dlrun.experiments.folds import shared_rows
 from dlrun.experiments.plan import Planned
 from dlrun.experiments.spec import RunSpec
 from dlrun.experiments.sweep import Grid
 from dlrun.results.columns import DETAIL, columns, legend
-from dlrun.results.comparison import Compared, comparison
+from dlrun.results.comparison import BEST, Compared, comparison, named, words_of
 from dlrun.results.identity import run_id
 from dlrun.results.record import RunRecord
 from dlrun.results.render import Cell, Table, full_table, to_csv, to_markdown
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
-from dlrun.results.table import Row, factors_that_vary, parsed, told
+from dlrun.results.table import BASELINE, Row, factors_that_vary, groups, parsed, told
 
 Place = tuple[str, str, str]  # the data with all its settings, the task, the metric
 FILES = ("csv", "parquet")  # datasets that are called by their file's name
@@ -68,8 +70,30 @@ def compare(grid: Grid, sweep: Sweep, store: Store, *, tell: Callable[[str], Non
             examples.setdefault(at, spec)
     folds = folds_of(grid.cohorts) if grid.baselines else {}
     factors, settings = factors_of(grid.specs), _settings(examples)
-    found = [(at, section(at, mine, factors, folds.get(at, {}), grid.baselines, tell=tell)) for at, mine in members.items()]
+    judged: Any = {"reference": grid.reference, "margin": grid.margin}
+    found = [
+        (at, section(at, mine, factors, folds.get(at, {}), grid.baselines, **judged, tell=tell)) for at, mine in members.items()
+    ]
     return [replace(part, settings=settings[at], kept=True) for at, part in found if part is not None]
+
+
+def check_reference(grid: Grid) -> None:
+    """Whether what every group is to be compared with is one group of each table, before anything trains.
+
+    Raises:
+        InputError: it names none, or several.
+    """
+    if words_of(grid.reference) == [BEST]:
+        return
+    estimators = [name for name in ESTIMATORS if {AUTO, name} & set(grid.baselines)]
+    factors = factors_of(grid.specs)
+    tables: dict[Place, list[Row]] = {}
+    for run, spec in grid.specs.items():
+        tables.setdefault(place(spec), []).append(Row(run, "pending", spec.seed, spec.fold, factors[run], {}))
+    for (_, task, _), rows in tables.items():
+        known = [name for name in estimators if task in ESTIMATORS[name].tasks]
+        beside = [Row("", "pending", 0, None, {BASELINE: name}, {}) for name in known]
+        named(groups([*rows, *beside], "", higher_is_better=True), grid.reference)
 
 
 def section(
@@ -79,12 +103,15 @@ def section(
     folds: Mapping[Key, Fold],
     baselines: Sequence[str],
     *,
+    reference: str | Sequence[str] = BEST,
+    margin: float | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Section | None:
     """Compare runs on one dataset with each other and with the baselines; None when the metric was not measured.
 
     Args:
         factors: run id -> what it is told by; what the records say when None.
+        reference, margin: see ``comparison``; a reference without a value is told in a note.
     """
     dataset, task, metric = at
     dataset = dataset.partition("\0")[0]
@@ -106,13 +133,15 @@ def section(
         common = {name: value for name, value in rows[0].factors.items() if name not in varying}
         more, notes = beside(baselines, folds, metric, common)
         rows += more
-    compared = comparison(
-        rows,
-        main,
-        higher_is_better=metric != "loss" and METRICS[task][metric].higher_is_better is not False,
-        metrics=others,
-        ratio=shared_rows(members, subset),
-    )
+    better = metric != "loss" and METRICS[task][metric].higher_is_better is not False
+    ratio = shared_rows(members, subset)
+    try:
+        compared = comparison(
+            rows, main, higher_is_better=better, reference=reference, metrics=others, margin=margin, ratio=ratio
+        )
+    except InputError as error:
+        compared = comparison(rows, main, higher_is_better=better, metrics=others, margin=margin, ratio=ratio)
+        notes = [*notes, *error.problems]
     if not varying:  # one group of runs, which needs a name
         compared = [_named(item, rows[0].factors.get("model", "")) for item in compared]
     return Section(dataset, main, others, tuple(compared), tuple(notes))

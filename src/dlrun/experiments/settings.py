@@ -29,7 +29,13 @@ class Trainer:
 
 
 def root_keys(
-    *, seed: Seed = 0, name: str | None = None, allow_mismatch: bool = False, reuse: bool = True, retry_failed: bool = False
+    *,
+    seed: Seed = 0,
+    name: str | None = None,
+    allow_mismatch: bool = False,
+    margin: Number | None = None,
+    reuse: bool = True,
+    retry_failed: bool = False,
 ) -> None:
     """The signature of the keys that stand alone."""
 

@@ -23,14 +23,15 @@ from dlrun.experiments.folds import every_fold
 from dlrun.experiments.interruption import Interruption
 from dlrun.experiments.plan import Datasets, Planned, in_pieces, plan, together
 from dlrun.experiments.spec import RunSpec, from_config
+from dlrun.results.comparison import BEST
 from dlrun.results.formats import RunFiles
+from dlrun.results.identity import OF_A_SWEEP
 from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep
 
 MEMORY_SHARE = 0.25
 MOST_PROBLEMS = 20
-ONE_OF_EACH = ("output_dir", "reuse", "retry_failed")  # keys that say how a sweep is carried out, not what a run is
 SAVED = 5.0  # seconds between two writings of sweep.json; what it does not know yet stands in the run folders
 LOOK = 0.5  # seconds between two looks at the runs that another process trains
 
@@ -75,6 +76,8 @@ class Grid:
     broken: dict[str, RunFiles] = field(default_factory=dict)
     warnings: dict[str, int] = field(default_factory=dict)
     baselines: tuple[str, ...] = ()  # what shall stand beside the runs in their table
+    reference: str | Sequence[str] = BEST  # what they are compared with there
+    margin: float | None = None
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -123,7 +126,9 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
     warnings.update(_left_out(jobs))
     cohorts = [chosen for group in planned if (chosen := _only(group, kept))]
     kept_of = {files.record.id: files for files in broken.values()}
-    return Grid(cells, first, cohorts, kept_of, dict(warnings), baselines.names_of(job.config.get("baseline") for job in jobs))
+    beside = baselines.names_of(job.config.get("baseline") for job in jobs)
+    reference, margin = (jobs[0].config.get(key) for key in ("reference", "margin"))
+    return Grid(cells, first, cohorts, kept_of, dict(warnings), beside, reference or BEST, margin)
 
 
 def _left_out(jobs: Sequence[Composed]) -> Iterator[str]:
@@ -146,7 +151,7 @@ def _has(group: str, options: Sequence[str]) -> str:
 
 def _said_twice(jobs: Sequence[Composed]) -> Iterator[str]:
     """Settings of the sweep as a whole that its jobs do not agree on."""
-    for key in ONE_OF_EACH:
+    for key in OF_A_SWEEP:
         values = dict.fromkeys(str(job.config.get(key)) for job in jobs)
         if len(values) > 1:
             yield f"{key}={','.join(values)}: a sweep has one {key}; start a sweep for each"

@@ -91,8 +91,8 @@ def fitting(given: Sequence[Column], width: float, gap: int) -> list[Column]:
 
 def said(item: Compared) -> tuple[str, str]:
     """The verdict in a few words and an aside: ``worse by 0.012``, or ``not enough evidence`` and ``+18 seeds``."""
-    if item.is_reference:
-        return "best of yours", ""
+    if item.reference:
+        return "best of yours" if item.reference == "best" else "the reference", ""
     if item.verdict is None or item.difference is None:
         return "no result", ""
     word, _, why = item.verdict.text.partition(": ")
@@ -115,13 +115,16 @@ def _mark(aside: str) -> str:
 
 def legend(compared: Sequence[Compared], shown: Sequence[Column]) -> list[str]:
     """What the verdicts that are ``shown`` rest on, in a line or two; nothing where there are none."""
-    tests = sum(item.p is not None for item in compared)
-    if not tests:
+    if all(item.p is None for item in compared):
         return []
+    tests = max(item.tests for item in compared)
     folds = any(item.difference and item.difference.ratio for item in compared)
-    line = f"each against the best of yours, {'fold by fold' if folds else 'seed by seed'}: paired t-test, 5% level"
+    named = next((clean(item.group.label) for item in compared if item.reference == "named"), "")
+    against = named or "the best of yours"
+    line = f"each against {against}, {'fold by fold' if folds else 'seed by seed'}: paired t-test, 5% level"
     line += ", corrected for the rows that folds share" if folds else ""
-    line += f", Holm-corrected for {tests} comparisons" if tests > 1 else ""
+    line += f", Holm-corrected for {tests:,} comparisons" if tests > 1 else ""
+    line += ": any group might have been the best" if tests > 1 and not named else ""
     about = "verdicts are about this data, over random splits and initial weights"
     if any("(+" in cell for column in shown if column.name == "verdict" for cell in column.cells):
         kind = "folds, of further seeds," if folds else "seeds"

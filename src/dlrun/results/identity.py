@@ -13,6 +13,8 @@ VOLATILE: Mapping[str, str] = {
     "reuse": "whether finished runs are taken over",
     "retry_failed": "whether failed runs are tried again",
     "baseline": "what stands beside the runs in a table",
+    "reference": "what a table compares with",
+    "margin": "which differences a table calls none",
     "logger": "who else is told of the results",
     "dataset.path": "where the file is; what it holds is in the data's fingerprint",
     "dataset.cache": "where downloads are kept",
@@ -21,6 +23,9 @@ VOLATILE: Mapping[str, str] = {
     "trainer.compile": "how fast the same steps are taken",
 }
 """Keys of the config that do not change what a run computes, and why each is one. The id leaves them out."""
+
+OF_A_SWEEP = ("output_dir", "reuse", "retry_failed", "reference", "margin")
+"""Those of them that are one for all runs of a sweep, and tell none from the others."""
 
 ORDERED: frozenset[str] = frozenset({"regularizer"})
 """Mappings whose order means something: regularizers are applied in the order in which they are listed."""

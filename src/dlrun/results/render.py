@@ -64,7 +64,7 @@ def full_table(compared: Sequence[Compared], metric: str, metrics: Sequence[str]
 
 def said(item: Compared) -> str:
     """The verdict column: ``reference``, a verdict, or ``no result``."""
-    if item.is_reference:
+    if item.reference:
         return "reference"
     return item.verdict.text if item.verdict else "no result"
 

@@ -162,16 +162,20 @@ def wilcoxon(differences: Sequence[float]) -> float:
     return math.erfc((total / 4 - smaller / 2) / spread / math.sqrt(2))
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
+def holm(p_values: Sequence[float | None], tests: int | None = None) -> list[float | None]:
     """p-values corrected for their number, in the same order (Holm 1979); None stays None and is not counted.
 
-    The i-th smallest of m becomes max over j <= i of min(1, (m - j + 1) p_j).
+    The i-th smallest becomes max over j <= i of min(1, (m - j + 1) p_j).
+
+    Args:
+        tests: m, where these were chosen from more tests by what came of them; their own number when None.
     """
     order = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
+    tests = len(order) if tests is None else max(tests, len(order))
     largest = 0.0
     for rank, (p, index) in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - rank) * p))
+        largest = max(largest, min(1.0, (tests - rank) * p))
         corrected[index] = largest
     return corrected
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dlrun.errors import InputError, nearest
+from dlrun.results.identity import OF_A_SWEEP
 from dlrun.results.record import MEASURED, STATUSES, RunRecord
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 REPEATS = ("seed", "fold")  # what is repeated and not compared
 MEASURES = ("parameters", "epochs", "seconds")  # numbers of every run that no split belongs to
 BASELINE = "baseline"  # the factor by which a row that is no run is known
-_UNCOMPARED = frozenset({*REPEATS, BASELINE, "dataset.fold", "name", "output_dir", "reuse", "retry_failed"})
+_UNCOMPARED = frozenset({*REPEATS, BASELINE, "dataset.fold", "name", *OF_A_SWEEP})
 _UNTOLD = frozenset({"logger", "experiment"})  # options that are no part of what a run computes, or bring such parts
 _DATA = "dataset"  # what a baseline depends on begins with it
 _SHARE, _ERROR = (0.0, 1.0), (0.0, math.inf)
