@@ -173,7 +173,7 @@ def test_a_reference_that_is_named(call: Call, rows: Callable[[], Rows], referen
         ("rellu", "; did you mean 'relu'?\n"),
         ("logistic", "reference=logistic: names no group; "),  # no baseline of a regression
         ("null", "reference=null: must be best, or what names a group, such as relu or [relu,sgd]\n"),
-        ("{a:1}", "reference={'a': 1}: must be best, or what names a group"),
+        ("{a:1}", "reference={a:1}: must be best, or what names a group"),
         ("relu,tanh", "reference=relu,tanh: a sweep has one reference; start a sweep for each\n"),
     ],
 )

@@ -61,6 +61,7 @@ COMMON = {  # what keys mean that the options of a group share; an option's own 
 REACH = 5.0  # activations are drawn from -REACH to REACH
 SAMPLES = 401
 HEIGHT = 14
+_LONG = 24  # characters of a default from which on it may be broken
 
 
 def run(words: Sequence[str]) -> int:
@@ -136,7 +137,9 @@ def _parameters(
     for heading in ("key", "default", "allowed", "meaning"):
         table.add_column(heading, no_wrap=heading == "key", style="cyan" if heading == "key" else "")
     for key, value in parameters.items():
-        table.add_row(f"{prefix}{key}", show(value), allowed.get(key, ""), said.get(key, ""))
+        default = show(value)
+        default = default.replace(",", ", ") if len(default) > _LONG else default  # where a line may end
+        table.add_row(f"{prefix}{key}", default, allowed.get(key, ""), said.get(key, ""))
     return table
 
 
