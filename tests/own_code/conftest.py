@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dlrun import registry
-from dlrun.experiments import targets
+from dlrun.experiments import source, targets
 
 MODULE = "own_components"
 
@@ -20,6 +20,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(registry, "_added", [])
     monkeypatch.setattr(targets, "_imported", set())
+    monkeypatch.setattr(source, "_known", {})
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
     known = set(sys.modules)

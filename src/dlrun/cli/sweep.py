@@ -89,8 +89,8 @@ class Sweeping:
         new = sum(cell.id not in began for cell in grid.cells)
         if new:
             print(
-                f"warning: {new} of {len(grid.cells)} runs are not those that the sweep began with, since the data, the options "
-                "or dlrun's version have changed; they are trained anew",
+                f"warning: {new} of {len(grid.cells)} runs are not those that the sweep began with, since the data, the options, "
+                "code of yours or dlrun's version have changed; they are trained anew",
                 file=sys.stderr,
             )
         sweep.cells = grid.cells

@@ -15,6 +15,7 @@ from dlrun.data.dataset import Data
 from dlrun.engine.progress import Progress
 from dlrun.engine.trainer import Outcome, fit
 from dlrun.errors import DlrunError
+from dlrun.experiments import source
 from dlrun.experiments.plan import Planned
 from dlrun.experiments.spec import RunSpec
 from dlrun.results.formats import RunFiles
@@ -27,8 +28,9 @@ Report = Callable[[Progress], None]
 
 
 def identity(spec: RunSpec, fingerprint: str) -> str:
-    """The id of a run: what it computes, on what data, by which version."""
-    return run_id(spec.config, fingerprint, __version__)
+    """The id of a run: what it computes, on what data, by which version, of the user's own code too."""
+    own = source.digest(spec.config)
+    return run_id(spec.config, fingerprint, f"{__version__} {own}" if own else __version__)
 
 
 def train(planned: Planned, *, report: Report | None = None, interrupted: Callable[[], bool] = lambda: False) -> list[RunFiles]:
@@ -64,7 +66,7 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, text
             "rows": len(cohort.data),
             "sizes": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         },
-        versions=versions(),
+        versions=versions(source.digest(spec.config)),
         cohort={
             "runs": runs,
             "seconds": seconds,
@@ -119,7 +121,7 @@ def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> Ru
         seed=spec.seed,
         fold=spec.fold,
         data={} if data is None else {"name": data.name, "task": data.task, "fingerprint": fingerprint, "rows": len(data)},
-        versions=versions(),
+        versions=versions(source.digest(spec.config)),
         cohort={"runs": 1, "threads": torch.get_num_threads()},
         choices=spec.choices,
         finished=utc_now(),
@@ -166,6 +168,7 @@ def _dumper() -> Any:
 
 
 @cache
-def versions() -> dict[str, str]:
-    """What the figures depend on."""
-    return {"dlrun": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
+def versions(own: str = "") -> dict[str, str]:
+    """What the figures depend on; ``own`` is the digest of the user's own code."""
+    found = {"dlrun": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
+    return found | {"source": own} if own else found

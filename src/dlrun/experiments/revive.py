@@ -1,5 +1,6 @@
 """A predictor from a run folder. What lies there is data: names in its config are looked up where any config's are."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.engine.predictor import Form, Predictor
 from dlrun.errors import DataError
+from dlrun.experiments import source
 from dlrun.experiments.plan import settings_of
 from dlrun.experiments.spec import from_config
 from dlrun.results.record import RunRecord
@@ -33,6 +35,11 @@ def revive(
     config = dict(config) | {"trainer": dict(config.get("trainer") or {}) | {"device": device}}
     config["dataset"] = dict(config.get("dataset") or {}) | {"task": record.data.get("task")}
     spec = from_config(config, record.choices, record.overrides)
+    if source.digest(spec.config) != record.versions.get("source", ""):
+        warnings.warn(
+            f"run {record.id}: its components have changed since it was trained; they compute with its weights as they are now",
+            stacklevel=2,
+        )
     try:
         form = Form(tuple(kept["shape"]), record.data["task"], int(kept["outputs"]))
     except (KeyError, TypeError, ValueError) as error:

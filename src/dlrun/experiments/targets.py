@@ -61,6 +61,11 @@ def trusted() -> tuple[str, ...]:
     return tuple(sorted(_imported))
 
 
+def is_own(target: str) -> bool:
+    """Whether a name is of a module that the user imported."""
+    return any(target.startswith(f"{user}.") for user in _imported)
+
+
 def resolve(target: Any, where: str) -> Callable[..., Any]:
     """What ``target`` names, looked up in the places above.
 

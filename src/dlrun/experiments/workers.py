@@ -8,13 +8,13 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 import torch
 
-from dlrun.experiments import targets
+from dlrun.experiments import source, targets
 from dlrun.experiments.estimate import Needs, needs
 from dlrun.experiments.execute import failure, train
 from dlrun.experiments.plan import Planned, in_pieces
@@ -69,10 +69,10 @@ def in_parallel(
     from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+    given = (os.getpid(), targets.trusted(), list(sys.path), source.known())
+
     def pool(size: int) -> Any:
-        return get_reusable_executor(
-            max_workers=size, timeout=60, initializer=_begin, initargs=(os.getpid(), targets.trusted(), list(sys.path))
-        )
+        return get_reusable_executor(max_workers=size, timeout=60, initializer=_begin, initargs=given)
 
     executor = pool(count)
     suspects: list[Planned] = []
@@ -121,7 +121,7 @@ def _train(group: Planned) -> list[RunFiles]:
         raise RuntimeError(f"called sys.exit({error.code})") from error
 
 
-def _begin(parent: int, modules: Sequence[str], path: Sequence[str]) -> None:
+def _begin(parent: int, modules: Sequence[str], path: Sequence[str], digests: Mapping[frozenset[str], str]) -> None:
     """A worker starts: one thread, signals left to the parent, gone when the parent is."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
@@ -133,3 +133,4 @@ def _begin(parent: int, modules: Sequence[str], path: Sequence[str]) -> None:
     sys.path[:] = path
     for module in modules:
         targets.trust(module)
+    source.adopt(digests)

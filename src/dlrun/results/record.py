@@ -35,7 +35,7 @@ class RunRecord:
         parameters: how many numbers were trained.
         epochs, seconds: how long it ran.
         data: fingerprint, rows, sizes, name and task of the dataset.
-        versions: dlrun, torch, python.
+        versions: dlrun, torch, python; ``source``: a digest of the user's own code that took part.
         cohort: how many runs were trained together, and whatever else says how.
         choices: option chosen in each config group, such as ``{"optimizer": "adam"}``.
         finished: when it ended, ISO 8601 in UTC.
