@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dlrun.engine import module as modules
 from dlrun.engine.machine import Machine
 from dlrun.engine.parts import Part
+from dlrun.engine.predictor import Form, Predictor
 from dlrun.engine.tables import Table
 from dlrun.engine.trainer import Outcome, fit
 from dlrun.errors import InputError, MismatchError
@@ -60,6 +61,43 @@ class Frozen(Net):
     def __init__(self, *, inputs, outputs):
         super().__init__(inputs=inputs, outputs=outputs)
         self.first.requires_grad_(False)
+
+
+class Twice(nn.Module):
+    \"\"\"One layer in two places of a sequence.\"\"\"
+
+    def __init__(self, *, inputs, outputs, dropout=0.0):
+        super().__init__()
+        same = nn.Linear(7, 7)
+        between = nn.Dropout(dropout) if dropout else nn.ReLU()
+        self.body = nn.Sequential(nn.Linear(inputs[0], 7), nn.ReLU(), same, between, same, nn.ReLU(), nn.Linear(7, outputs))
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class Alias(Net):
+    \"\"\"One layer under two names, with a norm that counts both of its uses.\"\"\"
+
+    def __init__(self, *, inputs, outputs):
+        super().__init__(inputs=inputs, outputs=outputs)
+        self.middle = nn.Sequential(nn.Linear(7, 7), nn.BatchNorm1d(7))
+        self.again = self.middle
+
+    def hidden(self, x):
+        return self.again(self.middle(super().hidden(x)).tanh()).tanh()
+
+
+class Tied(Net):
+    \"\"\"One matrix in two layers, each with a bias of its own.\"\"\"
+
+    def __init__(self, *, inputs, outputs):
+        super().__init__(inputs=inputs, outputs=outputs)
+        self.middle, self.again = nn.Linear(7, 7), nn.Linear(7, 7)
+        self.again.weight = self.middle.weight
+
+    def hidden(self, x):
+        return self.again(self.middle(super().hidden(x)).tanh()).tanh()
 
 
 class Curve(nn.Module):
@@ -169,7 +207,7 @@ def loop(planned: Planned, optimizer: Callable[[Any], torch.optim.Optimizer], lo
     return made.eval()
 
 
-@pytest.mark.parametrize("name", ["Net", "Norm", "Flow", "Frozen", "Positional"])
+@pytest.mark.parametrize("name", ["Net", "Norm", "Flow", "Frozen", "Positional", "Twice", "Alias", "Tied"])
 def test_trains_as_torch_does(spec: Callable[..., Any], datasets: Any, name: str) -> None:
     given = {"dataset": "iris", "activation": "tanh", "trainer.dtype": "float64", "optimizer.lr": 0.01}
     given |= {"trainer.max_steps": 20, "trainer.epochs": 4}
@@ -179,13 +217,14 @@ def test_trains_as_torch_does(spec: Callable[..., Any], datasets: Any, name: str
     for number, seed in enumerate((0, 1, 2)):
         (alone,) = cohorts([spec(name, seed=seed, **given)], datasets)
         made = loop(alone, lambda p: torch.optim.Adam(p, lr=0.01), nn.CrossEntropyLoss(), 20)
-        expected = {f"0.{key}": value for key, value in made.state_dict().items()}
+        expected = {f"0.{key}": value for key, value in (*made.named_parameters(), *made.named_buffers())}
         found = ended[number].weights
         assert set(found) == set(expected)
-        if name == "Norm":  # the norm takes any offset away, so that its gradient is nothing but rounding, which adam scales up
-            expected = {key: value for key, value in expected.items() if key not in ("0.first.bias", "0.norm.running_mean")}
+        # a norm takes any offset away, so that its gradient is nothing but rounding, which adam scales up
+        offset = {"Norm": ("0.first.bias", "0.norm.running_mean"), "Alias": ("0.middle.0.bias", "0.middle.1.running_mean")}
+        expected = {key: value for key, value in expected.items() if key not in offset.get(name, ())}
         for key, value in expected.items():
-            torch.testing.assert_close(found[key], value.to(torch.float64), rtol=1e-9, atol=1e-11, msg=key)
+            torch.testing.assert_close(found[key], value.detach().to(torch.float64), rtol=1e-9, atol=1e-11, msg=key)
 
 
 def test_same_alone_and_in_company(spec: Callable[..., Any], datasets: Any) -> None:
@@ -302,6 +341,43 @@ def test_initial_values_come_from_the_seed_alone(spec: Callable[..., Any], datas
     torch.manual_seed(0)
     machine.fresh()
     assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize(("name", "dropout"), [("Twice", {}), ("Twice", {"model.dropout": 0.2}), ("Alias", {}), ("Tied", {})])
+def test_what_is_used_twice_is_one_layer(spec: Callable[..., Any], datasets: Any, name: str, dropout: dict[str, float]) -> None:
+    given = {"dataset": "moons", "trainer.dtype": "float64", "optimizer": "sgd", "optimizer.lr": 0.1, **dropout}
+    groups = cohorts([spec(name, seed=seed, **given) for seed in (0, 1)], datasets)
+    assert len(groups) == (2 if dropout else 1)
+    for group in groups:
+        for each, outcome in zip(group.specs, fit(group.cohort), strict=True):
+            (single,) = cohorts([each], datasets)
+            same(fit(single.cohort)[0], outcome)
+            predicts_as_torch_does(single, outcome)
+
+
+def predicts_as_torch_does(planned: Planned, outcome: Outcome) -> None:
+    """A predictor of what is kept of a run, and torch's module with the same weights."""
+    cohort, part = planned.cohort, planned.cohort.settings.module
+    form = Form(cohort.data.shape, cohort.data.task, cohort.data.outputs)
+    kept = {key: value.view(value.shape or (1,)) for key, value in outcome.weights.items()}  # a file has no scalars
+    predictor = Predictor(cohort.runs[0], cohort.settings, form, cohort.preprocessing[0], kept)
+    made = part.function(inputs=form.shape, outputs=form.outputs, **part.values).double().eval()
+    with torch.no_grad():
+        for key, value in (*made.named_parameters(), *made.named_buffers()):
+            value.copy_(outcome.weights[f"0.{key}"])
+        expected = made(cohort.preprocessing[0].inputs(cohort.data.x)).sigmoid()
+    torch.testing.assert_close(predictor(cohort.data.x), expected, rtol=1e-9, atol=1e-11)
+
+
+def test_no_generator_but_those_in_use_is_seeded(
+    spec: Callable[..., Any], datasets: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeded: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    before = torch.get_rng_state()
+    fit(cohorts([spec("Drop", dataset="moons", **{"model.hidden": 6})], datasets)[0].cohort)
+    assert not seeded, "draws on a GPU that are not this run's go on as they were"
+    assert torch.equal(before, torch.get_rng_state())
 
 
 REFUSED = {
