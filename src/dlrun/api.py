@@ -23,11 +23,10 @@ import pandas as pd
 from dlrun.errors import DlrunError, InputError, RunError, StoreError, nearest
 from dlrun.results.comparison import comparison
 from dlrun.results.longtable import of_sweep, rows_of_frame
-from dlrun.results.record import RunRecord
 from dlrun.results.render import full_table
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
-from dlrun.results.table import Row
+from dlrun.results.table import Row, factors_that_vary, shared_rows
 from dlrun.trained import Run
 
 Folder = str | PathLike[str]
@@ -145,7 +144,7 @@ def sweep(
     if code > 128:
         raise KeyboardInterrupt(f"carry on with: dlrun resume {kept.folder}")
     beside = [row for part in sections for item in part.compared for row in item.group.rows if not row.id]
-    return _long(kept, store, beside)
+    return of_sweep(kept, store, beside)
 
 
 def compare(
@@ -169,8 +168,9 @@ def compare(
         output_dir: where a sweep that is named is looked for.
 
     Returns:
-        A row for each group of each dataset, best first: n, mean, sd and confidence interval of the metric, the difference to
-        the reference with its interval, effect size, p corrected by Holm, and a verdict in words.
+        A row for each group, best first: n, mean, sd and confidence interval of the metric, the difference to the reference with
+        its interval, effect size, p corrected by Holm, and a verdict in words. Groups are compared within each dataset and each
+        of its settings; a loss, pinball or coverage, within each loss and its settings.
 
     Raises:
         InputError: there is no such metric, group or sweep.
@@ -181,22 +181,26 @@ def compare(
     if not isinstance(runs, pd.DataFrame):
         store = Store.at(output_dir)
         found = Sweep.find(store, runs)
-        runs = _long(found, Store(found.folder.parent.parent))
+        runs = of_sweep(found, Store(found.folder.parent.parent))
+    parts: dict[tuple[str, ...], list[Row]] = {}
     rows = rows_of_frame(runs)
-    datasets = list(dict.fromkeys(row.factors.get("dataset", "") for row in rows))
+    scale = ("dataset", "loss") if _is_of_the_loss(metric) else ("dataset",)
+    about = [key for key in factors_that_vary(rows) if key.partition(".")[0] in scale]
+    for row in rows:
+        parts.setdefault(tuple(row.factors.get(key, "") for key in about), []).append(row)
     tables = []
-    for dataset in datasets:
-        mine = [row for row in rows if row.factors.get("dataset", "") == dataset]
+    for data, mine in parts.items():
         name = _metric(mine, metric)
         if name is None:
             continue
         better = _higher_is_better(name) if higher_is_better is None else higher_is_better
-        found_rows = comparison(
-            mine, name, higher_is_better=better, reference=reference, margin=margin, ratio=_shared(runs, mine, dataset)
-        )
+        ratio = shared_rows(mine, name.partition("/")[0])
+        found_rows = comparison(mine, name, higher_is_better=better, reference=reference, margin=margin, ratio=ratio)
         table = full_table(found_rows, name)
         part = pd.DataFrame(table.rows, columns=list(table.columns))
-        tables.append(part if len(datasets) == 1 else part.assign(dataset=dataset))
+        for place, key in enumerate(about):
+            part.insert(place, key, data[place])
+        tables.append(part)
     if not tables:
         raise InputError("compare: there is no run that was measured")
     return pd.concat(tables, ignore_index=True)
@@ -266,24 +270,12 @@ def _trust(imports: Modules) -> None:
         targets.trust(name)
 
 
-def _long(found: Sweep, store: Store, beside: Sequence[Row] = ()) -> pd.DataFrame:
-    """The long table, with the share of training rows that the folds of each dataset have in common, for ``compare``."""
-    from dlrun.experiments.folds import shared_rows
-
-    table = of_sweep(found, store, beside)
-    by_dataset: dict[str, list[RunRecord]] = {}
-    for record in store.records(dict.fromkeys(cell.id for cell in found.cells if cell.id)):
-        by_dataset.setdefault(record.choices.get("dataset", ""), []).append(record)
-    table.attrs["shared"] = {name: shared_rows(members, "test") for name, members in by_dataset.items()}
-    return table
-
-
 def _metric(rows: Sequence[Row], wanted: str | None) -> str | None:
     """The measured metric that is wanted, with its subset, or the main one of the rows' task; None when nothing was measured."""
-    from dlrun.components.metrics import METRICS
+    from dlrun.components.metrics import METRICS, main_metric
 
     measured = dict.fromkeys(name for row in rows for name in row.metrics)
-    mains = list(dict.fromkeys(next(iter(known)) for known in METRICS.values())) if wanted is None else [wanted]
+    mains = [*dict.fromkeys(map(main_metric, METRICS))] if wanted is None else [wanted]
     for main in mains:
         for name in (main, *(f"{subset}/{main}" for subset in ("test", "validation", "train"))):
             if name in measured:
@@ -293,12 +285,12 @@ def _metric(rows: Sequence[Row], wanted: str | None) -> str | None:
     return None
 
 
-def _shared(table: pd.DataFrame, rows: Sequence[Row], dataset: str) -> float:
-    """Test rows over training rows where the rows are of several folds, which share their training rows; else 0."""
-    folds = len({row.fold for row in rows})
-    if folds < 2:
-        return 0.0
-    return float(table.attrs.get("shared", {}).get(dataset, 1 / (folds - 1)))
+def _is_of_the_loss(metric: str | None) -> bool:
+    """Whether a metric is another quantity under another loss: the loss itself, and what takes its quantile levels."""
+    from dlrun.components.metrics import METRICS
+
+    name = (metric or "").rpartition("/")[2]
+    return name == "loss" or any(name in known and known[name].takes_taus for known in METRICS.values())
 
 
 def _higher_is_better(metric: str) -> bool:
@@ -307,7 +299,10 @@ def _higher_is_better(metric: str) -> bool:
     name = metric.rpartition("/")[2]
     for known in METRICS.values():
         if name in known:
-            return known[name].higher_is_better is not False
+            better = known[name].higher_is_better
+            if better is None:
+                raise InputError(f"metric={metric}: is best at its nominal level, neither high nor low; type metric=pinball")
+            return better
     if name in ("loss", "seconds", "epochs", "parameters"):
         return False
     raise InputError(f"metric={metric}: is none of dlrun's; say higher_is_better=True or False")

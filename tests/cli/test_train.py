@@ -57,6 +57,9 @@ def test_a_sweep(call: Call, folder: Path) -> None:
         ("regularizer=[l1] regularizer.l1=3", ["regularizer.l1=3: must hold keys and values; type regularizer=[l1]"]),
         ("loss=mse loss.tasks=3", ["loss.tasks=3: must be a list"]),
         ("+foo=1", ["+foo=1: no such key; dlrun takes activation, "]),
+        ("++traner.epochs=3", ["++traner.epochs=3: no such key; dlrun takes activation, ", "did you mean 'trainer'?"]),
+        ("+regularizer@foo=l1", ["+regularizer@foo=l1: no such key; dlrun takes activation, "]),
+        ("~seed", ["seed: is missing; leave ~seed out, or type seed=0"]),
         ("+model.hiden=[3]", ["+model.hiden=[3]: no such key; model takes hidden, ", "did you mean 'hidden'?"]),
         ("+optimizer.foo=1", ["optimizer.foo: no such key"]),
         ("optimizer.lr=${nothing}", ["optimizer.lr: Interpolation key 'nothing' not found"]),
@@ -112,3 +115,16 @@ def test_a_regularizer_without_effect_is_told(call: Call, folder: Path) -> None:
     assert code == 0
     assert err.startswith("warning: regularizer.dropout: has no effect, since it stands at activations and model=linear has none")
     assert len(err.splitlines()) == 1
+
+
+def test_an_activation_without_effect_is_told(call: Call, folder: Path) -> None:
+    words = ("dataset=moons", "trainer=smoke", "model=linear")
+    said = "warning: activation: has no effect, since model=linear has none; leave it out, or take a model with hidden layers"
+    assert call(*words, "activation=tanh", "logger=none") == (0, "", f"{said}\n")
+    assert f"{said} (2 runs)\n" in call("-m", *words, "activation=tanh,relu")[2]
+    assert call(*words, "logger=none") == (0, "", "")
+    code, _, err = call("-m", *words[:2], "model=linear,mlp", "model.hidden=[3],[4]", "logger.progress=false")
+    assert code == 0
+    assert err == (
+        "warning: model.hidden: has no effect, since model=linear has no hidden layers of other sizes; leave it out (2 runs)\n"
+    )

@@ -13,10 +13,11 @@ from dlrun.engine.tables import Table
 from dlrun.errors import InputError
 from dlrun.experiments import folds as folds_module
 from dlrun.experiments.compose import Composed
-from dlrun.experiments.folds import every_fold, shared_rows
+from dlrun.experiments.folds import every_fold
 from dlrun.experiments.sections import compare
 from dlrun.experiments.sweep import lay_out
 from dlrun.results.record import RunRecord
+from dlrun.results.table import Row, shared_rows
 
 Compose = Callable[..., Any]
 
@@ -118,13 +119,15 @@ def test_a_table_knows_which_rows_are_whose() -> None:
 
 
 def test_folds_share_training_rows_and_seeds_do_not() -> None:
-    def record(fold: int | None) -> RunRecord:
-        return RunRecord("x", "done", fold=fold, data={"sizes": {"train": 60, "validation": 20, "test": 20}})
+    def row(fold: int | None, **sizes: int) -> Row:
+        sizes = sizes or {"train": 60, "validation": 20, "test": 20}
+        return Row.of(RunRecord("x", "done", fold=fold, data={"sizes": sizes}))
 
-    assert shared_rows([record(0), record(1)], "test") == pytest.approx(1 / 3)
-    assert shared_rows([record(0), record(1)], "train") == 0
-    assert shared_rows([record(2), record(2)], "test") == 0, "one fold of several seeds is a split of each"
-    assert shared_rows([record(None)], "test") == 0
+    assert shared_rows([row(0), row(1)], "test") == pytest.approx(1 / 3)
+    assert shared_rows([row(0), row(1)], "train") == 0
+    assert shared_rows([row(2), row(2)], "test") == 0, "one fold of several seeds is a split of each"
+    assert shared_rows([row(None)], "test") == 0
+    assert shared_rows([Row("", "done", fold=fold) for fold in range(5)], "test") == 1 / 4
 
 
 def test_a_sweep_compares_over_folds_and_seeds(call: Callable[..., Any]) -> None:

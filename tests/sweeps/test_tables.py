@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import dlrun
+from dlrun.errors import InputError
 from dlrun.results.locks import claimed
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
@@ -172,6 +173,7 @@ def test_a_reference_that_is_named(call: Call, rows: Callable[[], Rows], referen
         ("rellu", "reference=rellu: names no group; type reference=best or one of reference=tanh, reference=relu, "),
         ("rellu", "; did you mean 'relu'?\n"),
         ("logistic", "reference=logistic: names no group; "),  # no baseline of a regression
+        ("tree", "reference=tree: names no group; "),  # a baseline that is not asked for
         ("null", "reference=null: must be best, or what names a group, such as relu or [relu,sgd]\n"),
         ("{a:1}", "reference={a:1}: must be best, or what names a group"),
         ("relu,tanh", "reference=relu,tanh: a sweep has one reference; start a sweep for each\n"),
@@ -201,7 +203,7 @@ def test_a_reference_without_a_value_gives_way_to_the_best(call: Call) -> None:
     words = ("activation=tanh,relu", "optimizer=sgd", "optimizer.lr=0.01,1e6", "seed=range(0,5)")
     code, out, _ = call("-m", *words, "reference=[relu,1e6]", *SHORT)
     assert code == 1
-    assert "reference=relu 1000000.0: has no finite value of test/r2\n" in out
+    assert "reference=relu 1000000.0: has no finite value of test/r2, so the reference is the best\n" in out
     assert "best of yours" in out
 
 
@@ -211,3 +213,72 @@ def test_a_margin_on_the_command_line(call: Call) -> None:
     assert "taken over, none trained" in call(*words)[1]
     code, _, err = call(*words, "margin=-1")
     assert (code, err) == (2, "error: margin=-1: must be a number above 0 or null\n")
+
+
+def test_losses_and_quantile_levels_have_tables_of_their_own(call: Call, rows: Callable[[], Rows]) -> None:
+    quantiles = ("dataset=heteroscedastic", "loss=quantile", "seed=range(0,5)", "trainer=smoke")
+    code, out, _ = call("-m", *quantiles, "loss.tau=0.1,[0.1,0.9]", "metric=pinball")
+    assert code == 0
+    assert [line.rstrip() for line in out.splitlines() if "test rows" in line] == [
+        "heteroscedastic, loss.tau=0.1: test rows",
+        "heteroscedastic, loss.tau=[0.1, 0.9]: test rows",
+    ]
+    assert all(row["verdict"] == "reference" for row in rows())
+    code, out, _ = call("-m", "dataset=moons", "loss=bce_with_logits,focal", "metric=loss", "seed=range(0,5)", *SHORT)
+    assert code == 0
+    assert "moons, loss=bce_with_logits: test rows" in out
+    assert "worse" not in out
+
+
+@pytest.mark.parametrize("key", ["metric", "regularizer.early_stopping.metric"])
+def test_a_metric_without_a_direction_selects_nothing(call: Call, key: str) -> None:
+    words = ("dataset=heteroscedastic", "loss=quantile", "regularizer=[early_stopping]", *SHORT)
+    code, _, err = call(*words, f"{key}=coverage")
+    assert (code, err) == (2, f"error: {key}=coverage: is best at its nominal level, neither high nor low; type {key}=pinball\n")
+
+
+def test_baselines_are_those_of_their_file(folder: Path) -> None:
+    import pandas as pd
+
+    for name, factor in (("A", 1.0), ("B", 100.0)):
+        x = [float(row % 17) for row in range(60)]
+        pd.DataFrame({"x": x, "y": [factor * value + value**2 for value in x]}).to_csv(f"{name}.csv", index=False)
+    given: dict[str, Any] = {"seed": range(5), "progress": False, "trainer": "smoke", "activation": ["relu", "tanh"]}
+    table = dlrun.sweep("dataset=csv", "dataset.target=y", **{"dataset.path": ["A.csv", "B.csv"]}, **given)
+    fitted = table[table["baseline"] == "mean"]
+    spread = fitted.groupby("dataset.path")["test/rmse"].mean()
+    assert sorted(spread.index) == ["A.csv", "B.csv"]
+    assert spread["B.csv"] > 4 * spread["A.csv"]
+    found = dlrun.compare(table, metric="rmse")
+    assert found.groupby("dataset.path").size().to_dict() == {"A.csv": 4, "B.csv": 4}
+    assert (found["verdict"] == "reference").sum() == 2
+    alone = dlrun.compare(table[table["dataset.path"] == "B.csv"], metric="rmse")
+    assert alone["test/rmse mean"].tolist() == found[found["dataset.path"] == "B.csv"]["test/rmse mean"].tolist()
+
+
+def test_tasks_and_settings_are_compared_apart(folder: Path) -> None:
+    given: dict[str, Any] = {"seed": range(5), "progress": False, "trainer": "smoke", "activation": ["relu", "tanh"]}
+    found = dlrun.compare(dlrun.sweep("dataset=moons", **{"dataset.noise": [0.05, 0.5]}, **given))
+    assert found.groupby("dataset.noise")["verdict"].apply(lambda told: (told == "reference").sum()).tolist() == [1, 1]
+    with pytest.raises(InputError, match="margin=-1: must be a number above 0"):
+        dlrun.compare("latest", margin=-1)
+    with pytest.raises(InputError, match="metric=test/coverage: is best at its nominal level"):
+        dlrun.compare(pd_of_coverage(), metric="coverage")
+
+
+def pd_of_coverage() -> Any:
+    import pandas as pd
+
+    return pd.DataFrame({"seed": [0, 1], "activation": ["relu", "tanh"], "test/coverage": [0.8, 0.9]})
+
+
+def test_tables_put_together_know_which_rows_their_folds_share(folder: Path) -> None:
+    import pandas as pd
+
+    given: dict[str, Any] = {"seed": range(2), "progress": False, "trainer": "smoke", "baseline": "none", "dataset.folds": 5}
+    one, two = (dlrun.sweep("dataset=iris", activation=name, **given) for name in ("relu", "tanh"))
+    apart = dlrun.compare(pd.concat([one, two]))
+    together = dlrun.compare(dlrun.sweep("dataset=iris", activation=["relu", "tanh"], **given))
+    columns = ["difference ci low", "difference ci high"]
+    assert apart[columns].iloc[1].tolist() == together[columns].iloc[1].tolist()
+    assert (one["test/rows"] == 30).all()

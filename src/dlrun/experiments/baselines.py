@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.components.metrics import METRICS
+from dlrun.components.metrics import METRICS, main_metric
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.splits import Split
@@ -79,13 +79,9 @@ def beside(
     Returns:
         The rows, and in a line each what was left out and why.
     """
+    chosen, notes = choose(wanted, folds, metric)
     data = next(iter(folds.values())).data
-    if wanted and not any(data.task in estimator.tasks for estimator in ESTIMATORS.values()):
-        return [], [] if tuple(wanted) == (AUTO,) else [f"no baselines: there are none for {data.task} data"]
     metrics = METRICS[data.task]
-    if wanted and (metric not in metrics or metrics[metric].takes_taus):
-        return [], [f"no baselines: they have no {metric}; type metric={next(iter(metrics))} to compare with them"]
-    chosen, notes = _choose(wanted, data, folds)
     also = [name for name, known in metrics.items() if known.default or known.fact in data.facts]
     measured = list(dict.fromkeys((metric, *also)))
     if chosen == ["mean"] and data.x.dim() == 2:  # which looks at no feature: of a large table none need be scaled
@@ -100,8 +96,14 @@ def beside(
     return rows, notes
 
 
-def _choose(wanted: Sequence[str], data: Data, folds: Mapping[Key, Fold]) -> tuple[list[str], list[str]]:
-    """The estimators to fit, and why others are not."""
+def choose(wanted: Sequence[str], folds: Mapping[Key, Fold], metric: str) -> tuple[list[str], list[str]]:
+    """The estimators to fit, and why others are not; see ``beside``."""
+    data = next(iter(folds.values())).data
+    if wanted and not any(data.task in estimator.tasks for estimator in ESTIMATORS.values()):
+        return [], [] if tuple(wanted) == (AUTO,) else [f"no baselines: there are none for {data.task} data"]
+    metrics = METRICS[data.task]
+    if wanted and (metric not in metrics or metrics[metric].takes_taus):
+        return [], [f"no baselines: they have no {metric}; type metric={main_metric(data.task)} to compare with them"]
     chosen: dict[str, None] = {}
     notes = []
     for name in wanted:

@@ -1,4 +1,4 @@
-"""Cross-validation: every fold a run of its own, and what their sharing of rows does to a comparison.
+"""Cross-validation: every fold a run of its own.
 
 dataset.folds=5                    all five folds, as rows of one cohort
 dataset.folds=5 dataset.fold=2     the third fold alone
@@ -12,7 +12,6 @@ from dlrun.data.preparation import unsaid_folds
 from dlrun.errors import InputError
 from dlrun.experiments.compose import Composed
 from dlrun.experiments.grid import LIMIT
-from dlrun.results.record import RunRecord
 
 
 def every_fold(jobs: Sequence[Composed]) -> list[Composed]:
@@ -37,14 +36,3 @@ def every_fold(jobs: Sequence[Composed]) -> list[Composed]:
         if not count:
             expanded.append(job)
     return expanded
-
-
-def shared_rows(records: Sequence[RunRecord], subset: str) -> float:
-    """(rows of ``subset``) / (training rows), on average, when the records are of several folds; 0 when they are not.
-
-    It is what the comparison of folds needs to know, since they share training rows (Nadeau & Bengio 2003).
-    """
-    if subset == "train" or len({record.fold for record in records}) < 2:
-        return 0.0
-    sizes = [record.data["sizes"] for record in records if "sizes" in record.data]
-    return sum(size[subset] / size["train"] for size in sizes) / len(sizes) if sizes else 0.0

@@ -10,7 +10,7 @@ from dlrun import registry
 from dlrun.components import activations
 from dlrun.components.hyperparameters import Count, hyperparameters, mismatch, problems, show
 from dlrun.components.initializers import INITIALIZERS
-from dlrun.components.metrics import METRICS
+from dlrun.components.metrics import METRICS, main_metric
 from dlrun.data.preparation import COMMON_KEYS, undecided
 from dlrun.engine.model import LayerSpec, expand
 from dlrun.engine.module import SUPPLIED
@@ -59,13 +59,13 @@ class Problems:
         """Keys that ``+key=value`` adds and nothing reads. Those of components are in their signatures."""
         model = config.get("model") or {}
         for word in overrides:
-            if not word.startswith("+") or word.startswith("++"):
+            if not word.startswith("+"):
                 continue
-            key = word[1:].partition("=")[0]
+            key = word.lstrip("+").partition("=")[0].rpartition("@")[2]  # of group@package the package
             group, _, rest = key.partition(".")
             name = rest.split(".")[0]
             referred = any(f"${{{key}}}" in other for other in overrides)
-            if "@" in key or "/" in key or (group in choices and group != "model") or referred:
+            if "/" in key or group in ("hydra", "_global_") or (group in choices and group != "model") or referred:
                 continue
             if group == "model" and rest and "_target_" not in model and name not in _MODEL_KEYS:
                 known = [str(other) for other in model if other != name]
@@ -208,9 +208,11 @@ class Problems:
         if not task:  # a problem of the dataset, told already
             return "loss"
         if name is None:
-            return next(iter(known), "loss")
+            return main_metric(task)
         if name != "loss" and name not in known:
             self.lines.append(f"{where}={name}: the metrics of {task} are loss, {', '.join(known)}{nearest(str(name), known)}")
+        elif name != "loss" and known[name].higher_is_better is None:
+            self.lines.append(f"{where}={name}: is best at its nominal level, neither high nor low; type {where}=pinball")
         return str(name)
 
 

@@ -108,11 +108,13 @@ def module_problems(module: Part, activation: Part, learnable: bool, regularizer
     return found
 
 
-def without_effect(model: str, layers: Sequence[LayerSpec], regularizers: Sequence[Part]) -> list[str]:
-    """Warnings for regularizers that stand at activations, where the model has none."""
+def without_effect(model: str, layers: Sequence[LayerSpec], regularizers: Sequence[Part], asked: Sequence[str]) -> list[str]:
+    """Warnings for an activation that was ``asked`` for and regularizers that stand at activations, where the model has none."""
     if any(layer.kind == "activation" for layer in layers):
         return []
-    return [
+    chosen = any(word.lstrip("+").startswith(("activation=", "activation.")) for word in asked)
+    odd = [f"activation: has no effect, since model={model} has none; leave it out, or take a model with hidden layers"]
+    return odd * chosen + [
         f"regularizer.{part.name}: has no effect, since it stands at activations and model={model} has none; "
         "leave it out, or take a model with hidden layers"
         for part in regularizers

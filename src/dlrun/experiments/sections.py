@@ -6,13 +6,11 @@ Groups of different data have no common scale, so each dataset, prepared in one 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dlrun.components.metrics import METRICS
 from dlrun.errors import InputError
-from dlrun.experiments.baselines import AUTO, Fold, Key, beside
-from dlrun.experiments.estimators import ESTIMATORS
-from dlrun.experiments.folds import shared_rows
+from dlrun.experiments.baselines import AUTO, Fold, Key, beside, choose
 from dlrun.experiments.plan import Planned
 from dlrun.experiments.spec import RunSpec
 from dlrun.experiments.sweep import Grid
@@ -23,10 +21,18 @@ from dlrun.results.record import RunRecord
 from dlrun.results.render import Cell, Table, full_table, to_csv, to_markdown
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
-from dlrun.results.table import BASELINE, Row, factors_that_vary, groups, parsed, told
+from dlrun.results.table import BASELINE, Row, factors_that_vary, groups, parsed, shared_rows, told
 
-Place = tuple[str, str, str]  # the data with all its settings, the task, the metric
 FILES = ("csv", "parquet")  # datasets that are called by their file's name
+
+
+class Place(NamedTuple):
+    """What runs must share to be compared: the data with all its settings, the task, the metric, and what that is measured by."""
+
+    data: str
+    task: str
+    metric: str
+    by: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,15 +91,15 @@ def check_reference(grid: Grid) -> None:
     """
     if words_of(grid.reference) == [BEST]:
         return
-    estimators = [name for name in ESTIMATORS if {AUTO, name} & set(grid.baselines)]
+    folds = folds_of(grid.cohorts) if grid.baselines else {}
     factors = factors_of(grid.specs)
     tables: dict[Place, list[Row]] = {}
     for run, spec in grid.specs.items():
         tables.setdefault(place(spec), []).append(Row(run, "pending", spec.seed, spec.fold, factors[run], {}))
-    for (_, task, _), rows in tables.items():
-        known = [name for name in estimators if task in ESTIMATORS[name].tasks]
-        beside = [Row("", "pending", 0, None, {BASELINE: name}, {}) for name in known]
-        named(groups([*rows, *beside], "", higher_is_better=True), grid.reference)
+    for at, rows in tables.items():
+        known = choose(grid.baselines, folds[at], at.metric)[0] if at in folds else []
+        more = [Row("", "pending", 0, None, {BASELINE: name}, {}) for name in known]
+        named(groups([*rows, *more], "", higher_is_better=True), grid.reference)
 
 
 def section(
@@ -113,8 +119,8 @@ def section(
         factors: run id -> what it is told by; what the records say when None.
         reference, margin: see ``comparison``; a reference without a value is told in a note.
     """
-    dataset, task, metric = at
-    dataset = dataset.partition("\0")[0]
+    task, metric = at.task, at.metric
+    dataset = at.data.partition("\0")[0]
     measured = {name for record in members for name in record.metrics}
     subset = next((name for name in ("test", "validation", "train") if f"{name}/{metric}" in measured), None)
     if subset is None:
@@ -134,14 +140,14 @@ def section(
         more, notes = beside(baselines, folds, metric, common)
         rows += more
     better = metric != "loss" and METRICS[task][metric].higher_is_better is not False
-    ratio = shared_rows(members, subset)
+    ratio = shared_rows(rows, subset)
     try:
         compared = comparison(
             rows, main, higher_is_better=better, reference=reference, metrics=others, margin=margin, ratio=ratio
         )
     except InputError as error:
         compared = comparison(rows, main, higher_is_better=better, metrics=others, margin=margin, ratio=ratio)
-        notes = [*notes, *error.problems]
+        notes = [*notes, *(f"{problem}, so the reference is the best" for problem in error.problems)]
     if not varying:  # one group of runs, which needs a name
         compared = [_named(item, rows[0].factors.get("model", "")) for item in compared]
     return Section(dataset, main, others, tuple(compared), tuple(notes))
@@ -164,7 +170,7 @@ def factors_of(specs: Mapping[str, RunSpec]) -> dict[str, Mapping[str, str]]:
     for run, spec in specs.items():
         if words[run] not in group:
             dataset = {key: value for key, value in spec.config["dataset"].items() if key != "fold"}
-            group[words[run]] = run_id({**spec.config, "dataset": dataset, "seed": 0}, "", "")
+            group[words[run]] = run_id({**spec.config, "dataset": dataset, "seed": 0}, str(dataset.get("path", "")), "")
             first.setdefault(group[words[run]], spec)
     full = {found: told(spec.choices, spec.overrides) for found, spec in first.items()}
     brief = {found: {key: value for key, value in said.items() if key != "experiment"} for found, said in full.items()}
@@ -177,11 +183,11 @@ def _settings(examples: Mapping[Place, RunSpec]) -> dict[Place, dict[str, str]]:
     alike: dict[str, dict[Place, dict[str, str]]] = {}
     for at, spec in examples.items():
         said = {f"dataset.{key}": _text(value) for key, value in _data(spec).items() if key != "task"}
-        alike.setdefault(at[0].partition("\0")[0], {})[at] = said | {"task": at[1], "metric": at[2]}
+        alike.setdefault(at.data.partition("\0")[0], {})[at] = said | {"task": at.task, "metric": at.metric} | dict(at.by)
     found: dict[Place, dict[str, str]] = {}
     for places in alike.values():
         names = dict.fromkeys(name for said in places.values() for name in said)
-        varying = [name for name in names if len({said.get(name) for said in places.values()}) > 1]
+        varying = [name for name in names if len({said[name] for said in places.values() if name in said}) > 1]
         found |= {at: {name: said[name] for name in varying if name in said} for at, said in places.items()}
     return found
 
@@ -199,7 +205,17 @@ def place(spec: RunSpec) -> Place:
     name, values = str(spec.choices.get("dataset", spec.dataset.name)), _data(spec)
     if name in FILES and isinstance(values.get("path"), str):
         name = Path(values["path"]).name
-    return f"{name}\0{sorted(map(str, values.items()))}", spec.preparation.task, spec.metric
+    return Place(f"{name}\0{sorted(map(str, values.items()))}", spec.preparation.task, spec.metric, _measured_by(spec))
+
+
+def _measured_by(spec: RunSpec) -> tuple[tuple[str, str], ...]:
+    """The loss with its settings, where it is the metric; the quantile levels, where the metric takes them."""
+    if spec.metric == "loss":
+        values = {f"loss.{key}": _text(value) for key, value in spec.row.loss.values.items()}
+        return ("loss", spec.row.loss.name), *values.items()
+    if METRICS[spec.preparation.task][spec.metric].takes_taus:
+        return (("loss.tau", _text(spec.row.loss.values.get("tau", 0.5))),)
+    return ()
 
 
 def folds_of(cohorts: Iterable[Planned]) -> dict[Place, dict[Key, Fold]]:
@@ -207,9 +223,9 @@ def folds_of(cohorts: Iterable[Planned]) -> dict[Place, dict[Key, Fold]]:
     found: dict[Place, dict[Key, Fold]] = {}
     for planned in cohorts:
         cohort = planned.cohort
-        mine = found.setdefault(place(planned.specs[0]), {})  # rows of a cohort share their data and how it is prepared
+        places = {id(spec): place(spec) for spec in planned.specs}
         for spec, run in zip(planned.specs, cohort.runs, strict=True):
-            key = (spec.seed, spec.fold)
+            mine, key = found.setdefault(places[id(spec)], {}), (spec.seed, spec.fold)
             if key not in mine:
                 mine[key] = Fold(cohort.data, cohort.splits[run.split], cohort.preprocessing[run.split])
     return found

@@ -68,6 +68,8 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
     found.add(preparation_problems({"task": None} | prepared))
     if unsaid_folds(dataset_config):
         found.add([f"dataset.folds={dataset_config['folds']}: a run tests on one fold; give dataset.fold=0 for the first"])
+    if "seed" not in config:
+        found.add(["seed: is missing; leave ~seed out, or type seed=0"])
     dataset, task = found.dataset(dataset_config, choices)
     if undecided(prepared.get("task")):
         prepared["task"] = task
@@ -129,7 +131,8 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
     if module:
         odd = _without_effect(module, activation, overrides)
     else:
-        odd = rules.without_effect(str(choices.get("model", "")), layers, regularizers)
+        odd = rules.without_effect(str(choices.get("model", "")), layers, regularizers, overrides)
+        odd += _sizes_without_effect(config["model"], choices, overrides)
     warnings = [*fit.warnings, *odd]
     row = Run(
         seed=config["seed"],
@@ -172,6 +175,13 @@ def _without_effect(module: Part, activation: Part, overrides: Sequence[str]) ->
         f"activation={activation.name}: has no effect, since model={module.name} takes none; give its constructor a parameter "
         "'activation' and apply that"
     ]
+
+
+def _sizes_without_effect(model: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str]) -> list[str]:
+    """A warning when sizes of hidden layers were asked for, and the model has none whose size can be chosen."""
+    if "'hidden'" in str(model.get("layers")) or not any(word.lstrip("+").startswith("model.hidden=") for word in overrides):
+        return []
+    return [f"model.hidden: has no effect, since model={choices.get('model')} has no hidden layers of other sizes; leave it out"]
 
 
 def _sized(model: Mapping[str, Any], suggested: Sequence[int]) -> Mapping[str, Any]:

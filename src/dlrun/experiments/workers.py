@@ -99,18 +99,21 @@ def in_parallel(
             if suspects:  # the pool is broken: whatever ran is a suspect, and is tried alone
                 suspects += running.values()
                 running.clear()
-                for group in suspects:
+                while suspects and not interrupted():
                     executor = pool(1)
-                    yield from in_turn([group], lambda alone: _alone(pool, alone))
+                    yield from in_turn([suspects.pop(0)], lambda alone: _alone(pool, alone, interrupted))
                 suspects = []
                 executor = pool(count)
     finally:
         executor.shutdown(wait=False, kill_workers=True)
 
 
-def _alone(pool: Callable[[int], Any], group: Planned) -> list[RunFiles]:
-    files: list[RunFiles] = pool(1).submit(_train, group).result()
-    return files
+def _alone(pool: Callable[[int], Any], group: Planned, interrupted: Callable[[], bool]) -> list[RunFiles]:
+    future: Future[list[RunFiles]] = pool(1).submit(_train, group)
+    while not interrupted():
+        if wait([future], timeout=POLL).done:
+            return future.result()
+    return []
 
 
 def _train(group: Planned) -> list[RunFiles]:

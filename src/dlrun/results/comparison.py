@@ -62,6 +62,8 @@ def comparison(
     Raises:
         InputError: no such metric or reference.
     """
+    if margin is not None and not margin > 0:
+        raise InputError(f"margin={margin}: must be a number above 0 or None")
     table = groups(rows, metric, higher_is_better=higher_is_better, metrics=metrics)
     best = words_of(reference) == [BEST]
     measured = [group for group in table if metric in group.summaries and not group.is_baseline]

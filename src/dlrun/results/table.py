@@ -58,6 +58,7 @@ class Row:
         if isinstance(source, RunRecord):
             factors = told(source.choices, source.overrides if overrides is None else overrides)
             measures = {name: float(getattr(source, name)) for name in MEASURES}
+            measures |= {f"{subset}/rows": float(rows) for subset, rows in source.data.get("sizes", {}).items()}
             numbers = {key: item for key, item in source.diagnostics.items() if item is None or isinstance(item, int | float)}
             return Row(
                 source.id,
@@ -215,6 +216,21 @@ def factors_that_vary(rows: Sequence[Row]) -> list[str]:
     names = dict.fromkeys(name for row in rows for name in row.factors)
     runs = [row for row in rows if not row.factors.get(BASELINE)] or rows
     return [name for name in names if len({row.factors.get(name, "") for row in (rows if name == BASELINE else runs)}) > 1]
+
+
+def shared_rows(rows: Iterable[Row], subset: str) -> float:
+    """(rows of ``subset``) / (training rows), on average, when the runs are of several folds; 0 when they are not.
+
+    It is what the comparison of folds needs to know, since they share training rows (Nadeau & Bengio 2003). Of a table that does
+    not say how many rows there were, the folds are taken for all there are, without validation rows.
+    """
+    runs = [row for row in rows if not row.factors.get(BASELINE)]
+    folds = len({row.fold for row in runs})
+    if subset == "train" or folds < 2:
+        return 0.0
+    sizes = [(row.metrics.get(f"{subset}/rows"), row.metrics.get("train/rows")) for row in runs]
+    shares = [tested / trained for tested, trained in sizes if tested and trained]
+    return sum(shares) / len(shares) if shares else 1 / (folds - 1)
 
 
 def bounds(metric: str) -> tuple[float, float]:

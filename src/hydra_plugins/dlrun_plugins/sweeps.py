@@ -1,7 +1,7 @@
 """Hydra's way into dlrun's sweeps. No logic: Hydra executes this file anew whenever it looks for plugins."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -52,7 +52,7 @@ class CohortSweeperConf:
 
     _target_: str = "hydra_plugins.dlrun_plugins.sweeps.CohortSweeper"
     max_batch_size: int | None = None
-    params: dict[str, str] | None = None
+    params: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
