@@ -94,6 +94,31 @@ def test_completion(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"optimizer=adam", "optimizer=adamw"} <= set(done.stdout.split())
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("sh", {"show"}),
+        ("p", {"plan"}),
+        ("show activation/r", {"activation/relu"}),
+        ("show activation/relu loss/hub", {"loss/huber"}),
+        ("ls opt", {"optimizer"}),
+        ("plan -m optimizer=adamw", {"optimizer=adamw"}),
+        ("train dataset=moo", {"dataset=moons"}),
+        ("resume ", set()),
+        ("optimizer=sgd optimizer.l", {"optimizer.lr="}),
+        ("-m activation=relu,ta", set()),
+        ("optimizer=nonsense optimizer.", set()),
+    ],
+)
+def test_completion_of_verbs_and_settings(process: Process, monkeypatch: pytest.MonkeyPatch, line: str, words: set[str]) -> None:
+    monkeypatch.setenv("COMP_LINE", f"dlrun {line}")
+    monkeypatch.setenv("COMP_POINT", str(len(line) + 6))
+    done = process("-sc", "query=bash")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert words <= set(done.stdout.split())
+    assert words or not done.stdout.strip()
+
+
 def raises(error: BaseException) -> Any:
     def main(config: DictConfig) -> NoReturn:
         raise error

@@ -282,3 +282,16 @@ def test_tables_put_together_know_which_rows_their_folds_share(folder: Path) -> 
     columns = ["difference ci low", "difference ci high"]
     assert apart[columns].iloc[1].tolist() == together[columns].iloc[1].tolist()
     assert (one["test/rows"] == 30).all()
+
+
+@pytest.mark.parametrize("columns", [60, 72, 80])
+def test_numbers_stay_whole_on_a_narrow_terminal(call: Call, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    words = ("optimizer=sgd,adam", "optimizer.lr=1000,0.01", "activation=identity,relu", "seed=0,1", "trainer.epochs=1")
+    out = call("-m", *words)[1]
+    table = out[: out.index("each against")]
+    assert max(map(len, table.splitlines())) <= columns
+    assert len(re.findall(r"-?\d\.\d+(?:e[+]\d+)?  ", table)) >= 8
+    assert "0.0\n" not in table
+    heading = "activation" if columns > 60 else "activa"
+    assert heading in table

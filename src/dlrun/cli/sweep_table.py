@@ -2,9 +2,10 @@
 
 import math
 import os
+import re
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 ROWS = 40  # rows on the terminal
 GAP = 2  # characters between two columns
+SHORT = 5  # characters of a line of a broken word
+_WORDS = re.compile(r"(?<=[.@, ])")  # where a text may be broken: behind these
 
 
 def show_section(section: "Section", out: Console) -> None:
@@ -27,11 +30,14 @@ def show_section(section: "Section", out: Console) -> None:
     order = ", best first" if len(section.compared) > 1 else ""
     title = Text(f"{clean(section.title)}: {subset} rows{order}", style="bold")
     table = Table(title=title, title_justify="left", box=None)
-    for column in kept:
+    words = [max(len(word) for text in (column.name, *column.cells) for word in _WORDS.split(text)) for column in kept]
+    least = [column.width if column.right else word for column, word in zip(kept, words, strict=True)]
+    if sum(least) + GAP * (len(kept) - 1) > width(out):  # words are broken then, and numbers stay whole
+        least = [number if column.right else min(number, SHORT) for column, number in zip(kept, least, strict=True)]
+    for column, number in zip(kept, least, strict=True):
         style = "bold" if column.strong else ""
-        table.add_column(
-            Text(column.name, style="bold"), justify="right" if column.right else "left", style=style, overflow="fold"
-        )
+        justify: JustifyMethod = "right" if column.right else "left"
+        table.add_column(Text(column.name, style="bold"), justify=justify, style=style, overflow="fold", min_width=number)
     for item, *cells in zip(shown, *(column.cells for column in kept), strict=True):
         table.add_row(*(Text(cell) for cell in cells), style="dim italic" if item.group.is_baseline else "")
     table.padding = (0, GAP, 0, 0)

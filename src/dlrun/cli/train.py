@@ -16,8 +16,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlrun import registry
+from dlrun.cli import completion
 from dlrun.cli.arguments import Arguments, check_settings, parse
-from dlrun.cli.main import report
+from dlrun.cli.main import VERBS, report
 from dlrun.errors import DlrunError, InputError, RunError
 from dlrun.experiments.interruption import heeded
 
@@ -60,7 +61,18 @@ def run(words: Sequence[str]) -> int:
     Raises:
         DlrunError: the settings cannot be composed.
     """
-    return start(parse(words))
+    arguments = parse(words)
+    if "--shell-completion" in arguments.flags and any(word.startswith("query=") for word in arguments.overrides):
+        return _complete(arguments)
+    return start(arguments)
+
+
+def _complete(arguments: Arguments) -> int:
+    """Answer a shell that asks what a word may become; about what is typed so far nothing is said."""
+    if not completion.answer(list(VERBS)):
+        with suppress(DlrunError):
+            start(arguments)
+    return 0
 
 
 def start(arguments: Arguments, **how: Any) -> int:

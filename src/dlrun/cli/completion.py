@@ -1,0 +1,42 @@
+"""What the shell may put in for a word that is half typed. Hydra completes settings; verbs and what they take are dlrun's.
+
+The shell asks by ``dlrun -sc query=bash`` with the line in COMP_LINE.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+
+from dlrun import registry
+
+LINE, POINT = "COMP_LINE", "COMP_POINT"
+_SETTINGS = ("train", "plan")  # verbs that take what the command takes without a verb
+_OPTIONS = ("show", "ls")
+
+
+def answer(verbs: Sequence[str]) -> bool:
+    """Print what a verb's word may become. Returns whether Hydra has nothing to add.
+
+    Args:
+        verbs: those of the command.
+    """
+    line = os.environ.get(LINE, "")
+    command, *words = line.split(" ")
+    if len(words) == 1:  # the verb itself, or the first setting
+        _print(verb for verb in verbs if words[0] and verb.startswith(words[0]))
+        return False
+    verb, *others = words or [""]
+    if verb in _SETTINGS:
+        rest = " ".join([command, *others])
+        os.environ.update({LINE: rest, POINT: str(len(rest))})
+        return False
+    if verb in _OPTIONS:
+        groups = registry.groups()
+        names = [f"{group}/{name}" for group in groups for name in registry.options(group)] if verb == "show" else groups
+        _print(name for name in names if name.startswith(others[-1]))
+    return verb in verbs
+
+
+def _print(words: Iterable[str]) -> None:
+    found = " ".join(words)
+    if found:
+        print(found)
