@@ -52,7 +52,7 @@ def columns(compared: Sequence[Compared], metric: str, metrics: Sequence[str] = 
     found.append(Column("n", tuple(str(summary.n if summary else 0) for summary in main)))
     lost = tuple(not_counted(item) for item in compared)
     if any(lost):
-        found.append(Column("not counted", lost, right=False))
+        found.append(Column("not counted", lost, 1, right=False))
     means = _each(main, "mean")
     found.append(Column(metric.removeprefix(subset), figures(means), strong=True))
     if any(summary and summary.n > 1 for summary in main):
