@@ -1,6 +1,6 @@
 """Initializers: where training starts. All runs are drawn at once from their own init streams.
 
-    initializer(draw, slot) -> the values of one parameter for every run, [R, *shape]
+    initializer(draw) -> the values of one parameter for every run, [R, *shape]
 
 ``draw`` hands out the run's random numbers; fans are those of the layer. Biases start at zero, except with torch's default,
 which draws them from the same range as the weights.

@@ -19,7 +19,8 @@ VOLATILE: Mapping[str, str] = {
     "dataset.path": "where the file is; what it holds is in the data's fingerprint",
     "dataset.cache": "where downloads are kept",
     "hydra": "how the job was composed and launched",
-    "trainer.device": "the streams are the same on every device; only rounding differs, as it does between cohorts",
+    "trainer.device": "the streams are the same on every device; rounding differs, as it does between cohorts, and what a module "
+    "of the user's own draws by itself",
     "trainer.compile": "how fast the same steps are taken",
 }
 """Keys of the config that do not change what a run computes, and why each is one. The id leaves them out."""
