@@ -129,15 +129,9 @@ def sweep(
     store.prepare()
     folder = ["--config-dir", str(Path(config_dir).absolute())] if config_dir is not None else []
     command = [*(word for module in _names(imports) for word in ("--import", module)), "--multirun", *folder, *line]
-    options = sweeps.Options(
-        reuse=bool(first.get("reuse", True)),
-        retry_failed=bool(first.get("retry_failed")),
-        memory_share=float(launcher.get("memory_share", sweeps.MEMORY_SHARE)),
-        processes=launcher.get("processes"),
-    )
     kept = sweeps.begin(grid, store, name, command, {})
     with kept.claim(), SweepProgress(name, grid, enabled=progress) as shown:
-        code = sweeps.carry_out(grid, kept, store, options, shown)
+        code = sweeps.carry_out(grid, kept, store, sweeps.Options.of(first, launcher), shown)
     sections = sections_of(grid, kept, store)
     if sections:
         write_tables(sections, kept)

@@ -135,7 +135,7 @@ def _parameters(
     allowed = _allowed_in_common(group) | _allowed(component)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for heading in ("key", "default", "allowed", "meaning"):
-        table.add_column(heading, no_wrap=heading == "key", style="cyan" if heading == "key" else "")
+        table.add_column(heading, no_wrap=heading == "key", overflow="fold", style="cyan" if heading == "key" else "")
     for key, value in parameters.items():
         default = show(value)
         default = default.replace(",", ", ") if len(default) > _LONG else default  # where a line may end

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,13 @@ class Sweeping:
         self.logger = first.get("logger") or {}
         self.sweep = None if resume is None else Sweep.open(resume.absolute())
         self.store = Store.at(first.get("output_dir")) if self.sweep is None else Store(self.sweep.folder.parent.parent)
-        taken = bool(first.get("reuse", True)) if reuse is None else reuse
-        self.options = sweeps.Options(
+        options = sweeps.Options.of(first, launcher)
+        taken = options.reuse if reuse is None else reuse
+        self.options = replace(
+            options,
             reuse=taken or self.sweep is not None,
             since="" if taken or self.sweep is None else self.sweep.created,
-            retry_failed=retry_failed or bool(first.get("retry_failed")),
-            memory_share=float(launcher.get("memory_share", sweeps.MEMORY_SHARE)),
-            processes=launcher.get("processes"),
+            retry_failed=retry_failed or options.retry_failed,
         )
 
     def run(self) -> int:

@@ -62,6 +62,16 @@ class Options:
     memory_share: float = MEMORY_SHARE
     processes: int | None = None  # None: as many as cores, where the work repays their start
 
+    @classmethod
+    def of(cls, config: Mapping[str, Any], launcher: Mapping[str, Any]) -> "Options":
+        """What a composed config and the settings of the cohort launcher say."""
+        return cls(
+            reuse=bool(config.get("reuse", True)),
+            retry_failed=bool(config.get("retry_failed")),
+            memory_share=float(launcher.get("memory_share", MEMORY_SHARE)),
+            processes=launcher.get("processes"),
+        )
+
 
 @dataclass
 class Grid:
