@@ -16,9 +16,10 @@ import random
 import torch
 from torch import Tensor, nn
 
-from dlrun.components.hyperparameters import Finite, NonNegative, Positive
+from dlrun.components.hyperparameters import Finite, NonNegative, Positive, Share
 from dlrun.components.optimizers import Optimizer
-from dlrun.components.regularizers import AfterStep, BatchTransform, Penalty, Stop
+from dlrun import streams
+from dlrun.components.regularizers import AfterStep, BatchTransform, Penalty, Stop, each_run
 from dlrun.data.dataset import Data
 
 
@@ -100,6 +101,13 @@ def rows(output, target):
 def couples(output, target):
     return ((output - output.mean(0)) - target).square().flatten(1).mean(1)
 
+def crossed(output, target, *, scale: Positive = 1.0):
+    number = scale.flatten().flip(0)[:, None, None] if isinstance(scale, Tensor) else scale
+    return (number * (output - target) ** 2).flatten(1).mean(1)
+
+def dice(output, target):
+    return (torch.rand_like(output) * (output - target) ** 2).flatten(1).mean(1)
+
 def constant(output, target):
     return target.flatten(1).mean(1)
 
@@ -128,6 +136,10 @@ class Idle(Sign):
     def step(self, theta, grad, state, t, factor):
         theta = theta - self.lr * grad
 
+class Waits(Sign):
+    def step(self, theta, grad, state, t, factor):
+        theta.sub_((self.lr * (factor if factor > 0.07 else 0.07) * grad).to(theta.dtype))
+
 class Torch(torch.optim.SGD):
     def __init__(self, params, lr=0.1):
         super().__init__(params, lr=lr, momentum=0.9)
@@ -136,6 +148,15 @@ class Torch(torch.optim.SGD):
 # schedulers
 def down(step, *, epoch_steps, total_steps, floor=0.1):
     return torch.clamp(1 - step / total_steps, min=floor)
+
+def power(step, *, epoch_steps, total_steps, exponent: Positive = 1.0):
+    return (1 - step / total_steps) ** exponent
+
+def jumps(step, *, epoch_steps, total_steps, at: Share = 0.5):
+    return torch.ones_like(step) if at > 0.7 else 1 - step / total_steps
+
+def chance(step, *, epoch_steps, total_steps):
+    return torch.rand(step.shape)
 
 def half(step, *, epoch_steps, total_steps):
     return 0.5
@@ -158,6 +179,78 @@ class Group(Penalty):
     def add_gradient(self, theta, grad):
         grad += 4 * theta ** 3 * self.weights.mask * self.weight
 
+class Bare(Penalty):
+    """The value alone: autograd does the rest."""
+
+    def __init__(self, weights, *, weight: NonNegative = 0.01):
+        self.weights, self.weight = weights, weight
+
+    def value(self, theta):
+        return ((theta ** 4 * self.weights.mask).sum(1, keepdim=True) * self.weight).flatten()
+
+class Soft(Bare, AfterStep):
+    """l1 by its proximal map."""
+
+    def value(self, theta):
+        return ((theta.abs() * self.weights.mask).sum(1, keepdim=True) * self.weight).flatten()
+
+    def add_gradient(self, theta, grad):
+        pass
+
+    def after_step(self, theta, lr):
+        threshold = self.weights.mask * (self.weight * lr)
+        theta.sub_(torch.clamp(theta, -threshold, threshold))
+
+class Bounded(Bare, AfterStep):
+    """A penalty with a gradient, and a limit."""
+
+    def after_step(self, theta, lr):
+        theta.clamp_(-0.9, 0.9)
+
+class Rebound(Bare):
+    def add_gradient(self, theta, grad):
+        grad = grad + 4 * theta ** 3 * self.weights.mask * self.weight
+
+class Halved(Bare):
+    def add_gradient(self, theta, grad):
+        grad += 2 * theta ** 3 * self.weights.mask * self.weight
+
+class Everywhere(Bare):
+    def add_gradient(self, theta, grad):
+        grad += 4 * theta ** 3 * self.weight
+
+class Replaced(Bare):
+    def add_gradient(self, theta, grad):
+        grad.copy_(4 * theta ** 3 * self.weights.mask * self.weight)
+
+class Moved(Bare):
+    def add_gradient(self, theta, grad):
+        grad += theta.pow_(3) * 4 * self.weights.mask * self.weight
+
+class Both(Soft):
+    def add_gradient(self, theta, grad):
+        Penalty.add_gradient(self, theta, grad)
+
+class Hasty(Soft):
+    def after_step(self, theta, lr):
+        Soft.after_step(self, theta, 2 * lr)
+
+class Crossed(Bare):
+    def value(self, theta):
+        return (theta ** 4 * self.weights.mask).sum(1) * self.weight
+
+class Swapped(Bare):
+    def add_gradient(self, theta, grad):
+        grad += 4 * theta ** 3 * self.weights.mask * (self.weight.flip(0) if isinstance(self.weight, Tensor) else self.weight)
+
+class Cut(Bare):
+    def value(self, theta):
+        return Bare.value(self, theta.detach())
+
+class Rooted(Bare):
+    def value(self, theta):
+        return ((theta.abs().sqrt() * self.weights.mask).sum(1, keepdim=True) * self.weight).flatten()
+
 class Zero(AfterStep):
     def __init__(self, weights):
         self.weights = weights
@@ -171,6 +264,45 @@ class Shift(BatchTransform):
 
     def batch(self, x, y, keys):
         return x + 0.1, y
+
+class Noise(BatchTransform):
+    def __init__(self, classes, *, strength: NonNegative = 0.1):
+        self.strength = strength
+
+    def batch(self, x, y, keys):
+        return x + each_run(self.strength, x) * streams.normal(keys, x[0].numel(), x.dtype).view(x.shape), y
+
+class Scaled(Noise):
+    def batch(self, x, y, keys):
+        return x * self.strength, y
+
+class Tilted(Noise):
+    def batch(self, x, y, keys):
+        return (x * (1 + keys[:, None] % 2) if len(x) == x.shape[1] else x), y
+
+class Mirrored(Noise):
+    def batch(self, x, y, keys):
+        channels, height, width = x.shape[2:]
+        return x.flip(-1) * each_run(self.strength, x), y
+
+class Centred(Noise):
+    def batch(self, x, y, keys):
+        return x - x.mean((0, 1)), y
+
+class Dice(Noise):
+    def batch(self, x, y, keys):
+        return x + torch.randn_like(x), y
+
+class Slow(AfterStep):
+    def __init__(self, weights):
+        pass
+
+    def after_step(self, theta, lr):
+        theta.mul_(0.9 if lr > 0.07 else 0.8)
+
+class Impatient(Stop):
+    def stop(self, history):
+        return history[-1] > history[-1].mean()
 
 class Early(Stop):
     def stop(self, history):
@@ -230,7 +362,12 @@ GOOD: list[tuple[str, str, dict[str, Any], str]] = [
     ("optimizer", "Sign", {"lr": 0.01}, "lr"),
     ("optimizer", "Torch", {"lr": 0.01}, "lr"),
     ("scheduler", "down", {"floor": 0.2}, "floor"),
+    ("scheduler", "power", {"exponent": 2.0}, "exponent"),
     ("regularizer", "Group", {"weight": 0.1}, "mine.weight"),
+    ("regularizer", "Bare", {"weight": 0.1}, "mine.weight"),
+    ("regularizer", "Soft", {"weight": 0.1}, "mine.weight"),
+    ("regularizer", "Bounded", {"weight": 0.0}, "mine.weight"),
+    ("regularizer", "Noise", {"strength": 0.3}, "mine.strength"),
     ("regularizer", "Zero", {}, ""),
     ("regularizer", "Shift", {"by": 0.2}, "mine.by"),
     ("regularizer", "Early", {}, ""),
@@ -301,7 +438,14 @@ BAD = [
     ("loss", "scalar", REGRESSION, rf"returned one number for all runs for outputs of shape \[2, 3, 1\].*{MEAN}"),
     ("loss", "unreduced", REGRESSION, rf"returned shape \[2, 3, 1\].*{MEAN}"),
     ("loss", "rows", REGRESSION, rf"returned shape \[3\].*{MEAN}"),
-    ("loss", "couples", REGRESSION, "one run's loss depends on another run"),
+    ("loss", "couples", REGRESSION, "one run's values depend on another run"),
+    (
+        "loss",
+        "crossed",
+        {"scale": 2.0, **REGRESSION},
+        "annotates scale .* it gives other values with a column than with a number",
+    ),
+    ("loss", "dice", REGRESSION, "gives other values each time"),
     ("loss", "constant", REGRESSION, "cannot be differentiated"),
     ("loss", "number", REGRESSION, r"TypeError: number\(\) takes 1 positional argument"),
     ("loss", "mse", {"scale": 1.0}, r"loss\.tasks: is missing; say in its YAML .* tasks: \[regression\]"),
@@ -310,16 +454,37 @@ BAD = [
     ("optimizer", "Idle", {"lr": 0.1}, "two steps changed nothing"),
     ("optimizer", "plain", {"lr": 0.1}, r"optimizer\.lr: no such key"),
     ("optimizer", "Nothing", {}, "has no lr"),
+    ("optimizer", "Waits", {"lr": 0.1}, r"factor is a number, or a column \[runs, 1\].*fails with a column"),
+    ("scheduler", "jumps", {"at": 0.5}, "annotates at as a number that may differ from run to run, but it fails with a column"),
+    ("scheduler", "chance", {}, "gives other values each time"),
     ("scheduler", "half", {}, "returned a float for steps of shape"),
     ("scheduler", "negative", {}, "factors below 0"),
     ("scheduler", "fewer", {}, "unexpected keyword argument 'epoch_steps'"),
     ("regularizer", "Whole", {}, r"value\(theta\) has shape \[\]; it has to be \[2\]"),
+    ("regularizer", "Rebound", {}, r"add_gradient adds nothing, .*change grad in place, grad \+= .*or leave add_gradient out"),
+    ("regularizer", "Halved", {}, r"add_gradient adds 0\.5 times the derivative of value\(theta\); correct one of them"),
+    ("regularizer", "Halved", {"weight": 0.0}, r"add_gradient adds 0\.5 times the derivative"),
+    ("regularizer", "Everywhere", {}, r"add_gradient adds -?[\d.]+ where the derivative of value\(theta\) is -?0"),
+    ("regularizer", "Replaced", {}, "add_gradient replaces what is in grad"),
+    ("regularizer", "Moved", {}, "add_gradient changed theta"),
+    ("regularizer", "Both", {}, "acts twice, by add_gradient and by after_step"),
+    ("regularizer", "Hasty", {}, r"after_step\(theta, lr\) does not move theta by lr times the derivative"),
+    ("regularizer", "Crossed", {"weight": 0.1}, r"gives shape \[2, 2\] with a column, and \[2\] with a number; keep the axis"),
+    ("regularizer", "Swapped", {}, "annotates weight .* it gives other values with a column than with a number"),
+    ("regularizer", "Cut", {}, "cannot be differentiated"),
+    ("regularizer", "Rooted", {}, "gives nan or inf where biases are 0"),
+    ("regularizer", "Scaled", {"strength": 0.3}, r"annotates strength .* each_run\(number, x\) .* or annotate it as float"),
+    ("regularizer", "Tilted", {}, "one run's values depend on another run"),
+    ("regularizer", "Centred", {}, "one run's values depend on another run"),
+    ("regularizer", "Dice", {}, "gives other values each time it is called; draw with dlrun.streams from keys"),
+    ("regularizer", "Slow", {}, "lr is a number, or a column .* fails with a column"),
+    ("regularizer", "Impatient", {}, "one run's values depend on another run"),
     ("regularizer", "Shared", {}, "one run's values depend on another run"),
     ("regularizer", "Nothing", {}, "is no regularizer; subclass Penalty"),
 ]
 
 
-@pytest.mark.parametrize(("group", "name", "values", "said"), BAD, ids=[f"{group} {name}" for group, name, _, _ in BAD])
+@pytest.mark.parametrize(("group", "name", "values", "said"), BAD, ids=[f"{group} {name}" for group, name, *_ in BAD])
 def test_refused_with_the_reason(spec: Callable[..., Any], group: str, name: str, values: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
         spec(entry(group, name, **values), dataset="diabetes")
@@ -347,6 +512,44 @@ def test_the_losses_of_dlrun_pass_their_own_trial(dataset: str) -> None:
             import json
 
             assert _tried("loss", resolve(content["_target_"], "loss"), json.dumps(values), task, content["head"]) == "", name
+
+
+@pytest.mark.parametrize("kind", ["activation", "optimizer", "scheduler", "regularizer"])
+def test_the_components_of_dlrun_pass_the_trial(kind: str) -> None:
+    """No good component is refused: dlrun's own are tried as if they were a user's."""
+    import json
+
+    from dlrun import registry
+    from dlrun.experiments.targets import resolve
+    from dlrun.experiments.trial import _tried
+
+    for name in registry.options(kind):
+        content = registry.load_option(kind, name)
+        function = resolve(content.pop("_target_"), kind)
+        content.pop("learnable", None)
+        if not function.__module__.startswith("torch."):
+            for task in ("regression", "multiclass", "segmentation", "similarity") if kind == "regularizer" else ("regression",):
+                assert _tried(kind, function, json.dumps(content), task, "value") == "", (name, task)
+
+
+def test_a_transform_of_images(spec: Callable[..., Any]) -> None:
+    """It cannot take the rows of a table, and need not."""
+    own = entry("regularizer", "Mirrored", strength=0.5)
+    for dataset in ("shapes", "digits"):
+        assert spec(own, dataset=dataset)
+
+
+def test_autograd_of_a_value_is_the_gradient_by_hand(spec: Callable[..., Any]) -> None:
+    settings = {"dataset": "diabetes", "trainer.dtype": "float64"}
+    ended = []
+    for name in ("Bare", "Group"):
+        specs = [spec(entry("regularizer", name, weight=weight), seed=0, **settings) for weight in (0.1, 3.0)]
+        (group,) = plan(specs, Datasets())
+        ended.append(fit(group.cohort))
+    for bare, by_hand in zip(*ended, strict=True):
+        for key, value in by_hand.weights.items():
+            torch.testing.assert_close(bare.weights[key], value)
+    assert not torch.equal(ended[0][0].weights["0.weight"], ended[0][1].weights["0.weight"])
 
 
 def test_a_dataset_has_to_be_data(spec: Callable[..., Any]) -> None:

@@ -14,6 +14,7 @@ from dlrun.components.regularizers.base import (
     Regularizer,
     Stop,
     Weights,
+    each_run,
 )
 from dlrun.components.regularizers.batches import Augmentation, LabelSmoothing
 from dlrun.components.regularizers.layers import BatchNorm, Dropout
@@ -36,4 +37,5 @@ __all__ = [
     "Regularizer",
     "Stop",
     "Weights",
+    "each_run",
 ]

@@ -1,6 +1,6 @@
 """What a regularizer may do, each at exactly one place of the trainer.
 
-    Penalty.value(theta) -> [R]; Penalty.add_gradient(theta, grad)    a term of the loss
+    Penalty.add_gradient(theta, grad)                                 the gradient of a term of the loss, Penalty.value(theta)
     AfterStep.after_step(theta, lr)                                   a change of the parameters behind every optimizer step
     BatchTransform.batch(x, y, keys) -> x, y                          another view of the training batch
     AroundActivation.layer(...)                                       a layer before or behind every activation (in the engine)
@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 
@@ -32,15 +33,21 @@ class Regularizer(ABC):  # noqa: B024 - its hooks are the classes below
 
 
 class Penalty(Regularizer):
-    """A term added to every run's loss."""
+    """A term added to every run's loss. Training needs its gradient alone, and the losses that are reported are without it."""
 
     @abstractmethod
     def value(self, theta: Tensor) -> Tensor:
         """The term of each run: [R]."""
 
-    @abstractmethod
     def add_gradient(self, theta: Tensor, grad: Tensor) -> None:
-        """Add its gradient to ``grad`` [R, P], in place."""
+        """Add the derivative of ``value`` to ``grad`` [R, P], in place: by autograd, where a subclass has no formula for it.
+
+        A penalty that acts by a step behind the optimizer's (see ``AfterStep``) adds nothing here.
+        """
+        with torch.enable_grad():
+            leaf = theta.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.value(leaf).sum(), leaf)
+        grad += slope
 
 
 class AfterStep(Regularizer):
