@@ -35,8 +35,27 @@ from dlrun.components.optimizers.base import (
 Betas = tuple[Share, Share]
 
 
-def _moments(theta: Tensor) -> State:
-    return {"exp_avg": torch.zeros_like(theta), "exp_avg_sq": torch.zeros_like(theta)}
+class _Moments:
+    """What Adam, NAdam and RAdam begin a step with: weight decay, and the averages m and v of the gradient and of its square."""
+
+    def __init__(self, lr: Row, betas: tuple[Row, Row], weight_decay: Row, decoupled: bool) -> None:
+        self.betas, self.scratch = betas, Scratch()
+        self._coupled: Row = 0.0 if decoupled else weight_decay
+        self._decoupled: Row = product(weight_decay, lr) if decoupled else 0.0
+
+    @staticmethod
+    def state(theta: Tensor) -> State:
+        return {"exp_avg": torch.zeros_like(theta), "exp_avg_sq": torch.zeros_like(theta)}
+
+    def move(self, theta: Tensor, grad: Tensor, state: State, factor: Row) -> tuple[Tensor, Tensor]:
+        """Decay the weights (or add the decay to ``grad``), and move m and v on: m, v."""
+        beta1, beta2 = self.betas
+        shrink(theta, product(self._decoupled, factor))
+        add_scaled(grad, theta, self._coupled)
+        mean, square = state["exp_avg"], state["exp_avg_sq"]
+        average(mean, grad, 1 - beta1)
+        average_square(square, grad, beta2, self.scratch)
+        return mean, square
 
 
 class Adam(Optimizer):
@@ -58,28 +77,22 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        self._lr, self._betas, self._eps, self._amsgrad = lr, betas, eps, amsgrad
-        self._scratch = Scratch()
-        self._coupled: Row = 0.0 if decoupled_weight_decay else weight_decay
-        self._decoupled: Row = product(weight_decay, lr) if decoupled_weight_decay else 0.0
+        self._lr, self._eps, self._amsgrad = lr, eps, amsgrad
+        self._moments = _Moments(lr, betas, weight_decay, decoupled_weight_decay)
 
     def state(self, theta: Tensor) -> State:
         """exp_avg and exp_avg_sq, with amsgrad also max_exp_avg_sq: [R, P], zeros."""
-        return _moments(theta) | ({"max_exp_avg_sq": torch.zeros_like(theta)} if self._amsgrad else {})
+        return self._moments.state(theta) | ({"max_exp_avg_sq": torch.zeros_like(theta)} if self._amsgrad else {})
 
     def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
-        beta1, beta2 = self._betas
-        shrink(theta, product(self._decoupled, factor))
-        add_scaled(grad, theta, self._coupled)
-        mean, square = state["exp_avg"], state["exp_avg_sq"]
-        average(mean, grad, 1 - beta1)
-        average_square(square, grad, beta2, self._scratch)
+        beta1, beta2 = self._moments.betas
+        mean, square = self._moments.move(theta, grad, state, factor)
         if self._amsgrad:
             square = torch.maximum(state["max_exp_avg_sq"], square, out=state["max_exp_avg_sq"])
         correction = (1 - beta2**t) ** 0.5
         size = add(torch.sqrt(square, out=grad), self._eps * correction)
-        add_ratio(theta, mean, size, self._lr * (factor * (correction / (beta1**t - 1))), self._scratch)
+        add_ratio(theta, mean, size, self._lr * (factor * (correction / (beta1**t - 1))), self._moments.scratch)
 
 
 class AdamW(Optimizer):
@@ -127,27 +140,21 @@ class NAdam(Optimizer):
         momentum_decay: NonNegative = 4e-3,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        self._lr, self._betas, self._eps, self._momentum_decay = lr, betas, eps, momentum_decay
-        self._scratch = Scratch()
-        self._coupled: Row = 0.0 if decoupled_weight_decay else weight_decay
-        self._decoupled: Row = product(weight_decay, lr) if decoupled_weight_decay else 0.0
+        self._lr, self._eps, self._momentum_decay = lr, eps, momentum_decay
+        self._moments = _Moments(lr, betas, weight_decay, decoupled_weight_decay)
 
     def state(self, theta: Tensor) -> State:
         """exp_avg and exp_avg_sq [R, P], zeros; mu_product [R, 1], ones.
 
-        mu_product is in float64 where the device has it: with it in float32, torch's own rounding is 6e-8 a step.
+        mu_product is in float64: with it in float32, torch's own rounding is 6e-8 a step.
         """
-        precise = torch.float32 if theta.device.type == "mps" else torch.float64
-        return _moments(theta) | {"mu_product": torch.ones(theta.shape[0], 1, dtype=precise, device=theta.device)}
+        ones = torch.ones(theta.shape[0], 1, dtype=torch.float64, device=theta.device)
+        return self._moments.state(theta) | {"mu_product": ones}
 
     def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
-        beta1, beta2 = self._betas
-        shrink(theta, product(self._decoupled, factor))
-        add_scaled(grad, theta, self._coupled)
-        mean, square = state["exp_avg"], state["exp_avg_sq"]
-        average(mean, grad, 1 - beta1)
-        average_square(square, grad, beta2, self._scratch)
+        beta1, beta2 = self._moments.betas
+        mean, square = self._moments.move(theta, grad, state, factor)
         correction = (1 - beta2**t) ** 0.5
         now = beta1 * (1 - 0.5 * 0.96 ** (t * self._momentum_decay))
         ahead = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * self._momentum_decay))
@@ -155,7 +162,7 @@ class NAdam(Optimizer):
         rate = self._lr * (factor * -correction)
         scale(grad, rate * (1 - now) / (1 - reached))
         add_scaled(grad, mean, rate * ahead / (1 - reached * ahead))
-        theta.addcdiv_(grad, add(torch.sqrt(square, out=self._scratch.like(square)), self._eps * correction))
+        theta.addcdiv_(grad, add(torch.sqrt(square, out=self._moments.scratch.like(square)), self._eps * correction))
 
 
 class RAdam(Optimizer):
@@ -176,23 +183,17 @@ class RAdam(Optimizer):
         weight_decay: NonNegative = 0.0,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        self._lr, self._betas, self._eps = lr, betas, eps
-        self._scratch = Scratch()
-        self._coupled: Row = 0.0 if decoupled_weight_decay else weight_decay
-        self._decoupled: Row = product(weight_decay, lr) if decoupled_weight_decay else 0.0
+        self._lr, self._eps = lr, eps
+        self._moments = _Moments(lr, betas, weight_decay, decoupled_weight_decay)
 
     def state(self, theta: Tensor) -> State:
         """exp_avg and exp_avg_sq: [R, P], zeros."""
-        return _moments(theta)
+        return self._moments.state(theta)
 
     def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
-        beta1, beta2 = self._betas
-        shrink(theta, product(self._decoupled, factor))
-        add_scaled(grad, theta, self._coupled)
-        mean, square = state["exp_avg"], state["exp_avg_sq"]
-        average(mean, grad, 1 - beta1)
-        average_square(square, grad, beta2, self._scratch)
+        beta1, beta2 = self._moments.betas
+        mean, square = self._moments.move(theta, grad, state, factor)
         longest = 2 / (1 - beta2) - 1
         length = longest - 2 * t * beta2**t / (1 - beta2**t)
         rate = self._lr * (factor / (beta1**t - 1))
@@ -200,11 +201,11 @@ class RAdam(Optimizer):
             early = length <= 5
             size = add(torch.sqrt(square, out=grad), self._eps).masked_fill_(early, 1.0)
             rate = rate * (_rectification(length, longest) * (1 - beta2**t) ** 0.5).masked_fill(early, 1.0)
-            add_ratio(theta, mean, size, rate, self._scratch)
+            add_ratio(theta, mean, size, rate, self._moments.scratch)
         elif length > 5:
             size = add(torch.sqrt(square, out=grad), self._eps)
             rate = rate * (_rectification(length, longest) * (1 - beta2**t) ** 0.5)
-            add_ratio(theta, mean, size, rate, self._scratch)
+            add_ratio(theta, mean, size, rate, self._moments.scratch)
         else:
             # The same order of operations as with columns, and so the same bits.
             theta.add_(torch.mul(mean, cast(rate, mean), out=grad))

@@ -44,7 +44,7 @@ class Optimizer(ABC):
             theta: [R, P], changed in place.
             grad: [R, P], the gradient of each row's loss. Its memory is used as scratch: the values are lost.
             state: what ``state`` returned, changed in place.
-            t: the number of this step, from 1. Or a float64 tensor without dimensions on theta's device, for CUDA graphs.
+            t: the number of this step, from 1. Or a float64 tensor without dimensions on theta's device, when a step is compiled.
             factor: what the schedule multiplies the learning rate with: a float or a column [R, 1].
         """
 
