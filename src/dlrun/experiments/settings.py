@@ -1,5 +1,6 @@
 """Settings that are no component: how long and where a run trains, its seed and its name."""
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Literal
@@ -43,14 +44,18 @@ def root_keys(
 @cache
 def device_problem(name: str) -> str:
     """What is wrong with a device's name, with what to type; an empty string when it can be used."""
-    if name == "auto":
+    if name in ("auto", "cpu"):
         return ""
+    if name == "gpu":
+        return "trainer.device=gpu: is no name of a device; type trainer.device=cuda, or auto for a GPU where there is one"
+    if not re.fullmatch(r"cuda(:\d+)?", name):
+        why = "has no float64, which training needs" if name.startswith("mps") else "is no device that dlrun trains on"
+        known = ("auto", "cpu", "cuda", "cuda:1")
+        return f"trainer.device={name}: {why}; type trainer.device=cpu, cuda, cuda:N or auto{nearest(name, known)}"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError):
-        if name == "gpu":
-            return "trainer.device=gpu: is no name of a device; type trainer.device=cuda, or auto for a GPU where there is one"
-        present = ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+        present = ["auto", "cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         return f"trainer.device={name}: is not there; on this machine there is {', '.join(present)}{nearest(name, present)}"
     return ""
 
