@@ -1,7 +1,7 @@
 """What a cohort will need: memory, time, and therefore how many rows to train at once.
 
 The figures come from counting: parameters and optimizer state by the layout, activations by a pass of one row through the model.
-Time uses two constants measured in benchmarks/; it is an order of magnitude for ``dlrun plan``, not a promise.
+Time uses six constants, measured on one core of a CPU; it is an order of magnitude for ``dlrun plan``, not a promise.
 
 Shapes: R runs, B batch rows, P parameters, W numbers that a pass of one row leaves behind.
 """
@@ -20,14 +20,17 @@ from dlrun.engine.tables import MATERIALIZED_BYTES
 from dlrun.engine.trainer import EPOCH_ROWS
 from dlrun.experiments.plan import Planned, in_pieces
 
+# For time
 STEP_SECONDS = 70e-6  # dispatching one step, whatever R
 MODULE_SECONDS = 400e-6  # for a user's module: its own dispatch, vmap and autograd
 GROUP_SECONDS = 25e-6  # for every further group of rows that has a component of its own
 FLOPS = 50e9  # multiplications and additions a second and core in batched products
 NUMBER_SECONDS = 4e-9  # for every number that a layer puts out for a row of a batch, forward and backward
 FORWARD_SHARE = 1 / 3  # of that for a row that is only looked at, to measure an epoch
+
+# For memory
 STATE_COPIES = 8  # theta, gradient, moments, scratch, best and final parameters, slack
-CACHE_BYTES = 6 << 20  # theta, gradient and moments of a cohort should stay within reach of a core
+CACHE_BYTES = 6 << 20  # theta, gradient and moments of a cohort should stay within reach of a CPU's core
 FEWEST_ROWS = 32  # a cohort is not cut below this many rows for the cache's sake
 
 
@@ -96,15 +99,19 @@ def _passed(machine: Machine, cohort: Cohort) -> int:
     return total
 
 
-def free_bytes() -> int:
-    """Memory that is free on this machine."""
+def free_bytes(device: torch.device | None = None) -> int:
+    """Memory that is free on this machine, or on a GPU, including what torch keeps there of earlier cohorts."""
+    if device is not None and device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def cut(planned: Planned, budget: int) -> list[Planned]:
-    """Cohorts of no more rows than fit into ``budget`` bytes and into the cache."""
-    runs = len(planned.specs)
+    """Cohorts of no more rows than fit into ``budget`` bytes, and on a CPU into the cache."""
+    runs, settings = len(planned.specs), planned.cohort.settings
     needed = needs(planned.cohort)
-    cached = max(FEWEST_ROWS, CACHE_BYTES // (4 * needed.parameters * planned.cohort.settings.dtype.itemsize))
-    rows = max(1, min(runs, budget // max(1, needed.bytes // runs), cached))
+    rows = max(1, min(runs, budget // max(1, needed.bytes // runs)))
+    if settings.device.type == "cpu":
+        rows = min(rows, max(FEWEST_ROWS, CACHE_BYTES // (4 * needed.parameters * settings.dtype.itemsize)))
     return in_pieces(planned, math.ceil(runs / rows))
