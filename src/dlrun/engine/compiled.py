@@ -23,6 +23,7 @@ from torch import Tensor
 
 from dlrun.components.optimizers import TorchOptimizer
 from dlrun.engine.cohort import Cohort, Run, Wish
+from dlrun.engine.factors import Factors
 from dlrun.engine.keys import StepKeys
 from dlrun.engine.machine import Machine
 from dlrun.engine.state import State
@@ -206,21 +207,23 @@ class Stepper:
         self._clock = _Clock(cohort.settings.device if wish == "auto" else None)
         self._before = 0.0  # seconds of a step that is not compiled
         self._epoch: tuple[int, int, Tensor | None] = (0, 0, None)
+        self._factors: Factors | None = None
         self._rates: list[Rates] = []
 
     def begin(self, first: int, count: int, factors: Tensor | None) -> None:
-        """An epoch of ``count`` steps begins after the first ``first``; ``factors`` [count, R] are those of the schedule."""
-        self._epoch, self._rates = (first, count, factors), []
+        """An epoch of ``count`` steps begins after the first ``first``; ``factors`` [count, R] are the schedule's, on the CPU."""
+        self._factors = None if factors is None else Factors(factors, self.machine.optimizers, self._cohort.settings.device)
+        self._epoch, self._rates = (first, count, None if self._factors is None else self._factors.on_device), []
 
     def step(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, number: int) -> None:
         """Step ``number`` of the epoch, in place on ``state``. x, y [R, B, ...]."""
-        factors = self._epoch[2]
-        factor = None if factors is None else factors[number]
+        factor = None if self._factors is None else self._factors.at(number)
         if self._wish is False and self.compiled is None:
             self.machine.step(state, x, y, keys, factor)
             return
         if self._wish is True or (self._wish == "auto" and self._decide(state)):
-            self._compile(state, *self.machine.transformed(x, y, keys), keys, factor)
+            row = None if self._factors is None else self._factors.on_device[number]
+            self._compile(state, *self.machine.transformed(x, y, keys), keys, row)
         with self._clock:
             if self.compiled is not None:
                 ready = self.machine.transformed(x, y, keys)

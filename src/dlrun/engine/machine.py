@@ -1,7 +1,9 @@
 """The step: what happens to theta for one batch of every run.
 
 A Machine holds everything that is known before training starts: the model, the groups of rows that share a component, the
-optimizers. It holds no values that training changes; those are in the State, which is handed in, cut and saved as a whole.
+optimizers. What training changes is in the State, which is handed in, cut and saved as a whole. Of the State a Machine holds
+views: ``bind`` makes them, ``use`` turns those of theta to another matrix until ``bind`` is called again. So ``bind`` comes
+before everything that computes, and again whenever the State's tensors are replaced.
 
 Shapes: R runs, B batch rows, P parameters, G rows of one group.
 """
@@ -16,11 +18,13 @@ from dlrun.components import activations
 from dlrun.components.activations import Activation
 from dlrun.components.hyperparameters import Row
 from dlrun.components.losses import GRADIENTS
+from dlrun.components.losses.shapes import laid_out
 from dlrun.components.optimizers import Optimizer, Step, TorchOptimizer
 from dlrun.components.regularizers import AfterStep, AroundActivation, BatchTransform, Penalty, Regularizer, Stop, Weights
 from dlrun.data.dataset import Data
 from dlrun.engine import module
 from dlrun.engine.cohort import VECTOR, Run, Settings
+from dlrun.engine.factors import Factor
 from dlrun.engine.keys import Keys, StepKeys
 from dlrun.engine.layers import SPREAD, BatchNorm, Dropout, Layer, Pass, Pointwise
 from dlrun.engine.layout import Shape
@@ -80,9 +84,10 @@ class Machine:
         self.has_weights = bool(places)  # a user's module may have parameters of one dimension alone
         self.uses_dropout = any(layer.random for layer in self.model.layers)
 
-        self.losses = self._groups([run.loss for run in self.runs])
+        self.losses = [(g, self._loss_values(g)) for g in self._groups([run.loss for run in self.runs])]
         self.optimizers = [(g, _construct(g)) for g in self._groups([run.optimizer for run in self.runs], torch.float64)]
-        self.schedules = self._groups([run.scheduler for run in self.runs], torch.float64)
+        self._steady = Factor([1.0] * len(self.optimizers))
+        self.schedules = group([run.scheduler for run in self.runs], dtype=torch.float64)  # on the CPU: see ``factors``
         self.scheduled = any(run.scheduler.name != "constant" for run in self.runs)
         self.lr = self._column([run.optimizer.values["lr"] for run in self.runs])
         self.clip_norm = self._limit([run.clip_norm for run in self.runs])
@@ -101,7 +106,7 @@ class Machine:
 
     def _activation(self) -> Pointwise:
         groups = self._groups([run.activation for run in self.runs])
-        pairs = [(g, pointwise(g.part)) for g in groups]
+        pairs = [(g, pointwise(g.part, self.settings)) for g in groups]
         if not self.runs[0].learnable:
             return Pointwise(pairs)
         names = sorted(self.runs[0].activation.values)
@@ -142,10 +147,20 @@ class Machine:
             return make(self.classes, **shared.values)
         return make(**shared.values)
 
+    def _loss_values(self, g: Group) -> dict[str, Any]:
+        """A loss's hyperparameters in the shapes that broadcast against the output; dlrun's own losses take lists as tensors."""
+        dimensions = len(self.model.output_shape) + (3 if self.task in ("similarity", "metric_learning") else 2)
+        values = g.shaped(dimensions)
+        if g.part.function in GRADIENTS:
+            dtype, device = self.settings.dtype, self.settings.device
+            lists = {name: value for name, value in values.items() if isinstance(value, list)}
+            values |= {name: laid_out(value, dimensions, dtype, device) for name, value in lists.items()}
+        return values | {"task": self.task} if "task" in rowwise(g.part.function) else values
+
     def _whole(self) -> bool:
         """Whether the rows of every component fill whole vectors."""
         activations_of = [g for layer in self.model.activations() for g, _ in layer.activations]
-        groups = [*(g for g, _ in self.optimizers), *self.losses, *activations_of]
+        groups = [*(g for g, _ in self.optimizers), *(g for g, _ in self.losses), *activations_of]
         return all(len(g.rows) % VECTOR == 0 for g in groups)
 
     def _column(self, values: Sequence[float]) -> float | Tensor:
@@ -197,16 +212,16 @@ class Machine:
         return [(g.rows.take(theta), g.rows.take(grad)) for g, _ in self.optimizers]
 
     def factors(self, first: int, count: int, epoch_steps: int, total_steps: int) -> Tensor | None:
-        """What the schedules multiply lr with in steps ``first`` .. ``first + count``: [count, R]; None when all are 1."""
+        """What the schedules multiply lr with in steps ``first`` .. ``first + count``: [count, R], on the CPU; None for 1."""
         if not self.scheduled:
             return None
         steps = torch.arange(first, first + count).unsqueeze(1)
         out = torch.empty(count, len(self.runs), dtype=torch.float64)
         for g in self.schedules:
-            values = {name: value.cpu().view(1, -1) if isinstance(value, Tensor) else value for name, value in g.values.items()}
+            values = {name: value.view(1, -1) if isinstance(value, Tensor) else value for name, value in g.values.items()}
             found: Tensor = g.part.function(steps, epoch_steps=epoch_steps, total_steps=total_steps, **values)
             out[:, list(g.rows.indices)] = found.to(out.dtype).expand(count, len(g.rows))
-        return out.to(self.settings.device)
+        return out
 
     def keys(self) -> Keys:
         """The random streams of these runs."""
@@ -215,13 +230,12 @@ class Machine:
 
     # The step
 
-    def step(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, factor: Tensor | None = None) -> None:
-        """One optimizer step of every run, in place on ``state``. x, y [R, B, ...], ``factor`` [R] of the schedule."""
+    def step(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, factor: Factor | None = None) -> None:
+        """One optimizer step of every run, in place on ``state``. x, y [R, B, ...], ``factor`` of the schedule."""
         state.step += 1
         x, y = self.transformed(x, y, keys)
-        column = None if factor is None else factor.unsqueeze(1)
-        factors = [1.0 if column is None else _one(g.rows.take(column)) for g, _ in self.optimizers]
-        self.advance(state, state.step, x, y, keys.dropout, factors, column)
+        factor = factor or self._steady
+        self.advance(state, state.step, x, y, keys.dropout, factor.each, factor.column)
 
     def transformed(self, x: Tensor, y: Tensor, keys: StepKeys) -> tuple[Tensor, Tensor]:
         """The batch as the regularizers want it."""
@@ -277,37 +291,34 @@ class Machine:
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
         """The loss of every run: [R]."""
         if len(self.losses) == 1:
-            return self._loss(self.losses[0], output, y)
+            return self._loss(*self.losses[0], output, y)
         out = torch.empty(len(self.runs), dtype=output.dtype, device=output.device)
-        for g in self.losses:
-            g.rows.put(out, self._loss(g, g.rows.take(output), g.rows.take(y)))
+        for g, values in self.losses:
+            g.rows.put(out, self._loss(g, values, g.rows.take(output), g.rows.take(y)))
         return out
 
     def loss_gradient(self, output: Tensor, y: Tensor) -> Tensor:
         """The gradient of every run's loss with respect to its output: like ``output``."""
         if len(self.losses) == 1:
-            return self._loss_gradient(self.losses[0], output, y)
+            return self._loss_gradient(*self.losses[0], output, y)
         out = torch.empty_like(output)
-        for g in self.losses:
-            g.rows.put(out, self._loss_gradient(g, g.rows.take(output), g.rows.take(y)))
+        for g, values in self.losses:
+            g.rows.put(out, self._loss_gradient(g, values, g.rows.take(output), g.rows.take(y)))
         return out
 
-    def _loss(self, g: Group, output: Tensor, y: Tensor) -> Tensor:
-        value: Tensor = g.part.function(output, y, **self._loss_values(g, output.dim()))
+    @staticmethod
+    def _loss(g: Group, values: dict[str, Any], output: Tensor, y: Tensor) -> Tensor:
+        value: Tensor = g.part.function(output, y, **values)
         return value
 
-    def _loss_gradient(self, g: Group, output: Tensor, y: Tensor) -> Tensor:
+    def _loss_gradient(self, g: Group, values: dict[str, Any], output: Tensor, y: Tensor) -> Tensor:
         gradient = GRADIENTS.get(g.part.function)
         if gradient is not None:
-            return gradient(output, y, **self._loss_values(g, output.dim()))
+            return gradient(output, y, **values)
         with torch.enable_grad():
             leaf = output.detach().requires_grad_()
-            (grad,) = torch.autograd.grad(self._loss(g, leaf, y).sum(), leaf)
+            (grad,) = torch.autograd.grad(self._loss(g, values, leaf, y).sum(), leaf)
         return grad
-
-    def _loss_values(self, g: Group, dimensions: int) -> dict[str, Any]:
-        values = g.shaped(dimensions)
-        return values | {"task": self.task} if "task" in rowwise(g.part.function) else values
 
     def _clip(self, grad: Tensor) -> None:
         if self.clip_norm is not None:
@@ -335,13 +346,18 @@ class Machine:
         self.parameters = self.layout.views(theta)
 
 
-def pointwise(part: Part) -> Activation:
-    """The activation that a part names: dlrun's own form where it has one, torch's module, or a user's function."""
+def pointwise(part: Part, settings: Settings | None = None) -> Activation:
+    """The activation that a part names: dlrun's own form where it has one, torch's module, or a user's function.
+
+    A module's buffers follow the device and the type of the settings.
+    """
     known = activations.ROWWISE.get(part.target)
     if known is not None:
         return known
     if isinstance(part.function, type) and issubclass(part.function, nn.Module):
         module = part.function(**part.values)
+        if settings is not None:
+            module.to(settings.device, settings.dtype)
         return Activation(lambda x, **_: module(x))
     return Activation(cast(Callable[..., Tensor], part.function))
 
@@ -382,13 +398,6 @@ def _construct(g: Group) -> Optimizer:
     if isinstance(function, type) and issubclass(function, Optimizer):
         return function(**g.values)
     return TorchOptimizer(cast(type[torch.optim.Optimizer], function), **g.values)
-
-
-def _one(factor: Tensor) -> float | Tensor:
-    """A column of equal numbers as a float, which is the fast path; it costs a look at the column on the CPU only."""
-    if factor.device.type == "cpu" and bool((factor == factor[0]).all()):
-        return float(factor[0])
-    return factor
 
 
 _LAYERS: dict[str, Callable[[dict[str, Any]], Callable[[int, int], Layer]]] = {

@@ -37,7 +37,7 @@ class Rows:
         self.everything = self.indices == tuple(range(of))
         first, last = self.indices[0], self.indices[-1]
         self.slice = slice(first, last + 1) if self.indices == tuple(range(first, last + 1)) else None
-        self.index = torch.tensor(self.indices, device=device)
+        self.index = None if self.slice else torch.tensor(self.indices, device=device)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -46,11 +46,11 @@ class Rows:
         """These rows of ``x`` [R, ...]: a view where they are neighbours, else a copy."""
         if self.everything:
             return x
-        return x[self.slice] if self.slice else x.index_select(0, self.index)
+        return x[self.slice] if self.index is None else x.index_select(0, self.index)
 
     def put(self, out: Tensor, values: Tensor) -> None:
         """Write ``values`` [G, ...] to these rows of ``out`` [R, ...]."""
-        if self.slice:
+        if self.index is None:
             out[self.slice] = values
         else:
             out.index_copy_(0, self.index, values)
@@ -61,8 +61,9 @@ class Mosaic:
 
     def __init__(self, rows: Sequence[Rows]) -> None:
         self._rows = list(rows)
-        neighbours = all(mine.slice for mine in rows)
-        self._places = None if neighbours else torch.cat([mine.index for mine in rows]).argsort()
+        device = next((mine.index.device for mine in rows if mine.index is not None), None)
+        order = [row for mine in rows for row in mine.indices]
+        self._places = None if device is None else torch.tensor(order).argsort().to(device)
 
     def join(self, pieces: Sequence[Tensor], like: Tensor) -> Tensor:
         """The pieces [G, ...] in the order of the groups as one tensor [R, ...] that lies in memory like ``like``."""

@@ -81,7 +81,7 @@ def minus_one(probability: Tensor, target: Tensor) -> Tensor:
 
 
 def _row_weights(class_weight: Weights, output: Tensor, target: Tensor) -> Tensor:
-    return torch.tensor(class_weight, dtype=output.dtype, device=output.device)[target]
+    return along_classes(class_weight, output).flatten()[target]
 
 
 def _row_shares(class_weight: Weights, output: Tensor, target: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import OpenShare, Positive, Row
-from dlrun.components.losses.shapes import entries, per_run
+from dlrun.components.losses.shapes import along_classes, entries, per_run
 
 
 def mse(output: Tensor, target: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ def quantile_gradient(output: Tensor, target: Tensor, *, tau: OpenShare | list[O
 
 
 def _shares(tau: OpenShare | list[OpenShare], output: Tensor) -> Row:
-    return torch.tensor(tau, dtype=output.dtype, device=output.device) if isinstance(tau, list) else tau
+    return along_classes(tau, output) if isinstance(tau, list) else tau
 
 
 _LINEAR_FROM = 20.0  # beyond this, log cosh r = |r| - log 2 to the last bit of float64

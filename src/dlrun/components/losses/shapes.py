@@ -3,12 +3,13 @@
 Shapes: R runs, B batch rows, K outputs or classes. The class axis is always axis 2, whatever follows it.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from dlrun.components.hyperparameters import Interval
+from dlrun.components.hyperparameters import Interval, Row
 
 Weights = list[Annotated[float, Interval(0)]]  # one number a class, the same for all runs
 
@@ -25,26 +26,38 @@ def entries(values: Tensor) -> int:
     return values.shape[1:].numel()
 
 
-def along_classes(weights: Weights, output: Tensor) -> Tensor:
-    """One number a class as a tensor that broadcasts along axis 2 of ``output``: [K, 1, ...]."""
-    return torch.tensor(weights, dtype=output.dtype, device=output.device).view(-1, *(1,) * (output.dim() - 3))
+def along_classes(weights: Sequence[Row] | Tensor, output: Tensor) -> Tensor:
+    """One number a class as a tensor that broadcasts along axis 2 of ``output``: [K, 1, ...]. A tensor is taken as it is.
+
+    Whoever calls a loss in every step lays its lists out once, since a list waits for a GPU each time it is sent there.
+    """
+    return weights if isinstance(weights, Tensor) else laid_out(weights, output.dim(), output.dtype, output.device)
+
+
+def laid_out(numbers: Sequence[Row], dimensions: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A list along axis 2 of an output with that many dimensions: [K, 1, ...]."""
+    return torch.tensor(numbers, dtype=dtype, device=device).view(-1, *(1,) * (dimensions - 3))
 
 
 def softmax(output: Tensor) -> Tensor:
     """Softmax over axis 2: [R, B, K, ...] -> the same shape; the strides may differ.
 
-    Over a short last axis torch works a row at a time, 8 times slower than along a strided axis, so that axis moves first.
+    Over a short last axis a CPU works a row at a time, 8 times slower than along a strided axis, so that axis moves first.
     """
-    if output.dim() == 3 and output.numel() >= _TRANSPOSE_FROM:
+    if _turned(output):
         return output.transpose(1, 2).contiguous().softmax(1).transpose(1, 2)
     return output.softmax(2)
 
 
 def log_softmax(output: Tensor) -> Tensor:
     """The logarithm of softmax over axis 2, without underflow: [R, B, K, ...] -> the same shape; the strides may differ."""
-    if output.dim() == 3 and output.numel() >= _TRANSPOSE_FROM:
+    if _turned(output):
         return output.transpose(1, 2).contiguous().log_softmax(1).transpose(1, 2)
     return output.log_softmax(2)
+
+
+def _turned(output: Tensor) -> bool:
+    return output.dim() == 3 and output.numel() >= _TRANSPOSE_FROM and output.is_cpu
 
 
 def holds_classes(output: Tensor, target: Tensor) -> bool:

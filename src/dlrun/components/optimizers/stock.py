@@ -10,6 +10,7 @@ Shapes: R rows (runs) of the group, P parameters of a run.
 """
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -78,15 +79,16 @@ class TorchOptimizer(Optimizer):
         return {name: value for name, value in optimizer.state[row].items() if isinstance(value, Tensor)}
 
     def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
-        """One update in place; see ``Optimizer.step``. A tensor factor or a column costs a transfer from the device."""
+        """One update in place; see ``Optimizer.step``. A column as factor is read on the CPU: it had better be there."""
         apart = isinstance(factor, Tensor) or _rows(self._numbers.values()) > 1
         bound = (apart, theta.shape, theta.data_ptr(), *(value.data_ptr() for value in state.values()))
         if self._optimizer is None or int(t) == 1 or bound != self._bound:
             self._optimizer, self._bound = self._bind(theta, state, apart, fresh=int(t) == 1), bound
         optimizer = self._optimizer
         rows = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        for number, group in enumerate(optimizer.param_groups):
-            group["lr"] = group["initial_lr"] * _item(factor, number)
+        rates = factor.flatten().tolist() if isinstance(factor, Tensor) else itertools.repeat(factor)
+        for group, rate in zip(optimizer.param_groups, rates, strict=False):
+            group["lr"] = group["initial_lr"] * rate
         for row, part in zip(rows, grad.unbind(), strict=True):
             row.grad = part
         optimizer.step()
