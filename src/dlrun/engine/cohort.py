@@ -84,12 +84,15 @@ def filled(cohort: Cohort, numbers: tuple[int, int, int], small: bool) -> Cohort
 
     The last numbers of a tensor, those that do not fill a vector register, are rounded differently. In ``small`` models, where
     the vectors lie across the runs and more of them hardly take more time, rows of a kind are filled up to a multiple of VECTOR.
-    In others the last numbers of every group of rows are made those of copies. Nothing is done where that would be many rows.
+    In others the last numbers of every group of rows are made those of copies. Nothing is done where that would be many rows,
+    nor on a GPU, whose threads round the last numbers like all others.
 
     Args:
         numbers: how many a row has at least where its optimizer, its activation and its loss work.
         small: whether the runs may lie innermost in memory.
     """
+    if cohort.settings.device.type != "cpu":
+        return cohort
     runs = cohort.runs
     kinds = [kind(run) for run in runs]
     counts, last = Counter(kinds), {mine: row for row, mine in enumerate(kinds)}

@@ -55,7 +55,7 @@ class Layer(ABC):
 
 
 SPREAD = 2000  # multiplications a run up to which an elementwise product and a sum beat a batched matrix product
-NARROW = 16  # outputs below which a library's matrix product is faster with its factors swapped
+NARROW = 16  # outputs below which a CPU library's matrix product is faster with its factors swapped
 LIBRARY = 400  # multiplications from which torch leaves a product to a library
 
 
@@ -109,8 +109,8 @@ class Linear(Layer):
         return weight.stride(0) == 1 and x.shape[1] * self.size <= SPREAD
 
     def _narrow(self, x: Tensor) -> bool:
-        """Whether a library multiplies, and there are few outputs."""
-        return self._few and x.shape[1] * self.size >= LIBRARY
+        """Whether a CPU library multiplies, and there are few outputs."""
+        return self._few and x.shape[1] * self.size >= LIBRARY and x.is_cpu
 
 
 def _inner(x: Tensor) -> Tensor:

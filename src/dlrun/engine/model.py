@@ -45,7 +45,6 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "repeat": {"layers": None},
     "output": {},
 }
-_BARE = {"flatten", "activation", "output", "max_pool2d", "upsample"}
 
 
 def expand(layers: Sequence[Any]) -> tuple[LayerSpec, ...]:

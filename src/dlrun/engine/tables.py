@@ -20,7 +20,8 @@ from dlrun.data.splits import Split
 
 MATERIALIZED_BYTES = 1 << 28  # scaled copies of all splits together; above it batches are scaled as they are drawn
 CHUNK_ROWS = 1 << 16  # rows converted at once
-CHUNK_BYTES = 1 << 22  # batches gathered at once: large enough to pay for the call, small enough to stay in the cache
+CHUNK_BYTES = 1 << 22  # batches gathered at once: large enough to pay for the call, small enough to stay in a CPU's cache
+DEVICE_CHUNK_BYTES = 1 << 26  # the same for a GPU, which reads 4 MB in less time than a call takes
 
 SUBSETS = ("train", "validation", "test")
 
@@ -122,7 +123,8 @@ class Table:
         order = _permutations(keys, n)
         whole = min(steps, n // batch_size)
         row_bytes = self._y.dtype.itemsize + self.dtype.itemsize * max(1, torch.Size(self.row_shape).numel())
-        together = max(1, CHUNK_BYTES // (len(keys) * batch_size * row_bytes))
+        at_once = CHUNK_BYTES if self.device.type == "cpu" else DEVICE_CHUNK_BYTES
+        together = max(1, at_once // (len(keys) * batch_size * row_bytes))
         for start in range(0, whole, together):
             stop = min(start + together, whole)
             yield from self._batches(order[:, start * batch_size : stop * batch_size], stop - start, innermost)
