@@ -16,6 +16,7 @@ from dlrun.engine.evaluation import CHUNK_NUMBERS, LINKS
 from dlrun.engine.layers import Pass
 from dlrun.engine.layout import Layout
 from dlrun.engine.machine import Machine
+from dlrun.engine.process import exact
 from dlrun.engine.state import State
 from dlrun.errors import DataError
 
@@ -80,7 +81,8 @@ class Predictor:
         Members of pairs and triplets, [n, D] or [n, M, D], give their embeddings, [n, E] or [n, M, E].
         """
         together = max(1, CHUNK_NUMBERS // max(self.machine.model.widest, x[0].numel() if len(x) else 1))
-        return torch.cat([self._predict(part) for part in torch.split(x, together)])
+        with exact(self.settings.device):
+            return torch.cat([self._predict(part) for part in torch.split(x, together)])
 
     def _predict(self, x: Tensor) -> Tensor:
         scaled = self.preprocessing.inputs(x.double()).to(dtype=self.settings.dtype, device=self.settings.device).unsqueeze(0)

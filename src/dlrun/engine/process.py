@@ -28,6 +28,24 @@ def at_speed() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
+@contextmanager
+def exact(device: torch.device) -> Iterator[None]:
+    """On a GPU float32 is float32, and cuDNN adds in the same order each time; what the process had set before is restored.
+
+    By default cuDNN rounds the factors of a convolution to 10 bits (TF32): a thousand times what devices may differ by.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32
+    cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32 = False, True, False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32 = before
+
+
 @cache
 def _keep_memory() -> None:
     """Let the allocator keep freed memory: given back and asked for again in every step, its pages are zeroed in every step.

@@ -24,7 +24,7 @@ from dlrun.engine.cohort import VECTOR, Cohort, filled, kind
 from dlrun.engine.compiled import Stepper
 from dlrun.engine.evaluation import default_metrics, measure
 from dlrun.engine.machine import Machine
-from dlrun.engine.process import at_speed
+from dlrun.engine.process import at_speed, exact
 from dlrun.engine.progress import Progress
 from dlrun.engine.state import Best, State
 from dlrun.engine.tables import SUBSETS, Table
@@ -122,7 +122,7 @@ class Training:
             measured = measure(self.machine, self.table, "validation", sorted(names))
             found |= {f"validation/{name}": values for name, values in measured.items()}
         self.machine.bind(self.state)
-        self.records.append((epoch, {name: self._everyone(values) for name, values in found.items()}))
+        self.records.append((epoch, self._everyone(found)))
         for seen, (name, higher) in zip(self.seen, self.watched, strict=True):
             seen[len(self.records) - 1] = -found[name] if higher else found[name]
         if self.watched:
@@ -136,15 +136,16 @@ class Training:
             self.state.best = Best(value, theta.clone(), self.state.buffers.clone())
             return
         better = value < best.value
-        best.value[better] = value[better]
-        best.theta[better] = theta[better]
-        best.buffers[better] = self.state.buffers[better]
+        torch.where(better, value, best.value, out=best.value)
+        for new, kept in ((theta, best.theta), (self.state.buffers, best.buffers)):
+            torch.where(better.unsqueeze(1), new, kept, out=kept)
 
     def _freeze(self, epoch: int, theta: Tensor, loss: Tensor) -> None:
-        lost = ~(loss.isfinite() & theta.isfinite().all(1)).cpu()
+        lost = ~(loss.isfinite() & theta.isfinite().all(1))
         through = torch.zeros_like(lost)
         for stop, seen in zip(self.machine.stops, self.seen, strict=True):
-            through |= stop.stop(seen[: len(self.records)]).cpu()
+            through |= stop.stop(seen[: len(self.records)])
+        lost, through = torch.stack([lost, through]).cpu()
         present = self.alive[self.active]
         self.finish(present & lost, "diverged", epoch, theta)
         self.finish(present & through & ~lost, "stopped", epoch, theta)
@@ -260,11 +261,11 @@ class Training:
             outcome.metrics = {name: values[place] for name, values in columns.items() if name.split("/")[1] in mine}
             outcome.diagnostics = {name: values[place] for name, values in details.items()}
 
-    def _everyone(self, values: Tensor) -> Tensor:
-        """Values of the present rows [r] at their places among all runs [R]; NaN for rows that were cut."""
-        out = torch.full((len(self.cohort.runs),), torch.nan, dtype=values.dtype)
-        out[self.active] = values.cpu()
-        return out
+    def _everyone(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Values of the present rows [r] at their places among all runs [R], on the CPU; NaN for rows that were cut."""
+        out = torch.full((len(found), len(self.cohort.runs)), torch.nan, dtype=torch.float64)
+        out[:, self.active] = torch.stack([values.double() for values in found.values()]).cpu()
+        return dict(zip(found, out.unbind(), strict=True))
 
     def progress(self, epoch: int, seconds: float) -> Progress:
         """How things stand after ``epoch`` epochs."""
@@ -291,14 +292,17 @@ class Training:
         )
 
 
-@torch.no_grad()
-@at_speed()
 def fit(cohort: Cohort, *, report: Report | None = None, interrupted: Callable[[], bool] = lambda: False) -> list[Outcome]:
     """Train every run of the cohort, and return what became of each, in the cohort's order.
 
     ``report`` hears of every evaluation. ``interrupted`` is asked before every step; when it says yes, runs that still train end
     with status "interrupted".
     """
+    with torch.no_grad(), at_speed(), exact(cohort.settings.device):
+        return _fitted(cohort, report, interrupted)
+
+
+def _fitted(cohort: Cohort, report: Report | None, interrupted: Callable[[], bool]) -> list[Outcome]:
     started = time.perf_counter()
     training = Training(cohort, interrupted)
     settings = cohort.settings
