@@ -87,6 +87,13 @@ def test_kinds_of_columns(cells: tuple[object, ...], features: tuple[str, ...], 
     assert data.x.dtype == torch.float64
 
 
+@pytest.mark.parametrize("clock", ["09:20", "9:20:30.123", "00:10", "23:59:59.9999"])
+def test_a_time_of_day_that_does_not_vary_is_no_feature(clock: str, read: Read) -> None:
+    cells = [f"2014-{month:02}-11 {clock}" for month in range(1, 13)]
+    assert read(column(*cells)).features == ("a.days", "a.month", "a.weekday")
+    assert read(column(*cells, "2014-06-29 09:21")).features == ("a.days", "a.month", "a.weekday", "a.hour")
+
+
 def test_the_day_may_be_said_to_come_first(read: Read) -> None:
     text = column("3/4/2024", "5/6/2024")
     assert plain(read(text, day_first=True).x)[0][1] == 4
@@ -102,6 +109,27 @@ def test_what_cannot_help_is_left_out_and_said(read: Read) -> None:
     assert "user (a text of its own for every row)" in left
     assert "constant (a single value)" in left
     assert "empty (no values)" in left
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("id", "ID", "customer_id", "customer id", "CustomerID", "PassengerId", "userId", "user.id", "orderUUID", "guid"),
+        *("index", "row", "rownames", "row names", "Unnamed: 0", "Unnamed: 0.1", "level_0"),
+        *("no", "No.", "nr", "Nr.", "#", "S.No", "Sr. No.", "serial number", "record_num", "row #"),
+    ],
+)
+def test_names_of_row_numbers(name: str, read: Read) -> None:
+    rows = "".join(f"{i},{i % 7},{i}.5\n" for i in range(40))
+    data = read(f"{name},b,y\n{rows}")
+    assert data.features == ("b",)
+    assert f"left out: {name} (a number of its own for every row)" in data.notes[1]
+    assert read(f"{name},b,y\n5,1,0.5\n{rows}").features == (name, "b"), "a number that occurs twice may mean something"
+
+
+@pytest.mark.parametrize("name", ["paid", "PAID", "grid", "humid", "Acid", "valid", "nose", "snow", "number", "rows", "indexed"])
+def test_names_of_no_row_numbers(name: str, read: Read) -> None:
+    assert read(column(*range(40), name=name)).features == (name,)
 
 
 def test_what_is_asked_for_is_kept(read: Read) -> None:
@@ -155,6 +183,64 @@ def test_a_column_may_turn_out_otherwise_far_down(read: Read) -> None:
     assert data.x[:late, 6].isnan().all()
     assert data.x[late:, 6].isfinite().all()
     assert data.x[-1, 8] == 2.5
+
+
+WORDS = ["unknown", "refused"]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.15, 0.6])
+@pytest.mark.parametrize(
+    ("value", "others"), [(lambda i: f"{i * 1.37:.2f}", "numbers"), (lambda i: f"2024-{i % 12 + 1:02}-{i % 28 + 1:02}", "dates")]
+)
+def test_words_among_numbers_or_dates_are_told_with_the_remedy(
+    share: float, value: Callable[[int], str], others: str, read: Read
+) -> None:
+    words = [WORDS[i % 2] if i % 100 < 100 * share else value(i) for i in range(400)]
+    text = "a,b,y\n" + "".join(f"{word},{i % 7},{i}.5\n" for i, word in enumerate(words))
+    with pytest.raises(DataError) as caught:
+        read(text)
+    (said,) = caught.value.problems
+    more = f"{400 * share - 1:.0f} more such cells{f', {share:.0%} of all' if share > 0.1 else ''}"
+    assert f"line 2: a holds 'unknown' (and {more}), and the others are {others}" in said
+    assert "type dataset.missing=[unknown,refused] if that means a missing value, or type dataset.categorical=[a]" in said
+    assert read(text, missing=WORDS).features[-1] == "b"
+    assert read(text, missing=WORDS).x[:, 0].isnan().sum() == 400 * share
+    assert "a=unknown" in read(text, categorical=["a"]).features
+    with pytest.raises(DataError, match=r"type dataset.missing=\[refused,unknown\]"):
+        read(text, missing=["refused"])
+
+
+def test_a_word_that_a_shell_would_take_otherwise_is_quoted(read: Read) -> None:
+    for word, typed in (("not known", "'dataset.missing=[\"not known\"]'"), ("n.d.", "'dataset.missing=[\"n.d.\"]'")):
+        with pytest.raises(DataError) as caught:
+            read(column(*range(40), word, word))
+        assert f"type {typed} if" in str(caught.value)
+    for word in ("a\\b", "$x{y}", "x" * 50, "4l"):
+        with pytest.raises(DataError, match="a holds") as caught:
+            read(column(*range(40), word))
+        assert "dataset.missing" not in str(caught.value)
+
+
+def test_codes_of_which_some_are_numbers_are_categories(read: Read) -> None:
+    codes = [f"{letter}{number}" for letter in ("", "", "A", "B") for number in range(10, 20)]
+    data = read("a,b,y\n" + "".join(f"{codes[i * 7 % 40]},{i % 3},{i}.5\n" for i in range(400)))
+    assert len(data.features) == 31
+    mixed = read("a,b,y\n" + "".join(f"{i % 8 if i % 7 else 'none of them'},{i % 3},{i}.5\n" for i in range(400)))
+    assert "a=none of them" in mixed.features
+    tickets = "".join(f"{f'PC {i}' if i % 4 == 0 else 7 * i},{i % 3},{i}.5\n" for i in range(400))
+    assert "left out: a (a text of its own for every row, most of them numbers)" in read(f"a,b,y\n{tickets}").notes[1]
+    days = "".join(f"{f'about {i}' if i % 4 == 0 else f'2024-01-{i % 28 + 1:02}'},{i % 3},{i}.5\n" for i in range(400))
+    assert "a=2024-01-02" in read(f"a,b,y\n{days}").features
+
+
+def test_words_are_told_whichever_column_changes_beside_them(read: Read) -> None:
+    late = delimited.FEWEST_ROWS + 500
+    text = "a,b,y\n" + "".join(
+        f"{'unknown' if i % 5 == 0 else i / 8},{'' if i < late else 'red'},{i}.5\n" for i in range(2 * late)
+    )
+    with pytest.raises(DataError, match=r"a holds 'unknown' .*20% of all"):
+        read(text)
+    assert read(text, missing=["unknown"]).features == ("a", "b=(missing)", "b=red")
 
 
 def test_later_dates_say_how_earlier_ones_are_read(read: Read) -> None:

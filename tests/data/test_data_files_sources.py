@@ -105,6 +105,20 @@ def test_parquet_targets(written: str) -> None:
         parquet(path=written, target="sold")
 
 
+def test_the_index_of_a_parquet_file(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    path = str(tmp_path / "my.parquet")
+    frame = table()[["size", "y"]].sample(frac=1, random_state=0)
+    frame.to_parquet(path)
+    data = parquet(path=path, target="y")
+    assert data.features == ("size",)
+    assert data.notes[1] == "dataset my.parquet: left out: __index_level_0__ (an index without a name)"
+    assert parquet(path=path, target="y", columns=["size", "__index_level_0__"]).features == ("size", "__index_level_0__")
+    assert parquet(path=path, target="y", drop=["__index_level_0__"]).features == ("size",)
+    frame.assign(k=range(60), shift=[i % 3 for i in range(60)]).set_index(["k", "shift"]).to_parquet(path)
+    assert parquet(path=path, target="y").features == ("size", "k", "shift")
+
+
 def test_bad_parquet_files(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     path = tmp_path / "my.parquet"

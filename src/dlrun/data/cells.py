@@ -3,11 +3,16 @@
 A column is worked on by its distinct texts, each read once. An empty text is a missing value in every column; spellings such as
 NA are missing among numbers, truth values and dates, and an ordinary text in a column of texts, where NA may be a label.
 
+    1, 2.5, 17, unknown                mostly numbers, and so numeric: the word is told as a mistake
+    2024-01-31, 2024-02-01, soon       mostly dates, likewise
+    A1, 17, B3, 18, C5                 texts: codes, of which some happen to be digits
+
 Shapes: n rows, u distinct texts.
 """
 
 import re
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -34,8 +39,12 @@ _TRUTH = ({"false": 0.0, "true": 1.0}, {"no": 0.0, "yes": 1.0}, {"f": 0.0, "t": 
 _CLOCK = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d*)?))?\s*(?:Z|UTC|([+-]\d{2}):?(\d{2})?)?)?"
 _YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + _CLOCK, re.ASCII)
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})" + _CLOCK, re.ASCII)
+_WORD = re.compile(r"[a-z][\w-]*", re.ASCII | re.IGNORECASE)
+_LONGEST_MARK = 40
 _EPOCH = date(1970, 1, 1).toordinal()
 _LARGEST_WHOLE = 2.0**53  # beyond it a float no longer stands for one whole number
+_MILLISECONDS = 86_400_000  # of a day
+_PER_WORD = 10  # different numbers for each different text among them; where there are fewer, all of them may be codes
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +142,16 @@ def setting(key: str, mark: str) -> str:
     return f"dataset.{key}=." if mark == "." else f"'dataset.{key}=\"{mark}\"'"
 
 
+def marking(texts: Sequence[str]) -> str:
+    """The setting by which these texts mean a missing value, as it is typed in a shell; an empty text if that takes escapes."""
+    if any(not text.isprintable() or len(text) > _LONGEST_MARK or set(text) & set('"\\$') for text in texts):
+        return ""
+    plain = all(_WORD.fullmatch(text) and truth(text) is None for text in texts)
+    items = texts if plain else [f'"{text}"' for text in texts]
+    line = f"dataset.missing=[{','.join(items)}]"
+    return line if plain else shlex.quote(line)
+
+
 def is_missing(text: str, marks: Marks = frozenset()) -> bool:
     """Whether a text among numbers, truth values or dates stands for a missing value."""
     return text in marks or text.casefold() in MISSING
@@ -197,15 +216,20 @@ DATE_PARTS = ("days", "month", "weekday", "hour")
 
 
 def date_parts(days: Floats) -> Floats:
-    """Days since 1970-01-01 [n] -> days, month 1-12, weekday 0-6 from Monday, hour 0-24: [n, 4], NaN where missing."""
+    """Days since 1970-01-01 [n] -> days, month 1-12, weekday 0-6 from Monday, hour 0-24: [n, 4], NaN where missing.
+
+    The hour is that of whole milliseconds: what days leave behind the point is exact to a few microseconds, so that the same
+    time of two days would differ.
+    """
     whole = np.floor(days)
     months = np.where(np.isnan(whole), 0, whole).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12 + 1
     missing = np.where(np.isnan(days), np.nan, 0.0)
-    return np.stack((days, months + missing, (whole + 3) % 7, (days - whole) * 24), axis=1)
+    hours = np.round((days - whole) * _MILLISECONDS) * 24 / _MILLISECONDS
+    return np.stack((days, months + missing, (whole + 3) % 7, hours), axis=1)
 
 
 def kind_of(texts: Texts, decimal: str, marks: Marks, thousands: str = "") -> Kind | None:
-    """What most of the cells are: numeric if at least half of those present are numbers, boolean or date if all are, else text.
+    """What most of the cells are: numeric or date if ``mostly`` says so, boolean if all of those present are, else text.
 
     None when no cell is present.
     """
@@ -213,13 +237,28 @@ def kind_of(texts: Texts, decimal: str, marks: Marks, thousands: str = "") -> Ki
     present = {text: int(count) for text, count in zip(texts.distinct, counts, strict=True) if not is_missing(text, marks)}
     if not present:
         return None
-    numbers = sum(count for text, count in present.items() if number(text, decimal, thousands) is not None)
-    if 2 * numbers >= sum(present.values()):
+    if mostly(present, lambda text: number(text, decimal, thousands) is not None):
         return "numeric"
     words = {text.casefold() for text in present}
     if any(words <= pair.keys() for pair in _TRUTH):
         return "boolean"
-    return "date" if all(map(is_date, present)) else "categorical"
+    return "date" if mostly(present, is_date) else "categorical"
+
+
+def mostly(counts: Mapping[str, int], fits: Callable[[str], bool]) -> bool:
+    """Whether half of the cells fit, or far more different ones than there are others: a word in most cells may mean missing.
+
+    Args:
+        counts: how often each text occurs.
+        fits: whether a text is of the kind in question.
+    """
+    fitting = [count for text, count in counts.items() if fits(text)]
+    return 2 * sum(fitting) >= sum(counts.values()) or outnumber(len(fitting), len(counts) - len(fitting))
+
+
+def outnumber(fitting: int, others: int) -> bool:
+    """Whether so many different numbers or dates make the different texts among them words for what is missing, or mistakes."""
+    return fitting >= _PER_WORD * others
 
 
 def recognized(texts: Texts, decimal: str, marks: Marks, among: Sequence[str], *, sure: bool) -> tuple[Kind | None, str]:

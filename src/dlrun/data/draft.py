@@ -25,6 +25,8 @@ from dlrun.data.cells import (
     date_parts,
     days_first,
     grouping,
+    marking,
+    outnumber,
     read,
     recognized,
     shown,
@@ -35,7 +37,8 @@ from dlrun.errors import DataError
 
 DOUBLE = 1 << 22  # numbers up to which a table is kept in float64; larger ones are in float32, which training uses anyway
 MOST_CATEGORIES = 1000
-ODD_SHARE = 0.1  # of the cells; fewer of another kind are taken for mistakes, more for a column of texts
+ODD_SHARE = 0.1  # of the cells; fewer of another kind are taken for mistakes, more only among many different numbers or dates
+_MOST_MARKS = 5  # different texts that may all mean a missing value
 _CANCELS = 1e3  # a level so many times the spread takes too many of float32's digits
 
 
@@ -52,6 +55,7 @@ class Column:
         place: its first column in the matrix; -1 for texts and for targets.
         present, odd: how many cells hold a value, and how many hold one of another kind.
         first_odd: line and text of the first of those.
+        odd_texts: the different ones, as long as they are not too many for categories.
         infinite: line of the first infinite number; 0 if there is none.
         low, high: smallest and largest number of each of its columns in the matrix.
         whole: whether all numbers are whole.
@@ -70,6 +74,7 @@ class Column:
     present: int = 0
     odd: int = 0
     first_odd: tuple[int, str] = (0, "")
+    odd_texts: dict[str, None] = field(default_factory=dict)
     infinite: int = 0
     low: Floats = field(default_factory=lambda: np.array([]))
     high: Floats = field(default_factory=lambda: np.array([]))
@@ -226,6 +231,8 @@ class Draft:
             place = int(odd.argmax())
             column.first_odd = column.first_odd if column.odd else (lines[place], cells.distinct[cells.codes[place]])
             column.odd += int(odd.sum())
+            if len(column.odd_texts) <= MOST_CATEGORIES:
+                column.odd_texts |= dict.fromkeys(cells.distinct[code] for code in np.unique(cells.codes[odd]))
         return values
 
     def _parts(self, column: Column, values: Floats) -> Floats:
@@ -255,12 +262,12 @@ class Draft:
             DataError: cells that are mistakes; one line for each column.
         """
         problems = []
+        filled = not self.again  # otherwise the matrix lacks rows, and the next reading tells
         for column in (*self.columns, *self.targets):
-            few = column.odd <= ODD_SHARE * (column.odd + column.present) or (column in self.targets and column.kind == "numeric")
-            if column.odd and (column.kind == "boolean" or not few):
-                column.kind, self.again = "categorical", True
-                continue
-            if column.odd:
+            if column.odd and (filled or column in self.targets or column.kind == "boolean"):
+                if not self._are_mistakes(column):
+                    column.kind, self.again = "categorical", True
+                    continue
                 problems.append(self._mistake(column))
             if column.infinite:
                 problems.append(
@@ -270,24 +277,40 @@ class Draft:
         if problems:
             raise DataError(*problems)
         for column in (*self.columns, *self.targets):
-            if column.kind == "date" and column.day_first is None:
+            if column.kind == "date" and column.day_first is None and not column.odd:
                 raise DataError(
                     f"{self.file}: the dates of {shown(column.name)} can be read with the day or the month first; "
                     "type dataset.day_first=true or false"
                 )
         return [column.afresh() for column in (*self.columns, *self.targets)] if self.again else None
 
+    def _are_mistakes(self, column: Column) -> bool:
+        """Whether the cells of another kind are mistakes or words for what is missing, and not texts like all the others."""
+        if column.kind == "boolean":
+            return False
+        if column.odd <= ODD_SHARE * (column.odd + column.present) or (column in self.targets and column.kind == "numeric"):
+            return True
+        values = self.matrix[: self.rows, column.place] if column.numbers is None else column.numbers[: self.rows]
+        different = len(np.unique(values[~np.isnan(values)]))
+        return len(column.odd_texts) <= MOST_CATEGORIES and outnumber(different, len(column.odd_texts))
+
     def _mistake(self, column: Column) -> str:
         line, text = column.first_odd
-        more = f" (and {column.odd - 1:,} more such cells)" if column.odd > 1 else ""
+        share = column.odd / (column.odd + column.present)
+        of_all = f", {share:.0%} of all" if share > ODD_SHARE else ""
+        more = f" (and {column.odd - 1:,} more such cells{of_all})" if column.odd > 1 else ""
         said = f"{self.file} line {line:,}: {shown(column.name)} holds {shown(text)!r}{more}, and the others are"
-        said += f" {WANTS[column.kind or 'numeric']}; correct it, leave the cell empty"
+        remedies = ["correct it", "leave the cell empty"]
         hinted = column.kind == "numeric" and self.groups and not column.thousands
         if hinted and (amount := as_amounts((text,), self.decimal, self.marks)):
-            return f"{said}, or {amount[1]}"
-        if column in self.targets:
-            return said.replace("; correct it, leave", "; correct it, or leave")
-        return f"{said}, or type dataset.categorical=[{shown(column.name)}] to take all of them as texts"
+            remedies.append(amount[1])
+        else:
+            words = column.odd > len(column.odd_texts) or not any(map(str.isdigit, "".join(column.odd_texts)))  # no slips
+            if words and len(column.odd_texts) <= _MOST_MARKS and (marks := marking([*sorted(self.marks), *column.odd_texts])):
+                remedies.append(f"type {marks} if that means a missing value")
+            if column not in self.targets:
+                remedies.append(f"type dataset.categorical=[{shown(column.name)}] to take all of them as texts")
+        return f"{said} {WANTS[column.kind or 'numeric']}; {', '.join(remedies[:-1])}, or {remedies[-1]}"
 
 
 def _as_texts(cells: Cells) -> Texts:

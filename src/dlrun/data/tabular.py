@@ -24,7 +24,11 @@ from dlrun.errors import DataError, nearest
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-_NAMES_ROWS = re.compile(r"(.*[_ ])?(id|uuid|guid)|index|idx|row|(row|record)[_ ]?(nr|no|number|num)", re.IGNORECASE)
+_NAMES_ROWS = re.compile(
+    r"(?i:(.*[\W_])?(id|uuid|guid))|.*[a-z0-9](ID|Id|U[Uu][Ii][Dd]|G[Uu][Ii][Dd])"  # customer_id, customerId, but not paid
+    r"|(?i:index|idx|row|row[\W_]*names?|unnamed: \d.*|level_\d+)"  # as pandas and R call it
+    r"|(?i:(nr|no)\.?|#|(row|record|serial|sr|sl|s)[\W_]*(nr\.?|no\.?|num|number|#))"
+)
 _EXACT = 2.0**53  # beyond it a float no longer stands for one whole number
 _PIECE = 1 << 16  # rows moved at a time within the matrix
 _WORDS: Mapping[Kind, str] = {"numeric": "numeric", "boolean": "true or false", "categorical": "categorical", "date": "date"}
@@ -82,6 +86,7 @@ def to_data(
     categorical: Sequence[str] = (),
     marks: Sequence[str] = (),
     remarks: Sequence[str] = (),
+    indices: Sequence[str] = (),
 ) -> Data:
     """The finished dataset. The draft's matrix becomes its features, without a copy where all columns are numbers.
 
@@ -92,6 +97,7 @@ def to_data(
         categorical: columns that the user says are texts.
         marks: texts that mean a missing value, beside the usual ones.
         remarks: what else to say of the file.
+        indices: columns that hold an index without a name, and were not read.
 
     Raises:
         DataError: there are no rows or no features, or the target allows no task.
@@ -103,7 +109,8 @@ def to_data(
         raise DataError(f"{file}: {empty}")
     hints = _hints(draft, categorical)
     learnt = outcome(file, draft.targets, rows, task, hints)
-    reasons = {column.name: reason for column in draft.columns if (reason := _useless(column, draft, column.name in unnamed))}
+    reasons = dict.fromkeys(indices, "an index without a name")
+    reasons |= {column.name: reason for column in draft.columns if (reason := _useless(column, draft, column.name in unnamed))}
     kept = [column for column in draft.columns if column.name not in reasons]
     if not kept:
         said = f"{file}: there are no features beside the {_said(targets)}; left out: {_left_out(reasons)}"
@@ -181,7 +188,7 @@ def _useless(column: Column, draft: Draft, unnamed: bool) -> str:
     if not column.present:
         return "no values"
     if column.kind == "categorical":
-        return _useless_texts(column, rows)
+        return _useless_texts(column, draft)
     if (column.low == column.high).all():
         return "a single value"
     if column.kind != "numeric" or column.wanted or not column.whole or column.present < rows:
@@ -193,24 +200,27 @@ def _useless(column: Column, draft: Draft, unnamed: bool) -> str:
     return ""
 
 
-def _useless_texts(column: Column, rows: int) -> str:
+def _useless_texts(column: Column, draft: Draft) -> str:
+    rows, distinct = draft.rows, [text for text in column.texts if text]
+    kind = kind_of(Texts(np.arange(len(distinct)), distinct), draft.decimal, draft.marks)
+    mostly = {"numeric": ", most of them numbers", "date": ", most of them dates"}.get(kind or "", "")
     if column.codes is None:
         if column.wanted:
             raise DataError(
                 f"column {shown(column.name)}: has more than {MOST_CATEGORIES:,} different texts, too many for a feature each; "
                 f"leave it out with dataset.drop=[{shown(column.name)}]"
             )
-        return f"more than {MOST_CATEGORIES:,} different texts"
+        return f"more than {MOST_CATEGORIES:,} different texts{mostly}"
     counts = np.bincount(column.codes[:rows], minlength=len(column.texts))
-    distinct = int((counts > 0).sum())
-    if distinct == 1:
+    categories = int((counts > 0).sum())
+    if categories == 1:
         return "a single value"
-    texts = distinct - ("" in column.texts and bool(counts[column.texts[""]]))
+    texts = categories - ("" in column.texts and bool(counts[column.texts[""]]))
     if column.wanted or texts < 2:
         return ""
     if texts == column.present:
-        return "a text of its own for every row"
-    return f"{texts:,} different texts, hardly one twice" if texts > 20 and 2 * texts > column.present else ""
+        return f"a text of its own for every row{mostly}"
+    return f"{texts:,} different texts, hardly one twice{mostly}" if texts > 20 and 2 * texts > column.present else ""
 
 
 def _code(column: Column, rows: int, thousands: str) -> ColumnCode:

@@ -9,6 +9,7 @@
 A file is read once in a process, however many runs use it, and again when it has changed.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,7 @@ Name = str | int | float  # a name such as 2024 arrives as a number
 Names = list[Name] | Name | None  # a single name is a list of one
 
 _BATCH = 1 << 16  # rows of a Parquet file read together
+_INDEX = re.compile(r"__index_level_\d+__")  # as pandas calls an index without a name
 _TRUTH_WORDS = ("true", "True", "TRUE", "false", "False", "FALSE")
 
 
@@ -107,6 +109,8 @@ def parquet(
     task: TableTask | None = None,
 ) -> Data:
     """A Parquet file; needs pyarrow. The settings are those of ``csv``; what its columns are, the file says itself.
+
+    An index of pandas that has a name is a column like the others; one without a name is left out unless ``columns`` has it.
 
     Raises:
         DataError: pyarrow is not installed, or something is wrong with the file or a setting.
@@ -237,7 +241,8 @@ def _read_parquet(
         try:
             file = ParquetFile(stream)
             schema = file.schema_arrow
-            used = [*chosen(name, schema.names, targets, wanted, words(drop), texts), *targets]
+            indices = [key for key in schema.names if _INDEX.fullmatch(key) and key not in (*targets, *(wanted or ()))]
+            used = [*chosen(name, schema.names, targets, wanted, [*words(drop), *indices], texts), *targets]
             kinds = {key: "categorical" if key in texts else _arrow_kind(key, schema.field(key).type) for key in used}
             forms = [Column(key, kinds[key], wanted is not None or key in texts, day_first=True) for key in used]
             features, learnt = forms[: -len(targets)], forms[-len(targets) :]
@@ -249,7 +254,7 @@ def _read_parquet(
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(f"{name}: is no Parquet file, or a damaged one ({shown(error, 100)})") from error
     draft.settle()
-    return to_data(draft, task, categorical=texts, marks=marks)
+    return to_data(draft, task, categorical=texts, marks=marks, indices=indices)
 
 
 def _arrow_kind(name: str, type_: Any) -> Kind:
