@@ -93,7 +93,8 @@ class Run:
 
         Args:
             X: raw features, before any scaling, NaN where one is missing. A DataFrame with the columns ``features`` in any order
-                (others are left alone), or an array of rows like those of training: [n, D], [n, C, H, W] for images.
+                (others are left alone, and named levels of its index are columns too), or an array of rows like those of
+                training: [n, D], [n, C, H, W] for images.
 
         Returns:
             For a regression, values in the units of the data: [n], or [n, K] for several targets or quantiles. For two classes,
@@ -145,6 +146,8 @@ class Run:
         from dlrun.data.encoding import encode
 
         shape = tuple(self._form["shape"])
+        if isinstance(X, pd.DataFrame):
+            X = _with_index(X, self.features)
         if self._encoding is not None:
             return encode(X if isinstance(X, pd.DataFrame) else _columns(X, self.features), self._encoding)
         if isinstance(X, pd.DataFrame):
@@ -160,9 +163,18 @@ class Run:
         return torch.from_numpy(rows)
 
 
+def _with_index(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The table, with levels of its index that are features as columns: pandas.read_parquet makes an index of such columns."""
+    twice = sorted({*names} & {*table.columns[table.columns.duplicated()]})
+    if twice:
+        raise DataError(*(f"column {name}: stands in the table more than once; keep one of them" for name in twice[:5]))
+    levels = [name for name in names if name in table.index.names and name not in table.columns]
+    return table.reset_index(level=levels) if levels else table
+
+
 def _columns(given: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """The columns of an array by their place."""
-    table = np.asarray(given)
+    table = np.asarray(given, dtype=object if isinstance(given, list | tuple) else None)  # texts would make texts of numbers
     if table.ndim != 2 or table.shape[1] != len(names):
         raise DataError(f"predict: has shape {list(table.shape)}; rows need {len(names)} values: {', '.join(names[:10])}")
     return {name: table[:, place] for place, name in enumerate(names)}

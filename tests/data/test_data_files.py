@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from hypothesis import given, settings
@@ -620,8 +621,6 @@ def test_rows_outside_training_change_nothing(read: Read) -> None:
 def test_the_encoding_is_plain_json_and_encodes_the_same(read: Read, tmp_path: Path) -> None:
     import json
 
-    import pandas
-
     rows = "".join(
         f"{'' if i % 9 == 4 else i / 4},{['red', 'blue', '', '=SUM(1)'][i % 4]},{['yes', 'no', ''][i % 3]},"
         f"{'' if i % 11 == 5 else f'2024-{i % 12 + 1:02}-{i % 28 + 1:02} {i % 24:02}:30'},{i}.5\n"
@@ -659,6 +658,104 @@ def test_new_rows_that_cannot_be_encoded_are_told(read: Read) -> None:
         encode(rows | {"size": [1, math.inf]}, data.encoding)
     with pytest.raises(DataError, match="lists or other things"):
         encode(rows | {"color": [["red"], "blue"]}, data.encoding)
+    with pytest.raises(DataError, match="column size: stands in the table 2 times"):
+        encode(pandas.DataFrame([[1, 2, "red", "2024-01-01"]], columns=["size", "size", "color", "sold"]), data.encoding)
+
+
+KINDS = "size,color,on,sold,y\n" + "".join(
+    f"{i % 5},{'rgb'[i % 3]},{i % 2 == 0},2024-0{i % 4 + 1}-1{i % 9},{i}.5\n" for i in range(40)
+)
+STAMP = pandas.Timestamp("2024-02-03 06:00")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"size": [pandas.NaT, STAMP]}, "column size: row 2 holds 2024-02-03, and it wants numbers"),
+        ({"sold": [1, 2]}, "column sold: row 1 holds 1, and it wants dates such as 2024-01-31"),
+        ({"sold": [math.nan, 7.5]}, "column sold: row 2 holds 7.5, and it wants dates"),
+        ({"sold": [True, False]}, "column sold: row 1 holds True, and it wants dates"),
+        ({"on": [1, 7]}, "column on: row 2 holds 7, and it wants true or false"),
+        ({"on": [STAMP, STAMP]}, "column on: row 1 holds 2024-02-03, and it wants true or false"),
+        ({"on": ["1", "true"]}, "column on: row 1 holds '1', and it wants true or false"),
+    ],
+)
+def test_values_of_another_kind_are_refused(given: dict[str, list[Any]], said: str, read: Read) -> None:
+    encoding = read(KINDS).encoding
+    assert encoding is not None
+    rows = {"size": [1, 2], "color": ["r", "g"], "on": [True, False], "sold": ["2024-01-10", "2024-01-11"]}
+    with pytest.raises(DataError) as caught:
+        encode(pandas.DataFrame(rows | given), encoding)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"size": ["3", "4.0"]}, {"size": [3, 4]}),
+        ({"size": [True, False]}, {"size": [1, 0]}),
+        ({"size": pandas.array([3, None], dtype="Int64")}, {"size": [3, None]}),
+        ({"size": [None, None]}, {"size": [None, None]}),
+        ({"size": [pandas.NaT, pandas.NaT]}, {"size": [None, None]}),
+        ({"on": [1, math.nan]}, {"on": [1, None]}),
+        ({"on": pandas.array([True, None], dtype="boolean")}, {"on": [1, None]}),
+        ({"on": ["TRUE", ""]}, {"on": [1, None]}),
+        ({"on": [math.nan, math.nan]}, {"on": [None, None]}),
+        ({"sold": [math.nan, math.nan]}, {"sold.days": [None, None], "sold.month": [None, None]}),
+        ({"sold": [pandas.Timestamp("2024-02-10"), pandas.NaT]}, {"sold.days": [19763, None], "sold.month": [2, None]}),
+        ({"color": [None, math.nan]}, {"color=r": [0, 0], "color=g": [0, 0]}),
+        ({"color": pandas.Categorical(["g", "r"])}, {"color=r": [0, 1], "color=g": [1, 0]}),
+    ],
+)
+def test_values_of_other_types_are_taken(given: dict[str, Any], expected: dict[str, list[float | None]], read: Read) -> None:
+    encoding = read(KINDS).encoding
+    assert encoding is not None
+    rows = {"size": [1, 2], "color": ["r", "g"], "on": [True, False], "sold": ["2024-01-10", "2024-01-11"]}
+    found = dict(zip(encoding.features, plain(encode(pandas.DataFrame(rows | given), encoding).T), strict=True))
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("categories", "given", "places"),
+    [
+        (("1.0", "2.0", ""), [1, 2.0, math.nan], [1, 2, 0]),
+        (("1.0", "2.0", ""), ["1", "2.00", ""], [1, 2, 0]),
+        (("01234", "99"), [1234, 99.0], [0, 1]),
+        (("01234", "1234"), [1234, "01234"], [1, 0]),
+        (("01.0", "1.0"), [1, 1.0], [None, None]),
+        (("1", "2", "unknown"), [1.0, 2], [0, 1]),
+        (("1.0", "2.0", "unknown"), ["1.0", "2"], [0, None]),
+        (("A1", "17"), [17, 17.0], [0, 0]),
+        (("-9", "1.0"), [-999, 1], [None, 1]),
+        (("False", "True", "unknown"), [True, False], [1, 0]),
+        (("no", "unknown", "yes"), [True, False], [2, 0]),
+        (("0", "1"), [True, False], [1, 0]),
+        (("EU", "NA"), [None, "EU", math.nan, "NA"], [1, 0, 1, 1]),
+        (("", "EU", "NA"), [None, "EU", "NA"], [0, 1, 2]),
+        (("EU", "NA", "none"), [None, "EU"], [None, 0]),
+        (("2024-01-10", "never"), [pandas.Timestamp("2024-01-10")] * 2, [0, 0]),
+    ],
+)
+def test_categories_are_known_by_what_they_mean(
+    categories: tuple[str, ...], given: list[Any], places: list[int | None], read: Read
+) -> None:
+    text = "a,y\n" + "".join(f"{category},{i}.5\n" for i, category in enumerate(categories * 10))
+    encoding = read(text, categorical=["a"], missing=["-999"]).encoding
+    assert encoding is not None
+    known = encoding.columns[0].categories
+    expected = [[float(place is not None and k == place) for k in range(len(known))] for place in places]
+    assert encode({"a": given}, encoding).tolist() == expected
+
+
+def test_a_column_that_hardly_has_a_known_category_is_told(read: Read) -> None:
+    encoding = read(column("red", "green", "blue", "red", "green", "")).encoding
+    assert encoding is not None
+    for silent in (["pink"], ["pink", "pink"], ["pink", "red"], ["pink", "", "rose", "blue"], ["", None], []):
+        assert len(encode({"a": silent}, encoding)) == len(silent)
+    with pytest.warns(UserWarning, match="column a: 3 of 3 values are none of the categories of the training, blue, green, red"):
+        encode({"a": ["Red", "Green", "Blue", ""]}, encoding)
+    with pytest.warns(UserWarning, match="column a: 19 of 20 .*: 0, 1, 2 and 16 more; spell them as there"):
+        encode({"a": [*range(19), "red"]}, encoding)
 
 
 @pytest.mark.parametrize(

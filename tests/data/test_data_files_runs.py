@@ -16,7 +16,7 @@ from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.sources import files, real
 from dlrun.data.sources.files import csv
 from dlrun.data.splits import split
-from dlrun.errors import InputError
+from dlrun.errors import DataError, InputError
 from dlrun.experiments.execute import identity
 from dlrun.experiments.plan import Datasets, plan
 
@@ -180,6 +180,38 @@ def test_several_targets_are_trained_measured_and_predicted(table: str, call: Ca
     rows = pandas.read_csv(table, keep_default_na=False)
     error = torch.from_numpy(run.predict(rows.iloc[test.numpy()])) - data.y[test]
     assert run.metrics["test/rmse"] == pytest.approx(error.square().mean().sqrt().item(), rel=1e-5)
+
+
+def test_predictions_for_what_pandas_makes_of_the_file(table: str) -> None:
+    rows = pandas.DataFrame(
+        {
+            "region": [None if i % 40 == 7 else i * 3 % 5 for i in range(120)],
+            "zip": [["01234", "00987"][i % 2] for i in range(120)],
+            "when": [f"2014-0{i % 9 + 1}-11 09:20" for i in range(120)],
+        }
+    )
+    rows.assign(y=[float(i % 5 + i % 2) for i in range(120)]).to_csv("my.csv", index=False)
+    given = {
+        "dataset.path": "my.csv",
+        "dataset.target": "y",
+        "dataset.categorical": ["region", "zip"],
+        "dataset.task": "regression",
+    }
+    run = dlrun.run("dataset=csv", progress=False, **given, **{"trainer.epochs": 3})
+    as_texts = run.predict(pandas.read_csv("my.csv", dtype=str, keep_default_na=False))
+    read = pandas.read_csv("my.csv", parse_dates=["when"])
+    assert (read["region"].dtype, read["zip"].dtype) == ("float64", "int64")
+    assert run.predict(read) == pytest.approx(as_texts)
+    assert run.predict(read.set_index(["zip", "when"])) == pytest.approx(as_texts)
+    assert run.predict([[1, 1234, "2014-03-11 09:20"]]) == pytest.approx(run.predict([["1.0", "01234", "2014-03-11 09:20"]]))
+    assert abs(run.predict([[1, 1234, "2014-03-11 09:21"]]) - run.predict([[1, 1234, "2014-03-11 09:20"]])) < 0.01
+    with pytest.raises(DataError, match="column zip: stands in the table more than once"):
+        run.predict(pandas.concat([read, read[["zip"]]], axis=1))
+    with pytest.raises(DataError, match=r"predict: has shape \[2\]; rows need 3 values"):
+        run.predict([[1], [1, 2]])
+    with pytest.warns(UserWarning, match="column zip: 120 of 120 values are none") as told:
+        run.predict(read.assign(zip=range(120)))
+    assert told[0].filename == __file__
 
 
 def test_labels_of_a_table(table: str, call: Call) -> None:

@@ -11,6 +11,7 @@ Nothing here is fitted: categories are names, and all others are fixed rules. Wh
 Shapes: n rows, D features.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dlrun.data.cells import (
@@ -29,13 +31,19 @@ from dlrun.data.cells import (
     Texts,
     date_parts,
     day,
+    is_missing,
+    listed,
+    merged,
     number,
     read,
     shown,
+    text_of,
     texts_of,
     truth,
 )
 from dlrun.errors import DataError
+
+_KNOWN_SHARE = 0.1  # of a column's categories; with fewer, they are spelled otherwise than in the file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,56 +152,119 @@ def _column(values: Mapping[str, Any]) -> ColumnCode:
 def encode(frame: Any, encoding: Encoding) -> Tensor:
     """Rows of a table as features: float64 [n, D], NaN where a value is missing, ready for ``Preprocessing.inputs``.
 
-    A category that the file did not have is none of the known ones: all of its column's features are 0.
+    A category that the file did not have is none of the known ones: all of its column's features are 0. A warning says where
+    hardly a row has a known one, and the others are several.
 
     Args:
         frame: a pandas DataFrame, or a mapping from the name of a column to its n values. Columns that are no features are
-            left alone. Texts are read as in the file; numbers, truth values and dates may also come as such.
+            left alone. Texts are read as in the file; numbers, truth values and dates may also come as such, true and false
+            as 1 and 0, and categories that are numbers in any spelling.
         encoding: from the run.
 
     Raises:
-        DataError: a column is missing, or a cell cannot be read; every such column is told.
+        DataError: a column is missing or stands there twice, or a cell is of another kind; every such column is told.
     """
-    problems, parts = [], []
+    problems, parts, strange = [], [], []
     for column in encoding.columns:
         if column.name not in frame:
             problems.append(f"column {shown(column.name)}: is missing; the model was trained with it")
             continue
         try:
-            parts.append(features(column, typed(frame[column.name])[1], encoding))
+            kind, cells = typed(frame[column.name])
+            if column.kind == "categorical":
+                texts = _spelled(column, kind, cells, encoding)
+                strange += _strangers(column, texts)
+                parts.append(_indicators(column, texts))
+            else:
+                parts.append(_measured(column, kind, cells, encoding))
         except DataError as error:
             problems += [f"column {shown(column.name)}: {said}" for said in error.problems]
     if len({len(part) for part in parts}) > 1:
         problems.append(f"the columns must have one length, not {sorted({len(part) for part in parts})}")
     if problems:
         raise DataError(*problems)
+    for said in strange:
+        warnings.warn(said, stacklevel=4)  # where predict is called
     return torch.from_numpy(np.concatenate(parts, axis=1))
 
 
-def features(column: ColumnCode, cells: Cells, encoding: Encoding) -> Floats:
-    """The features of one column: [n, features of the column].
+def _spelled(column: ColumnCode, kind: Kind, cells: Cells, encoding: Encoding) -> Texts:
+    """The cells of a categorical column; those that mean one of its categories are spelled like it.
+
+    The number 1 means the category 1.0 or 01, true means True or yes, and a date the text of that date. Texts mean numbers where
+    all categories do. A missing value means NA or the like where the table had no empty cell: pandas reads such texts as missing.
+    """
+    named = [category for category in column.categories if category and is_missing(category)]
+    absent = named[0] if len(named) == 1 and "" not in column.categories else ""
+    if isinstance(cells, Texts):
+        parse = parser("numeric", encoding.decimal, day_first=column.day_first)
+        meant = _meanings(column.categories, "numeric", parse)
+        numbers = all(parse(category) is not None for category in column.categories if category)
+        distinct = ["" if text in encoding.missing else text for text in cells.distinct]
+        spelled = [meant.get(parse(text), text) if numbers and text not in column.categories else text for text in distinct]
+        return merged(cells.codes, [text or absent for text in spelled])
+    meant = _meanings(column.categories, kind, parser(kind, encoding.decimal, day_first=column.day_first))
+    if kind == "boolean" and not meant:  # the categories are 0 and 1
+        meant = _meanings(column.categories, kind, parser("numeric", encoding.decimal, day_first=column.day_first))
+    values, codes = np.unique(np.where(np.isin(cells, mark_numbers(encoding.missing)), np.nan, cells), return_inverse=True)
+    return merged(codes, [meant.get(value, _text(kind, value)) or absent for value in values.tolist()])
+
+
+def _meanings(categories: Sequence[str], kind: Kind, parse: Any) -> dict[float, str]:
+    """The category that a number, truth value or date means: the only one, or the one of several that is spelled plainly."""
+    found: dict[float, list[str]] = {}
+    for category in categories:
+        if (value := parse(category)) is not None:
+            found.setdefault(value, []).append(category)
+    plain = {value: _text(kind, value) for value in found}
+    return {
+        value: plain[value] if plain[value] in spelled else spelled[0]
+        for value, spelled in found.items()
+        if len(spelled) == 1 or plain[value] in spelled
+    }
+
+
+def _strangers(column: ColumnCode, texts: Texts) -> list[str]:
+    """What to say of a column in which hardly a row has a known category; nothing where it has a single new one."""
+    counts = np.bincount(texts.codes, minlength=len(texts.distinct)).tolist()
+    present = {text: count for text, count in zip(texts.distinct, counts, strict=True) if text and count}
+    new = {text: count for text, count in present.items() if text not in column.categories}
+    rows, without = sum(present.values()), sum(new.values())
+    if len(new) < 2 or rows - without > _KNOWN_SHARE * rows:
+        return []
+    known = [category for category in column.categories if category]
+    return [
+        f"column {shown(column.name)}: {without:,} of {rows:,} values are none of the categories of the training, "
+        f"{listed(known, 3)}, and have no effect: {listed(list(new), 3)}; spell them as there"
+    ]
+
+
+def _indicators(column: ColumnCode, texts: Texts) -> Floats:
+    """1 in each row for its category: [n, categories]."""
+    places = {category: place for place, category in enumerate(column.categories)}
+    known = np.array([places.get(text, len(places)) for text in texts.distinct], dtype=np.int64)
+    rows: Floats = np.eye(len(places) + 1)[known[texts.codes]][:, :-1]
+    return rows
+
+
+def _measured(column: ColumnCode, kind: Kind, cells: Cells, encoding: Encoding) -> Floats:
+    """The features of a column of numbers, truth values or dates: [n, features of the column].
 
     Raises:
         DataError: a cell is neither of the column's kind nor missing.
     """
-    if column.kind == "categorical":
-        texts = cells if isinstance(cells, Texts) else texts_of(cells)
-        places = {category: place for place, category in enumerate(column.categories)}
-        distinct = ["" if text in encoding.missing else text for text in texts.distinct]
-        known = np.array([places.get(text, len(places)) for text in distinct], dtype=np.int64)
-        rows: Floats = np.eye(len(places) + 1)[known[texts.codes]][:, :-1]
-        return rows
+    marks = mark_numbers(encoding.missing)
     if isinstance(cells, Texts):
         parse = parser(column.kind, encoding.decimal, day_first=column.day_first, thousands=column.thousands)
         values, odd = read(cells, parse, frozenset(encoding.missing))
-        if odd.any():
-            row = int(odd.argmax())
-            raise DataError(
-                f"row {row + 1:,} holds {shown(cells.distinct[cells.codes[row]])!r}, and it wants {WANTS[column.kind]}"
-            )
+        values = np.where(np.isin(values, marks), np.nan, values)
     else:
-        values = cells.copy()
-    values[np.isin(values, mark_numbers(encoding.missing))] = np.nan
+        values = np.where(np.isin(cells, marks), np.nan, cells)
+        odd = ~np.isnan(values) & ~_fits(column.kind, kind, values)
+    if odd.any():
+        row = int(odd.argmax())
+        said = repr(shown(cells.distinct[cells.codes[row]])) if isinstance(cells, Texts) else _text(kind, float(cells[row]))
+        raise DataError(f"row {row + 1:,} holds {said}, and it wants {WANTS[column.kind]}")
     if np.isinf(values).any():
         raise DataError(f"row {int(np.isinf(values).argmax()) + 1:,} holds an infinite number")
     if column.kind == "date":
@@ -201,6 +272,20 @@ def features(column: ColumnCode, cells: Cells, encoding: Encoding) -> Floats:
         parts -= np.array([column.offset if part == "days" else 0.0 for part in column.parts])
         return parts
     return (values - column.offset)[:, None]
+
+
+def _fits(wanted: Kind, kind: Kind, values: Floats) -> NDArray[np.bool_]:
+    """Which values of one kind a column of another one takes: truth values are the numbers 0 and 1, and dates no numbers."""
+    if wanted == "boolean" and kind == "numeric":
+        return np.isin(values, (0.0, 1.0))
+    return np.full(len(values), kind == wanted or (wanted, kind) == ("numeric", "boolean"))
+
+
+def _text(kind: Kind, value: float) -> str:
+    """A value as one would write it; an empty text where it is missing."""
+    if kind == "date" and value == value:
+        return str(np.datetime64(int(value // 1), "D"))
+    return ("True" if value else "False") if kind == "boolean" and value == value else text_of(value)
 
 
 WANTS: dict[Kind, str] = {
@@ -228,11 +313,13 @@ def typed(values: Any) -> tuple[Kind, Cells]:
     """Values that have types, as a column of a DataFrame has: numbers, truth values and dates as floats, all else as texts.
 
     Raises:
-        DataError: they are of a type that stands for none of these, such as a list.
+        DataError: they are of a type that stands for none of these, such as a list, or more than one column.
     """
     import pandas
     from pandas.api import types
 
+    if isinstance(values, pandas.DataFrame):
+        raise DataError(f"stands in the table {values.shape[1]} times; give each column a name of its own")
     series = pandas.Series(values)
     kind = series.dtype
     if types.is_bool_dtype(kind) and not isinstance(kind, pandas.CategoricalDtype):
