@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.engine import module as modules
+from dlrun.engine.blueprint import seeded
 from dlrun.engine.machine import Machine
 from dlrun.engine.parts import Part
 from dlrun.engine.predictor import Form, Predictor
@@ -372,12 +373,23 @@ def predicts_as_torch_does(planned: Planned, outcome: Outcome) -> None:
 def test_no_generator_but_those_in_use_is_seeded(
     spec: Callable[..., Any], datasets: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seeded: list[Any] = []
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    everywhere: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", everywhere.append)
     before = torch.get_rng_state()
     fit(cohorts([spec("Drop", dataset="moons", **{"model.hidden": 6})], datasets)[0].cohort)
-    assert not seeded, "draws on a GPU that are not this run's go on as they were"
+    assert not everywhere, "draws on a GPU that are not this run's go on as they were"
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_gpu_that_is_not_in_use_draws_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (torch.Generator().manual_seed(seed) for seed in (5, 6))
+    monkeypatch.setattr(torch.cuda, "default_generators", (first, second))
+    before = [generator.get_state() for generator in (first, second, torch.default_generator)]
+    with seeded(3, torch.device("cuda:1")):
+        assert (first.initial_seed(), second.initial_seed(), torch.initial_seed()) == (5, 3, 3)
+        torch.rand(2, generator=second)
+    after = [generator.get_state() for generator in (first, second, torch.default_generator)]
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
 
 
 REFUSED = {
