@@ -9,42 +9,25 @@ Shapes: R runs, B batch rows, P parameters, G rows of one group.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dlrun.components import activations
-from dlrun.components.activations import Activation
 from dlrun.components.hyperparameters import Row
 from dlrun.components.losses import GRADIENTS
-from dlrun.components.losses.shapes import laid_out
-from dlrun.components.optimizers import Optimizer, Step, TorchOptimizer
-from dlrun.components.regularizers import AfterStep, AroundActivation, BatchTransform, Penalty, Regularizer, Stop, Weights
+from dlrun.components.optimizers import Step
+from dlrun.components.regularizers import AfterStep, BatchTransform, Penalty, Stop
 from dlrun.data.dataset import Data
-from dlrun.engine import module
+from dlrun.engine.assembly import OF_MEMBERS, Assembly, blueprint_of, pointwise
 from dlrun.engine.cohort import VECTOR, Run, Settings
 from dlrun.engine.factors import Factor
 from dlrun.engine.keys import Keys, StepKeys
-from dlrun.engine.layers import SPREAD, BatchNorm, Dropout, Layer, Pass, Pointwise
-from dlrun.engine.layout import Shape
-from dlrun.engine.model import Around, build
-from dlrun.engine.parts import Group, Part, group, rowwise
+from dlrun.engine.layers import SPREAD, Pass
+from dlrun.engine.parts import Group, group
 from dlrun.engine.state import State
-from dlrun.errors import InputError
 
-_HEADS: dict[str, str | None] = {
-    "value": None,
-    "logit": None,
-    "embedding": None,
-    "probability": "torch.nn.Sigmoid",
-    "softmax": "torch.nn.Softmax",
-    "log_probability": "torch.nn.LogSoftmax",
-}
-_OF_PIXELS = {  # the class axis of [R, B, K, height, width] is not the last
-    "torch.nn.Softmax": Activation(lambda x: torch.softmax(x, 2), elementwise=False),
-    "torch.nn.LogSoftmax": Activation(lambda x: torch.log_softmax(x, 2), elementwise=False),
-}
+__all__ = ["Machine", "blueprint_of", "pointwise"]
 
 
 class Machine:
@@ -52,46 +35,25 @@ class Machine:
 
     def __init__(self, runs: Sequence[Run], data: Data, settings: Settings) -> None:
         self.runs, self.data, self.settings, self.task = list(runs), data, settings, data.task
-        dtype, device = settings.dtype, settings.device
-        self.classes = settings.outputs if data.task in ("multiclass", "segmentation") else 1
         self.seeds = [run.seed for run in self.runs]
-
-        around, rest = self._around()
-        members = 1 if data.task not in ("similarity", "metric_learning") else 0
-        inputs = data.shape if members else data.shape[1:]
-        if settings.module is not None:
-            plan = blueprint_of(settings, data, self.runs[0].activation)
-            self.model = module.model(plan, len(self.runs), self._head())
-        else:
-            self.model = build(
-                settings.layers,
-                inputs=inputs,
-                outputs=settings.outputs,
-                activation=self._activation,
-                around=around,
-                head=self._head(),
-            )
-            _check_output(self.model.output_shape, data, settings)
-        self.layout = self.model.layout
-        self.first = self.model.first_trained
-        mask = self.layout.weight_mask(dtype, device)
-        places = tuple((s.start, s.stop, _place(s.spec)) for s in self.layout.slots if s.spec.role == "weight")
-        self.regularizers = [self._regularizer(parts, Weights(mask, places)) for parts in rest]
+        parts = Assembly(self.runs, data, settings)
+        self.model = parts.model
+        self.layout, self.first = self.model.layout, self.model.first_trained
+        self.has_weights = bool(parts.weights.places)  # a user's module may have parameters of one dimension alone
+        self.uses_dropout = any(layer.random for layer in self.model.layers)
+        self.regularizers = parts.regularizers
         self.penalties = [r for r in self.regularizers if isinstance(r, Penalty)]
         self.after_steps = [r for r in self.regularizers if isinstance(r, AfterStep)]
         self.transforms = [r for r in self.regularizers if isinstance(r, BatchTransform)]
         self.stops = [r for r in self.regularizers if isinstance(r, Stop)]
-        self.has_weights = bool(places)  # a user's module may have parameters of one dimension alone
-        self.uses_dropout = any(layer.random for layer in self.model.layers)
-
-        self.losses = [(g, self._loss_values(g)) for g in self._groups([run.loss for run in self.runs])]
-        self.optimizers = [(g, _construct(g)) for g in self._groups([run.optimizer for run in self.runs], torch.float64)]
+        self.losses = parts.losses()
+        self.optimizers = parts.optimizers()
         self._steady = Factor([1.0] * len(self.optimizers))
         self.schedules = group([run.scheduler for run in self.runs], dtype=torch.float64)  # on the CPU: see ``factors``
         self.scheduled = any(run.scheduler.name != "constant" for run in self.runs)
-        self.lr = self._column([run.optimizer.values["lr"] for run in self.runs])
-        self.clip_norm = self._limit([run.clip_norm for run in self.runs])
-        self.clip_value = self._limit([run.clip_value for run in self.runs])
+        self.lr = parts.column([run.optimizer.values["lr"] for run in self.runs])
+        self.clip_norm = parts.limit([run.clip_norm for run in self.runs])
+        self.clip_value = parts.limit([run.clip_value for run in self.runs])
         rows = settings.batch_size
         self.row_numbers = (self.layout.size, rows * self.model.narrowest, rows * settings.outputs)  # see cohort.filled
         # Where products are small, a CPU's vectors lie across the runs, which lie innermost in memory (see Linear)
@@ -99,80 +61,11 @@ class Machine:
         self.innermost = self.small and self._whole()
         self._apart = False
 
-    # What the runs are made of
-
-    def _groups(self, parts: Sequence[Part], dtype: torch.dtype | None = None) -> list[Group]:
-        return group(parts, dtype=dtype or self.settings.dtype, device=self.settings.device)
-
-    def _activation(self) -> Pointwise:
-        groups = self._groups([run.activation for run in self.runs])
-        pairs = [(g, pointwise(g.part, self.settings)) for g in groups]
-        if not self.runs[0].learnable:
-            return Pointwise(pairs)
-        names = sorted(self.runs[0].activation.values)
-        start = torch.tensor([[float(run.activation.values[name]) for name in names] for run in self.runs], dtype=torch.float64)
-        return Pointwise(pairs, names, start)
-
-    def _head(self) -> Pointwise | None:
-        targets = [_HEADS[run.head] or "torch.nn.Identity" for run in self.runs]
-        if set(targets) == {"torch.nn.Identity"}:
-            return None
-        table = activations.ROWWISE | (_OF_PIXELS if self.task == "segmentation" else {})
-        parts = [Part(target, target, table[target].forward) for target in targets]
-        return Pointwise([(g, table[g.part.target]) for g in self._groups(parts)])
-
-    def _around(self) -> tuple[Around, list[list[Part]]]:
-        """Layers that regularizers put at every activation, and the other regularizers, each as the parts of all runs."""
-        before: list[Callable[[int, int], Layer]] = []
-        after: list[Callable[[int, int], Layer]] = []
-        rest = []
-        for parts in zip(*(run.regularizers for run in self.runs), strict=True):
-            if not issubclass(_class(parts[0]), AroundActivation):
-                rest.append(list(parts))
-                continue
-            # float64, so that a dropout mask's threshold is that of the number itself whatever the cohort's type
-            (shared,) = self._groups(parts, torch.float64)
-            regularizer: AroundActivation = shared.part.function(**shared.values)
-            make = _LAYERS[regularizer.kind](regularizer.values)
-            (before if regularizer.place == "before" else after).append(make)
-        return Around(tuple(before), tuple(after)), rest
-
-    def _regularizer(self, parts: Sequence[Part], weights: Weights) -> Regularizer:
-        (shared,) = self._groups(parts)
-        function = _class(shared.part)
-        make = cast(Callable[..., Regularizer], function)
-        if issubclass(function, Penalty | AfterStep):
-            return make(weights, **shared.values)
-        if issubclass(function, BatchTransform):
-            return make(self.classes, **shared.values)
-        return make(**shared.values)
-
-    def _loss_values(self, g: Group) -> dict[str, Any]:
-        """A loss's hyperparameters in the shapes that broadcast against the output; dlrun's own losses take lists as tensors."""
-        dimensions = len(self.model.output_shape) + (3 if self.task in ("similarity", "metric_learning") else 2)
-        values = g.shaped(dimensions)
-        if g.part.function in GRADIENTS:
-            dtype, device = self.settings.dtype, self.settings.device
-            lists = {name: value for name, value in values.items() if isinstance(value, list)}
-            values |= {name: laid_out(value, dimensions, dtype, device) for name, value in lists.items()}
-        return values | {"task": self.task} if "task" in rowwise(g.part.function) else values
-
     def _whole(self) -> bool:
         """Whether the rows of every component fill whole vectors."""
         activations_of = [g for layer in self.model.activations() for g, _ in layer.activations]
         groups = [*(g for g, _ in self.optimizers), *(g for g, _ in self.losses), *activations_of]
         return all(len(g.rows) % VECTOR == 0 for g in groups)
-
-    def _column(self, values: Sequence[float]) -> float | Tensor:
-        if len(set(values)) == 1:
-            return values[0]
-        return torch.tensor(values, dtype=torch.float64, device=self.settings.device).unsqueeze(1)
-
-    def _limit(self, values: Sequence[float | None]) -> float | Tensor | None:
-        if all(value is None for value in values):
-            return None
-        column = self._column([float("inf") if value is None else value for value in values])
-        return column.to(self.settings.dtype) if isinstance(column, Tensor) else column
 
     # What training changes
 
@@ -268,14 +161,14 @@ class Machine:
 
     def forward(self, x: Tensor, pass_: Pass, buffers: list[list[Tensor]] | None = None) -> tuple[Tensor, list[Any]]:
         """The output of every run [R, B, K], and the tape. Members of pairs and triplets go through the model one by one."""
-        members = x.shape[2] if self.task in ("similarity", "metric_learning") else 0
+        members = x.shape[2] if self.task in OF_MEMBERS else 0
         if members:
             x = x.flatten(1, 2)
         output, tape = self.model.forward(self.parameters, buffers or self.buffers, x, pass_)
         return (output.view(len(output), -1, members, output.shape[2]) if members else output), tape
 
     def _member_grad(self, grad: Tensor) -> Tensor:
-        return grad.flatten(1, 2) if self.task in ("similarity", "metric_learning") else grad
+        return grad.flatten(1, 2) if self.task in OF_MEMBERS else grad
 
     def gradients(
         self, x: Tensor, y: Tensor, buffers: list[list[Tensor]], tape_of: Callable[[list[Any]], None]
@@ -344,63 +237,3 @@ class Machine:
     def use(self, theta: Tensor) -> None:
         """Let ``forward`` read its parameters from ``theta``; ``bind`` restores the state's own."""
         self.parameters = self.layout.views(theta)
-
-
-def pointwise(part: Part, settings: Settings | None = None) -> Activation:
-    """The activation that a part names: dlrun's own form where it has one, torch's module, or a user's function.
-
-    A module's buffers follow the device and the type of the settings.
-    """
-    known = activations.ROWWISE.get(part.target)
-    if known is not None:
-        return known
-    if isinstance(part.function, type) and issubclass(part.function, nn.Module):
-        module = part.function(**part.values)
-        if settings is not None:
-            module.to(settings.device, settings.dtype)
-        return Activation(lambda x, **_: module(x))
-    return Activation(cast(Callable[..., Tensor], part.function))
-
-
-def blueprint_of(settings: Settings, data: Data, activation: Part) -> module.Blueprint:
-    """The blueprint of the user's module that the settings name, for rows of the data."""
-    assert settings.module is not None
-    pixels = data.shape[1:] if data.task == "segmentation" else ()
-    inputs = data.shape[1:] if data.task in ("similarity", "metric_learning") else data.shape
-    output_shape = (settings.outputs, *pixels)
-    return module.blueprint(settings.module, activation, inputs=inputs, output_shape=output_shape, dtype=settings.dtype)
-
-
-def _place(spec: Shape) -> tuple[int, ...]:
-    """A weight's shape as regularizers read it: [in, out], or [out, in, ...] with more axes, as a convolution has them."""
-    return (*spec.shape, 1, 1) if spec.units_first else spec.shape
-
-
-def _check_output(shape: tuple[int, ...], data: Data, settings: Settings) -> None:
-    """Raise InputError unless the model gives each row what the task wants: numbers, or numbers for each pixel."""
-    pixels = data.shape[1:] if data.task == "segmentation" else ()
-    if shape == (settings.outputs, *pixels):
-        return
-    if pixels:
-        wanted, advice = f"{settings.outputs} numbers for each of {pixels[0]} x {pixels[1]} pixels", "type model=segmenter"
-    else:
-        wanted, advice = f"{settings.outputs} numbers", "put flatten before output, and nothing with a size behind it"
-    raise InputError(f"model.layers: end in shape {list(shape)} for a row, and {data.task} data wants {wanted}; {advice}")
-
-
-def _class(part: Part) -> type[Any]:
-    """The class that a part names: regularizers are classes."""
-    return cast(type[Any], part.function)
-
-
-def _construct(g: Group) -> Optimizer:
-    function = g.part.function
-    if isinstance(function, type) and issubclass(function, Optimizer):
-        return function(**g.values)
-    return TorchOptimizer(cast(type[torch.optim.Optimizer], function), **g.values)
-
-
-_LAYERS: dict[str, Callable[[dict[str, Any]], Callable[[int, int], Layer]]] = {
-    "dropout": lambda values: lambda channels, number: Dropout(values["p"], number),
-    "batch_norm": lambda values: lambda channels, number: BatchNorm(channels, **values),
-}
