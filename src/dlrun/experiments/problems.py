@@ -204,11 +204,11 @@ class Problems:
 
     def metric(self, name: Any, task: str, where: str = "metric") -> str:
         """The metric that selects and sorts: the task's main one unless the user says."""
-        known = METRICS.get(task, {})
-        if not task:  # a problem of the dataset, told already
+        if task not in METRICS:  # a problem of the dataset, told already
             return "loss"
         if name is None:
             return main_metric(task)
+        known = METRICS[task]
         if name != "loss" and name not in known:
             self.lines.append(f"{where}={name}: the metrics of {task} are loss, {', '.join(known)}{nearest(str(name), known)}")
         elif name != "loss" and known[name].higher_is_better is None:
