@@ -334,6 +334,14 @@ def line(*, rows=60, slope=2.0):
     x = torch.linspace(-1, 1, rows, dtype=torch.float64)[:, None]
     return Data("line", x, slope * x, "regression", 1, ("x",), ("y",))
 
+def cloud(*, rows=60):
+    x = torch.randn(rows, 1)
+    return Data("cloud", x, 2 * x, "regression", 1, ("x",), ("y",))
+
+def arrays(*, rows=60):
+    x = torch.linspace(-1, 1, rows)[:, None].numpy()
+    return Data("arrays", x, torch.tensor(2 * x), "regression", 1, ("x",), ("y",))
+
 def tensors(*, rows=60):
     return torch.zeros(rows, 1), torch.zeros(rows, 1)
 '''
@@ -552,6 +560,19 @@ def test_autograd_of_a_value_is_the_gradient_by_hand(spec: Callable[..., Any]) -
     assert not torch.equal(ended[0][0].weights["0.weight"], ended[0][1].weights["0.weight"])
 
 
-def test_a_dataset_has_to_be_data(spec: Callable[..., Any]) -> None:
-    with pytest.raises(InputError, match=r"returned a tuple; it has to be a dlrun\.data\.dataset\.Data"):
-        plan([spec(entry("dataset", "tensors", **SPLIT))], Datasets())
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tensors", r"returned a tuple; it has to be a dlrun\.data\.dataset\.Data"),
+        ("cloud", "gives other data each time it is called, .* draw with a generator of its own"),
+        ("arrays", r"x is a ndarray; make it a tensor, such as torch\.as_tensor\(x\)"),
+    ],
+)
+def test_a_dataset_has_to_be_data_that_repeats(spec: Callable[..., Any], name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        plan([spec(entry("dataset", name, **SPLIT))], Datasets())
+
+
+def test_a_large_dataset_is_read_once(spec: Callable[..., Any]) -> None:
+    (group,) = plan([spec(entry("dataset", "cloud", rows=1 << 20, **SPLIT))], Datasets())
+    assert len(group.cohort.data) == 1 << 20

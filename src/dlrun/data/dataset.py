@@ -126,7 +126,14 @@ class Data:
     def _problems(self) -> list[str]:
         if self.task not in TASKS:
             return [f"task={self.task}: must be one of {', '.join(TASKS)}"]
-        found = []
+        given: dict[str, object] = {"x": self.x, "y": self.y, "train_y": self.train_y, **self.facts}
+        found = [
+            f"{what} is a {type(value).__name__}; make it a tensor, such as torch.as_tensor({what})"
+            for what, value in given.items()
+            if value is not None and not isinstance(value, Tensor)
+        ]
+        if found:
+            return found
         dims = _FEATURE_DIMS.get(self.task, (2, 4))
         if self.x.numel() == 0:
             found.append(f"there is nothing in x, of shape {list(self.x.shape)}; give at least one row and one feature")

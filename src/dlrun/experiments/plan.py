@@ -22,7 +22,8 @@ from dlrun.engine import module
 from dlrun.engine.cohort import Cohort, Settings
 from dlrun.engine.machine import Machine, blueprint_of
 from dlrun.engine.parts import Part, signature
-from dlrun.errors import DataError, DlrunError, InputError, RunError, plural
+from dlrun.errors import DataError, InputError, plural
+from dlrun.experiments import trial_data
 from dlrun.experiments.settings import device
 from dlrun.experiments.spec import RunSpec
 
@@ -48,7 +49,7 @@ class Datasets:
         """The dataset that a part describes."""
         key = json.dumps([part.target, dict(part.values)], sort_keys=True, default=str)
         if key not in self._data:
-            self._data[key] = _read(part)
+            self._data[key] = trial_data.read(part)
         return self._data[key]
 
     def splits(self, data: Data, how: Preparation, wanted: Sequence[tuple[int, int]]) -> list[Split]:
@@ -74,20 +75,6 @@ class Datasets:
         if key not in self._fitted:
             self._fitted[key] = fit(data, split.train, standardize=how.standardize, standardize_target=how.standardize_target)
         return self._fitted[key]
-
-
-def _read(part: Part) -> Data:
-    try:
-        data = part.function(**part.values)
-    except DlrunError:
-        raise
-    except Exception as error:
-        raise RunError(f"dataset={part.name}: {type(error).__name__}: {' '.join(str(error).split())}") from error
-    if not isinstance(data, Data):
-        raise DataError(
-            f"dataset._target_={part.target}: returned a {type(data).__name__}; it has to be a dlrun.data.dataset.Data"
-        )
-    return data
 
 
 def plan(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:

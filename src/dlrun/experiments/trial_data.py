@@ -1,0 +1,38 @@
+"""A dataset is read once, and a user's own once more where that costs little: what identifies a run has to repeat itself."""
+
+from dlrun.data.dataset import Data
+from dlrun.engine.parts import Part
+from dlrun.errors import DataError, DlrunError, RunError
+
+_LITTLE = 1 << 20  # numbers of a dataset that is read twice
+
+
+def read(part: Part) -> Data:
+    """The dataset that a part describes.
+
+    Raises:
+        RunError: the function that makes it fails.
+        DataError: it gives something else, or other numbers each time.
+    """
+    data = _called(part)
+    own = not part.target.startswith("dlrun.")
+    if own and data.x.numel() + data.y.numel() <= _LITTLE and _called(part).fingerprint != data.fingerprint:
+        raise DataError(
+            f"dataset._target_={part.target}: gives other data each time it is called, so that no run could be repeated or found "
+            "again; draw with a generator of its own, such as torch.randn(..., generator=torch.Generator().manual_seed(0))"
+        )
+    return data
+
+
+def _called(part: Part) -> Data:
+    try:
+        data = part.function(**part.values)
+    except DlrunError:
+        raise
+    except Exception as error:
+        raise RunError(f"dataset={part.name}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    if not isinstance(data, Data):
+        raise DataError(
+            f"dataset._target_={part.target}: returned a {type(data).__name__}; it has to be a dlrun.data.dataset.Data"
+        )
+    return data
