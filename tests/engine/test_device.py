@@ -203,6 +203,9 @@ SHAPES = {
     "reconstruction": rows("model", "autoencoder", dataset="reconstruction"),
 }
 CASES = PLAIN | LOSSES | NUMBERS | SHAPES
+MIXUP = rows(
+    "regularizer.augmentation.strength", 0.1, 0.4, regularizer=["augmentation"], **{"regularizer.augmentation.kind": "mixup"}
+)
 STOPPING = [
     {
         "optimizer": optimizer,
@@ -246,9 +249,9 @@ def agree(cohort: Cohort) -> list[Outcome]:
     return outcomes
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, "mixup"])
 def test_training_ends_where_it_ends_on_the_cpu(case: str, cohorts_of: Callable[..., list[Cohort]], device: Counter[str]) -> None:
-    for cohort in cohorts_of(CASES[case], **{"trainer.max_steps": 13}):
+    for cohort in cohorts_of((CASES | {"mixup": MIXUP})[case], **{"trainer.max_steps": 13}):
         agree(cohort)
 
 
@@ -353,12 +356,19 @@ def test_free_memory_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch) -> N
     assert estimate.free_bytes(CPU) > 1 << 20
 
 
-def test_float32_is_float32_on_a_device_while_it_trains() -> None:
+def test_float32_is_float32_on_a_device_while_it_trains(cohorts_of: Callable[..., list[Cohort]], device: Counter[str]) -> None:
     def settings() -> tuple[bool, bool, bool]:
         cudnn = torch.backends.cudnn
         return cudnn.allow_tf32, cudnn.deterministic, torch.backends.cuda.matmul.allow_tf32
 
-    before = settings()
+    def asked() -> bool:
+        seen.add(settings())
+        return False
+
+    before, seen = settings(), set[tuple[bool, bool, bool]]()
+    (cohort,) = cohorts_of([{}])
+    fit(on_device(cohort), interrupted=asked)
+    assert seen == {(False, True, False)}
     with exact(CPU):
         assert settings() == before
     with exact(CUDA):

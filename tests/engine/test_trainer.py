@@ -13,6 +13,7 @@ from dlrun.components.metrics import METRICS
 from dlrun.components.schedules import cosine
 from dlrun.engine import evaluation, trainer
 from dlrun.engine.cohort import Cohort
+from dlrun.engine.factors import Factors
 from dlrun.engine.layers import Pass
 from dlrun.engine.machine import Machine
 from dlrun.engine.progress import Progress
@@ -350,6 +351,24 @@ def test_schedules_apply_row_by_row(cohort_of: Callable[..., Cohort]) -> None:
     torch.testing.assert_close(factors[:, 1], expected)
     torch.testing.assert_close(factors[:, 2], expected)
     assert torch.equal(factors[:, 3], torch.ones(5, dtype=torch.float64))
+
+
+def test_an_optimizer_whose_rows_agree_is_given_a_float(cohort_of: Callable[..., Cohort]) -> None:
+    cohort = cohort_of(
+        4, optimizer=("sgd", "sgd", "adam", "adam"), scheduler=("cosine", "cosine", "constant", "cosine"), **{"trainer.epochs": 4}
+    )
+    machine = Machine(cohort.runs, cohort.data, cohort.settings)
+    matrix = machine.factors(0, 3, 19, 76)
+    assert matrix is not None
+    factors = Factors(matrix, machine.optimizers, cohort.settings.device)
+    assert factors.at(0).each == [1.0, 1.0]  # a cosine starts at 1, as the constant does
+    sgd, adam = factors.at(2).each
+    assert sgd == float(matrix[2, 0])
+    assert isinstance(adam, Tensor)
+    assert torch.equal(adam, matrix[2, 2:].unsqueeze(1))
+    column = factors.at(2).column
+    assert column is not None
+    assert torch.equal(column, matrix[2].unsqueeze(1))
 
 
 def test_schedules_with_columns(cohort_of: Callable[..., Cohort]) -> None:
