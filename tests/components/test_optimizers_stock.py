@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dlrun.components.optimizers import SGD, TorchOptimizer, flags
+from dlrun.components.optimizers import TorchOptimizer
 from dlrun.errors import InputError
 
 ROWS, PARAMETERS, STEPS = 3, 4, 30
@@ -116,8 +116,3 @@ def test_the_slice_of_a_cohort_is_changed_in_place():
 def test_what_cannot_work_is_refused(kind, numbers, said):
     with pytest.raises(InputError, match=said):
         TorchOptimizer(kind, **numbers)
-
-
-def test_flags():
-    assert flags(SGD) == ("nesterov",)
-    assert flags(torch.optim.Rprop) == ("capturable", "maximize", "differentiable")

@@ -10,10 +10,7 @@ What comes out of them is cast to theta's type where it meets theta.
 Shapes: R rows (runs) of the group, P parameters of a run.
 """
 
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,12 +48,6 @@ class Optimizer(ABC):
     def evaluation(self, theta: Tensor, state: State) -> Tensor:
         """The weights to evaluate and to keep, [R, P]: theta, unless the optimizer averages its weights."""
         return theta
-
-
-def flags(component: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of an optimizer's switches. They must be equal within a group, whereas numbers may differ from row to row."""
-    parameters = inspect.signature(component).parameters.values()
-    return tuple(parameter.name for parameter in parameters if isinstance(parameter.default, bool))
 
 
 class Scratch:

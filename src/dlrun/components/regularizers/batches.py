@@ -20,22 +20,21 @@ from dlrun.components.hyperparameters import Probability, Row
 from dlrun.components.regularizers.base import BatchTransform, each_run
 
 Kind = Literal["noise", "mask", "mixup", "shift", "flip", "rotate", "crop"]
-_IMAGE_KINDS = ("shift", "flip", "rotate", "crop")
 _QUANTILES = 4096
 
 
 class Augmentation(BatchTransform):
     """A random change of the training inputs. What ``strength`` means depends on ``kind``.
 
-    noise: the standard deviation of Gaussian noise (inputs are standardized); mask: the probability of a feature being set to its
-    mean; mixup: alpha of Beta(alpha, alpha), from which the share of another row is drawn (Zhang et al. 2018, arXiv:1710.09412);
-    shift: the largest shift as a share of the image; flip: the probability of a mirror image; rotate: the largest angle as a
-    share of 180 degrees; crop: the largest share of the side that is cut away before scaling back.
+    noise: the standard deviation of Gaussian noise (inputs are standardized); mask: the probability of a feature being set to 0,
+    the mean of a standardized one; mixup: alpha of Beta(alpha, alpha), from which the share of another row is drawn (Zhang et al.
+    2018, arXiv:1710.09412); shift: the largest shift as a share of the image; flip: the probability of a mirror image; rotate:
+    the largest angle as a share of 180 degrees; crop: the largest share of the side that is cut away before scaling back.
     """
 
     def __init__(self, classes: int, *, kind: Kind = "noise", strength: Probability = 0.1) -> None:
         self.classes, self.kind, self.strength = classes, kind, strength
-        self.soft_targets = kind == "mixup"
+        self._quantiles: Tensor | None = None  # [1, Q], or [R, Q] where alpha differs
 
     def batch(self, x: Tensor, y: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """The changed batch. Raises ValueError for an image transform of rows that are not images."""
@@ -60,10 +59,10 @@ class Augmentation(BatchTransform):
     def _beta(self, keys: Tensor) -> Tensor:
         """One share for each run, from Beta(strength, strength): a quantile picked at random. [R]."""
         pick = streams.bits(keys, 1).flatten() & (_QUANTILES - 1)
-        if not isinstance(self.strength, Tensor):
-            return _beta_quantiles(self.strength).to(keys.device)[pick]
-        tables = torch.stack([_beta_quantiles(alpha) for alpha in self.strength.flatten().tolist()]).to(keys.device)
-        return tables[torch.arange(len(pick), device=keys.device), pick]
+        if self._quantiles is None or self._quantiles.device != keys.device:
+            alphas = self.strength.flatten().tolist() if isinstance(self.strength, Tensor) else [self.strength]
+            self._quantiles = torch.stack([_beta_quantiles(alpha) for alpha in alphas]).to(keys.device)
+        return self._quantiles.expand(len(pick), -1).gather(1, pick.unsqueeze(1)).flatten()
 
     def _move(self, x: Tensor, y: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Shift, flip, rotate or crop every image by its own random amount: an affine map of the grid. Masks go along."""
