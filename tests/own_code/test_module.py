@@ -132,6 +132,18 @@ class Noisy(Net):
         return F.dropout(super().hidden(x), 0.5)
 
 
+class Forgetful(nn.Module):
+    def __init__(self, *, inputs, outputs):
+        super().__init__()
+        self.linear = nn.Linear(inputs[0], outputs)
+        self.register_buffer("mean", torch.zeros(inputs[0]))
+
+    def forward(self, x):
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
+        return self.linear(x - self.mean)
+
+
 class Foreign(Net):
     def hidden(self, x):
         return super().hidden(x) * random.random()
@@ -400,6 +412,7 @@ REFUSED = {
     "Empty": "has no parameters to train",
     "Plain": "no torch.nn.Module",
     "Images": r"for a batch of shape \[3, 2\]",
+    "Forgetful": r"puts another tensor in the place of its buffer mean, .* such as self\.mean\.copy_\(\.\.\.\)",
 }
 
 

@@ -53,6 +53,7 @@ def tried(plan: Blueprint) -> Findings:
             "use nn.Dropout, or F.dropout(x, p, training=self.training)"
         )
     _check_gradient(plan, first.train(), x[0])
+    _check_buffers(plan, x[0])
     return Findings(random, "it draws random numbers" if random else _unstackable(plan, first, second, x), inner)
 
 
@@ -131,6 +132,21 @@ def _check_gradient(plan: Blueprint, module: nn.Module, x: Tensor) -> None:
             raise InputError(f"{plan.name}: cannot be differentiated: {_line(error)}") from error
     if all(gradient is None for gradient in found):
         raise InputError(f"{plan.name}: its output does not depend on its parameters; is something detached?")
+
+
+@torch.no_grad()
+def _check_buffers(plan: Blueprint, x: Tensor) -> None:
+    """What a module keeps is swapped in for a call: a tensor that is put in its place would be swapped out with it."""
+    module = plan.make(0).train()
+    before = dict(module.named_buffers())
+    with seeded(0):
+        module(x)
+    for name, buffer in module.named_buffers():
+        if buffer is not before.get(name):
+            raise InputError(
+                f"{plan.name}: puts another tensor in the place of its buffer {name}, which would be lost; "
+                f"change it in place, such as self.{name}.copy_(...)"
+            )
 
 
 @torch.no_grad()
