@@ -20,7 +20,6 @@ from dlrun.cli import completion
 from dlrun.cli.arguments import Arguments, check_settings, parse
 from dlrun.cli.main import VERBS, report
 from dlrun.errors import DlrunError, InputError, RunError
-from dlrun.experiments.interruption import heeded
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -82,7 +81,7 @@ def start(arguments: Arguments, **how: Any) -> int:
         if flag in arguments.flags:
             registry.add_folder(arguments.flags[flag])
     session = Session(arguments, **how)
-    previous = {number: signal.signal(number, _leave) for number in heeded()}
+    previous = {number: signal.signal(number, _leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return session.run()
     finally:

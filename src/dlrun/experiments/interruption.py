@@ -6,11 +6,6 @@ from types import FrameType
 from typing import Any, Self
 
 
-def heeded() -> list[signal.Signals]:
-    """Those of SIGINT and SIGTERM that whoever started the process did not tell it to ignore, as shells do with ``command &``."""
-    return [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
-
-
 class Interruption:
     """A context in which SIGINT and SIGTERM set a flag. Calling it tells whether one has arrived; a second one raises."""
 
@@ -30,7 +25,7 @@ class Interruption:
     def __enter__(self) -> Self:
         """Take the signals over, where that is possible (the main thread)."""
         try:
-            for number in heeded():
+            for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._arrived)
         except ValueError:  # not the main thread: whoever owns it owns the signals
             pass
