@@ -11,8 +11,12 @@
 Every message says what was received, what is allowed and what to type instead.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+# C0 and C1 controls, marks that change the direction of writing, line and paragraph separators, halves of surrogate pairs
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class DlrunError(Exception):
@@ -70,6 +74,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def plural(count: int, one: str, many: str = "") -> str:
     """``1 run``, ``2 runs``, ``1,000 runs``."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def printable(text: str) -> str:
+    r"""``text`` for a terminal or a log: control characters are spelled out (``\x1b``), so that none of them acts.
+
+    Text that comes from data, from results or from a received config goes through it before it is printed.
+    """
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def _bare(name: str) -> str:

@@ -109,6 +109,17 @@ def test_the_file_has_the_table_that_is_shown(call: Call, latest: Latest) -> Non
     assert "best of yours" in out
 
 
+def test_a_dataset_whose_name_is_markup(call: Call, folder: Path, latest: Latest) -> None:
+    name = "a|b_*c*<i>\x1b[2J.csv"
+    (folder / name).write_text("a,b,target\n" + "".join(f"{i},{i * i % 7},{i % 5}.5\n" for i in range(60)))
+    code, out, err = call("-m", "dataset=csv", f"dataset.path='{name}'", "dataset.target=target", "seed=0,1", *SHORT)
+    assert code == 0, err
+    assert r"a|b_*c*<i>\x1b[2J.csv: test rows" in out
+    text = (latest().folder / "comparison.md").read_text()
+    assert text.startswith(r"## a\|b\_\*c\*\<i\>\\x1b\[2J.csv: test/r2" + "\n")
+    assert "\x1b" not in out + err + text + (latest().folder / "comparison.csv").read_text()
+
+
 def test_a_narrow_terminal_keeps_sd_and_interval(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("-m", "activation=relu,tanh", "seed=0,1", *SHORT)
     monkeypatch.setenv("COLUMNS", "80")

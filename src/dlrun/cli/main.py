@@ -13,7 +13,7 @@ from importlib import import_module
 
 from dlrun import registry
 from dlrun.cli.arguments import stray
-from dlrun.errors import DlrunError, InputError, nearest
+from dlrun.errors import DlrunError, InputError, nearest, printable
 
 # Each verb is a module of this package with USAGE (its help) and run(arguments) -> exit code.
 VERBS = {
@@ -67,7 +67,7 @@ def report(error: DlrunError) -> None:
     """Print an error on stderr, one line a problem. Control characters of foreign text are spelled out."""
     problems = error.problems if isinstance(error, InputError) else (str(error),)
     for problem in problems:
-        sys.stderr.write(f"{mark('error:')} {''.join(c if c.isprintable() else ascii(c)[1:-1] for c in problem)}\n")
+        sys.stderr.write(f"{mark('error:')} {printable(problem)}\n")
 
 
 def mark(word: str) -> str:

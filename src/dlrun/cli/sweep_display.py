@@ -21,7 +21,7 @@ from dlrun.cli.sweep_table import notice
 from dlrun.cli.terminal import console, is_terminal
 from dlrun.components.metrics import METRICS
 from dlrun.engine.progress import Progress
-from dlrun.errors import plural
+from dlrun.errors import plural, printable
 from dlrun.results.record import RunRecord
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class SweepProgress:
             facts.append((1, f"best {self.best[1]}"))
         while len(", ".join(text for _, text in facts)) > width and any(rank for rank, _ in facts):
             facts.remove(max(facts, key=lambda fact: fact[0]))
-        return ", ".join(text for _, text in facts)
+        return printable(", ".join(text for _, text in facts))
 
     def _left(self) -> float:
         """Seconds that the rest will take, if runs go on as fast as so far; 0 when that is not known."""
@@ -216,7 +216,7 @@ def show_plan(grid: "Grid", work: Sequence[tuple["Planned", "Needs"]], finished:
             f"{need.steps:,}",
             duration(need.seconds),
             f"{need.bytes / 2**20:,.0f} MB",
-            Text(what + regularizers),
+            Text(printable(what + regularizers)),
         )
     if work:
         out.print(table)
@@ -235,4 +235,4 @@ def show_failures(sweep: "Sweep", out: Console) -> None:
     if failed:
         log = Path(sweep.folder.parent.parent, "runs", failed[0], "run.log")
         whose = "its" if len(failed) == 1 else "the first one's"
-        out.print(Text(f"{whose} traceback is in {log}"), soft_wrap=True)
+        out.print(Text(printable(f"{whose} traceback is in {log}")), soft_wrap=True)

@@ -9,6 +9,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from dlrun.errors import printable
 from dlrun.results.columns import columns, fitting, legend
 from dlrun.results.render import clean
 
@@ -37,9 +38,11 @@ def show_section(section: "Section", out: Console) -> None:
     for column, number in zip(kept, least, strict=True):
         style = "bold" if column.strong else ""
         justify: JustifyMethod = "right" if column.right else "left"
-        table.add_column(Text(column.name, style="bold"), justify=justify, style=style, overflow="fold", min_width=number)
+        table.add_column(
+            Text(printable(column.name), style="bold"), justify=justify, style=style, overflow="fold", min_width=number
+        )
     for item, *cells in zip(shown, *(column.cells for column in kept), strict=True):
-        table.add_row(*(Text(cell) for cell in cells), style="dim italic" if item.group.is_baseline else "")
+        table.add_row(*(Text(printable(cell)) for cell in cells), style="dim italic" if item.group.is_baseline else "")
     table.padding = (0, GAP, 0, 0)
     table.pad_edge = False
     before = out.width
@@ -66,4 +69,4 @@ def width(out: Console) -> float:
 
 def notice(line: str, out: Console, style: str = "") -> None:
     """Print a line of words, broken between words on a terminal and whole elsewhere."""
-    out.print(Text(line, style=style), soft_wrap=not out.is_terminal)
+    out.print(Text(printable(line), style=style), soft_wrap=not out.is_terminal)

@@ -18,7 +18,7 @@ from dlrun.results.columns import DETAIL, columns, legend
 from dlrun.results.comparison import BEST, Compared, comparison, named, words_of
 from dlrun.results.identity import run_id
 from dlrun.results.record import RunRecord
-from dlrun.results.render import Cell, Table, full_table, to_csv, to_markdown
+from dlrun.results.render import Cell, Table, full_table, markdown_text, to_csv, to_markdown
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 from dlrun.results.table import BASELINE, Row, factors_that_vary, groups, parsed, shared_rows, told
@@ -243,7 +243,7 @@ def write_tables(sections: Sequence[Section], sweep: Sweep) -> None:
             cells: dict[str, Any] = {"dataset": part.dataset, **part.settings, **dict(zip(table.columns, row, strict=True))}
             rows.append(tuple(cells.get(name) for name in names))
         shown = [item for item in columns(part.compared, part.metric, part.metrics) if item.rank < DETAIL]
-        lines = "".join(f"\n{line}\n" for line in (*legend(part.compared, shown), *part.notes))
+        lines = "".join(f"\n{markdown_text(line)}\n" for line in (*legend(part.compared, shown), *part.notes))
         text = to_markdown([(item.name, item.cells, item.right) for item in shown])
-        texts.append(f"## {part.title}: {part.metric}\n\n{text}{lines}")
+        texts.append(f"## {markdown_text(f'{part.title}: {part.metric}')}\n\n{text}{lines}")
     sweep.write_comparison(to_csv(Table(names, tuple(rows))), "\n".join(texts))

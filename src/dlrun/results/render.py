@@ -11,13 +11,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dlrun.errors import printable
 from dlrun.results.comparison import Compared
 from dlrun.results.record import STATUSES
 
 Cell = str | int | float | None
 
-_STEERING = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_BREAKS = re.compile(r"[\r\n\t]+")
+_MARKUP = re.compile(r"[\\|`*_<>\[\]~&$#]")
 _FORMULA = ("=", "+", "-", "@")
 
 
@@ -82,9 +83,9 @@ def to_csv(table: Table) -> str:
 def to_markdown(columns: Sequence[tuple[str, Sequence[str], bool]]) -> str:
     """A Markdown table of columns (name, cells, whether they stand to the right); pipes and markup are escaped."""
     lines = [
-        [_markdown_text(name) for name, _, _ in columns],
+        [markdown_text(name) for name, _, _ in columns],
         ["---:" if right else "---" for _, _, right in columns],
-        *([_markdown_text(cell) for cell in row] for row in zip(*(cells for _, cells, _ in columns), strict=True)),
+        *([markdown_text(cell) for cell in row] for row in zip(*(cells for _, cells, _ in columns), strict=True)),
     ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -99,8 +100,8 @@ def number(value: float | None) -> str:
 
 
 def clean(text: str) -> str:
-    """``text`` on one line without anything that steers a terminal."""
-    return _CONTROL.sub("", _STEERING.sub("", re.sub(r"[\r\n\t]+", " ", text)))
+    """``text`` on one line, control characters spelled out."""
+    return printable(_BREAKS.sub(" ", text))
 
 
 def _csv_text(text: str) -> str:
@@ -108,8 +109,9 @@ def _csv_text(text: str) -> str:
     return f"'{cleaned}" if cleaned.lstrip().startswith(_FORMULA) and not _is_number(cleaned) else cleaned
 
 
-def _markdown_text(text: str) -> str:
-    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", clean(text))
+def markdown_text(text: str) -> str:
+    """``text`` on one line that Markdown shows as it is: whatever has a meaning there is escaped."""
+    return _MARKUP.sub(r"\\\g<0>", clean(text))
 
 
 def _is_number(text: str) -> bool:
