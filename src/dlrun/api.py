@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from dlrun.errors import DlrunError, InputError, RunError, StoreError, nearest
+from dlrun.errors import DlrunError, InputError, RunError, StoreError, check_working_folder, nearest
 from dlrun.results.comparison import comparison
 from dlrun.results.longtable import of_sweep, rows_of_frame
 from dlrun.results.render import full_table
@@ -64,6 +64,7 @@ def run(
         >>> run = dlrun.run("dataset=xor", "activation=tanh", seed=3, **{"optimizer.lr": 0.01})   # doctest: +SKIP
         >>> run.metrics["test/accuracy"]                                                          # doctest: +SKIP
     """
+    check_working_folder()  # before torch is imported
     from dlrun.cli.progress import RunProgress
     from dlrun.experiments.composition import single, words
     from dlrun.experiments.job import prepare_composed
@@ -111,6 +112,7 @@ def sweep(
         >>> table = dlrun.sweep("dataset=moons", activation=["relu", "tanh"], seed=range(10))   # doctest: +SKIP
         >>> dlrun.compare(table)                                                                # doctest: +SKIP
     """
+    check_working_folder()  # before torch is imported
     from dlrun.cli.sweep_display import SweepProgress
     from dlrun.experiments import sweep as sweeps
     from dlrun.experiments.composition import several, words

@@ -11,6 +11,7 @@
 Every message says what was received, what is allowed and what to type instead.
 """
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -99,3 +100,22 @@ def _edits(word: str, other: str) -> int:
                 row[j] = min(row[j], rows[-2][j - 2] + 1)
         rows.append(row)
     return rows[-1][-1]
+
+
+def check_working_folder() -> None:
+    """Raise a StoreError where the working folder was removed: libraries that torch loads end the process there."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise StoreError("the working folder is not there any more; type cd and a folder that is") from error
+
+
+def of_system(error: OSError) -> DlrunError:
+    """What the system refused, in one line: which file or folder, and why."""
+    try:
+        check_working_folder()
+    except StoreError as gone:
+        return gone
+    where = error.filename if isinstance(error.filename, str | bytes) else ""
+    reason = error.strerror or str(error)
+    return StoreError(f"{os.fsdecode(where)}: cannot be used ({reason})" if where else reason)

@@ -195,11 +195,3 @@ def test_hydras_own_sweep_writes_under_the_output_root(
     assert call("-m", "seed=1,2", "optimizer.lrr=1", f"output_dir={tmp_path / 'fourth'}", *BASIC)[0] == 2
     assert not (tmp_path / "fourth").exists()
     assert not list(folder.iterdir())
-
-
-def test_a_closed_pipe_is_no_error(folder: Path) -> None:
-    for verb in ("ls", "--cfg hydra"):
-        line = f"{sys.executable} -m dlrun {verb} | head -1"
-        done = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)
-        assert len(done.stdout.splitlines()) == 1
-        assert done.stderr == ""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dlrun.cli.terminal import console
+from dlrun.errors import printable
 
 SPLITS = ("train", "validation", "test")
 
@@ -48,7 +49,7 @@ def run_table(record: Record, folder: Path | str) -> None:
     names = list(dict.fromkeys(key.partition("/")[2] for key in record.metrics))
     splits = [split for split in SPLITS if any(key.startswith(f"{split}/") for key in record.metrics)]
     table = Table(box=None, padding=(0, 0, 0, 3), pad_edge=False, header_style="bold")
-    table.add_column(Text(record.name or record.id), style="cyan")
+    table.add_column(Text(printable(record.name or record.id)), style="cyan")
     for split in splits:
         table.add_column(split, justify="right", style="bold" if split == "test" else "")
     for name in names:
@@ -57,13 +58,13 @@ def run_table(record: Record, folder: Path | str) -> None:
     epochs = f"{record.epochs} epoch{'s' * (record.epochs != 1)}"
     facts = f"{record.status}, {record.parameters:,} parameters, {epochs}, {record.seconds:.2f} s"
     output.print(
-        Text(facts + (f": {record.reason}" if record.reason else "")),
+        Text(printable(facts + (f": {record.reason}" if record.reason else ""))),
         style="" if record.status in ("done", "stopped") else "yellow",
     )
     if record.diagnostics:
         said = [Text(f"{name.replace('_', ' ')} {number(value)}", "dim") for name, value in record.diagnostics.items()]
         output.print(Columns(said, padding=(0, 3)))
-    output.print(Text(str(folder)), style="bold", soft_wrap=True)
+    output.print(Text(printable(str(folder))), style="bold", soft_wrap=True)
 
 
 def number(value: float | Sequence[float] | None) -> str:

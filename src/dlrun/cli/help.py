@@ -1,10 +1,10 @@
 """The text of ``dlrun --help``: written from a folder listing, so that it takes no longer than a blink."""
 
-import shutil
 import textwrap
 from collections.abc import Mapping
 
 from dlrun import registry
+from dlrun.cli.terminal import columns
 
 INTRODUCTION = """\
 dlrun trains neural networks from the parts you name, and tells which parts are better for your data.
@@ -40,7 +40,7 @@ Settings that many runs share: output_dir=PATH or DLRUN_OUTPUT_DIR. HYDRA_FULL_E
 
 def overview(verbs: Mapping[str, str]) -> str:
     """All of ``dlrun --help``. ``verbs``: each verb and what it does."""
-    width = min(shutil.get_terminal_size((100, 24)).columns, 110)
+    width = min(columns(), 110)
     lines = [INTRODUCTION, "Verbs (dlrun VERB --help tells more):"]
     lines += [f"  {verb:<8} {what}" for verb, what in verbs.items()]
     lines += ["", "Groups and their options (dlrun ls GROUP tells what each is):"]

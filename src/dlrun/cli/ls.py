@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from dlrun import registry
 from dlrun.cli.arguments import IMPORT, parse
+from dlrun.cli.terminal import console, write_line
 
 USAGE = """\
 usage: dlrun ls [group ...] [--config-dir FOLDER] [--import MODULE]
@@ -38,15 +39,13 @@ def run(words: Sequence[str]) -> int:
         names = {f"{group}={name}": registry.summary(group, name) for group, names in listed.items() for name in names}
         width = max(map(len, names), default=0)
         for name, summary in names.items():
-            print(f"{name:<{width}}  {summary}")
+            write_line(f"{name:<{width}}  {summary}", sys.stdout)
     return 0
 
 
 def _tables(listed: dict[str, list[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
-
-    from dlrun.cli.terminal import console
 
     output = console()
     chosen = registry.defaults()

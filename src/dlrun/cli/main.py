@@ -8,12 +8,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
 
 from dlrun import registry
+from dlrun.cli import standard
 from dlrun.cli.arguments import stray
-from dlrun.errors import DlrunError, InputError, nearest, printable
+from dlrun.cli.terminal import write_line
+from dlrun.errors import DlrunError, InputError, StoreError, nearest, of_system
 
 # Each verb is a module of this package with USAGE (its help) and run(arguments) -> exit code.
 VERBS = {
@@ -39,15 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 all well, 1 a run failed, 2 bad input, 3 a gate said no, 130 and 143 interrupted.
     """
     if arguments is None:
-        # threads that spin while they wait for one that has no core make steps a hundred times slower on a busy machine
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        code = main(sys.argv[1:])
-        gc.freeze()  # the process ends here, and would look through all of torch for garbage first: half a second
-        if code in INTERRUPTED:
-            with suppress(BrokenPipeError):
-                sys.stdout.flush()
-            os._exit(code)  # whoever interrupts does not want to wait for the libraries to say goodbye either
-        return code
+        return _process()
     try:
         return _dispatch(list(arguments))
     except DlrunError as error:
@@ -55,24 +48,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         report(error)
         return error.exit_code
+    except OSError as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        report(of_system(error))
+        return StoreError.exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # The reader went away (dlrun ls | head). Python would complain again when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+
+
+def _process() -> int:
+    """The command as a process of its own, from its streams to its exit code."""
+    # threads that spin while they wait for one that has no core make steps a hundred times slower on a busy machine
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    output = standard.prepare()
+    code = main(sys.argv[1:])
+    gc.freeze()  # the process ends here, and would look through all of torch for garbage first: half a second
+    sys.stdout.flush()
+    if output is not None and output.failure is not None:
+        report(StoreError(f"stdout: cannot be written ({output.failure.strerror}); what was printed is not complete"))
+        code = code or StoreError.exit_code
+    if code in INTERRUPTED:
+        os._exit(code)  # whoever interrupts does not want to wait for the libraries to say goodbye either
+    return code
 
 
 def report(error: DlrunError) -> None:
     """Print an error on stderr, one line a problem. Control characters of foreign text are spelled out."""
     problems = error.problems if isinstance(error, InputError) else (str(error),)
     for problem in problems:
-        sys.stderr.write(f"{mark('error:')} {printable(problem)}\n")
+        write_line(problem, mark=f"{mark('error:')} ")
 
 
 def mark(word: str) -> str:
     """``word`` in bold red where stderr is a terminal that shows colours."""
-    plain = not sys.stderr.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    plain = sys.stderr is None or not sys.stderr.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     return word if plain else f"\033[1;31m{word}\033[0m"
 
 

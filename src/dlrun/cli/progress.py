@@ -2,12 +2,11 @@
 
 import sys
 import time
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from dlrun.cli.display import number
-from dlrun.cli.terminal import console, is_terminal
+from dlrun.cli.terminal import console, is_terminal, write_line
 
 if TYPE_CHECKING:
     from dlrun.engine.progress import Progress
@@ -61,9 +60,7 @@ class _Lines(_Nothing):
         if tenth <= self.told and not last:
             return
         self.told = LINES if last else tenth
-        with suppress(BrokenPipeError):  # nobody reads the progress any more; the training goes on
-            sys.stderr.write(f"{self.title}: epoch {progress.epoch}/{progress.epochs}, {', '.join(_figures(progress))}\n")
-            sys.stderr.flush()
+        write_line(f"{self.title}: epoch {progress.epoch}/{progress.epochs}, {', '.join(_figures(progress))}")
 
 
 class _Bar(_Nothing):

@@ -12,7 +12,7 @@ from dlrun import registry
 from dlrun.cli.arguments import IMPORT, parse
 from dlrun.cli.plot import draw, is_curve
 from dlrun.cli.terminal import console
-from dlrun.errors import InputError, nearest
+from dlrun.errors import InputError, check_working_folder, nearest
 
 USAGE = """\
 usage: dlrun show group/option ... [--config-dir FOLDER] [--import MODULE]
@@ -70,6 +70,7 @@ def run(words: Sequence[str]) -> int:
     Raises:
         InputError: an option does not exist, or several groups have one of its name.
     """
+    check_working_folder()
     arguments = parse(words, takes=("--config-dir", IMPORT))
     if "--config-dir" in arguments.flags:
         registry.add_folder(arguments.flags["--config-dir"])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from dlrun.cli.labels import reasons
 from dlrun.cli.resume import chosen
-from dlrun.errors import plural
+from dlrun.errors import plural, printable
 from dlrun.results.store import Store
 
 USAGE = """\
@@ -29,11 +29,12 @@ def run(words: Sequence[str]) -> int:
     sweep.refresh(Store(sweep.folder.parent.parent))
     out = console()
     counts = sweep.counts()
-    out.print(Text(f"{sweep.folder}", style="bold"), soft_wrap=True)
+    out.print(Text(printable(str(sweep.folder)), style="bold"), soft_wrap=True)
     out.print(Text(f"{plural(len(sweep.cells), 'run')}: " + ", ".join(f"{count} {status}" for status, count in counts.items())))
-    out.print(Text(f"training now: {sweep.owner()}" if sweep.owner() else "no process is training it"))
-    if any(status in counts for status in ("pending", "interrupted")) and not sweep.owner():
-        out.print(Text(f"carry on with: dlrun resume {sweep.folder}"), soft_wrap=True)
+    owner = sweep.owner()
+    out.print(Text(printable(f"training now: {owner}") if owner else "no process is training it"))
+    if any(status in counts for status in ("pending", "interrupted")) and not owner:
+        out.print(Text(printable(f"carry on with: dlrun resume {sweep.folder}")), soft_wrap=True)
     for line in reasons(sweep.cells):
-        out.print(Text(line, style="yellow"), soft_wrap=True)
+        out.print(Text(printable(line), style="yellow"), soft_wrap=True)
     return 1 if "failed" in counts or "diverged" in counts else 0

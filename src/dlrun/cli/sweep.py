@@ -4,7 +4,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ from rich.text import Text
 
 from dlrun.cli.sweep_display import SweepProgress, show_failures, show_plan
 from dlrun.cli.sweep_table import notice, show_section
-from dlrun.cli.terminal import console
-from dlrun.errors import StoreError, plural
+from dlrun.cli.terminal import console, write_line
+from dlrun.errors import StoreError, plural, printable
 from dlrun.experiments import sweep as sweeps
 from dlrun.experiments.compose import Composed
 from dlrun.experiments.sections import check_reference, compare, write_tables
@@ -89,17 +88,16 @@ class Sweeping:
         began = {cell.id for cell in sweep.cells}
         new = sum(cell.id not in began for cell in grid.cells)
         if new:
-            print(
+            write_line(
                 f"warning: {new} of {len(grid.cells)} runs are not those that the sweep began with, since the data, the options, "
-                "code of yours or dlrun's version have changed; they are trained anew",
-                file=sys.stderr,
+                "code of yours or dlrun's version have changed; they are trained anew"
             )
         sweep.cells = grid.cells
         return sweep
 
     def _conclude(self, grid: sweeps.Grid, sweep: Sweep, taken: int) -> None:
         shown = bool(self.logger.get("progress", True))
-        sections = compare(grid, sweep, self.store, tell=partial(print, file=sys.stderr) if shown else lambda line: None)
+        sections = compare(grid, sweep, self.store, tell=write_line if shown else lambda line: None)
         if sections:
             write_tables(sections, sweep)
         out = console()
@@ -116,5 +114,5 @@ class Sweeping:
             said.append(f"{taken} of them taken over" + ("" if trained else ", none trained"))
         out.print(Text(f"{plural(len(sweep.cells), 'run')}: {', '.join(said)}"))
         if {"pending", "interrupted"} & counts.keys():
-            out.print(Text(f"carry on with: dlrun resume {sweep.folder}"), soft_wrap=True)
-        out.print(Text(str(sweep.folder), style="bold"), soft_wrap=True)
+            out.print(Text(printable(f"carry on with: dlrun resume {sweep.folder}")), soft_wrap=True)
+        out.print(Text(printable(str(sweep.folder)), style="bold"), soft_wrap=True)

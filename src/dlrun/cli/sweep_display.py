@@ -4,7 +4,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +17,7 @@ from dlrun.cli.display import number
 from dlrun.cli.labels import Labels, reasons
 from dlrun.cli.progress import duration
 from dlrun.cli.sweep_table import notice
-from dlrun.cli.terminal import console, is_terminal
+from dlrun.cli.terminal import console, is_terminal, write_line
 from dlrun.components.metrics import METRICS
 from dlrun.engine.progress import Progress
 from dlrun.errors import plural, printable
@@ -128,9 +127,7 @@ class SweepProgress:
         line = self._text()
         if line != self.line:
             self.line = line
-            with suppress(BrokenPipeError):  # nobody reads the progress any more; the training goes on
-                sys.stderr.write(line + "\n")
-                sys.stderr.flush()
+            write_line(line)
 
     def _text(self, width: int = 1000) -> str:
         """The line; where it would be too long, the speed goes first, then the cohort, then the best run so far."""

@@ -1,7 +1,6 @@
 """The comparison of a sweep on the terminal: as many columns as fit, the most telling ones first. The files have all of them."""
 
 import math
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from dlrun.cli.terminal import asked
 from dlrun.errors import printable
 from dlrun.results.columns import columns, fitting, legend
 from dlrun.results.render import clean
@@ -64,7 +64,7 @@ def show_section(section: "Section", out: Console) -> None:
 
 def width(out: Console) -> float:
     """How many characters a line of a table may have: as many as the terminal has, and any number where there is none."""
-    return out.width if out.is_terminal or "COLUMNS" in os.environ else math.inf
+    return out.width if out.is_terminal or asked("COLUMNS") else math.inf
 
 
 def notice(line: str, out: Console, style: str = "") -> None:

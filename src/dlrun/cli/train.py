@@ -19,7 +19,8 @@ from dlrun import registry
 from dlrun.cli import completion
 from dlrun.cli.arguments import Arguments, check_settings, parse
 from dlrun.cli.main import VERBS, report
-from dlrun.errors import DlrunError, InputError, RunError
+from dlrun.cli.terminal import write_line
+from dlrun.errors import DlrunError, InputError, RunError, check_working_folder
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -76,6 +77,7 @@ def _complete(arguments: Arguments) -> int:
 
 def start(arguments: Arguments, **how: Any) -> int:
     """Begin a session for a command line that was taken apart; ``how`` says how its sweep is carried out (see Session)."""
+    check_working_folder()
     check_settings(arguments)
     for flag in ("--config-path", "--config-dir"):
         if flag in arguments.flags:
@@ -132,7 +134,7 @@ class Session:
             self._hydra()
         except SystemExit as stop:  # Hydra's own; those of jobs do not get here
             return 2 if stop.code else self.code
-        except (DlrunError, BrokenPipeError):
+        except DlrunError:
             raise
         except Exception as error:
             if self.full_error == "1" and not self.jobs:
@@ -176,7 +178,7 @@ class Session:
             if source.schema == "file":
                 registry.add_folder(source.path)
         if settings.mode == RunMode.MULTIRUN:
-            print(f"#{settings.job.num}: {' '.join(settings.overrides.task)}", flush=True)
+            write_line(f"#{settings.job.num}: {' '.join(settings.overrides.task)}", sys.stdout)
         gc.enable()
         self.jobs += 1
         with _environment(FULL_ERROR, self.full_error):
@@ -191,8 +193,6 @@ class Session:
         try:
             self._trust()
             return self._cross_validate(config) if _all_folds(config) else train_one(config)
-        except BrokenPipeError:
-            raise
         except (Exception, SystemExit) as error:
             failure = _as_failure(error)
             if self.full_error == "1":
@@ -265,9 +265,9 @@ def train_one(config: "DictConfig") -> int:
 
     job = prepare(config)
     for note in job.planned.cohort.data.notes:
-        sys.stderr.write(f"{note}\n")
+        write_line(note)
     for warning in job.spec.warnings:
-        sys.stderr.write(f"warning: {warning}\n")
+        write_line(f"warning: {warning}")
     logger = job.spec.config.get("logger") or {}
     title = job.spec.name or job.planned.cohort.data.name
     with RunProgress(title, enabled=bool(logger.get("progress", True))) as progress:

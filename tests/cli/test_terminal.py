@@ -1,0 +1,96 @@
+"""What is written to a terminal, a pipe and a notebook: its width, and that no text steers it."""
+
+import io
+import sys
+from collections.abc import Callable
+
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+from dlrun.cli import terminal
+from dlrun.cli.display import run_table
+from dlrun.cli.help import overview
+from dlrun.cli.main import VERBS
+from dlrun.cli.terminal import LEAST, MOST, PLAIN_WIDTH, columns, console, is_notebook, is_terminal, write_line
+from dlrun.results.record import RunRecord
+
+Call = Callable[..., tuple[int, str, str]]
+STEERING = "a\033[2J\033]0;title\007b\r\x9b31mc\u202ed"
+SPELLED = "a\\x1b[2J\\x1b]0;title\\x07b\\r\\x9b31mc\\u202ed"
+
+
+class Screen(io.StringIO):
+    """A terminal of 80 columns that cannot be asked for its size."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("variable", ["COLUMNS", "LINES"])
+@pytest.mark.parametrize("value", ["0", "-5", "abc", "", "²", "1e3", "60", "1000000", "9" * 30])
+def test_columns_and_lines_that_are_none_print_the_whole_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    run_table(RunRecord("abcdef123456", "done", metrics={"train/r2": 0.5, "test/r2": 0.25}), "/runs/abcdef123456")
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("abcdef123456", "0.5000", "0.2500", "done", "/runs/abcdef123456"))
+    assert len(out) < 2000
+    assert "optimizer" in overview(VERBS)
+
+
+def test_the_width_is_asked_for_or_the_terminals_or_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert columns(io.StringIO()) == PLAIN_WIDTH
+    assert columns(Screen()) == 80
+    for value, width in (("0", PLAIN_WIDTH), ("1", LEAST), ("60", 60), ("1000000", MOST)):
+        monkeypatch.setenv("COLUMNS", value)
+        assert columns(io.StringIO()) == console(io.StringIO()).width == width
+
+
+def test_streams_that_are_missing_or_closed_are_no_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", None)
+    for stream in (None, closed):
+        assert not is_terminal(stream)
+        write_line("nobody reads this", stream)
+    with terminal.waiting("for nobody"):
+        pass
+
+
+def test_no_text_steers_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    screen = Screen()
+    out = console(screen)
+    table = Table(title=STEERING)
+    table.add_column(STEERING)
+    table.add_row(Text(f"[red]{STEERING}"))
+    out.print(STEERING, f"[bold]{STEERING}[/bold]")
+    out.print(table)
+    out.print(Text("bold", style="bold"))
+    write_line(STEERING, screen)
+    shown = screen.getvalue()
+    assert "\033[1mbold\033[0m" in shown  # rich's own codes are left
+    assert "[red]" in shown
+    assert "[bold]" in shown
+    assert SPELLED in shown
+    assert not any(code in shown for code in ("\033[2J", "\033]0", "\007", "\r", "\x9b", "\u202e"))
+
+
+def test_a_reason_cannot_make_lines_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    run_table(RunRecord("abcdef123456", "failed", reason="no\nerror: forged", name="\033[31m"), "/runs/\nx")
+    out = capsys.readouterr().out
+    assert "no\\nerror: forged" in out
+    assert "/runs/\\nx" in out
+    assert "\033" not in out
+
+
+def test_a_notebooks_stream_is_known() -> None:
+    stream = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    assert is_notebook(stream)
+    assert not is_notebook(sys.stderr)
+    assert not is_notebook(None)
