@@ -21,8 +21,10 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from dlrun.errors import DlrunError, InputError, RunError, StoreError, check_working_folder, nearest
+from dlrun.results.columns import columns, legend, undefined
 from dlrun.results.comparison import comparison
-from dlrun.results.longtable import of_sweep, rows_of_frame
+from dlrun.results.foreign import rows_of_frame
+from dlrun.results.longtable import of_sweep
 from dlrun.results.render import full_table
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
@@ -166,25 +168,32 @@ def compare(
     Returns:
         A row for each group, best first: n, mean, sd and confidence interval of the metric, the difference to the reference with
         its interval, effect size, p corrected by Holm, and a verdict in words. Groups are compared within each dataset and each
-        of its settings; a loss, pinball or coverage, within each loss and its settings.
+        of its settings; a loss, pinball or coverage, within each loss and its settings. ``attrs["notes"]`` has the lines that
+        the command prints under its table.
 
     Raises:
-        InputError: there is no such metric, group or sweep.
+        InputError: there is no such metric, group or sweep; a seed is no whole number, or twice in a group.
 
     Example:
         >>> dlrun.compare(table, metric="rmse", reference="activation=relu")[["activation", "n", "verdict"]]   # doctest: +SKIP
     """
+    if metric is not None and not isinstance(metric, str):
+        raise InputError(f"metric={metric!r}: must be the name of one metric, such as r2 or test/r2; compare by each in turn")
+    if not isinstance(runs, pd.DataFrame | str | PathLike):
+        raise InputError(
+            f"compare: got {type(runs).__name__}; give one table or one sweep (pandas.concat puts several tables together)"
+        )
     if not isinstance(runs, pd.DataFrame):
         store = Store.at(output_dir)
         found = Sweep.find(store, runs)
         runs = of_sweep(found, Store(found.folder.parent.parent))
     parts: dict[tuple[str, ...], list[Row]] = {}
-    rows = rows_of_frame(runs)
+    rows = rows_of_frame(runs, metric)
     scale = ("dataset", "loss") if _is_of_the_loss(metric) else ("dataset",)
     about = [key for key in factors_that_vary(rows) if key.partition(".")[0] in scale]
     for row in rows:
         parts.setdefault(tuple(row.factors.get(key, "") for key in about), []).append(row)
-    tables = []
+    tables, notes = [], []
     for data, mine in parts.items():
         name = _metric(mine, metric)
         if name is None:
@@ -192,6 +201,7 @@ def compare(
         better = _higher_is_better(name) if higher_is_better is None else higher_is_better
         ratio = shared_rows(mine, name.partition("/")[0])
         found_rows = comparison(mine, name, higher_is_better=better, reference=reference, margin=margin, ratio=ratio)
+        notes += [*legend(found_rows, columns(found_rows, name)), *undefined(found_rows, [name])]
         table = full_table(found_rows, name)
         part = pd.DataFrame(table.rows, columns=list(table.columns))
         for place, key in enumerate(about):
@@ -199,7 +209,9 @@ def compare(
         tables.append(part)
     if not tables:
         raise InputError("compare: there is no run that was measured")
-    return pd.concat(tables, ignore_index=True)
+    compared = pd.concat(tables, ignore_index=True)
+    compared.attrs["notes"] = [*dict.fromkeys(notes)]
+    return compared
 
 
 def load(run: Folder, *, output_dir: Folder | None = None, imports: Modules = (), device: str = "cpu") -> Run:
@@ -270,7 +282,7 @@ def _metric(rows: Sequence[Row], wanted: str | None) -> str | None:
     """The measured metric that is wanted, with its subset, or the main one of the rows' task; None when nothing was measured."""
     from dlrun.components.metrics import METRICS, main_metric
 
-    measured = dict.fromkeys(name for row in rows for name in row.metrics)
+    measured = dict.fromkeys(name for row in rows for name, value in row.metrics.items() if value is not None)
     mains = [*dict.fromkeys(map(main_metric, METRICS))] if wanted is None else [wanted]
     for main in mains:
         for name in (main, *(f"{subset}/{main}" for subset in ("test", "validation", "train"))):

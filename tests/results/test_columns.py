@@ -29,8 +29,8 @@ def test_both_ends_of_an_interval_have_the_decimals_of_the_mean():
     assert found["accuracy"] == ("0.9233", "0.4000")
     assert found["95% CI"] == ("0.8608 to 0.9858", "0.0000 to 1.0000"), "no accuracy is below 0 or above 1"
     found = shown(compared([0.95, 0.9], [-200.0, -1.0], metric="test/r2"), "test/r2")
-    assert found["r2"] == ("0.9", "-100.5")
-    assert found["95% CI"] == ("    0.6 to 1.0", "-1364.8 to 1.0")
+    assert found["r2"] == ("0.9250", "-100.5")
+    assert found["95% CI"] == (" 0.6073 to 1.0000", "-1364.8 to    1.0")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_both_ends_of_an_interval_have_the_decimals_of_the_mean():
         ([0.0, float("nan"), None], ("0.0000", "", "")),
     ],
 )
-def test_a_column_has_one_number_of_decimals(values: list[float | None], cells: tuple[str, ...]):
+def test_numbers_of_which_no_spread_is_known(values: list[float | None], cells: tuple[str, ...]):
     assert figures(values) == cells
 
 
@@ -60,7 +60,7 @@ def test_a_column_has_one_number_of_decimals(values: list[float | None], cells: 
         ([0.1, -0.05, 0.02, 0.0, 0.0], {}, "not enough evidence (+117 seeds)"),
         ([0.1, -0.1, 0.1, -0.08, 0.0], {}, "not enough evidence (more than 1,000 seeds)"),
         ([0.1, -0.1, 0.1, -0.1, 0.00001], {}, "not enough evidence (more seeds will not help)"),
-        ([0.1, -0.1, 0.1, -0.09, 0.0], {"folds": True, "ratio": 0.25}, "not enough evidence (more folds share the same rows)"),
+        ([0.1, -0.1, 0.1, -0.09, 0.0], {"folds": True, "ratio": 0.25}, "not enough evidence (more folds share the same samples)"),
     ],
 )
 def test_verdicts_in_a_few_words(differences: list[float], options: dict[str, Any], words: str):
@@ -86,7 +86,7 @@ def test_what_the_verdicts_rest_on():
         "verdicts are about this data, over random splits and initial weights",
     ]
     assert legend_of(a, c, folds=True, ratio=0.25)[0] == (
-        "each against the best of yours, fold by fold: paired t-test, 5% level, corrected for the rows that folds share"
+        "each against the best of yours, fold by fold: paired t-test, 5% level, corrected for the samples that folds share"
     )
     assert legend_of(a) == []
 

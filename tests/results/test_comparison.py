@@ -10,7 +10,8 @@ import pytest
 from dlrun.errors import InputError
 from dlrun.results.columns import columns
 from dlrun.results.comparison import comparison
-from dlrun.results.render import Table, clean, full_table, number, said, to_csv, to_markdown
+from dlrun.results.figures import number
+from dlrun.results.render import Table, clean, full_table, said, to_csv, to_markdown
 from dlrun.results.table import Row
 
 

@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dlrun.results import statistics
+from dlrun.results.planning import pairs_for_difference, pairs_for_equivalence
 from dlrun.results.statistics import (
     Paired,
     hedges,
     holm,
     paired,
-    pairs_for_difference,
-    pairs_for_equivalence,
     summarize_differences,
     verdict,
     wilcoxon,
@@ -160,7 +159,9 @@ CLEAR = [0.10, 0.12, 0.09, 0.11, 0.10]
     [
         ([], {}, "not enough evidence: no seeds in common"),
         ([0.5], {}, "not enough evidence: 1 pair; run at least 5 seeds"),
-        ([0.0, 0.0], {}, "equivalent: identical in all 2 pairs"),
+        ([0.0, 0.0], {}, "not enough evidence: 2 pairs; run at least 5 seeds"),
+        ([0.0] * 4, {"margin": 0.5}, "not enough evidence: 4 pairs; run at least 5 seeds"),
+        ([0.0] * 5, {}, "equivalent: identical in all 5 pairs"),
         ([0.25, 0.25], {}, "not enough evidence: 2 pairs; run at least 5 seeds"),
         ([0.10, 0.12, 0.09, 0.11], {}, "not enough evidence: 4 pairs; run at least 5 seeds"),
         ([0.10, 0.12, 0.09, 0.11], {"margin": 0.5}, "not enough evidence: 4 pairs; run at least 5 seeds"),
@@ -169,7 +170,7 @@ CLEAR = [0.10, 0.12, 0.09, 0.11, 0.10]
         ([0.25] * 6, {}, "better by 0.25"),
         ([0.25] * 6, {"p": 0.0625}, "not enough evidence: 1 more seed would show a difference"),
         ([0.25] * 5, {"margin": 0.3}, "equivalent within 0.3"),
-        ([0.25] * 10, {"ratio": 0.25}, "not enough evidence: more folds share the same rows"),
+        ([0.25] * 10, {"ratio": 0.25}, "not enough evidence: more folds share the same samples"),
         ([0.25] * 10, {"ratio": 1 / 9}, "not enough evidence: about 4 more folds would show a difference"),
         (CLEAR, {}, "better by 0.104"),
         (CLEAR, {"higher_is_better": False}, "worse by 0.104"),

@@ -7,8 +7,10 @@ import pytest
 from scipy import stats
 
 from dlrun.errors import InputError
+from dlrun.results.measures import bounds
 from dlrun.results.record import RunRecord
-from dlrun.results.table import Row, bounds, factors_that_vary, frame, groups, label, parsed, rows_of, summarize
+from dlrun.results.summary import summarize
+from dlrun.results.table import Row, factors_that_vary, frame, groups, label, parsed, rows_of
 
 
 def row(seed: int, value: float | None, status: str = "done", **factors: str) -> Row:

@@ -14,7 +14,7 @@ from dlrun.experiments.baselines import AUTO, Fold, Key, beside, choose
 from dlrun.experiments.plan import Planned
 from dlrun.experiments.spec import RunSpec
 from dlrun.experiments.sweep import Grid
-from dlrun.results.columns import DETAIL, columns, legend
+from dlrun.results.columns import DETAIL, columns, legend, undefined
 from dlrun.results.comparison import BEST, Compared, comparison, named, words_of
 from dlrun.results.identity import run_id
 from dlrun.results.record import RunRecord
@@ -71,9 +71,9 @@ def compare(grid: Grid, sweep: Sweep, store: Store, *, tell: Callable[[str], Non
     members: dict[Place, list[RunRecord]] = {}
     examples: dict[Place, RunSpec] = {}
     for run, spec in grid.specs.items():
-        if run in records:
-            members.setdefault(at := place(spec), []).append(records[run])
-            examples.setdefault(at, spec)
+        record = records.get(run) or RunRecord(run, "interrupted", seed=spec.seed, fold=spec.fold)  # it was not reached
+        members.setdefault(at := place(spec), []).append(record)
+        examples.setdefault(at, spec)
     folds = folds_of(grid.cohorts) if grid.baselines else {}
     factors, settings = factors_of(grid.specs), _settings(examples)
     judged: Any = {"reference": grid.reference, "margin": grid.margin}
@@ -148,6 +148,7 @@ def section(
     except InputError as error:
         compared = comparison(rows, main, higher_is_better=better, metrics=others, margin=margin, ratio=ratio)
         notes = [*notes, *(f"{problem}, so the reference is the best" for problem in error.problems)]
+    notes += undefined(compared, (main, *others))
     if not varying:  # one group of runs, which needs a name
         compared = [_named(item, rows[0].factors.get("model", "")) for item in compared]
     return Section(dataset, main, others, tuple(compared), tuple(notes))

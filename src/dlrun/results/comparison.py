@@ -1,18 +1,24 @@
 """The comparison table: groups of runs, best first, each with a verdict against one of them."""
 
+import math
+import numbers
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from shlex import quote
 from typing import Any, Literal
 
 from dlrun.errors import InputError, nearest
-from dlrun.results.record import RunRecord
-from dlrun.results.statistics import ALPHA, Paired, Verdict, holm, paired, verdict
+from dlrun.results.measures import bounds
+from dlrun.results.pairing import Key, Lost, common, defined
+from dlrun.results.planning import ALPHA
+from dlrun.results.record import MEASURED, RunRecord
+from dlrun.results.statistics import Paired, Verdict, holm, paired, verdict, with_losses
 from dlrun.results.table import Group, Row, groups
 
 BEST = "best"
+_ALIKE = 1e-4  # of a metric's scale: differences below it may be float32's, grown in a training
 _PLAIN = re.compile(r"[\w.+-]+")  # a value that needs no quotation marks
 
 
@@ -25,6 +31,7 @@ class Compared:
         difference: group minus reference over the seeds of both; None for the reference itself.
         p: the paired t-test's p after Holm's correction for ``tests`` comparisons; ``wilcoxon_p`` likewise.
         verdict: None for the reference itself and for groups without a value.
+        lost: runs of this group without a value at seeds and folds where the reference (for it: any other group) has one.
     """
 
     group: Group
@@ -34,6 +41,7 @@ class Compared:
     wilcoxon_p: float | None = None
     verdict: Verdict | None = None
     tests: int = 0
+    lost: Lost | None = None
 
 
 def comparison(
@@ -53,17 +61,22 @@ def comparison(
     is luck: any other might have been it, so the comparisons that count are those of all pairs of groups of runs, and of each of
     them with each baseline. A baseline is compared like any other group, and is the reference only when it is named.
 
+    Where the best is the reference, its seeds and folds are those that it shares with most groups (``pairing.common``), so that
+    groups are ranked and compared on the same ones.
+
     Args:
         metric: the one that sorts and is tested; ``metrics`` are summarized beside it.
         reference: ``best`` of the runs, or the words that name one group; see ``named``.
         margin: the largest difference that does not matter, in the metric's unit.
-        ratio: (test rows) / (training rows) for folds of a repeated cross-validation (Nadeau & Bengio), 0 for independent seeds.
+        ratio: (test samples) / (training samples) for folds of a repeated cross-validation (Nadeau & Bengio), 0 for independent
+            seeds.
 
     Raises:
-        InputError: no such metric or reference.
+        InputError: no such metric or reference, a margin that is no number above 0, or a seed twice in a group.
     """
-    if margin is not None and not margin > 0:
-        raise InputError(f"margin={margin}: must be a number above 0 or None")
+    check_margin(margin)
+    if not words_of(reference):
+        raise InputError(f"reference={reference!r}: must be best, or what names a group, such as relu or [relu,sgd]")
     table = groups(rows, metric, higher_is_better=higher_is_better, metrics=metrics)
     best = words_of(reference) == [BEST]
     measured = [group for group in table if metric in group.summaries and not group.is_baseline]
@@ -72,38 +85,118 @@ def comparison(
         return [Compared(group) for group in table]
     if metric not in found.summaries:
         raise InputError(f"reference={' '.join(words_of(reference))}: has no finite value of {metric}")
-    values = found.values(metric)
-    differences = [
-        None
-        if group is found or metric not in group.summaries
-        else paired(group.values(metric), values, confidence=1 - alpha, ratio=ratio)
+    seeds = common([group.keys for group in measured]) & found.keys if best else found.keys
+    pairs = [
+        None if group is found or metric not in group.summaries else _Pair.of(group, found, metric, seeds or found.keys)
         for group in table
     ]
+    differences = [None if pair is None else pair.difference(metric, 1 - alpha, ratio) for pair in pairs]
     tested = [group for group, difference in zip(table, differences, strict=True) if difference and difference.t_p is not None]
     tests = _among_all(tested) if best else len(tested)
-    p_values = holm([None if difference is None else difference.t_p for difference in differences], tests)
-    wilcoxon_p_values = holm([None if difference is None else difference.wilcoxon_p for difference in differences], tests)
-    equivalence_p_values = holm(
-        [None if difference is None or margin is None else difference.equivalence_p(margin) for difference in differences], tests
-    )
-    return [
-        Compared(
-            group,
-            None if group is not found else "best" if best else "named",
+
+    def corrected(p_of: Callable[[Paired], float | None]) -> list[float | None]:
+        return holm([None if difference is None else p_of(difference) for difference in differences], tests)
+
+    elsewhere = frozenset[Key]().union(*(defined(group.values(metric)) for group in measured))
+    compared = []
+    for group, pair, difference, p, wilcoxon_p, equivalence_p in zip(
+        table,
+        pairs,
+        differences,
+        corrected(lambda difference: difference.t_p),
+        corrected(lambda difference: difference.wilcoxon_p),
+        corrected(lambda difference: None if margin is None else difference.equivalence_p(margin)),
+        strict=True,
+    ):
+        if pair is None or difference is None:
+            role: Literal["best", "named"] | None = None if group is not found else "best" if best else "named"
+            gone = group.lost(elsewhere, metric) if role else None
+            compared.append(Compared(group, role, tests=tests, lost=gone))
+            continue
+        judged = verdict(
             difference,
-            p,
-            wilcoxon_p,
-            None
-            if difference is None
-            else verdict(
-                difference, higher_is_better=higher_is_better, p=p, margin=margin, equivalence_p=equivalence_p, alpha=alpha
-            ),
-            tests,
+            higher_is_better=higher_is_better,
+            p=p,
+            margin=margin,
+            equivalence_p=equivalence_p,
+            alpha=alpha,
+            same_runs=difference.mean != 0 or difference.sd != 0 or pair.same_runs(metric),
         )
-        for group, difference, p, wilcoxon_p, equivalence_p in zip(
-            table, differences, p_values, wilcoxon_p_values, equivalence_p_values, strict=True
-        )
-    ]
+        judged = pair.judged(judged, difference, metric, best)
+        if judged.lost and judged.word == "not enough evidence":  # a p of what is left would say what the verdict does not
+            p = wilcoxon_p = None
+        compared.append(Compared(group, None, difference, p, wilcoxon_p, judged, tests, pair.lost))
+    return compared
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A group and the reference, on the seeds and folds at which they are compared."""
+
+    group: Group
+    reference: Group
+    seeds: frozenset[Key]
+    lost: Lost | None
+    lost_by_reference: Lost | None
+
+    @staticmethod
+    def of(group: Group, reference: Group, metric: str, seeds: frozenset[Key]) -> "_Pair":
+        mine, its = defined(group.values(metric)), defined(reference.values(metric))
+        return _Pair(group, reference, seeds, group.lost(its & seeds, metric), reference.lost(mine & seeds, metric))
+
+    def difference(self, metric: str, confidence: float, ratio: float) -> Paired:
+        values = {key: value for key, value in self.group.values(metric).items() if key in self.seeds}
+        return paired(values, self.reference.values(metric), confidence=confidence, ratio=ratio, step=self._step(metric))
+
+    def judged(self, given: Verdict, difference: Paired, metric: str, best: bool) -> Verdict:
+        """The verdict, where runs were lost or where the group has other seeds than those by which the best was found."""
+        found = with_losses(given, self.lost, self.lost_by_reference, diverged_is_worse="/" in metric)
+        missing = self.seeds - self.group.keys
+        if best and missing and not self.group.is_baseline and found.word == "better":
+            kind = "folds" if difference.ratio else "seeds"
+            said = f"has {difference.n} of {len(self.seeds)} {kind} of the best; run the same {kind}"
+            return Verdict("not enough evidence", f"not enough evidence: {said}", lost=said)
+        return found
+
+    def same_runs(self, metric: str) -> bool:
+        """Whether all other metrics agree in all pairs, up to what rounding may do in a training."""
+        both = [(row.metrics, other.metrics) for row, other in self._rows()]
+        names = {name for mine, its in both for name in mine.keys() & its.keys() if "/" in name and name != metric}
+        for name in names:
+            known = [
+                (one, two) for mine, its in both if (one := mine.get(name)) is not None and (two := its.get(name)) is not None
+            ]
+            scale = max((abs(value) for values in known for value in values if math.isfinite(value)), default=0.0)
+            if any(abs(one - two) > _ALIKE * scale for one, two in known):
+                return False
+        return True
+
+    def _rows(self) -> list[tuple[Row, Row]]:
+        others = {(row.seed, row.fold): row for row in self.reference.rows if row.status in MEASURED}
+        return [
+            (row, others[row.seed, row.fold])
+            for row in self.group.rows
+            if row.status in MEASURED and (row.seed, row.fold) in others and (row.seed, row.fold) in self.seeds
+        ]
+
+    def _step(self, metric: str) -> float:
+        """1 / (samples) of a metric that is a share of them, as far as the table says how many there are."""
+        sizes = [row.metrics.get(f"{metric.partition('/')[0]}/rows") for row, _ in self._rows()]
+        known = [size for size in sizes if size]
+        return 1 / min(known) if known and all(map(math.isfinite, bounds(metric))) else 0.0
+
+
+def check_margin(margin: Any) -> None:
+    """Whether a margin is a finite number above 0, or None.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if margin is None:
+        return
+    number = isinstance(margin, numbers.Real) and not isinstance(margin, bool)
+    if not number or not 0 < margin < math.inf:
+        raise InputError(f"margin={margin}: must be a number above 0, and finite, in the metric's unit; or None")
 
 
 def _among_all(tested: Sequence[Group]) -> int:
@@ -123,7 +216,7 @@ def words_of(reference: Any) -> list[str]:
             if any(isinstance(part, Sequence | Mapping) and not isinstance(part, str) for part in reference)
             else [*map(str, reference)]
         )
-    return [str(reference)] if isinstance(reference, int | float) else []
+    return [str(reference)] if isinstance(reference, numbers.Real) else []
 
 
 def named(table: Sequence[Group], reference: str | Sequence[str]) -> Group:

@@ -1,13 +1,12 @@
-"""The long table of a sweep as a DataFrame, and back: a row for each run, whatever became of it.
+"""The long table of a sweep as a DataFrame: a row for each run, whatever became of it.
 
 Columns: id, status, seed, fold, reason; then what was chosen, as text; then what was measured.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dlrun import registry
 from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
@@ -16,8 +15,6 @@ from dlrun.results.table import Row, frame, parsed, rows_of
 if TYPE_CHECKING:
     import pandas
 
-_HEAD = ("id", "status", "seed", "fold", "reason")
-
 
 def of_sweep(sweep: Sweep, store: Store, beside: Iterable[Row] = ()) -> "pandas.DataFrame":
     """The runs of a sweep in the order of its grid, skipped ones too; then rows from elsewhere, such as baselines.
@@ -25,16 +22,34 @@ def of_sweep(sweep: Sweep, store: Store, beside: Iterable[Row] = ()) -> "pandas.
     ``attrs["folder"]`` of the table is the sweep's.
     """
     records = {record.id: record for record in _in_its_words(sweep, sweep.refresh(store))}
-    overrides = sweep.overrides()
-    rows = []
-    for cell in sweep.cells:
-        if cell.id in records:
-            rows += rows_of([records[cell.id]], overrides)
-        else:
-            rows.append(Row(cell.id, cell.status, cell.seed, cell.fold, parsed(cell.overrides), {}, cell.reason))
+    measured = dict(zip(records, rows_of(records.values(), sweep.overrides()), strict=True))
+    options = _Options([(parsed(cell.overrides), measured[cell.id].factors) for cell in sweep.cells if cell.id in measured])
+    rows = [
+        measured.get(cell.id)
+        or Row(cell.id, cell.status, cell.seed, cell.fold, options.of(parsed(cell.overrides)), {}, cell.reason)
+        for cell in sweep.cells
+    ]
     table = frame([*rows, *beside])
     table.attrs["folder"] = str(sweep.folder)
     return table
+
+
+class _Options:
+    """What runs that have no record, since they were skipped or not reached, have in common with those of the same words.
+
+    Args:
+        known: the words of each run that has a record, as key -> value without seed and fold, and what that run is told by.
+    """
+
+    def __init__(self, known: Sequence[tuple[Mapping[str, str], Mapping[str, str]]]) -> None:
+        self._same = {tuple(sorted(words.items())): factors for words, factors in known}
+        first = known[0][1] if known else {}
+        self._common = {key: value for key, value in first.items() if all(other.get(key) == value for _, other in known)}
+
+    def of(self, words: Mapping[str, str]) -> dict[str, str]:
+        """What a run of these words is told by."""
+        same = self._same.get(tuple(sorted(words.items())))
+        return dict(same) if same is not None else {**self._common, **words}
 
 
 def _in_its_words(sweep: Sweep, records: Sequence[RunRecord]) -> list[RunRecord]:
@@ -55,30 +70,3 @@ def _in_its_words(sweep: Sweep, records: Sequence[RunRecord]) -> list[RunRecord]
         replace(record, choices={group: option(record, group, chosen) for group, chosen in record.choices.items()})
         for record in records
     ]
-
-
-def rows_of_frame(table: "pandas.DataFrame") -> list[Row]:
-    """Rows from a long table. Texts, options and settings are factors; other numbers were measured."""
-    import pandas
-
-    names = [str(name) for name in table.columns if str(name) not in _HEAD]
-    known = {*registry.groups(), "baseline"}
-    factors = [
-        name
-        for name in names
-        if name in known or ("." in name and "/" not in name) or not pandas.api.types.is_numeric_dtype(table[name])
-    ]
-    rows = []
-    for number, values in enumerate(table.to_dict("records")):
-        fold = values.get("fold")
-        rows.append(
-            Row(
-                f"row {number}" if pandas.isna(run := values.get("id")) or not run else str(run),
-                str(values.get("status", "done")),
-                int(values.get("seed", 0)),
-                None if fold is None or pandas.isna(fold) else int(fold),
-                {name: "" if pandas.isna(values[name]) else str(values[name]) for name in factors},
-                {name: float(values[name]) for name in names if name not in factors and not pandas.isna(values[name])},
-            )
-        )
-    return rows

@@ -64,9 +64,9 @@ def full_table(compared: Sequence[Compared], metric: str, metrics: Sequence[str]
 
 
 def said(item: Compared) -> str:
-    """The verdict column: ``reference``, a verdict, or ``no result``."""
+    """The verdict column: ``reference`` (with the runs that it lost), a verdict, or ``no result``."""
     if item.reference:
-        return "reference"
+        return f"reference; {item.lost.said()}" if item.lost else "reference"
     return item.verdict.text if item.verdict else "no result"
 
 
@@ -88,15 +88,6 @@ def to_markdown(columns: Sequence[tuple[str, Sequence[str], bool]]) -> str:
         *([markdown_text(cell) for cell in row] for row in zip(*(cells for _, cells, _ in columns), strict=True)),
     ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def number(value: float | None) -> str:
-    """A number in four digits, whole ones in full; nothing for None and NaN."""
-    if value is None or math.isnan(value):
-        return ""
-    if isinstance(value, int):
-        return str(value)
-    return f"{value:.4g}" if abs(value) < 1e4 or abs(value) >= 1e9 else f"{value:.0f}"
 
 
 def clean(text: str) -> str:

@@ -4,16 +4,17 @@ Pure functions: rows in, groups out. Nothing here knows the disk or the terminal
 """
 
 import math
-import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dlrun.errors import InputError, nearest
 from dlrun.results.identity import OF_A_SWEEP
+from dlrun.results.measures import bounds
+from dlrun.results.pairing import Key, Lost, common, defined, lost
 from dlrun.results.record import MEASURED, STATUSES, RunRecord
+from dlrun.results.summary import Summary, summarize
 
 if TYPE_CHECKING:
     import pandas
@@ -24,13 +25,6 @@ BASELINE = "baseline"  # the factor by which a row that is no run is known
 _UNCOMPARED = frozenset({*REPEATS, BASELINE, "dataset.fold", "name", *OF_A_SWEEP})
 _UNTOLD = frozenset({"logger", "experiment"})  # options that are no part of what a run computes, or bring such parts
 _DATA = "dataset"  # what a baseline depends on begins with it
-_SHARE, _ERROR = (0.0, 1.0), (0.0, math.inf)
-_BOUNDS = {
-    "r2": (-math.inf, 1.0),
-    **dict.fromkeys(("rmse", "mae", "mse", "pinball", "log_loss", "brier"), _ERROR),
-    **dict.fromkeys(("accuracy", "balanced_accuracy", "f1", "macro_f1", "micro_f1", "iou", "dice", "hamming"), _SHARE),
-    **dict.fromkeys(("auroc", "average_precision", "anomaly_auroc", "coverage", "ece", "recall@1", "triplet_accuracy"), _SHARE),
-}
 _FLAT = frozenset({"id", "status", "reason", *REPEATS})
 
 
@@ -102,23 +96,6 @@ def parsed(overrides: Iterable[str]) -> dict[str, str]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What n values of a metric come to; sd and the 95% interval of the mean (Student's t) are NaN below two values.
-
-    The interval ends where the metric does: no accuracy is above 1.
-    """
-
-    n: int
-    mean: float
-    sd: float
-    low: float
-    high: float
-    median: float
-    minimum: float
-    maximum: float
-
-
 @dataclass(frozen=True)
 class Group:
     """Runs that differ in seed and fold alone.
@@ -149,14 +126,19 @@ class Group:
         counted = Counter(row.status for row in self.rows)
         return {status: counted[status] for status in dict.fromkeys((*STATUSES, *counted)) if counted[status]}
 
-    def values(self, metric: str) -> dict[tuple[int, int | None], float]:
-        """(seed, fold) -> value of ``metric``, NaN where it is missing, for the measured runs."""
-        found = {}
-        for row in self.rows:
-            if row.status in MEASURED:
-                value = row.metrics.get(metric)
-                found[row.seed, row.fold] = math.nan if value is None else value
-        return found
+    @property
+    def keys(self) -> frozenset[Key]:
+        """The seeds and folds for which it has a run, however that ended."""
+        return frozenset((row.seed, row.fold) for row in self.rows)
+
+    def values(self, metric: str) -> dict[Key, float]:
+        """(seed, fold) -> value of ``metric``, NaN where the run has none."""
+        return {(row.seed, row.fold): _value(row, metric) for row in self.rows}
+
+    def lost(self, elsewhere: Collection[Key], metric: str) -> Lost | None:
+        """The runs without a value of ``metric`` at the seeds and folds ``elsewhere``, where other groups have one."""
+        endings = {(row.seed, row.fold): "undefined" if row.status in MEASURED else row.status for row in self.rows}
+        return lost(self.values(metric), elsewhere, endings)
 
 
 def label(factors: Mapping[str, str]) -> str:
@@ -173,16 +155,17 @@ def groups(
 ) -> list[Group]:
     """Summarize the long table by everything that varies except seed and fold, best group first.
 
-    Groups with a diverged run come after all that have none: what survived is not a fair sample of them. Groups without any
-    value come last. What is the same in all runs is left out. Baselines depend on the data alone: however many sweeps the rows
-    are from, each stands there once.
+    Groups are ranked by their means over the seeds and folds that most of them share (see ``pairing.common``). After them come
+    groups that lack some of those, and groups that lost runs of which others have a value: what is left is no fair sample of
+    them. Groups without any value come last. What is the same in all runs is left out. Baselines depend on the data alone:
+    however many sweeps the rows are from, each stands there once.
 
     Args:
         metric: the one that sorts.
         metrics: others to be summarized.
 
     Raises:
-        InputError: rows have been measured, and none has ``metric``.
+        InputError: rows have been measured, and none has ``metric``; or a group has a seed and fold twice, with other values.
     """
     table = [Row.of(row) for row in rows]
     _check_metric(table, metric)
@@ -192,20 +175,16 @@ def groups(
         beside = bool(row.factors.get(BASELINE))
         key = tuple(row.factors.get(name, "") if not beside or name.startswith((BASELINE, _DATA)) else "" for name in varying)
         this = f"{row.seed} {row.fold}" if beside else row.id or str(number)
-        cells.setdefault(key, {})[this] = row  # a run that the table has twice counts once
-    found = [
-        Group(
-            dict(zip(varying, key, strict=True)),
-            tuple(members.values()),
-            {
-                name: summary
-                for name in dict.fromkeys((metric, *metrics))
-                if (summary := summarize(_finite(members.values(), name), bounds(name))) is not None
-            },
-        )
-        for key, members in cells.items()
-    ]
-    return sorted(found, key=lambda group: _rank(group, metric, higher_is_better))
+        members = cells.setdefault(key, {})
+        if this not in members or row.status in MEASURED:  # a run that the table has twice counts once
+            members[this] = row
+    found = []
+    for key, members in cells.items():
+        factors = dict(zip(varying, key, strict=True))
+        mine = _one_each(members.values(), metric, factors)
+        summaries = {name: _summary(mine, name) for name in dict.fromkeys((metric, *metrics))}
+        found.append(Group(factors, mine, {name: summary for name, summary in summaries.items() if summary is not None}))
+    return _ranked(found, metric, higher_is_better)
 
 
 def factors_that_vary(rows: Sequence[Row]) -> list[str]:
@@ -233,33 +212,6 @@ def shared_rows(rows: Iterable[Row], subset: str) -> float:
     return sum(shares) / len(shares) if shares else 1 / (folds - 1)
 
 
-def bounds(metric: str) -> tuple[float, float]:
-    """The least and the largest value that a metric can have."""
-    return _BOUNDS.get(metric.rpartition("/")[2], (-math.inf, math.inf))
-
-
-def summarize(values: Sequence[float], within: tuple[float, float] = (-math.inf, math.inf)) -> Summary | None:
-    """The summary of finite ``values``, which lie ``within`` bounds; None when there are none."""
-    n = len(values)
-    if n == 0:
-        return None
-    mean = math.fsum(values) / n
-    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else math.nan
-    half = t_quantile(0.975, n - 1) * sd / math.sqrt(n) if n > 1 else math.nan
-    smallest, largest = min(values), max(values)
-    low = max(mean - half, min(within[0], smallest)) if n > 1 else math.nan
-    high = min(mean + half, max(within[1], largest)) if n > 1 else math.nan
-    return Summary(n, mean, sd, low, high, statistics.median(values), smallest, largest)
-
-
-@lru_cache(maxsize=4096)
-def t_quantile(share: float, df: int) -> float:
-    """The quantile of Student's t with ``df`` degrees of freedom below which ``share`` of it lies."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(df, share))
-
-
 def frame(rows: Iterable[Row | RunRecord | Mapping[str, Any]]) -> "pandas.DataFrame":
     """The long table as a DataFrame: one row a run; id, status, seed, fold, reason, then factors, then metrics."""
     import pandas
@@ -278,17 +230,45 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _finite(rows: Iterable[Row], metric: str) -> list[float]:
-    values = (row.metrics.get(metric) for row in rows if row.status in MEASURED)
-    return [value for value in values if value is not None and math.isfinite(value)]
+def _value(row: Row, metric: str) -> float:
+    return _number(row.metrics.get(metric)) if row.status in MEASURED else math.nan
 
 
-def _rank(group: Group, metric: str, higher_is_better: bool) -> tuple[int, float]:
-    summary = group.summaries.get(metric)
-    if summary is None:
-        return 2, 0.0
-    survivors = any(row.status == "diverged" for row in group.rows)
-    return int(survivors), -summary.mean if higher_is_better else summary.mean
+def _summary(rows: Iterable[Row], metric: str) -> Summary | None:
+    return summarize([value for row in rows if math.isfinite(value := _value(row, metric))], bounds(metric))
+
+
+def _one_each(rows: Iterable[Row], metric: str, factors: Mapping[str, str]) -> tuple[Row, ...]:
+    """The rows of a group, one for each seed and fold; which of two different ones to take is not known."""
+    kept: dict[Key, Row] = {}
+    for row in rows:
+        first = kept.setdefault((row.seed, row.fold), row)
+        one, other = _value(first, metric), _value(row, metric)
+        if one != other and not (math.isnan(one) and math.isnan(other)):
+            where = f"seed {row.seed}" + (f", fold {row.fold}" if row.fold is not None else "")
+            raise InputError(
+                f"{label(factors)}: {where} is there twice, with {metric} {one:.6g} and {other:.6g}; keep one of the two runs, "
+                "or put what tells them apart into a column of its own, as text"
+            )
+    return tuple(kept.values())
+
+
+def _ranked(found: Sequence[Group], metric: str, higher_is_better: bool) -> list[Group]:
+    """Best first, those that are no fair comparison after the others."""
+    runs = [group for group in found if metric in group.summaries and not group.is_baseline]
+    shared = common([group.keys for group in runs])
+    every = frozenset[Key]().union(*(defined(group.values(metric)) for group in runs))
+
+    def rank(group: Group) -> tuple[int, float]:
+        if metric not in group.summaries:
+            return 2, 0.0
+        values = group.values(metric)
+        at_shared = [value for key, value in values.items() if key in shared and math.isfinite(value)]
+        mean = math.fsum(at_shared) / len(at_shared) if at_shared else group.summaries[metric].mean
+        apart = not shared <= group.keys or group.lost(every, metric) is not None
+        return int(apart), -mean if higher_is_better else mean
+
+    return sorted(found, key=rank)
 
 
 def _check_metric(rows: Sequence[Row], metric: str) -> None:
