@@ -2,17 +2,21 @@
 
 ``@pytest.mark.dose(3)`` injects a fault three times, each with another ``number`` to seed the chance; with DLRUN_FAULTS=20 twenty
 times (make faults).
+
+Moments are events of the process itself, so that a busy machine changes nothing: a line it prints, a file it writes, a result at
+which it waits (``Lab.hold``), or the processor time it has used (``Lab.work``).
 """
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,28 @@ import pytest
 DOSE = int(os.environ.get("DLRUN_FAULTS", "0"))  # 0: the short doses of the usual tests
 
 Process = subprocess.Popen[str]
+
+MINUTES = 600.0  # seconds after which a test gives up; nothing that works takes nearly as long, however busy the machine is
+
+# Python imports a module of this name when it starts. The hook is called before every file operation.
+GATE = """
+import sys, time
+from pathlib import Path
+
+here = Path(__file__).parent
+results = 0
+
+def hook(event, args):
+    global results
+    if event == "os.rename" and Path(str(args[1])).parent.name == "runs":
+        results += 1
+        if results == {number}:
+            (here / "held").touch()
+            while (here / "gate").exists():
+                time.sleep(0.01)
+
+sys.addaudithook(hook)
+"""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,6 +63,8 @@ class Lab:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.root = folder, folder / "out"
+        self.modules = folder.parent / "modules"  # on the import path of the processes
+        self.modules.mkdir()
         self._children: list[Process] = []
 
     def start(self, *words: str, limit: Callable[[], None] | None = None) -> Process:
@@ -48,7 +76,7 @@ class Lab:
             stderr=subprocess.PIPE,
             text=True,
             env={name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
-            | {"OMP_NUM_THREADS": "1", "DLRUN_OUTPUT_DIR": str(self.root)},
+            | {"OMP_NUM_THREADS": "1", "DLRUN_OUTPUT_DIR": str(self.root), "PYTHONPATH": str(self.modules)},
             start_new_session=True,
             preexec_fn=limit,
         )
@@ -60,10 +88,42 @@ class Lab:
         return self.end(self.start(*words, limit=limit))
 
     @staticmethod
-    def end(child: Process, seconds: float = 180) -> tuple[int, str, str]:
+    def end(child: Process) -> tuple[int, str, str]:
         """Wait for the end of a process."""
-        out, err = child.communicate(timeout=seconds)
+        out, err = child.communicate(timeout=MINUTES)
         return child.returncode, out, err
+
+    def hold(self, number: int, words: Sequence[str]) -> Process:
+        """The process of ``words``, which waits before its result ``number`` (from 1) appears, until ``release``."""
+        (self.modules / "gate").touch()
+        hook = self.modules / "sitecustomize.py"
+        hook.write_text(GATE.format(number=number))
+        child = self.start(*words)
+        wait_for((self.modules / "held").exists, child)
+        hook.unlink()  # other processes do not wait
+        return child
+
+    def release(self) -> None:
+        """Let a process that waits go on."""
+        (self.modules / "gate").unlink()
+
+    @staticmethod
+    def work(processes: Callable[[], Sequence[int]], seconds: float) -> None:
+        """Wait until processes have used so many seconds of processor time from now on, or have ended."""
+        before = processor_seconds(processes())
+        wait_for(lambda: not (now := processes()) or processor_seconds(now) - before >= seconds)
+
+    def stop(self, child: Process, which: signal.Signals, *, everybody: bool = False) -> tuple[str, str]:
+        """Send a signal; the process must stop with the right exit code, without a traceback, and without further work."""
+        before = processor_seconds(family(child.pid)) + ended_seconds()
+        (os.killpg if everybody else os.kill)(child.pid, which)
+        if (self.modules / "gate").exists():
+            self.release()
+        code, out, err = self.end(child)
+        assert code == 128 + which, err
+        assert "Traceback" not in err
+        assert ended_seconds() - before < 5, err
+        return out, err
 
     def kill(self, child: Process) -> None:
         """Kill a process, and it alone; one that has ended by itself stays as it is."""
@@ -124,12 +184,12 @@ class Lab:
             assert (run / "result.json").exists()
 
 
-def wait_for(condition: Callable[[], Any], child: Process | None = None, seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], Any], child: Process | None = None) -> None:
     """Wait until something is so; not longer than the process lives."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + MINUTES
     while not condition():
-        assert time.monotonic() < end, "it took too long"
-        assert child is None or child.poll() is None, child.communicate()
+        assert time.monotonic() < end, "it never happened"
+        assert child is None or child.poll() is None or condition(), child.communicate()
         time.sleep(0.005)
 
 
@@ -159,6 +219,22 @@ def family(pid: int) -> list[int]:
     for one in found:
         found += [child for child, parent in parents.items() if parent == one]
     return found
+
+
+def processor_seconds(processes: Sequence[int]) -> float:
+    """The processor time that processes, and their children that have ended, have used."""
+    ticks = 0
+    for process in processes:
+        with suppress(OSError):  # it has ended
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ticks += sum(map(int, fields[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def ended_seconds() -> float:
+    """The processor time of the children of this process that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.fixture(scope="session")
