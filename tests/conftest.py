@@ -1,6 +1,7 @@
 """What tests share: one thread, the command called in this process, and configs composed from the YAML files without Hydra."""
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
@@ -33,6 +34,28 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def work() -> Callable[[Callable[[], object]], int]:
+    """``work(function)``: how many calls, of Python and of C, ``function()`` makes: work that no busy machine changes."""
+
+    def count(function: Callable[[], object]) -> int:
+        calls = 0
+
+        def look(frame: object, event: str, argument: object) -> None:
+            nonlocal calls
+            calls += event in ("call", "c_call")
+
+        before = sys.getprofile()
+        sys.setprofile(look)
+        try:
+            function()
+        finally:
+            sys.setprofile(before)
+        return calls
+
+    return count
 
 
 @pytest.fixture

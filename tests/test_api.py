@@ -3,10 +3,8 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,21 +239,22 @@ def test_damaged_runs_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("activation", {"_target_": "os.system", "command": "touch canary"}),
-        ("optimizer", {"_target_": "torch.hub.load", "repo_or_dir": ".", "model": "evil"}),
-        ("model", {"_target_": "builtins.open", "file": "canary", "mode": "w"}),
-        ("loss", {"_target_": "evil.touch", "tasks": ["multiclass"]}),
+        ("activation", {"_target_": "os.getcwd"}),
+        ("optimizer", {"_target_": "torch.get_num_threads"}),
+        ("model", {"_target_": "builtins.len"}),
+        ("loss", {"_target_": "beside.touch", "tasks": ["multiclass"]}),
     ],
 )
-def test_a_received_run_never_executes(folder: Path, key: str, value: dict[str, Any]) -> None:
-    (folder / "evil.py").write_text("open('canary', 'w')\n")
+def test_a_received_run_never_executes(folder: Path, monkeypatch: pytest.MonkeyPatch, key: str, value: dict[str, Any]) -> None:
+    (folder / "beside.py").write_text("open('canary', 'w')\n\ndef touch(**given):\n    open('canary', 'w')\n")
+    monkeypatch.syspath_prepend(str(folder))
     run = dlrun.run("dataset=iris", "trainer=smoke", **QUIET)
     import yaml
 
     (run.folder / "config.yaml").write_text(yaml.safe_dump(run.config | {key: value}))
     with pytest.raises(InputError, match=f"{key}._target_="):
         dlrun.load(run.folder).predict(np.ones((1, 4)))
-    (run.folder / "config.yaml").write_text("a: !!python/object/apply:os.system ['touch canary']\n")
+    (run.folder / "config.yaml").write_text("a: !!python/object/apply:beside.touch []\n")
     with pytest.raises(InputError, match="not valid YAML"):
         dlrun.load(run.folder).predict(np.ones((1, 4)))
     assert not (folder / "canary").exists()
@@ -475,17 +474,32 @@ def test_warnings_are_pythons() -> None:
         dlrun.run("dataset=iris", "activation=softmax", "trainer=smoke", **QUIET)
 
 
+INTERRUPTS_ITSELF = """
+import signal
+import torch
+
+calls = 0
+
+def relu(x):
+    global calls
+    calls += x.shape[-2] > 3  # not when it is tried
+    if calls == 100:
+        signal.raise_signal(signal.SIGINT)
+    return torch.relu(x)
+"""
+
+
 @pytest.mark.parametrize("call", [dlrun.run, dlrun.sweep])
-def test_stopping_keeps_what_there_is(call: Callable[..., Any], folder: Path) -> None:
-    timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    try:
-        with pytest.raises(KeyboardInterrupt, match=r"is kept in|carry on with: dlrun resume"):
-            call("dataset=moons", "trainer.epochs=10000000", "baseline=none", **QUIET)
-    finally:
-        timer.cancel()
+def test_stopping_keeps_what_there_is(call: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "stopped", raising=False)
+    monkeypatch.setattr(targets, "_imported", set())
+    (folder / "stopped.py").write_text(INTERRUPTS_ITSELF)
+    own = {"imports": ["stopped"], "activation._target_": "stopped.relu"}
+    with pytest.raises(KeyboardInterrupt, match=r"is kept in|carry on with: dlrun resume"):
+        call("dataset=moons", "trainer.epochs=10000000", "baseline=none", **own, **QUIET)
     (record,) = (folder / "outputs" / "runs").glob("*/result.json")
     assert json.loads(record.read_text())["status"] == "interrupted"
+    assert sys.modules["stopped"].calls <= 110  # the run is measured, and takes no step behind the signal
 
 
 def test_from_a_folder_that_cannot_be_written(folder: Path) -> None:

@@ -16,6 +16,7 @@ _PACKAGED = Path(__file__).parent / "conf"
 _SOURCE = Path(__file__).parents[2] / "conf"
 _added: list[Path] = []
 NODES = 100_000  # of one file, at most
+LEVELS = 50  # of lists and keys within each other in one file, at most
 MOST_TOLD = 12  # files told at once
 
 
@@ -167,7 +168,8 @@ def read(file: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        check_aliases(file)
+        if root() not in file.parents:
+            check_size(file)
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=_loader())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: is not valid YAML ({' '.join(str(error).split())})") from None
@@ -176,34 +178,33 @@ def read(file: Path) -> dict[str, Any]:
     return content or {}
 
 
-def check_aliases(file: Path) -> None:
-    """Refuse a YAML file that grows when its aliases are written out: a few lines can stand for a billion nodes.
+def check_size(file: Path) -> None:
+    """Refuse a YAML file with more nodes, or more levels, than any config has. Each alias counts as what it stands for.
 
     Raises:
-        InputError: there are more nodes than any config has, aliases that contain themselves, or too many levels.
+        InputError: there are more than ``NODES`` nodes (or an alias contains itself), or more than ``LEVELS`` levels.
     """
-    text = file.read_text(encoding="utf-8", errors="replace")
-    if "*" not in text:  # the sign of an alias
-        return
     import yaml
 
     try:
-        size = _unfolded(yaml.compose(text, yaml.SafeLoader), {})
+        nodes, levels = _size(yaml.compose(file.read_text(encoding="utf-8", errors="replace"), yaml.SafeLoader), {})
     except yaml.YAMLError:
-        return  # whoever reads the file will say so
+        return  # whoever reads the file reports it
     except RecursionError:
-        size = NODES + 1
-    if size > NODES:
+        nodes, levels = 0, LEVELS + 1
+    if nodes > NODES:
         raise InputError(f"{file}: its aliases stand for more than {NODES:,} nodes, or for themselves; write it without aliases")
+    if levels > LEVELS:
+        raise InputError(f"{file}: has more than {LEVELS} levels of lists and keys within each other; write it with fewer")
 
 
-def _unfolded(node: Any, known: dict[int, int]) -> int:
-    """The number of nodes below ``node`` (and itself) when every alias is written out."""
+def _size(node: Any, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """The number of nodes and of levels from ``node`` downwards (itself included) when every alias is written out."""
     if id(node) not in known:
-        known[id(node)] = NODES  # while it is counted: an alias of itself
+        known[id(node)] = NODES, 1  # while it is counted: an alias of itself
         children = node.value if isinstance(getattr(node, "value", None), list) else []
-        parts = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
-        known[id(node)] = 1 + sum(_unfolded(part, known) for part in parts)
+        sizes = [_size(part, known) for child in children for part in (child if isinstance(child, tuple) else (child,))]
+        known[id(node)] = 1 + sum(nodes for nodes, _ in sizes), 1 + max((levels for _, levels in sizes), default=0)
     return known[id(node)]
 
 

@@ -15,10 +15,8 @@ Process = Callable[..., subprocess.CompletedProcess[str]]
 def process(folder: Path) -> Process:
     """``call`` in a process of its own."""
 
-    def command(*words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "dlrun", *words], capture_output=True, text=True, timeout=timeout, check=False
-        )
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "dlrun", *words], capture_output=True, text=True, check=False)
 
     return command
 

@@ -1,12 +1,8 @@
 """The command trains: what it prints, what it leaves on disk, and how it ends when it is interrupted."""
 
 import json
-import os
 import re
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,20 +67,6 @@ def test_what_only_the_job_can_know(call: Call, folder: Path, line: str, said: l
     for words in said:
         assert words in err
     assert not list(folder.glob("**/*.*"))
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_interrupted(folder: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "dlrun", "trainer.epochs=1000000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        assert child.stderr is not None
-        assert "epoch 1/" in child.stderr.readline()
-        start = time.perf_counter()
-        os.kill(child.pid, number)
-        _, err = child.communicate(timeout=30)
-        assert time.perf_counter() - start < 5
-    assert child.returncode == 128 + number
-    assert "Traceback" not in err
 
 
 def test_data_that_raises_is_named(call: Call, folder: Path) -> None:

@@ -1,30 +1,46 @@
-"""A received config is data. Each payload tries to leave a canary file; none does, and the user is told in one line why.
+"""A received config is data. What it names is neither imported nor called, and the user is told in one line why.
 
-Reliability, security: targets outside dlrun's reach however they are put, Hydra's own ways of running code, YAML that makes
-objects or grows, names of runs that point elsewhere. The user's own command line stays free.
+The names are harmless: functions that return something, and ``beside.touch``, which leaves a file. It lies where Python finds it:
+the file is absent because dlrun did not look. Limits on nodes and levels are lowered, and files exceed them by a little.
+The user's own command line stays free.
 """
 
 import json
 import re
-import time
+import sys
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dlrun import registry
 from dlrun.errors import InputError
 from dlrun.experiments import targets
 
 Call = Callable[..., tuple[int, str, str]]
 
 CANARY = "canary"
-TOUCH = f"touch {CANARY}"
+BESIDE = f"""
+from pathlib import Path
+
+Path("{CANARY}").touch()
+
+def touch(*args, **kwargs):
+    Path("{CANARY}").touch()
+"""
+
+
+@pytest.fixture(autouse=True)
+def beside(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that Python can import, and that nobody has named with --import."""
+    (own_folder / "beside.py").write_text(BESIDE)
+    monkeypatch.syspath_prepend(str(own_folder))
 
 
 @pytest.fixture
 def received(own_folder: Path) -> Callable[[str, str], None]:
-    """``received("optimizer/evil", text)``: a YAML file in a folder that somebody sent."""
+    """``received("optimizer/sent", text)``: a YAML file in a folder that somebody sent."""
 
     def write(option: str, text: str) -> None:
         path = own_folder / "sent" / f"{option}.yaml"
@@ -46,73 +62,70 @@ def refused(answer: tuple[int, str, str], folder: Path, *said: str) -> None:
     assert not (folder / "outputs" / "runs").exists() or not list((folder / "outputs" / "runs").glob("*/result.json"))
 
 
-TARGETS = {
-    "os.system": f"command: {TOUCH}",
-    "posix.system": f"command: {TOUCH}",
-    "subprocess.run": f"args: [touch, {CANARY}]",
-    "builtins.open": f"file: {CANARY}\nmode: w",
-    "builtins.exec": f"source: open('{CANARY}', 'w')",
-    "builtins.eval": f"source: open('{CANARY}', 'w')",
-    "torch.hub.load": "repo_or_dir: .\nmodel: evil\nsource: local",
-    "torch.load": "f: evil.pt\nweights_only: false",
-    "numpy.load": "file: evil.npy\nallow_pickle: true",
-    "pickle.loads": "data: x",
-    "pathlib.Path.touch": f"self: {CANARY}",
-    "dlrun.cli.main.main": "arguments: [ls]",
-    "dlrun.experiments.targets.trust": "module: evil",
-    "hydra.utils.instantiate": "config: {_target_: os.system}",
-    "hydra._internal.utils._locate": "path: os.system",
-    "torch.nn.os.system": f"command: {TOUCH}",
-    "torch.nn.functional.torch.hub.load": "x: 1",
-    "torch.optim.os.system": f"command: {TOUCH}",
-    "dlrun.components.activations.torch.load": "f: evil.pt",
-    "dlrun.components.losses.Callable": "x: 1",
-    "evil.touch": "x: 1",
-    ".system": "x: 1",
-    "os": "x: 1",
-    "os.": "x: 1",
-}
+TARGETS = [
+    "os.getcwd",
+    "posix.getcwd",
+    "math.sqrt",
+    "builtins.len",
+    "pathlib.Path.cwd",
+    "numpy.zeros",
+    "torch.get_num_threads",
+    "torch.nn.functional.relu",  # of torch.nn itself its classes alone
+    "torch.nn.functional.math.sqrt",  # a module that an allowed one has imported
+    "torch.optim.lr_scheduler.StepLR",
+    "dlrun.errors.nearest",
+    "dlrun.experiments.targets.trusted",
+    "dlrun.components.activations.torch.get_num_threads",
+    "dlrun.components.losses.Callable",
+    "hydra.utils.get_class",
+    "beside.touch",
+    "beside",
+    ".touch",
+    "os",
+    "os.",
+]
 GROUPS = ("optimizer", "activation", "loss", "scheduler", "dataset", "model", "regularizer")
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_target_outside_the_components(own_folder: Path, target: str) -> None:
-    (own_folder / "evil.py").write_text(f"open('{CANARY}', 'w')\n")
     with pytest.raises(InputError, match=f"^activation._target_={re.escape(target)}: "):
         targets.resolve(target, "activation")
+    assert "beside" not in sys.modules
     assert not list(own_folder.rglob(CANARY))
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_in_every_group(call: Call, received: Callable[[str, str], None], own_folder: Path, group: str) -> None:
-    head = f"# @package {group}.evil\n" if group == "regularizer" else ""
+    head = f"# @package {group}.sent\n" if group == "regularizer" else ""
     common = {"loss": "tasks: [regression]\n", "dataset": "task: regression\n"}.get(group, "")
-    received(f"{group}/evil", f"{head}_target_: os.system\ncommand: {TOUCH}\nlr: 0.1\n{common}")
-    refused(call("-cd", "sent", f"{group}=evil", "trainer=smoke"), own_folder, "_target_=os.system: a config cannot name that")
+    received(f"{group}/sent", f"{head}_target_: beside.touch\nlr: 0.1\n{common}")
+    said = "_target_=beside.touch: beside was not imported; if it is yours or you trust it, type --import beside"
+    refused(call("-cd", "sent", f"{group}=sent", "trainer=smoke"), own_folder, said)
 
 
 def test_in_a_sweep(call: Call, received: Callable[[str, str], None], own_folder: Path) -> None:
-    received("optimizer/evil", f"_target_: os.system\ncommand: {TOUCH}\n")
-    refused(call("-m", "-cd", "sent", "optimizer=sgd,evil", "trainer=smoke"), own_folder, "a config cannot name that")
+    received("optimizer/sent", "_target_: os.getcwd\n")
+    refused(call("-m", "-cd", "sent", "optimizer=sgd,sent", "trainer=smoke"), own_folder, "a config cannot name that")
 
 
-EVIL = f"{{_target_: os.system, command: {TOUCH}}}"
+CALL = "{_target_: beside.touch}"
 HIDDEN = {
-    "nested": f"_target_: torch.optim.SGD\nlr: {EVIL}\n",
-    "nested deeper": f"_target_: torch.optim.SGD\nlr: 0.1\nmomentum: {{a: {{b: {EVIL}}}}}\n",
-    "in a list": f"_target_: torch.optim.Adam\nlr: 0.1\nbetas: [{EVIL}, 0.9]\n",
-    "by interpolation": f"_target_: ${{.name}}\nname: os.system\ncommand: {TOUCH}\n",
-    "by parts": f"_target_: ${{.a}}.${{.b}}\na: os\nb: system\ncommand: {TOUCH}\n",
-    "by the environment": f"_target_: ${{oc.env:NOTHING,os.system}}\ncommand: {TOUCH}\n",
-    "as a partial": f"_target_: torch.optim.SGD\n_partial_: true\nlr: 0.1\nfoo: {EVIL}\n",
-    "as a list": f"_target_: [os.system]\ncommand: {TOUCH}\n",
+    "nested": f"_target_: torch.optim.SGD\nlr: {CALL}\n",
+    "nested deeper": f"_target_: torch.optim.SGD\nlr: 0.1\nmomentum: {{a: {{b: {CALL}}}}}\n",
+    "in a list": f"_target_: torch.optim.Adam\nlr: 0.1\nbetas: [{CALL}, 0.9]\n",
+    "by interpolation": "_target_: ${.name}\nname: beside.touch\n",
+    "by parts": "_target_: ${.a}.${.b}\na: beside\nb: touch\n",
+    "by the environment": "_target_: ${oc.env:NOTHING,beside.touch}\n",
+    "as a partial": f"_target_: torch.optim.SGD\n_partial_: true\nlr: 0.1\nfoo: {CALL}\n",
+    "as a list": "_target_: [beside.touch]\n",
 }
 
 
 @pytest.mark.parametrize("how", HIDDEN)
 def test_hidden_targets(call: Call, received: Callable[[str, str], None], own_folder: Path, how: str) -> None:
-    received("optimizer/evil", HIDDEN[how])
-    code, _, err = call("-cd", "sent", "optimizer=evil", "trainer=smoke")
+    received("optimizer/sent", HIDDEN[how])
+    code, _, err = call("-cd", "sent", "optimizer=sent", "trainer=smoke")
     assert code == 2
     assert "Traceback" not in err
     assert "optimizer" in err
@@ -120,13 +133,13 @@ def test_hidden_targets(call: Call, received: Callable[[str, str], None], own_fo
 
 
 HYDRAS = {
-    "callbacks": f"callbacks: {{x: {EVIL}}}",
-    "job_logging factory": f"job_logging: {{version: 1, formatters: {{x: {{'()': os.system, command: {TOUCH}}}}}}}",
+    "callbacks": f"callbacks: {{x: {CALL}}}",
+    "job_logging factory": "job_logging: {version: 1, formatters: {x: {'()': beside.touch}}}",
     "job_logging class": f"job_logging: {{version: 1, handlers: {{x: {{class: logging.FileHandler, filename: {CANARY}}}}}}}",
-    "hydra_logging": f"hydra_logging: {{version: 1, handlers: {{x: {{'()': os.system, command: {TOUCH}}}}}}}",
-    "launcher": f"launcher: {{_target_: os.system, command: {TOUCH}}}",
-    "sweeper": f"sweeper: {{_target_: os.system, command: {TOUCH}}}",
-    "env_set": "job: {env_set: {LD_PRELOAD: evil.so}}",
+    "hydra_logging": "hydra_logging: {version: 1, handlers: {x: {'()': beside.touch}}}",
+    "launcher": f"launcher: {CALL}",
+    "sweeper": f"sweeper: {CALL}",
+    "env_set": "job: {env_set: {A_VARIABLE: a value}}",
     "run.dir": f"run: {{dir: {CANARY}}}\n  output_subdir: .",
     "chdir": "job: {chdir: true}",
     "a sweep that sets them": "mode: MULTIRUN\n  sweeper: {params: {seed: '0,1', hydra.run.dir: canary}}",
@@ -135,23 +148,21 @@ HYDRAS = {
 
 @pytest.mark.parametrize("what", HYDRAS)
 def test_hydras_own_ways_of_running_code(call: Call, received: Callable[[str, str], None], own_folder: Path, what: str) -> None:
-    received("experiment/evil", f"# @package _global_\nhydra:\n  {HYDRAS[what]}\n")
-    refused(call("-cd", "sent", "experiment=evil", "trainer=smoke"), own_folder, "hydra.")
+    received("experiment/sent", f"# @package _global_\nhydra:\n  {HYDRAS[what]}\n")
+    refused(call("-cd", "sent", "experiment=sent", "trainer=smoke"), own_folder, "hydra.")
 
 
-@pytest.mark.parametrize("words", ["-m optimizer=evil", "-cn own", "-cp sent -cn own", "--run optimizer=evil"])
+@pytest.mark.parametrize("words", ["-m optimizer=sent", "-cn own", "-cp sent -cn own", "--run optimizer=sent"])
 def test_whichever_file_says_it(call: Call, received: Callable[[str, str], None], own_folder: Path, words: str) -> None:
-    hydra = f"hydra: {{callbacks: {{x: {EVIL}}}}}\n"
+    hydra = f"hydra: {{callbacks: {{x: {CALL}}}}}\n"
     received("own", f"defaults: [config, _self_]\n{hydra}")
-    received("optimizer/evil", f"# @package _global_\n{hydra}optimizer: {{_target_: torch.optim.SGD, lr: 0.1}}\n")
+    received("optimizer/sent", f"# @package _global_\n{hydra}optimizer: {{_target_: torch.optim.SGD, lr: 0.1}}\n")
     folder = () if "-cp" in words else ("-cd", "sent")
     refused(call(*folder, *words.split(), "trainer=smoke"), own_folder, "hydra.callbacks.x._target_")
 
 
 def test_a_file_adds_no_folders(call: Call, received: Callable[[str, str], None], own_folder: Path) -> None:
-    (own_folder / "evil").mkdir()
-    (own_folder / "evil" / "__init__.py").write_text(f"open('{CANARY}', 'w')\n")
-    received("own", "defaults: [config, _self_]\nhydra: {searchpath: ['pkg://evil']}\n")
+    received("own", "defaults: [config, _self_]\nhydra: {searchpath: ['pkg://beside']}\n")
     refused(call("-cd", "sent", "-cn", "own", "trainer=smoke"), own_folder, "hydra.searchpath: stands in own.yaml")
 
 
@@ -168,28 +179,60 @@ def test_the_command_line_is_the_users_own(call: Call, received: Callable[[str, 
     assert code == 0, err
 
 
-LEVELS = "".join(f"{name}: &{name} [{','.join(['*' + below] * 9)}]\n" for below, name in pairwise("abcdefghi"))
 YAML = {
-    "python/object": f"a: !!python/object/apply:os.system ['{TOUCH}']\n",
-    "python/name": "a: !!python/name:os.system\n",
-    "python/module": "a: !!python/object/new:os.system [touch canary]\n",
-    "alias bomb": f"a: &a [x,x,x,x,x,x,x,x,x]\n{LEVELS}",
-    "alias of itself": "a: &a [*a]\n",
-    "mapping of itself": "a: &a {b: *a}\n",
+    "python/object": "a: !!python/object/apply:beside.touch []\n",
+    "python/name": "a: !!python/name:os.getcwd\n",
+    "python/new": "a: !!python/object/new:beside.touch []\n",
 }
 
 
 @pytest.mark.parametrize("what", YAML)
-def test_yaml_that_makes_objects_or_grows(call: Call, received: Callable[[str, str], None], own_folder: Path, what: str) -> None:
-    start = time.perf_counter()
-    received("optimizer/evil", f"_target_: torch.optim.SGD\nlr: 0.1\n{YAML[what]}")
-    for words in ("-m optimizer=evil,sgd -cd sent", "show optimizer/evil -cd sent"):
-        code, _, err = call(*words.split())
-        assert code == 2
-        assert len(err.splitlines()) == 1
-        assert "evil.yaml" in err or "python" in err
-    assert not list(own_folder.rglob(CANARY))
-    assert time.perf_counter() - start < 10
+def test_yaml_that_makes_objects(call: Call, received: Callable[[str, str], None], own_folder: Path, what: str) -> None:
+    received("optimizer/sent", f"_target_: torch.optim.SGD\nlr: 0.1\n{YAML[what]}")
+    for words in ("-m optimizer=sent,sgd -cd sent", "show optimizer/sent -cd sent"):
+        refused(call(*words.split()), own_folder, "python")
+
+
+LARGE = {
+    "aliases": (
+        "a: &a [x, x, x]\nb: &b [*a, *a, *a]\nc: [*b, *b]\n",
+        "its aliases stand for more than 30 nodes, or for themselves",
+    ),
+    "levels": ("a: [[[[[x]]]]]\n", "has more than 5 levels of lists and keys within each other; write it with fewer"),
+    "levels by aliases": ("a: &a [x]\nb: &b [*a]\nc: &c [*b]\nd: &d [*c]\ne: [*d]\n", "has more than 5 levels"),
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_yaml_that_grows_is_refused_before_it_is_read(
+    call: Call, received: Callable[[str, str], None], own_folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    import yaml
+
+    text, said = LARGE[what]
+    monkeypatch.setattr(registry, "NODES", 30)
+    monkeypatch.setattr(registry, "LEVELS", 5)
+    load = yaml.load
+
+    def checked(stream: Any, **how: Any) -> Any:
+        content = stream if isinstance(stream, str) else stream.read()
+        assert text not in content, "the file was read"
+        return load(content, **how)
+
+    monkeypatch.setattr(yaml, "load", checked)
+    received("optimizer/sent", f"_target_: torch.optim.SGD\nlr: 0.1\n{text}")
+    for words in ("-m optimizer=sent,sgd -cd sent", "optimizer=sent -cd sent", "show optimizer/sent -cd sent"):
+        refused(call(*words.split()), own_folder, "sent.yaml", said)
+
+
+def test_an_alias_of_itself_has_too_many_nodes() -> None:
+    from yaml import MappingNode, ScalarNode, SequenceNode
+
+    listed, mapped = SequenceNode("", []), MappingNode("", [])
+    listed.value.append(listed)
+    mapped.value.append((ScalarNode("", "a"), mapped))
+    for node in (listed, mapped):
+        assert registry._size(node, {})[0] > registry.NODES
 
 
 def test_plain_aliases_are_fine(call: Call, received: Callable[[str, str], None]) -> None:
@@ -199,7 +242,7 @@ def test_plain_aliases_are_fine(call: Call, received: Callable[[str, str], None]
     assert "weight_decay: 0.01" in out
 
 
-NAMES = ["../../evil", "/tmp/evil", "~/evil", "..", "C:\\evil", "<script>alert(1)</script>", "$(touch canary)", "'; touch canary"]
+NAMES = ["../../name", "/tmp/name", "~/name", "..", "C:\\name", "<b>name</b>", "$(touch canary)", "'; touch canary"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -208,7 +251,7 @@ def test_names_stay_labels(call: Call, own_folder: Path, name: str) -> None:
     quoted = "name='" + name.replace("'", "\\'") + "'"
     code, _, err = call("-m", quoted, "trainer=smoke", "dataset=xor", "seed=0,1", "logger=none")
     assert code == 0, err
-    assert [path.name for path in own_folder.iterdir()] == ["outputs"]
+    assert {path.name for path in own_folder.iterdir()} == {"outputs", "beside.py"}
     assert set(own_folder.parent.iterdir()) == before
     (sweep,) = (own_folder / "outputs" / "sweeps").iterdir()
     assert json.loads((sweep / "sweep.json").read_text())["name"] == name
@@ -220,16 +263,16 @@ def test_names_are_printable(call: Call, own_folder: Path, name: str) -> None:
     assert code == 2
     assert "\033" not in err
     assert "\0" not in err
-    assert not list(own_folder.iterdir())
+    assert [path.name for path in own_folder.iterdir()] == ["beside.py"]
 
 
 def test_a_trusted_module_does_not_lend_what_it_imports(own: Callable[[str], None]) -> None:
-    own("from os import system\nfrom subprocess import run\nimport torch\n\ndef mine(x):\n    return x\n")
+    own("import os\nfrom os import getcwd\nfrom math import sqrt\nimport torch\n\ndef mine(x):\n    return x\n")
     assert targets.resolve("own_components.mine", "activation").__name__ == "mine"
-    for name in ("system", "run"):
+    for name in ("getcwd", "sqrt"):
         with pytest.raises(InputError, match="only what it defines itself can be named"):
             targets.resolve(f"own_components.{name}", "activation")
-    for target in ("own_components.torch.load", "own_components.os.system", "own_components.mine.__globals__"):
+    for target in ("own_components.torch.get_num_threads", "own_components.os.getcwd", "own_components.mine.__name__"):
         with pytest.raises(InputError):
             targets.resolve(target, "activation")
 
@@ -238,11 +281,10 @@ def test_a_sent_sweep_imports_nothing_and_sets_nothing_of_hydras(call: Call, own
     assert call("-m", "dataset=xor", "trainer=smoke", "seed=0,1", "logger=none")[0] == 0
     (sweep,) = (own_folder / "outputs" / "sweeps").iterdir()
     content = json.loads((sweep / "sweep.json").read_text())
-    (own_folder / "evil.py").write_text(f"open('{CANARY}', 'w')\n")
     words = content["settings"]["words"]
     for sent, said in (
-        (["--import", "evil", *words], f"type dlrun resume {sweep.name} --import evil"),
-        ([*words, f"+hydra.callbacks.x={EVIL}"], "a folder cannot ask for"),
+        (["--import", "beside", *words], f"type dlrun resume {sweep.name} --import beside"),
+        ([*words, f"+hydra.callbacks.x={CALL}"], "a folder cannot ask for"),
     ):
         content["settings"]["words"] = sent
         (sweep / "sweep.json").write_text(json.dumps(content))

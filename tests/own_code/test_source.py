@@ -65,6 +65,22 @@ def test_the_digest_is_that_of_the_files_that_take_part(project: Path) -> None:
     assert source.digest(CONFIG) == first
 
 
+def test_a_library_of_another_environment_is_not_the_users_code(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a virtual environment that sees the packages of another."""
+    library = project / "elsewhere" / "site-packages" / "a_library.py"
+    library.parent.mkdir(parents=True)
+    library.write_text("def bend(x):\n    return x\n")
+    monkeypatch.syspath_prepend(str(library.parent))
+    (project / "parts.py").write_text("from a_library import bend\n")
+    targets.trust("code_of_mine")
+    first = source.digest(CONFIG)
+    library.write_text("def bend(x):\n    return x + 0\n")
+    monkeypatch.delitem(sys.modules, "a_library")
+    monkeypatch.setattr(source, "_known", {})
+    load_again()
+    assert source.digest(CONFIG) == first
+
+
 def test_changed_code_is_trained_anew(call: Call, project: Path) -> None:
     assert call(*SWEEP)[0] == 0
     assert "2 of them taken over, none trained" in call(*SWEEP)[1]

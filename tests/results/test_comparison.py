@@ -1,7 +1,7 @@
 import csv
 import io
 import re
-import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,8 @@ from dlrun.results.comparison import comparison
 from dlrun.results.figures import number
 from dlrun.results.render import Table, clean, full_table, said, to_csv, to_markdown
 from dlrun.results.table import Row
+
+Work = Callable[[Callable[[], object]], int]
 
 
 def rows(seeds: int = 8, **means: float) -> list[Row]:
@@ -184,11 +186,15 @@ def test_numbers_have_four_digits(value: float | None, text: str):
     assert number(value) == text
 
 
-def test_two_hundred_groups_of_twenty_seeds_in_a_second():
+def test_the_work_of_a_table_grows_with_its_groups_alone(work: Work):
     table = rows(20, **{f"a{index}": index % 7 * 0.001 for index in range(200)})
-    comparison(table[:100], "test/r2", higher_is_better=True)  # scipy's import is not what is measured
-    start = time.process_time()
-    found = comparison(table, "test/r2", higher_is_better=True, margin=0.01)
-    to_csv(full_table(found, "test/r2")), columns(found, "test/r2")
-    assert time.process_time() - start < 1.0
-    assert len(found) == 200
+
+    def tables(groups: int) -> None:
+        found = comparison(table[: 20 * groups], "test/r2", higher_is_better=True, margin=0.01)
+        to_csv(full_table(found, "test/r2")), columns(found, "test/r2")
+        assert len(found) == groups
+
+    tables(10)
+    few = work(lambda: tables(20))
+    assert few < 20 * 3000
+    assert work(lambda: tables(200)) < 11 * few, "more than in proportion"

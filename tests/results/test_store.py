@@ -15,6 +15,8 @@ from dlrun.errors import StoreError
 from dlrun.results.formats import RunFiles
 from dlrun.results.store import Store
 
+Work = Callable[[Callable[[], object]], int]
+
 RUN = "0123456789ab"
 Make = Callable[..., RunFiles]
 
@@ -282,12 +284,12 @@ def _python(script: str, *args: str) -> subprocess.Popen[str]:
 
 def test_killed_at_any_call(tmp_path: Path):
     process = _python(KILLS, str(tmp_path))
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate()
     assert process.returncode == 0, errors
 
 
 WRITER = """
-import sys
+import itertools, os, sys
 from pathlib import Path
 import numpy as np
 from dlrun.results.record import RunRecord
@@ -299,7 +301,8 @@ store = Store(Path(sys.argv[1]))
 store.prepare()
 sweep = Sweep.create(store, "poll", [Cell(f"{i:012x}") for i in range(200)])
 extra = {"preprocessing.json": list(range(2000))}
-for attempt in range(10_000):
+parent = os.getppid()
+for attempt in itertools.takewhile(lambda _: os.getppid() == parent, itertools.count()):  # until the test has seen enough
     record = RunRecord("0123456789ab", "done", str(attempt))
     store.write_run(RunFiles(record, history={"a": np.arange(500.0)}, extra=extra), durable=False)
     sweep.settings["attempt"] = attempt
@@ -340,7 +343,7 @@ def test_an_output_folder_that_is_a_link_is_not_written_through(store: Store, ma
     assert store.read_record(RUN).id == RUN
 
 
-def test_writing_a_run_costs_less_than_training_it(store: Store, make_run: Make):
+def test_writing_a_run_costs_less_than_training_it(store: Store, make_run: Make, work: Work):
     rng = np.random.default_rng(0)
     history = rng.random((50, 4), dtype=np.float32)
     runs = [
@@ -352,13 +355,10 @@ def test_writing_a_run_costs_less_than_training_it(store: Store, make_run: Make)
             {"theta": rng.random(61, dtype=np.float32)},
             "log\n",
         )
-        for index in range(300)
+        for index in range(30)
     ]
-    before = os.times()
-    store.write_cohort(runs)
-    after = os.times()
-    # The program's own share, 0.4 ms a run where this was written: what the file system adds depends on what it did just before.
-    assert after.user - before.user < 300 * 2e-3
+    store.write_cohort(runs[:1])
+    assert work(lambda: store.write_cohort(runs[1:])) < (len(runs) - 1) * 700
 
 
 def test_a_run_needs_neither_pandas_nor_scipy_nor_torch():

@@ -22,7 +22,7 @@ from typing import IO, cast
 from dlrun.data.cells import shown
 from dlrun.errors import DataError, nearest
 
-RATIO = 100  # a gzip file of numbers unpacks to 3 to 20 times its size, a bomb to 1,000 times
+RATIO = 100  # a gzip file of numbers unpacks to 3 to 20 times its size
 LONGEST_LINE = 1 << 24  # 10,000 columns of 20 characters are 200 kB
 BLOCK = 1 << 20
 NEIGHBOURS = 1000  # names of a folder that are looked through for the one that was meant

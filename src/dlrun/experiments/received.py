@@ -3,7 +3,7 @@
 Beside the settings of runs, Hydra's config has some that run code or reach beyond the output folder: callbacks, launchers,
 logging classes, environment variables, folders. Hydra acts on them as soon as it has composed them. ``guarded`` stands in
 between: what a file of the user's folders says to Hydra must be what dlrun's own config (or Hydra's) says with the same words
-typed, but for how to sweep. And a file whose aliases unfold to more than a config can hold is refused before it is unfolded.
+typed, but for how to sweep. And a file with more nodes or levels than a config can have is refused before it is read.
 """
 
 import re
@@ -67,7 +67,7 @@ def guarded(overrides: Sequence[str], *, acts: bool = True) -> Iterator[None]:
     def read(file: Any) -> Any:
         path = Path(getattr(file, "name", file))
         if registry.root() not in path.parents:
-            registry.check_aliases(path)
+            registry.check_size(path)
         return read_file(file)
 
     with (

@@ -14,7 +14,8 @@ from typing import Any
 
 from dlrun.experiments import targets
 
-_LIBRARIES = tuple(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+_STANDARD = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))
+_INSTALLED = {"site-packages", "dist-packages"}  # of whichever environment: a virtual one may see those of another
 _known: dict[frozenset[str], tuple[dict[str, Any], str]] = {}  # modules -> how each was loaded, digest of all
 _adopted: dict[frozenset[str], str] = {}
 
@@ -69,12 +70,17 @@ def _reached(names: frozenset[str]) -> dict[str, ModuleType]:
         module = sys.modules.get(name) if isinstance(name, str) and name not in found else None
         file = getattr(module, "__file__", None)
         root = str(name).partition(".")[0]
-        if module is None or not file or root == "dlrun" or (root not in ours and file.startswith(_LIBRARIES)):
+        if module is None or not file or root == "dlrun" or (root not in ours and _is_library(Path(file))):
             continue
         found[name] = module
         waiting.append(name.rpartition(".")[0])
         waiting += [_home(value) for value in list(vars(module).values())]
     return found
+
+
+def _is_library(file: Path) -> bool:
+    """Whether a module's file is Python's own, or was installed."""
+    return not _INSTALLED.isdisjoint(file.parts) or any(file.is_relative_to(folder) for folder in _STANDARD)
 
 
 def _home(value: Any) -> Any:
