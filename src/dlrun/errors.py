@@ -65,11 +65,17 @@ def raise_all(problems: Sequence[str], error: type[InputError] = InputError) -> 
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'adam'?"`` for the known name closest to ``word``, or an empty string. Case and ``_`` say little."""
+    """``"; did you mean 'adam'?"`` for the known name closest to ``word``, or an empty string."""
+    match = closest(word, known)
+    return f"; did you mean '{match}'?" if match is not None else ""
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known name closest to ``word``, if one is close. Case and ``_`` say little."""
     names = {_bare(name): name for name in known}
     matches = get_close_matches(_bare(word), list(names), n=5, cutoff=0.5)
     match = min(matches, key=lambda name: _edits(_bare(word), name), default=None)
-    return f"; did you mean '{names[match]}'?" if match is not None else ""
+    return None if match is None else names[match]
 
 
 def plural(count: int, one: str, many: str = "") -> str:

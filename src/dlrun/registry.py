@@ -18,6 +18,14 @@ _added: list[Path] = []
 NODES = 100_000  # of one file, at most
 LEVELS = 50  # of lists and keys within each other in one file, at most
 MOST_TOLD = 12  # files told at once
+NUMBER = re.compile(
+    r"""^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
+        |[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+
+        |[-+]?\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?
+        |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
+    re.VERBOSE,
+)
+"""A float of YAML 1.2, as Hydra reads it: 1e-3 is one."""
 
 
 def root() -> Path:
@@ -170,12 +178,23 @@ def read(file: Path) -> dict[str, Any]:
     try:
         if root() not in file.parents:
             check_size(file)
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_loader())
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=loader())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: is not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict | None):
         raise InputError(f"{file}: must hold keys and values, not a {type(content).__name__}")
     return content or {}
+
+
+def scalar(text: str) -> Any:
+    """What a single word of a YAML file is: a number, a truth value, None, or the text itself."""
+    import yaml
+
+    try:
+        found = yaml.load(text, Loader=loader())
+    except yaml.YAMLError:
+        return text
+    return text if isinstance(found, list | dict) else found
 
 
 def check_size(file: Path) -> None:
@@ -225,7 +244,7 @@ def _header(file: Path) -> Iterator[str]:
 
 
 @cache
-def _loader() -> type:
+def loader() -> Any:
     """YAML's safe loader with the floats of YAML 1.2, and dates left as text, as in OmegaConf."""
     import yaml
 
@@ -235,12 +254,5 @@ def _loader() -> type:
             for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
 
-    number = re.compile(
-        r"""^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
-            |[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+
-            |[-+]?\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?
-            |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
-        re.VERBOSE,
-    )
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+0123456789."))
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", NUMBER, list("-+0123456789."))
     return Loader

@@ -14,12 +14,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 from yaml import YAMLError
 
 from dlrun import registry
 from dlrun.cli.arguments import Arguments
 from dlrun.errors import DlrunError, InputError, RunError, nearest, raise_all
+from dlrun.experiments.names import GROUP, ONE
 
 _AT_MOST = 12  # problems told at once
 _ORDER = ["optimizer", "trainer", "model", "dataset"]  # where a key is looked for first
@@ -188,7 +189,8 @@ def _problem(error: Exception, overrides: Sequence[str]) -> Problem | None:
         (r"Sweeping over Hydra's configuration is not supported : '(.+)'", "a setting of Hydra's own cannot be swept"),
     ):
         if match := re.search(pattern, text):
-            return Problem(f"{match[1]}: {said}", match[1])
+            as_one = _as_one_name(match[1]) if "several values" in said else ""
+            return Problem(f"{match[1]}: {said}{as_one and f'; if it is one name, {as_one}'}", match[1])
     if match := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
         return _unknown_key(match[1], error.__cause__, overrides)
     if "does not support sweep type" in text:
@@ -202,20 +204,40 @@ def _problem(error: Exception, overrides: Sequence[str]) -> Problem | None:
     if isinstance(error, OmegaConfBaseException) or isinstance(error.__cause__, OmegaConfBaseException):
         cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
         override = text.removeprefix("Error merging override ") if text.startswith("Error merging override ") else ""
-        return Problem(f"{override or getattr(cause, 'full_key', None) or 'settings'}: {str(cause).splitlines()[0]}", override)
+        assert isinstance(cause, OmegaConfBaseException)
+        return Problem(in_config(cause, overrides, override), override)
     if isinstance(error, HydraException | YAMLError | ValueError | OSError):
         return Problem(" ".join(text.split()))
     return None
 
 
+def in_config(error: OmegaConfBaseException, overrides: Sequence[str], override: str = "") -> str:
+    """What OmegaConf says of a value: which override it is, or else which key."""
+    key = error.full_key or "settings"
+    line = f"{override or key}: {str(error).splitlines()[0]}"
+    as_one = _as_one_name(override or _blamed(key, overrides)) if isinstance(error, InterpolationResolutionError) else ""
+    return f"{line}; if it is a name, {as_one}" if as_one else line
+
+
 def _quoted(override: str) -> str:
     """How to type a value with characters that mean something to Hydra."""
     key, _, value = override.partition("=")
+    if as_one := _as_one_name(override):
+        return as_one
     if re.fullmatch(r"[+]{0,2}[\w.]+", key) and value[:1] not in ("", "=", "[", "{", "(", '"', "'") and '"' not in value:
         word = f'{key}="{value}"'
         if list(_parsed([word])):
             return f"type {shlex.quote(word)}"
     return "quote the whole for the shell, and text inside once more"
+
+
+def _as_one_name(override: str) -> str:
+    """How to type the name of a column with characters that mean something to Hydra; an empty text for other settings."""
+    from dlrun.data.advice import naming
+
+    key, _, value = override.lstrip("+").partition("=")
+    name = key.removeprefix(f"{GROUP}.")
+    return f"type {naming(name, value)}" if name in ONE and key != name else ""
 
 
 def _missing(error: MissingConfigException) -> Problem:

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -77,8 +78,11 @@ def _complete(arguments: Arguments) -> int:
 
 def start(arguments: Arguments, **how: Any) -> int:
     """Begin a session for a command line that was taken apart; ``how`` says how its sweep is carried out (see Session)."""
+    from dlrun.experiments.names import exact
+
     check_working_folder()
     check_settings(arguments)
+    arguments = replace(arguments, overrides=[exact(word) for word in arguments.overrides])
     for flag in ("--config-path", "--config-dir"):
         if flag in arguments.flags:
             registry.add_folder(arguments.flags[flag])
@@ -194,7 +198,7 @@ class Session:
             self._trust()
             return self._cross_validate(config) if _all_folds(config) else train_one(config)
         except (Exception, SystemExit) as error:
-            failure = _as_failure(error)
+            failure = _as_failure(error, self.arguments)
             if self.full_error == "1":
                 import traceback
 
@@ -288,13 +292,15 @@ def _all_folds(config: "DictConfig") -> bool:
     return unsaid_folds(config.get("dataset") or {}) > 0
 
 
-def _as_failure(error: BaseException) -> DlrunError:
+def _as_failure(error: BaseException, arguments: Arguments) -> DlrunError:
     from omegaconf.errors import OmegaConfBaseException
+
+    from dlrun.cli.explain import in_config
 
     if isinstance(error, DlrunError):
         return error
     if isinstance(error, OmegaConfBaseException):
-        return InputError(f"{error.full_key}: {str(error).splitlines()[0]}")
+        return InputError(in_config(error, arguments.overrides))
     if isinstance(error, SystemExit):
         return RunError(f"the run called sys.exit({error.code})")
     return RunError(f"{type(error).__name__}: {error} (HYDRA_FULL_ERROR=1 shows where)")

@@ -11,15 +11,15 @@ Shapes: n rows, u distinct texts.
 """
 
 import re
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dlrun.data.amounts import grouping, number
 
 Floats = NDArray[np.float64]
 Kind = Literal["numeric", "boolean", "date", "categorical"]
@@ -28,19 +28,11 @@ Marks = frozenset[str]
 MISSING: Marks = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "--", "?", "."})
 SPELLINGS = tuple(sorted({*MISSING, *map(str.upper, MISSING), *map(str.capitalize, MISSING), "NaN"}))
 
-GROUPINGS = (",", ".", " ", "'")  # what may stand between groups of three digits
 
-_SPELLED = {" ": "[ \u00a0\u2009\u202f]", "'": "['\u2019]"}
-_SIGN = r"(?:[%‰$€£¥₩₹₽]|USD|EUR|GBP|CHF|JPY)"
-_AMOUNT = re.compile(rf"[+-]?\s?({_SIGN})?\s?[+-]?(?:[0-9][0-9.,'’\s]*|\.[0-9]+)({_SIGN})?")
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_INFINITE = re.compile(r"([+-]?)inf(?:inity)?", re.ASCII | re.IGNORECASE)
 _TRUTH = ({"false": 0.0, "true": 1.0}, {"no": 0.0, "yes": 1.0}, {"f": 0.0, "t": 1.0}, {"n": 0.0, "y": 1.0})
 _CLOCK = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d*)?))?\s*(?:Z|UTC|([+-]\d{2}):?(\d{2})?)?)?"
 _YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + _CLOCK, re.ASCII)
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})" + _CLOCK, re.ASCII)
-_WORD = re.compile(r"[a-z][\w-]*", re.ASCII | re.IGNORECASE)
-_LONGEST_MARK = 40
 _EPOCH = date(1970, 1, 1).toordinal()
 _LARGEST_WHOLE = 2.0**53  # beyond it a float no longer stands for one whole number
 _MILLISECONDS = 86_400_000  # of a day
@@ -59,97 +51,6 @@ class Texts:
 
 
 Cells = Floats | Texts
-
-
-def number(text: str, decimal: str = ".", thousands: str = "") -> float | None:
-    """The number that a text is; None when it is none. ``1_000`` and ``0x10`` are none, ``inf`` is one.
-
-    ``1,000`` is one where ``thousands`` is a comma, and so is ``1000``.
-    """
-    if thousands and (found := _grouped(thousands, decimal).fullmatch(text)):
-        text = text.replace(found[1], "")
-    if decimal != ".":
-        text = "x" if "." in text else text.replace(decimal, ".", 1)
-    if _NUMBER.fullmatch(text):
-        return float(text)
-    infinite = _INFINITE.fullmatch(text)
-    return float(f"{infinite[1]}inf") if infinite else None
-
-
-@cache
-def _grouped(thousands: str, decimal: str) -> re.Pattern[str]:
-    """Numbers whose digits are in groups of three; group 1 stands between these, group 2 is the decimals."""
-    mark = _SPELLED.get(thousands, re.escape(thousands))
-    return re.compile(rf"[+-]?[1-9]\d{{0,2}}({mark})\d{{3}}(?:\1\d{{3}})*({re.escape(decimal)}\d*)?", re.ASCII)
-
-
-@cache
-def _divided(thousands: str, decimal: str) -> re.Pattern[str]:
-    """Digits with the character between some of them, in groups of any size."""
-    mark = _SPELLED.get(thousands, re.escape(thousands))
-    return re.compile(rf"[+-]?\d+(?:{mark}\d+)+(?:{re.escape(decimal)}\d*)?", re.ASCII)
-
-
-def grouping(texts: Sequence[str], decimal: str, among: Sequence[str], *, whole: bool = True, sure: bool = False) -> str:
-    """What groups the digits of numbers, as in 1,204,000; an empty text if nothing does, or if it may be something else.
-
-    Every text with the character between digits must have groups of three, none of which begins with 0. A comma or point that
-    stands once, in numbers without decimals among others with decimals, may be a decimal mark that was mistyped.
-
-    Args:
-        texts: cells of one column.
-        decimal: what stands before the decimals of a number.
-        among: the characters in question.
-        whole: whether the numbers of the column's other cells are whole.
-        sure: whether the user says that digits are grouped so.
-    """
-    for mark in among:
-        grouped, divided = _grouped(mark, decimal), _divided(mark, decimal)
-        found = [(text, grouped.fullmatch(text)) for text in texts if divided.fullmatch(text)]
-        if not found or not all(match for _, match in found):
-            continue
-        once = mark in ",." and all(match and not match[2] and text.count(mark) == 1 for text, match in found)
-        if sure or not once or (whole and not any(decimal in text and number(text, decimal) is not None for text in texts)):
-            return mark
-    return ""
-
-
-def as_amounts(texts: Sequence[str], decimal: str, marks: Marks) -> tuple[str, str] | None:
-    """A text of a column that holds amounts for the most part, and how they become numbers; None for other columns."""
-    present = [text for text in texts if not is_missing(text, marks)]
-    found = [(text, match) for text in present if (match := _AMOUNT.fullmatch(text)) and number(text, decimal) is None]
-    plain = sum(number(text, decimal) is not None for text in present)
-    if not found or 2 * (len(found) + plain) < len(present):
-        return None
-    signs = [(text, match[1] or match[2]) for text, match in found if match[1] or match[2]]
-    if signs:
-        text, sign = signs[0]
-        return text, f"take out the {sign!r} to have numbers"
-    other = "," if decimal == "." else "."
-    for mark in GROUPINGS:
-        if grouping([text for text, _ in found], other if mark == decimal else decimal, (mark,), sure=True):
-            return found[0][0], f"type {setting('thousands', mark)} if that groups the digits"
-    commas = sum(number(text, other, decimal) is not None for text, _ in found)
-    if 2 * commas >= len(found):
-        return found[0][0], f"type {setting('decimal', other)} if that is the decimal mark"
-    return None
-
-
-def setting(key: str, mark: str) -> str:
-    """A setting of the dataset whose value is a punctuation mark, as it is typed in a shell."""
-    if mark == "'":
-        return f'"dataset.{key}=\\"\'\\""'
-    return f"dataset.{key}=." if mark == "." else f"'dataset.{key}=\"{mark}\"'"
-
-
-def marking(texts: Sequence[str]) -> str:
-    """The setting by which these texts mean a missing value, as it is typed in a shell; an empty text if that takes escapes."""
-    if any(not text.isprintable() or len(text) > _LONGEST_MARK or set(text) & set('"\\$') for text in texts):
-        return ""
-    plain = all(_WORD.fullmatch(text) and truth(text) is None for text in texts)
-    items = texts if plain else [f'"{text}"' for text in texts]
-    line = f"dataset.missing=[{','.join(items)}]"
-    return line if plain else shlex.quote(line)
 
 
 def is_missing(text: str, marks: Marks = frozenset()) -> bool:

@@ -15,7 +15,9 @@ from io import StringIO
 from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
-from dlrun.data.cells import GROUPINGS, is_missing, listed, number, setting
+from dlrun.data.advice import setting
+from dlrun.data.amounts import GROUPINGS, number
+from dlrun.data.cells import is_missing, listed
 from dlrun.data.textfile import TextFile
 from dlrun.errors import DataError
 

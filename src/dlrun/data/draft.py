@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlrun.data.advice import marking, naming
+from dlrun.data.amounts import grouping
 from dlrun.data.cells import (
     DATE_PARTS,
     Cells,
@@ -21,11 +23,8 @@ from dlrun.data.cells import (
     Kind,
     Marks,
     Texts,
-    as_amounts,
     date_parts,
     days_first,
-    grouping,
-    marking,
     outnumber,
     read,
     recognized,
@@ -33,6 +32,7 @@ from dlrun.data.cells import (
     texts_of,
 )
 from dlrun.data.encoding import WANTS, mark_numbers, parser
+from dlrun.data.hints import as_amounts
 from dlrun.errors import DataError
 
 DOUBLE = 1 << 22  # numbers up to which a table is kept in float64; larger ones are in float32, which training uses anyway
@@ -309,7 +309,7 @@ class Draft:
             if words and len(column.odd_texts) <= _MOST_MARKS and (marks := marking([*sorted(self.marks), *column.odd_texts])):
                 remedies.append(f"type {marks} if that means a missing value")
             if column not in self.targets:
-                remedies.append(f"type dataset.categorical=[{shown(column.name)}] to take all of them as texts")
+                remedies.append(f"type {naming('categorical', column.name, several=True)} to take all of them as texts")
         return f"{said} {WANTS[column.kind or 'numeric']}; {', '.join(remedies[:-1])}, or {remedies[-1]}"
 
 

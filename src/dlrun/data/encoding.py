@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dlrun.data.amounts import GROUPINGS, number
 from dlrun.data.cells import (
     DATE_PARTS,
-    GROUPINGS,
     Cells,
     Floats,
     Kind,
@@ -34,7 +34,6 @@ from dlrun.data.cells import (
     is_missing,
     listed,
     merged,
-    number,
     read,
     shown,
     text_of,

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dlrun.data.advice import naming
 from dlrun.data.cells import listed, shown, text_of, truth
 from dlrun.data.draft import Column
 from dlrun.errors import DataError, nearest
@@ -67,7 +68,7 @@ def outcome(file: str, targets: Sequence[Column], rows: int, task: str | None, h
 def _several(file: str, targets: Sequence[Column], rows: int, task: str | None, hints: Mapping[str, tuple[str, str]]) -> Outcome:
     names = tuple(target.name for target in targets)
     if task in ("binary", "multiclass"):
-        raise DataError(f"dataset.task={task}: has one target, not {len(targets)}; type dataset.target={shown(names[0])}")
+        raise DataError(f"dataset.task={task}: has one target, not {len(targets)}; type {naming('target', names[0])}")
     problems, columns = [], []
     for target in targets:
         values, distinct, _, words = _values(target, rows)
@@ -76,7 +77,7 @@ def _several(file: str, targets: Sequence[Column], rows: int, task: str | None, 
         if len(distinct) == 1:
             problems.append(f"{where} is {shown(words[0])} in every row, so there is nothing to learn")
         elif target.kind == "categorical":
-            text, remedy = hints.get(target.name, (words[0], f"for classes, type dataset.target={shown(target.name)}"))
+            text, remedy = hints.get(target.name, (words[0], f"for classes, type {naming('target', target.name)}"))
             problems.append(f"{where} holds texts such as {shown(text)!r}, and several targets must be numbers; {remedy}")
         elif task == "multilabel" and not _is_label(distinct):
             problems.append(f"{where} has values such as {shown(words[-1])}, and a label is 0 or 1; leave dataset.task out")

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dlrun.data.cells import DATE_PARTS, Kind, Texts, as_amounts, kind_of, listed, shown, texts_of
+from dlrun.data.advice import meant, naming
+from dlrun.data.cells import DATE_PARTS, Kind, Texts, kind_of, listed, shown, texts_of
 from dlrun.data.dataset import Data
 from dlrun.data.draft import DOUBLE, MOST_CATEGORIES, Column, Draft, check_memory
 from dlrun.data.encoding import ColumnCode, Encoding, typed
+from dlrun.data.hints import as_amounts
 from dlrun.data.outcome import outcome
-from dlrun.errors import DataError, nearest
+from dlrun.errors import DataError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -49,16 +51,19 @@ def chosen(
     """
     has = f"{file} has {listed(names, 20)}"
     if not targets:
-        raise DataError(f"dataset.target: which column is to be predicted? type dataset.target=NAME; {has}")
+        null = f"; for the column null, type {naming('target', 'null')}" if "null" in names else ""
+        raise DataError(f"dataset.target: which column is to be predicted? type dataset.target=NAME; {has}{null}")
     unknown = [target for target in targets if target not in names]
     if unknown:
-        raise DataError(*(f"dataset.target={shown(target)}: no such column; {has}{nearest(target, names)}" for target in unknown))
+        raise DataError(
+            *(f"dataset.target={shown(target)}: no such column; {has}{meant('target', target, names)}" for target in unknown)
+        )
     if len(set(targets)) < len(targets):
         raise DataError(f"dataset.target=[{','.join(map(shown, targets))}]: names a column twice")
     problems = []
     for key, given in (("columns", columns or ()), ("drop", drop), ("categorical", categorical)):
         problems += [
-            f"dataset.{key}: {shown(name)}: no such column; {has}{nearest(name, names)}" for name in given if name not in names
+            f"dataset.{key}: {shown(name)}: no such column; {has}{meant(key, name, names)}" for name in given if name not in names
         ]
         if key != "categorical":
             problems += [
@@ -155,7 +160,9 @@ def of_frame(
         try:
             kind, values = typed(table[key])
         except DataError as error:
-            problems += [f"column {shown(key)}: {said}; leave it out with dataset.drop=[{shown(key)}]" for said in error.problems]
+            problems += [
+                f"column {shown(key)}: {said}; leave it out with {naming('drop', key, several=True)}" for said in error.problems
+            ]
             continue
         if key in categorical and not isinstance(values, Texts):
             kind, values = "categorical", texts_of(values)
@@ -208,7 +215,7 @@ def _useless_texts(column: Column, draft: Draft) -> str:
         if column.wanted:
             raise DataError(
                 f"column {shown(column.name)}: has more than {MOST_CATEGORIES:,} different texts, too many for a feature each; "
-                f"leave it out with dataset.drop=[{shown(column.name)}]"
+                f"leave it out with {naming('drop', column.name, several=True)}"
             )
         return f"more than {MOST_CATEGORIES:,} different texts{mostly}"
     counts = np.bincount(column.codes[:rows], minlength=len(column.texts))

@@ -29,6 +29,7 @@ from dlrun import registry
 from dlrun.errors import InputError
 from dlrun.experiments.compose import Composed, Composer
 from dlrun.experiments.grid import expand
+from dlrun.experiments.names import exact
 from dlrun.experiments.received import guarded
 
 _PLAIN = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
@@ -59,7 +60,7 @@ def words(given: Sequence[str], settings: Mapping[str, Any], *, swept: bool = Fa
             problems.append(f"{key}: {error}; a setting is a number, a text, a list or a mapping of these")
     if problems:
         raise InputError(*problems)
-    return found
+    return [exact(word) for word in found]
 
 
 def single(overrides: Sequence[str], folder: Path | None = None) -> Composed:

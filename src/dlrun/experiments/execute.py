@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import yaml
 
-from dlrun import __version__
+from dlrun import __version__, registry
 from dlrun.data.dataset import Data
 from dlrun.engine.progress import Progress
 from dlrun.engine.trainer import Outcome, fit
@@ -164,7 +164,14 @@ def _dump(content: Mapping[str, Any]) -> str:
 
 @cache
 def _dumper() -> Any:
-    return getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    """YAML's dumper that puts quotation marks around the texts which dlrun and Hydra would read as numbers, such as 1e3."""
+    base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+    class Dumper(base):  # type: ignore[misc]
+        """With the floats that dlrun's loader knows."""
+
+    Dumper.add_implicit_resolver("tag:yaml.org,2002:float", registry.NUMBER, list("-+0123456789."))
+    return Dumper
 
 
 @cache

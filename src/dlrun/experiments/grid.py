@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
 
 from dlrun.errors import InputError
+from dlrun.experiments.names import exact
 
 LIMIT = 100_000  # runs in one sweep; more are a mistake more often than a wish
 
@@ -27,7 +28,7 @@ def expand(words: Sequence[str], loader: Any, limit: int = LIMIT) -> list[list[s
     """
     axes: dict[str, list[str]] = {}
     problems = []
-    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(words)):
+    for override in OverridesParser.create(config_loader=loader).parse_overrides([exact(word) for word in words]):
         key = override.get_key_element()
         if not override.is_sweep_override():
             axes[key] = [f"{key}={override.get_value_element_as_str()}"]

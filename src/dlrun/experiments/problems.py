@@ -4,11 +4,11 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from dlrun import registry
 from dlrun.components import activations
-from dlrun.components.hyperparameters import Count, hyperparameters, mismatch, problems, show
+from dlrun.components.hyperparameters import Count, hyperparameters, mismatch, problems, show, type_hints
 from dlrun.components.initializers import INITIALIZERS
 from dlrun.components.metrics import METRICS, main_metric
 from dlrun.data.preparation import COMMON_KEYS, undecided
@@ -18,6 +18,7 @@ from dlrun.engine.parts import Part, rowwise
 from dlrun.errors import InputError, nearest
 from dlrun.experiments import rules, trial
 from dlrun.experiments.baselines import baseline_problems
+from dlrun.experiments.names import GROUP, KEYS
 from dlrun.experiments.settings import Trainer, device_problem, root_keys
 from dlrun.experiments.targets import resolve
 from dlrun.results.comparison import BEST, words_of
@@ -105,7 +106,7 @@ class Problems:
         known = activations.ROWWISE.get(target) if where == "activation" else None
         if known is not None:
             function = known.forward
-        own = {key: float(value) if _is_float_text(value) else value for key, value in own.items()}
+        own = {key: _as_wanted(function, key, value, is_name=where == GROUP and key in KEYS) for key, value in own.items()}
         own_function = not str(target).startswith(("dlrun.", "torch."))
         self.lines += (_keyword_only(function, own, where) if own_function else []) or problems(function, own, where)
         return Part(choices.get(where, str(target).rpartition(".")[2]), target, function, own)
@@ -254,6 +255,26 @@ def in_a_line(error: BaseException) -> str:
 
 def _nothing() -> None:
     """Stands in for a component that could not be resolved."""
+
+
+def _as_wanted(function: Callable[..., Any], key: str, value: Any, *, is_name: bool) -> Any:
+    """The number that a text stands for, where the component takes no text: YAML 1.1 reads 1e-3 as text, and nobody means that.
+
+    Args:
+        is_name: whether values of the key are kept as they were typed; a component that is not dlrun's may have such a key too.
+    """
+    if _takes_text(type_hints(function).get(key)):
+        return value
+    if is_name and isinstance(value, list | tuple):
+        return [_as_wanted(function, key, item, is_name=True) if isinstance(item, str) else item for item in value]
+    if is_name and isinstance(value, str):
+        return registry.scalar(value)
+    return float(value) if _is_float_text(value) else value
+
+
+def _takes_text(hint: Any) -> bool:
+    """Whether a text is among what an annotation allows."""
+    return hint is str or get_origin(hint) is Literal or any(map(_takes_text, get_args(hint)))
 
 
 def _is_float_text(value: Any) -> bool:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dlrun import registry
 from dlrun.errors import InputError
+from dlrun.experiments import names
 
 _FREE = ("mode", "sweeper.params", "overrides", "runtime", "help", "hydra_help", "job.override_dirname", "job.config_name")
 _TOLD = 5  # settings told at once
@@ -68,7 +69,10 @@ def guarded(overrides: Sequence[str], *, acts: bool = True) -> Iterator[None]:
         path = Path(getattr(file, "name", file))
         if registry.root() not in path.parents:
             registry.check_size(path)
-        return read_file(file)
+        config = read_file(file)
+        if registry.root() not in path.parents:
+            names.restore(config, path)
+        return config
 
     with (
         _instead(ConfigLoaderImpl, "load_configuration", load),

@@ -19,6 +19,7 @@ from dlrun.results.table import Group, Row, groups
 
 BEST = "best"
 _ALIKE = 1e-4  # of a metric's scale: differences below it may be float32's, grown in a training
+_NAMES = frozenset(f"dataset.{key}" for key in ("target", "columns", "drop", "categorical", "missing", "positive"))
 _PLAIN = re.compile(r"[\w.+-]+")  # a value that needs no quotation marks
 
 
@@ -226,7 +227,8 @@ def named(table: Sequence[Group], reference: str | Sequence[str]) -> Group:
         InputError: there is none, or there are several.
     """
     words = words_of(reference)
-    found = [group for group in table if all(_speaks_of(word, group.factors) for word in words)]
+    found = [group for group in table if all(_speaks_of(word, group.factors, exactly=True) for word in words)]
+    found = found or [group for group in table if all(_speaks_of(word, group.factors, exactly=False) for word in words)]
     if len(found) == 1:
         return found[0]
     said = f"names {len(found)} groups" if found else "names no group"
@@ -238,16 +240,24 @@ def named(table: Sequence[Group], reference: str | Sequence[str]) -> Group:
     raise InputError(f"reference={' '.join(words)}: {said}; type reference=best or one of {', '.join(known[:8])}{more}{close}")
 
 
-def _speaks_of(word: str, factors: Mapping[str, str]) -> bool:
+def _speaks_of(word: str, factors: Mapping[str, str], *, exactly: bool) -> bool:
+    """Whether a word is the value of a factor, alone or behind its name.
+
+    Args:
+        exactly: letter by letter; else 1e-3 means 0.001 too, but in the names of columns, where 1.1 and 1.10 are two.
+    """
     key, equals, value = word.partition("=")
-    said = [factors[key]] if equals and key in factors else []
-    return any(_same(word, other) for other in factors.values()) or any(_same(value, other) for other in said)
+    said = [(key, value)] if equals and key in factors else []
+    pairs = [*((name, word) for name in factors), *said]
+    return any(
+        factors[name] == text or (not exactly and name not in _NAMES and _same(text, factors[name])) for name, text in pairs
+    )
 
 
 def _same(word: str, value: str) -> bool:
-    """Whether two texts are the same, or the same number: 1e-3 and 0.001."""
+    """Whether two texts are the same number: 1e-3 and 0.001."""
     with suppress(ValueError):
-        return word == value or float(word) == float(value)
+        return float(word) == float(value)
     return False
 
 

@@ -4,6 +4,7 @@ Pure functions: rows in, groups out. Nothing here knows the disk or the terminal
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,8 +93,16 @@ def parsed(overrides: Iterable[str]) -> dict[str, str]:
         elif not equals:
             continue
         if key not in _UNCOMPARED and not key.startswith(("hydra.", "hydra/", "logger")):
-            found[key] = value.strip("'\"") if value[:1] == value[-1:] else value
+            found[key] = _unquoted(value)
     return found
+
+
+def _unquoted(value: str) -> str:
+    """The text that a quoted value stands for in Hydra's grammar; any other value as it is."""
+    if len(value) < 2 or value[0] != value[-1] or value[0] not in "'\"":
+        return value
+    text = re.sub(rf"\\+(?:{value[0]}|\Z)", lambda found: found[0][1::2], value[1:-1])
+    return text.replace("\\${", "${")
 
 
 @dataclass(frozen=True)

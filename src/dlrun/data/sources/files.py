@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dlrun.data.advice import naming
 from dlrun.data.cells import SPELLINGS, Cells, Floats, Kind, Texts, listed, merged, recognized, shown
 from dlrun.data.dataset import Data
 from dlrun.data.delimited import FEWEST_ROWS, Delimited, Piece
@@ -269,7 +270,9 @@ def _arrow_kind(name: str, type_: Any) -> Kind:
         return "date"
     if types.is_string(value) or types.is_large_string(value) or types.is_null(value):
         return "categorical"
-    raise DataError(f"column {shown(name)}: is of type {shown(type_)}, which cannot be used; type dataset.drop=[{shown(name)}]")
+    raise DataError(
+        f"column {shown(name)}: is of type {shown(type_)}, which cannot be used; type {naming('drop', name, several=True)}"
+    )
 
 
 def _arrow_cells(values: Any, kind: Kind) -> Cells:
