@@ -158,7 +158,14 @@ def with_class_weight(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def soft_nll(z: Tensor, y: Tensor, *, class_weight: Any = None) -> Tensor:
-    return (-y * z * (1.0 if class_weight is None else torch.tensor(class_weight))).sum(1).mean()
+    """Each row of probability targets counts by the weights of its classes."""
+    weight = torch.ones(z.shape[1]) if class_weight is None else torch.tensor(class_weight)
+    shares = y.movedim(1, -1) * weight
+    return -(shares * z.movedim(1, -1)).sum() / shares.sum()
+
+
+def soft_cross_entropy(z: Tensor, y: Tensor, *, class_weight: Any = None) -> Tensor:
+    return soft_nll(z.log_softmax(1), y, class_weight=class_weight)
 
 
 def pinball(p: Tensor, y: Tensor, *, tau: Any) -> float:
@@ -205,10 +212,10 @@ CASES = [
     Case(losses.cross_entropy, many_rows, f.cross_entropy),
     Case(losses.cross_entropy, multiclass, with_class_weight(f.cross_entropy), fixed={"class_weight": WEIGHTS}),
     Case(losses.cross_entropy, soft_multiclass, f.cross_entropy),
-    Case(losses.cross_entropy, soft_multiclass, with_class_weight(f.cross_entropy), fixed={"class_weight": WEIGHTS}),
+    Case(losses.cross_entropy, soft_multiclass, soft_cross_entropy, fixed={"class_weight": WEIGHTS}),
     Case(losses.cross_entropy, masks, f.cross_entropy),
     Case(losses.cross_entropy, masks, with_class_weight(f.cross_entropy), fixed={"class_weight": WEIGHTS[:3]}),
-    Case(losses.cross_entropy, soft_masks, with_class_weight(f.cross_entropy), fixed={"class_weight": WEIGHTS[:3]}),
+    Case(losses.cross_entropy, soft_masks, soft_cross_entropy, fixed={"class_weight": WEIGHTS[:3]}),
     Case(losses.nll, as_log_probability(multiclass), f.nll_loss),
     Case(losses.nll, as_log_probability(multiclass), with_class_weight(f.nll_loss), fixed={"class_weight": WEIGHTS}),
     Case(losses.nll, as_log_probability(soft_multiclass), soft_nll),
@@ -286,6 +293,38 @@ def test_equals_the_oracle_for_each_run(case: Case, runs: int) -> None:
     expected = [float(case.oracle(output[r], target[r], **case.rows, **case.fixed)) for r in range(runs)]
     assert loss.shape == (runs,)
     torch.testing.assert_close(loss, torch.tensor(expected, dtype=torch.float64), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("function", [losses.cross_entropy, losses.nll])
+@pytest.mark.parametrize("smoothings", [[0.0, 1e-9, 0.1], [0.3, 0.9, 0.5]])
+def test_class_weights_with_label_smoothing_are_torchs(function: Callable[..., Tensor], smoothings: list[float]) -> None:
+    """[(1 - s) w_y nll + s / K sum_k w_k (-log p_k)] / sum w_y, and as any mean independent of the scale of the weights."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(3, 7, 4, dtype=torch.float64, generator=generator)
+    y = torch.randint(4, (3, 7), generator=generator)
+    s = torch.tensor(smoothings, dtype=torch.float64).view(3, 1, 1)
+    soft = f.one_hot(y, 4) * (1 - s) + s / 4
+    output = z.log_softmax(2) if function is losses.nll else z
+    expected = [
+        f.cross_entropy(z[r], y[r], weight=torch.tensor([0.5, 2, 0, 1], dtype=z.dtype), label_smoothing=smoothings[r])
+        for r in range(3)
+    ]
+    for scale in (1, 1000):
+        weights = [scale * weight for weight in WEIGHTS]
+        found = function(output, soft, s, class_weight=weights)
+        torch.testing.assert_close(found, torch.stack(expected), rtol=1e-9, atol=0)
+        gradient = losses.GRADIENTS[function](output, soft, s, class_weight=weights)
+        leaf = output.clone().requires_grad_()
+        function(leaf, soft, s, class_weight=weights).sum().backward()
+        assert leaf.grad is not None
+        torch.testing.assert_close(gradient, leaf.grad, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("function", [losses.cross_entropy, losses.nll])
+@pytest.mark.parametrize("target", [torch.zeros(1, 2, dtype=torch.int64), torch.tensor([[[1.0, 0, 0]] * 2])])
+def test_a_batch_that_weighs_nothing_moves_nothing(function: Callable[..., Tensor], target: Tensor) -> None:
+    gradient = losses.GRADIENTS[function](torch.randn(1, 2, 3), target, class_weight=[0.0, 1.0, 2.0])
+    assert not gradient.any()
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.rows], ids=str)

@@ -44,9 +44,25 @@ class Case:
     tolerance: float = 1e-10
 
 
-def soft_threshold(made: nn.Module, by: float) -> None:
+def choose_sides(made: nn.Module, penalty: float) -> None:
+    """Before an optimizer's step, weight by weight: the gradient of loss + penalty |w| on the side on which w is to stay."""
     for weight in weights_of(made):
-        weight.copy_(weight.sign() * (weight.abs() - by).clamp(min=0))
+        assert weight.grad is not None
+        number, average = getattr(weight, "history", (0, torch.zeros_like(weight)))
+        average = average + 4 / (number + 4) * (weight.grad - average)
+        weight.history = (number + 1, average)  # type: ignore[attr-defined]
+        weight.side = torch.zeros_like(weight)  # type: ignore[attr-defined]
+        for place in torch.cartesian_prod(*map(torch.arange, weight.shape)).tolist():
+            at, pull = tuple(place), average[tuple(place)]
+            side = weight[at].sign() if weight[at] != 0 else -pull.sign() if abs(pull) > penalty else 0 * pull
+            weight.side[at] = side  # type: ignore[attr-defined]
+            weight.grad[at] = weight.grad[at] + penalty * side if side != 0 else 0.0
+
+
+def stop_at_zero(made: nn.Module) -> None:
+    """Behind the step: weights that have left their side are 0."""
+    for weight in weights_of(made):
+        weight[weight * weight.side <= 0] = 0  # type: ignore[attr-defined]
 
 
 def to_the_ball(made: nn.Module, limit: float) -> None:
@@ -110,7 +126,20 @@ CASES = {
         nn.CrossEntropyLoss(),
         regularizer=("l1",),
         scheduler=lambda o, epoch, total: torch.optim.lr_scheduler.OneCycleLR(o, 0.1, total, cycle_momentum=False),
-        after_step=lambda made, lr: soft_threshold(made, 0.02 * lr),
+        clip=lambda made: choose_sides(made, 0.02),
+        after_step=lambda made, lr: stop_at_zero(made),
+    ),
+    "wine class weights, label smoothing": Case(
+        {
+            "dataset": "wine",
+            "loss": "cross_entropy",
+            "optimizer": "sgd",
+            "loss.class_weight": [100, 500, 50],
+            "regularizer.label_smoothing.smoothing": 0.2,
+        },
+        lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9),
+        nn.CrossEntropyLoss(weight=torch.tensor([100.0, 500.0, 50.0], dtype=torch.float64), label_smoothing=0.2),
+        regularizer=("label_smoothing",),
     ),
     "spirals max_norm, adam, step": Case(
         {

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.linear_model import Lasso, LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
 
+from dlrun import registry
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.trainer import Outcome, fit
 from dlrun.experiments.plan import plan
@@ -84,21 +85,103 @@ def test_mse_alone_is_least_squares(solve: Callable[..., Any]) -> None:
         close(outcome, oracle.coef_[:, None], np.array([oracle.intercept_]))
 
 
-def test_mse_and_l1_is_the_lasso_with_the_same_zeros(solve: Callable[..., Any]) -> None:
-    weights = (0.05, 0.3)
-    given = {
-        "dataset": "diabetes",
-        "trainer.batch_size": 266,
-        "trainer.epochs": 3000,
-        "optimizer.lr": 0.1,
-        "optimizer.momentum": 0.0,
-        # plain proximal gradient steps
-    }
-    for weight, (outcome, x, y) in zip(np.repeat(weights, 2), solve("l1", weights, **given), strict=True):
-        oracle = Lasso(alpha=weight / 2, tol=1e-12, max_iter=100_000).fit(x, y[:, 0])
-        close(outcome, oracle.coef_[:, None], np.array([oracle.intercept_]))
-        assert np.array_equal(outcome.weights["0.weight"].numpy()[:, 0] == 0, oracle.coef_ == 0)
-        assert outcome.diagnostics["zero_weights"] == pytest.approx(np.mean(oracle.coef_ == 0))
+RATES = {  # each optimizer at its default flags; the rate is what people tune
+    "sgd": 0.02,
+    "asgd": 0.1,
+    "adam": 0.02,
+    "adamw": 0.02,
+    "nadam": 0.02,
+    "radam": 0.02,
+    "adamax": 0.02,
+    "rmsprop": 0.02,
+    "adagrad": 0.2,
+    "adadelta": 1.0,
+    "lion": 0.003,
+}
+LAMBDAS = (0.02, 0.1, 0.4)
+
+
+@pytest.fixture
+def sparse(spec_of: Callable[..., Any], datasets: Any) -> Callable[..., list[tuple[float, Outcome, Array, Array]]]:
+    """Linear models on diabetes with l1, with l2 too if ``ridge``, a run for each lambda: lambda, outcome, training rows."""
+
+    def go(optimizer: str, ridge: bool, **given: Any) -> list[tuple[float, Outcome, Array, Array]]:
+        shared: dict[str, Any] = {"dataset": "diabetes", "model": "linear", "optimizer": optimizer, "scheduler": "cosine"}
+        shared |= {"trainer.dtype": "float64", "trainer.max_steps": None, "trainer.evaluate_every": 10_000, "seed": 0} | given
+        penalties = ("l1", "l2") if ridge else ("l1",)
+        weights = [{f"regularizer.{name}.weight": weight for name in penalties} for weight in LAMBDAS]
+        (planned,) = plan([spec_of(list(penalties), **(shared | mine)) for mine in weights], datasets)
+        found = zip(LAMBDAS, planned.cohort.runs, fit(planned.cohort), strict=True)
+        return [(weight, outcome, *rows(planned.cohort, run.split)) for weight, run, outcome in found]
+
+    return go
+
+
+def penalized(weight: float, ridge: bool, x: Array, y: Array, coefficients: Array, intercept: float) -> float:
+    """What l1 (and l2) minimize together with mse."""
+    error = float(np.mean((y[:, 0] - x @ coefficients - intercept) ** 2))
+    return error + weight * float(np.abs(coefficients).sum()) + ridge * weight * float(np.square(coefficients).sum())
+
+
+def of_scikit_learn(weight: float, ridge: bool, x: Array, y: Array) -> tuple[Array, float]:
+    """Half of the same objective: alpha (r |w| + (1 - r) w^2 / 2) with alpha r = weight / 2 and alpha (1 - r) = weight."""
+    if ridge:
+        found = ElasticNet(alpha=1.5 * weight, l1_ratio=1 / 3, tol=1e-12, max_iter=100_000).fit(x, y[:, 0])
+    else:
+        found = Lasso(alpha=weight / 2, tol=1e-12, max_iter=100_000).fit(x, y[:, 0])
+    return found.coef_, float(found.intercept_)
+
+
+def coefficients_of(outcome: Outcome) -> tuple[Array, float]:
+    return outcome.weights["0.weight"].numpy()[:, 0], float(outcome.weights["0.bias"])
+
+
+def test_every_optimizer_is_tried_with_l1() -> None:
+    assert set(RATES) == set(registry.options("optimizer"))
+
+
+@pytest.mark.parametrize("ridge", [False, True], ids=["lasso", "elastic net"])
+@pytest.mark.parametrize("optimizer", RATES)
+def test_l1_is_the_lasso_with_every_optimizer(optimizer: str, ridge: bool, sparse: Callable[..., Any]) -> None:
+    """The optimum and the zeros of scikit-learn's Lasso and ElasticNet."""
+    given = {"optimizer.lr": RATES[optimizer], "trainer.batch_size": 266, "trainer.epochs": 1500}
+    for weight, outcome, x, y in sparse(optimizer, ridge, **given):
+        wanted, mine = of_scikit_learn(weight, ridge, x, y), coefficients_of(outcome)
+        assert penalized(weight, ridge, x, y, *mine) <= (1 + 1e-4) * penalized(weight, ridge, x, y, *wanted)
+        assert np.array_equal(mine[0] == 0, wanted[0] == 0)
+        assert outcome.diagnostics["zero_weights"] == pytest.approx(np.mean(wanted[0] == 0))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lion"])
+def test_l1_in_small_batches_has_the_zeros_of_the_lasso(optimizer: str, sparse: Callable[..., Any]) -> None:
+    """The noise of small batches frees no weight from 0, but for one whose gradient is within 0.02 of lambda."""
+    given = {"optimizer.lr": RATES[optimizer] / 2, "trainer.batch_size": 16, "trainer.epochs": 200}
+    for weight, outcome, x, y in sparse(optimizer, False, **given):
+        (wanted, intercept), mine = of_scikit_learn(weight, False, x, y), coefficients_of(outcome)[0]
+        slack = weight - np.abs(2 * x.T @ (y[:, 0] - x @ wanted - intercept) / len(x))
+        sure = (np.abs(slack) > 0.02) & (wanted == 0) | (np.abs(wanted) > 0.02)
+        assert np.array_equal(mine[sure] == 0, wanted[sure] == 0)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"optimizer": "sgd", "optimizer.momentum": 0.0, "optimizer.lr": 0.1},
+        {"optimizer": "sgd", "optimizer.nesterov": True, "optimizer.lr": 0.02},
+        {"optimizer": "sgd", "optimizer.dampening": 0.5, "optimizer.lr": 0.03},
+        {"optimizer": "rmsprop", "optimizer.momentum": 0.9, "optimizer.lr": 0.003},
+        {"optimizer": "rmsprop", "optimizer.centered": True, "optimizer.lr": 0.005},
+        {"optimizer": "adam", "optimizer.amsgrad": True, "optimizer.lr": 0.02},
+        {"optimizer": "adam", "trainer.clip_norm": 0.05, "optimizer.lr": 0.02},
+        {"optimizer": "sgd", "trainer.clip_value": 0.05, "optimizer.lr": 0.02},
+    ],
+    ids=str,
+)
+def test_l1_is_the_lasso_with_other_flags_and_clipping(given: dict[str, Any], sparse: Callable[..., Any]) -> None:
+    for weight, outcome, x, y in sparse(ridge=False, **{"trainer.batch_size": 266, "trainer.epochs": 1500} | given):
+        wanted, mine = of_scikit_learn(weight, False, x, y), coefficients_of(outcome)
+        assert penalized(weight, False, x, y, *mine) <= (1 + 1e-3) * penalized(weight, False, x, y, *wanted)
+        assert np.array_equal(mine[0] == 0, wanted[0] == 0)
 
 
 def test_cross_entropy_and_l2_is_softmax_regression(solve: Callable[..., Any]) -> None:

@@ -110,11 +110,33 @@ def test_folds_train_together_and_as_they_would_alone(
         ({"dataset": "moons", "model": "cnn"}, "type model=mlp"),
         ({"dataset": "shapes", "model": "mlp"}, "type model=segmenter"),
         ({"regularizer": ["augmentation"], "regularizer.augmentation.kind": "shift"}, "type kind=noise, mask or mixup"),
+        (
+            {"dataset": "diabetes", "regularizer": ["batch_norm"], "trainer.batch_size": 1},
+            "batch_norm .* of one row nothing is left .* type trainer.batch_size=16",
+        ),
+        (
+            {"regularizer": ["augmentation"], "regularizer.augmentation.kind": "mixup", "trainer.batch_size": 1},
+            "mixup: mixes the rows of a batch.* type trainer.batch_size=16",
+        ),
     ],
 )
 def test_what_only_the_data_can_tell(given: dict[str, Any], said: str, spec_of: Spec, datasets: Datasets) -> None:
     with pytest.raises(InputError, match=said):
         plan([spec_of(**given)], datasets)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"dataset": "shapes", "model": "segmenter"},  # the pixels of one image have a mean
+        {"dataset": "pairs", "model": "embedder"},  # so have the two rows of a pair
+        {"dataset": "iris", "model": "linear"},  # no activation, no batch_norm
+        {"dataset": "diabetes", "trainer.batch_size": 265},  # the last batch of an epoch has one row
+    ],
+    ids=str,
+)
+def test_batch_norm_takes_batches_that_have_a_mean(given: dict[str, Any], spec_of: Spec, datasets: Datasets) -> None:
+    assert plan([spec_of(regularizer=["batch_norm"], **({"trainer.batch_size": 1} | given))], datasets)
 
 
 # Hyperparameters of components that are not dlrun's

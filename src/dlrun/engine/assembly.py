@@ -3,6 +3,7 @@
 Shapes: R runs, G rows of one group.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -11,10 +12,18 @@ from torch import Tensor, nn
 
 from dlrun.components import activations
 from dlrun.components.activations import Activation
-from dlrun.components.losses import GRADIENTS
+from dlrun.components.losses import GRADIENTS, SMOOTHED
 from dlrun.components.losses.shapes import laid_out
 from dlrun.components.optimizers import Optimizer, TorchOptimizer
-from dlrun.components.regularizers import AfterStep, AroundActivation, BatchTransform, Penalty, Regularizer, Weights
+from dlrun.components.regularizers import (
+    AfterStep,
+    AroundActivation,
+    BatchTransform,
+    LabelSmoothing,
+    Penalty,
+    Regularizer,
+    Weights,
+)
 from dlrun.data.dataset import Data
 from dlrun.engine import module
 from dlrun.engine.cohort import Run, Settings
@@ -113,8 +122,8 @@ class Assembly:
 
     def _around(self) -> tuple[Around, list[list[Part]]]:
         """Layers that regularizers put at every activation, and the other regularizers, each as the parts of all runs."""
-        before: list[Callable[[int, int], Layer]] = []
-        after: list[Callable[[int, int], Layer]] = []
+        before: list[Callable[[tuple[int, ...], int], Layer]] = []
+        after: list[Callable[[tuple[int, ...], int], Layer]] = []
         rest = []
         for parts in zip(*(run.regularizers for run in self._runs), strict=True):
             if not issubclass(_class(parts[0]), AroundActivation):
@@ -146,7 +155,15 @@ class Assembly:
             dtype, device = self._settings.dtype, self._settings.device
             lists = {name: value for name, value in values.items() if isinstance(value, list)}
             values |= {name: laid_out(value, dimensions, dtype, device) for name, value in lists.items()}
+        smoothed = next((r for r in self.regularizers if isinstance(r, LabelSmoothing)), None)
+        if smoothed is not None and g.part.function in SMOOTHED:
+            values["smoothing"] = self._column_of(g, smoothed.smoothing, dimensions)
         return values | {"task": self._data.task} if "task" in rowwise(g.part.function) else values
+
+    @staticmethod
+    def _column_of(g: Group, value: float | Tensor, dimensions: int) -> float | Tensor:
+        """What a regularizer's number is for the rows of a group: a float, or a column [G, 1, ..., 1]."""
+        return g.rows.take(value).view(-1, *[1] * (dimensions - 1)) if isinstance(value, Tensor) else value
 
 
 def pointwise(part: Part, settings: Settings | None = None) -> Activation:
@@ -203,7 +220,7 @@ def _construct(g: Group) -> Optimizer:
     return TorchOptimizer(cast(type[torch.optim.Optimizer], function), **g.values)
 
 
-_LAYERS: dict[str, Callable[[dict[str, Any]], Callable[[int, int], Layer]]] = {
-    "dropout": lambda values: lambda channels, number: Dropout(values["p"], number),
-    "batch_norm": lambda values: lambda channels, number: BatchNorm(channels, **values),
+_LAYERS: dict[str, Callable[[dict[str, Any]], Callable[[tuple[int, ...], int], Layer]]] = {
+    "dropout": lambda values: lambda shape, number: Dropout(values["p"], number),
+    "batch_norm": lambda values: lambda shape, number: BatchNorm(shape[0], places=math.prod(shape[1:]), **values),
 }

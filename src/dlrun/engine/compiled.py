@@ -81,7 +81,7 @@ class CompiledStep:
 
     def _step(self, state: State, timed: int, drawn: int) -> Callable[..., None]:
         """The step as a function of tensors alone."""
-        machine, names = self._machine, [list(slots) for slots in state.optimizers]
+        machine, names = self._machine, [[list(slots) for slots in held] for held in (state.optimizers, state.kinks)]
 
         def step(*tensors: Tensor) -> None:
             given = iter(tensors)
@@ -89,8 +89,8 @@ class CompiledStep:
             column = next(given).unsqueeze(1) if timed > 1 else None
             dropout = next(given) if drawn else None
             theta, buffers = next(given), next(given)
-            slots = [{name: next(given) for name in mine} for mine in names]
-            bound = machine.bind(State(theta, buffers, slots, torch.empty_like(theta)), apart=True)
+            slots, kinks = ([{name: next(given) for name in mine} for mine in held] for held in names)
+            bound = machine.bind(State(theta, buffers, slots, torch.empty_like(theta), kinks=kinks), apart=True)
             factors = [1.0 if column is None else g.rows.take(column) for g, _ in machine.optimizers]
             machine.advance(bound, number, next(given), next(given), dropout, factors, column)
 
@@ -98,7 +98,8 @@ class CompiledStep:
 
     @staticmethod
     def _inputs(state: State, x: Tensor, y: Tensor) -> list[Tensor]:
-        return [state.theta, state.buffers, *(value for slots in state.optimizers for value in slots.values()), x, y]
+        held = (value for slots in (*state.optimizers, *state.kinks) for value in slots.values())
+        return [state.theta, state.buffers, *held, x, y]
 
     def _wrong(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, factor: Tensor | None) -> float:
         """The share of numbers that one compiled step changes otherwise than the step itself: compilers have errors too."""
@@ -109,6 +110,7 @@ class CompiledStep:
                 [{name: value.clone() for name, value in slots.items()} for slots in state.optimizers],
                 torch.zeros_like(state.theta),
                 state.step,
+                kinks=[{name: value.clone() for name, value in slots.items()} for slots in state.kinks],
             )
             for _ in range(2)
         )

@@ -33,6 +33,29 @@ ROWS = 256  # enough to call a unit dead, few enough to cost less than an epoch
 Diagnostics = dict[str, Tensor]
 
 
+SETTLED, JUMP, AT_START = 5, 100.0, 0.01
+
+
+def jumps(losses: Tensor) -> Tensor:
+    """Where a loss that had settled jumps: the first such evaluation of each run, -1 where there is none.
+
+    A loss has settled when its last five values lie within a factor of 2, and jumps when it then is a hundred times the largest
+    of them, and more than a hundredth of the first.
+
+    Args:
+        losses: [R, E], the training loss after each evaluation; NaN where there is none.
+
+    Returns:
+        int64 [R], indices along E.
+    """
+    if losses.shape[1] <= SETTLED:
+        return torch.full((len(losses),), -1)
+    before, later = losses.unfold(1, SETTLED, 1)[:, :-1], losses[:, SETTLED:]
+    low, high = before.aminmax(dim=2)
+    found = (high <= 2 * low) & (later > JUMP * high) & (later > AT_START * losses[:, :1])
+    return torch.where(found.any(1), found.int().argmax(1) + SETTLED, -1)
+
+
 def diagnose(machine: Machine, table: Table, state: State) -> Diagnostics:
     """All of the above for the state's own theta: tensors [R], or [R, layers] where there is one number a layer."""
     x, y = table.at(table.sample("train", ROWS))

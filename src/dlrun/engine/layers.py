@@ -257,11 +257,12 @@ class BatchNorm(Layer):
 
     Ioffe & Szegedy 2015, arXiv:1502.03167. At evaluation the running statistics stand in: r <- (1 - momentum) r + momentum s,
     with the unbiased variance, as in torch.nn.BatchNorm. A batch of one value a channel, which torch refuses, normalizes to beta
-    and leaves the running statistics alone.
+    and leaves the running statistics alone: the last batch of an epoch may be such. ``places`` counts the values of a channel in
+    a row, 1 or the pixels.
     """
 
-    def __init__(self, channels: int, *, momentum: float | Tensor, eps: float | Tensor) -> None:
-        self.momentum, self.eps = momentum, eps
+    def __init__(self, channels: int, *, momentum: float | Tensor, eps: float | Tensor, places: int = 1) -> None:
+        self.momentum, self.eps, self.places = momentum, eps, places
         self.shapes = (Shape("weight", (channels,), "norm", value=1.0), Shape("bias", (channels,), "norm", value=0.0))
         self.buffers = (
             Shape("running_mean", (channels,), "norm", value=0.0),

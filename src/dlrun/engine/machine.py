@@ -17,7 +17,7 @@ from torch import Tensor
 from dlrun.components.hyperparameters import Row
 from dlrun.components.losses import GRADIENTS
 from dlrun.components.optimizers import Step
-from dlrun.components.regularizers import AfterStep, BatchTransform, Penalty, Stop
+from dlrun.components.regularizers import AfterStep, BatchTransform, Kink, Penalty, Stop
 from dlrun.data.dataset import Data
 from dlrun.engine.assembly import OF_MEMBERS, Assembly, blueprint_of, pointwise
 from dlrun.engine.cohort import VECTOR, Run, Settings
@@ -43,6 +43,7 @@ class Machine:
         self.uses_dropout = any(layer.random for layer in self.model.layers)
         self.regularizers = parts.regularizers
         self.penalties = [r for r in self.regularizers if isinstance(r, Penalty)]
+        self.kinks = [r for r in self.regularizers if isinstance(r, Kink)]
         self.after_steps = [r for r in self.regularizers if isinstance(r, AfterStep)]
         self.transforms = [r for r in self.regularizers if isinstance(r, BatchTransform)]
         self.stops = [r for r in self.regularizers if isinstance(r, Stop)]
@@ -78,7 +79,8 @@ class Machine:
         theta = self.arranged(self.layout.initialize(self.seeds, list(by_initializer.items()), dtype).to(device))
         buffers = self.model.buffers.initialize(self.seeds, list(by_initializer.items()), dtype).to(device)
         optimizers = [optimizer.state(g.rows.take(theta)) for g, optimizer in self.optimizers]
-        return State(theta, buffers, optimizers, torch.zeros_like(theta))
+        kinks = [kink.state(theta) for kink in self.kinks]
+        return State(theta, buffers, optimizers, torch.zeros_like(theta), kinks=kinks)
 
     def arranged(self, matrix: Tensor) -> Tensor:
         """The same [R, P] with the runs outermost or innermost in memory, as this machine works on it."""
@@ -92,6 +94,7 @@ class Machine:
         """
         state.theta, state.grad = self.arranged(state.theta), self.arranged(state.grad)
         state.optimizers = [{name: self.arranged(value) for name, value in slots.items()} for slots in state.optimizers]
+        state.kinks = [{name: self.arranged(value) for name, value in slots.items()} for slots in state.kinks]
         self.parameters = self.layout.views(state.theta)
         self._apart = apart
         self.gradient_views = self.layout.apart(state.grad, self.innermost) if apart else self.layout.views(state.grad)
@@ -139,7 +142,7 @@ class Machine:
     def advance(
         self, state: State, t: Step, x: Tensor, y: Tensor, dropout: Tensor | None, factors: Sequence[Row], column: Tensor | None
     ) -> None:
-        """Step number ``t`` with a batch that is ready: forward, backward, penalties, clip, optimizers, after-step hooks.
+        """Step number ``t`` with a batch that is ready: forward, backward, penalties, clip, optimizers, kinks, after-step hooks.
 
         ``factors`` has what the schedule multiplies lr with for each optimizer, ``column`` [R, 1] for all rows (None: 1).
         """
@@ -150,10 +153,15 @@ class Machine:
         grad = self.layout.joined(self.gradient_views, self.innermost) if self._apart else state.grad
         for penalty in self.penalties:
             penalty.add_gradient(state.theta, grad)
+        sides = [
+            (kink, kink.choose(state.theta, grad, slots, t)) for kink, slots in zip(self.kinks, state.kinks, strict=True) if slots
+        ]
         self._clip(grad)
         slices = self._cut(state.theta, grad) if self._apart else self._slices
         for (_, optimizer), (theta, mine), slots, factor in zip(self.optimizers, slices, state.optimizers, factors, strict=True):
             optimizer.step(theta, mine, slots, t, factor)
+        for kink, signs in sides:
+            kink.project(state.theta, signs)
         if self.after_steps:
             lr = self.lr if column is None else self.lr * column
             for regularizer in self.after_steps:

@@ -130,10 +130,10 @@ def _whole(value: Any, where: str, problems: list[str], minimum: int = 1) -> boo
 
 @dataclass(frozen=True)
 class Around:
-    """What regularizers put around every activation: functions from (channels, number of the activation) to a layer."""
+    """What regularizers put around every activation: functions from (shape of a row, number of the activation) to a layer."""
 
-    before: tuple[Callable[[int, int], Layer], ...] = ()
-    after: tuple[Callable[[int, int], Layer], ...] = ()
+    before: tuple[Callable[[tuple[int, ...], int], Layer], ...] = ()
+    after: tuple[Callable[[tuple[int, ...], int], Layer], ...] = ()
 
 
 class Model:
@@ -171,6 +171,10 @@ class Model:
         """The layers that may compute other functions for other rows."""
         return [layer for layer in self.layers if isinstance(layer, Pointwise)]
 
+    def normalized(self, rows: int) -> float:
+        """The fewest numbers of a unit that a batch_norm averages over in a batch of ``rows``; infinite without one."""
+        return min((rows * layer.places for layer in self.layers if isinstance(layer, BatchNorm)), default=math.inf)
+
     def largest(self, rows: int) -> float:
         """The multiplications of the largest product of one run with a batch of ``rows``; infinite with images."""
         flat = all(isinstance(layer, Linear | Pointwise | Dropout | Flatten | BatchNorm) for layer in self.layers)
@@ -205,9 +209,9 @@ def build(
         options = dict(spec.options)
         made: list[Layer] = []
         if spec.kind == "activation":
-            made += [make(shape[0], activations) for make in around.before]
+            made += [make(shape, activations) for make in around.before]
             made.append(activation())
-            made += [make(shape[0], activations) for make in around.after]
+            made += [make(shape, activations) for make in around.after]
             activations += 1
         elif spec.kind == "linear" or (spec.kind == "output" and len(shape) == 1):
             width = outputs if spec.kind == "output" else spec.size

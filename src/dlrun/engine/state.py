@@ -3,7 +3,7 @@
 Shapes: R runs, P parameters, Q buffers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -27,3 +27,4 @@ class State:
     grad: Tensor  # [R, P], scratch
     step: int = 0
     best: Best | None = None
+    kinks: list[dict[str, Tensor]] = field(default_factory=list)  # for each penalty with a kink what it keeps, [R, P]

@@ -180,7 +180,8 @@ class Training:
         old = self.state
         best = None if old.best is None else Best(old.best.value[keep], old.best.theta[keep], old.best.buffers[keep])
         theta = old.theta[keep]
-        self.state = self.machine.bind(State(theta, old.buffers[keep], slots, torch.zeros_like(theta), old.step, best))
+        kinks = [{name: value[keep] for name, value in mine.items()} for mine in old.kinks]
+        self.state = self.machine.bind(State(theta, old.buffers[keep], slots, torch.zeros_like(theta), old.step, best, kinks))
 
     # The end of runs
 
@@ -223,7 +224,10 @@ class Training:
             self._measure(rows)
         epochs = [float(epoch) for epoch, _ in self.records]
         names = self.records[-1][1] if self.records else {}
-        history = {name: torch.stack([record[name] for _, record in self.records], 1).tolist() for name in names}
+        columns = {name: torch.stack([record[name] for _, record in self.records], 1) for name in names}
+        if columns:
+            self._remark(columns["train/loss"], epochs)
+        history = {name: values.tolist() for name, values in columns.items()}
         model = self.machine.model
         views = [
             (slot.name, view)
@@ -236,6 +240,18 @@ class Training:
             outcome.history = {"epoch": epochs[:count]} | {name: values[row][:count] for name, values in history.items()}
             outcome.weights = {name: view[place] for name, view in views}
         return self.outcomes[: self.asked]
+
+    def _remark(self, losses: Tensor, epochs: list[float]) -> None:
+        """Say in the reason of a run when its loss [E] had settled, and then jumped."""
+        for row, at in enumerate(diagnostics.jumps(losses).tolist()):
+            outcome = self.outcomes[row]
+            if at >= 0 and epochs[at] <= outcome.epochs and outcome.status != "diverged":
+                before, after = losses[row, at - 1 : at + 1].tolist()
+                said = (
+                    f"the training loss had settled and jumped from {before:.3g} to {after:.3g} by epoch {epochs[at]:.0f}; "
+                    "a smaller optimizer.lr or trainer.clip_norm=1 may help"
+                )
+                outcome.reason = f"{outcome.reason}; {said}" if outcome.reason else said
 
     def _measure(self, rows: list[int]) -> None:
         """Put the metrics and diagnostics of these runs, in the order of ``order``, into their outcomes."""

@@ -19,6 +19,7 @@ from dlrun.data.preparation import Preparation
 from dlrun.data.preprocessing import Preprocessing, fit
 from dlrun.data.splits import Split, splits
 from dlrun.engine import module
+from dlrun.engine.assembly import OF_MEMBERS
 from dlrun.engine.cohort import Cohort, Settings
 from dlrun.engine.machine import Machine, blueprint_of
 from dlrun.engine.parts import Part, signature
@@ -151,7 +152,7 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
             runs=[replace(spec.row, split=place[spec.seed, spec.fold or 0]) for spec in rows],
             settings=settings_of(first, data.outputs),
         )
-        _fits(cohort)
+        _fits(cohort, train)
         planned += _stacked(Planned(cohort, tuple(rows)))
     return planned
 
@@ -169,14 +170,22 @@ def _stacked(group: Planned) -> list[Planned]:
     return [replace(piece, note=note) for piece in in_pieces(group, len(cohort.runs))]
 
 
-def _fits(cohort: Cohort) -> None:
-    """Raise an InputError where the layers do not fit the data."""
+def _fits(cohort: Cohort, train: int) -> None:
+    """Raise an InputError where the layers do not fit the data, or batches of ``train`` rows the layers."""
     try:
-        Machine(cohort.runs[:1], cohort.data, cohort.settings)
+        machine = Machine(cohort.runs[:1], cohort.data, cohort.settings)
     except InputError:
         raise
     except (Exception, SystemExit):  # a component of the user's own: training will tell which run it spoils, and the others go on
         return
+    size = cohort.settings.batch_size
+    members = cohort.data.shape[0] if cohort.data.task in OF_MEMBERS else 1
+    if machine.model.normalized(size * members) <= 1:
+        more = f"type trainer.batch_size={min(16, train)}, or " if train > 1 else ""
+        raise InputError(
+            f"trainer.batch_size={size}: batch_norm subtracts the mean over the batch, and of a batch of one row nothing is left "
+            f"to learn from; {more}leave batch_norm out of regularizer"
+        )
 
 
 def settings_of(spec: RunSpec, outputs: int) -> Settings:
@@ -217,6 +226,11 @@ def _check(spec: RunSpec, data: Data, train: int) -> None:
         if kind in ("shift", "flip", "rotate", "crop") and len(data.shape) != 3:
             found.append(
                 f"regularizer.{part.name}.kind={kind}: needs images, and {data.name} is a table; type kind=noise, mask or mixup"
+            )
+        if kind == "mixup" and spec.trainer.batch_size == 1 < train:
+            found.append(
+                f"regularizer.{part.name}.kind=mixup: mixes the rows of a batch, and trainer.batch_size=1 leaves one; "
+                f"type trainer.batch_size={min(16, train)}"
             )
     if spec.outputs and data.task == "regression" and data.outputs > 1:
         found.append(f"loss.tau: a list gives one output a level, and {data.name} has {data.outputs} targets; give one level")

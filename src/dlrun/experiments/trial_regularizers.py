@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dlrun import streams
-from dlrun.components.regularizers import AfterStep, AroundActivation, BatchTransform, Penalty, Regularizer, Stop, Weights
+from dlrun.components.regularizers import AfterStep, AroundActivation, BatchTransform, Kink, Penalty, Regularizer, Stop, Weights
 from dlrun.experiments.trial_checks import (
     ALL,
     NOT_FINITE,
@@ -36,7 +36,7 @@ from dlrun.experiments.trial_checks import (
 
 Make = Callable[[Mapping[str, Any]], Any]
 
-_HOOKS = "Penalty, AfterStep, BatchTransform, AroundActivation or Stop of dlrun.components.regularizers"
+_HOOKS = "Penalty, Kink, AfterStep, BatchTransform, AroundActivation or Stop of dlrun.components.regularizers"
 _OVER_PARAMETERS = "compute norms and means over dim=1"
 _KEEP_AXIS = " keep the axis of the sum, (theta**2 * self.weights.mask).sum(1, keepdim=True) * self.weight, and flatten() that;"
 _EACH_RUN = " each_run(number, x) of dlrun.components.regularizers shapes its column [runs, 1] for x;"
@@ -107,9 +107,11 @@ def _penalty(function: Callable[..., Any], values: Mapping[str, Any], make: Make
 
 
 def _added(made: Penalty, theta: Tensor) -> Tensor:
-    """What ``add_gradient`` adds."""
+    """What ``add_gradient`` adds, and ``choose`` of a penalty with a kink."""
     given, grad = theta.clone(), torch.zeros_like(theta)
     made.add_gradient(given, grad)
+    if isinstance(made, Kink) and (state := made.state(given)):
+        made.choose(given, grad, state, 1)
     if not torch.equal(given, theta):
         raise FaultError("add_gradient changed theta; it may change grad alone")
     return grad
@@ -134,8 +136,9 @@ def _acts_as_it_says(made: Penalty, theta: Tensor) -> None:
         raise FaultError("acts twice, by add_gradient and by after_step; write def add_gradient(self, theta, grad): pass")
     if not by_gradient and not is_slope(added + step, _NEAR if bool(step.any()) else _CLOSE):
         raise FaultError(_other_than(slope, added, isinstance(made, AfterStep)))
-    made.add_gradient(theta.clone(), grad := torch.ones_like(theta))
-    if not torch.allclose(grad, added + 1):
+    made.add_gradient(theta.clone(), grad := torch.zeros_like(theta))
+    made.add_gradient(theta.clone(), again := torch.ones_like(theta))
+    if not torch.allclose(again, grad + 1):
         raise FaultError("add_gradient replaces what is in grad, the gradient of the loss; add to it: grad += ...")
 
 

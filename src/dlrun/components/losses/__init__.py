@@ -43,6 +43,7 @@ from dlrun.components.losses.sparse import sparsemax, sparsemax_loss, sparsemax_
 
 __all__ = [
     "GRADIENTS",
+    "SMOOTHED",
     "bce",
     "bce_with_logits",
     "cosine_embedding",
@@ -78,3 +79,6 @@ GRADIENTS: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
     dice: dice_gradient,
     dice_cross_entropy: dice_cross_entropy_gradient,
 }
+
+SMOOTHED = frozenset({cross_entropy, nll})
+"""Losses that take by how much their targets were smoothed, as the argument ``smoothing``."""

@@ -3,6 +3,12 @@
 cross_entropy takes logits and nll log-probabilities; on z and log_softmax(z) they are the same number. On an output with pixels
 both work a pixel at a time.
 
+Weights w_k of classes give a weighted mean: a row of class y counts w_y times, in the sum and in what the sum is divided by, so
+that the loss is independent of the scale of the weights. A row of probability targets y_k counts sum_k w_k y_k times. Label
+smoothing moves targets but not the count of rows: with targets y_k = (1 - s) u_k + s / K the divisor is made of u, the targets
+before smoothing. For class indices that is [(1 - s) w_y (-log p_y) + s / K sum_k w_k (-log p_k)] / sum w_y, as in
+torch.nn.CrossEntropyLoss(weight, label_smoothing=s). (For other probability targets torch divides by B, whatever the weights.)
+
 Shapes: R runs, B batch rows, K classes, the class axis is axis 2, pixels may follow. Targets are class indices (int64, without
 the class axis) or probabilities that sum to 1 (with it).
 """
@@ -10,58 +16,66 @@ the class axis) or probabilities that sum to 1 (with it).
 import torch
 from torch import Tensor
 
+from dlrun.components.hyperparameters import Row
 from dlrun.components.losses.shapes import Weights, along_classes, entries, holds_classes, log_softmax, per_run, softmax
 
 
-def nll(output: Tensor, target: Tensor, *, class_weight: Weights | None = None) -> Tensor:
+def nll(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | None = None) -> Tensor:
     """Negative log-likelihood: mean of -log p_y, or of -sum_k y_k log p_k for probability targets. As torch.nn.NLLLoss.
 
     Args:
         output: [R, B, K, ...], log-probabilities (a log-softmax head).
         target: int64 [R, B, ...], or probabilities [R, B, K, ...].
-        class_weight: one weight w_k a class. With indices the mean is weighted: sum of w_y l over sum of w_y. With probabilities
-            each term is weighted and the sum divided by B, as torch does.
+        smoothing: s, if the target was smoothed: a number, or one a run that broadcasts against the output.
+        class_weight: one weight w_k a class; the mean is then weighted, see above.
 
     Returns:
         [R], in nats.
     """
-    if not holds_classes(output, target):
-        cost = -target * output if class_weight is None else -target * output * along_classes(class_weight, output)
-        return per_run(cost.sum(2))
-    cost = output.gather(2, target.unsqueeze(2)).squeeze(2)
+    if holds_classes(output, target):
+        cost = output.gather(2, target.unsqueeze(2)).squeeze(2)
+        if class_weight is None:
+            return -per_run(cost)
+        weight = _row_weights(class_weight, output, target)
+        return -(weight * cost).flatten(1).sum(1) / weight.flatten(1).sum(1)
     if class_weight is None:
-        return -per_run(cost)
-    weight = _row_weights(class_weight, output, target)
-    return -(weight * cost).flatten(1).sum(1) / weight.flatten(1).sum(1)
+        return per_run((-target * output).sum(2))
+    weighted = target * along_classes(class_weight, output)
+    return -(weighted * output).flatten(1).sum(1) / _count(weighted, class_weight, smoothing).flatten()
 
 
-def nll_gradient(output: Tensor, target: Tensor, *, class_weight: Weights | None = None) -> Tensor:
-    """-y_k / B (times w_k, over the sum of weights for indices): [R, B, K, ...]."""
+def nll_gradient(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | None = None) -> Tensor:
+    """-y_k / B, or -w_k y_k over the divisor of the weighted mean: [R, B, K, ...]. 0 for a batch that weighs nothing."""
     rows = entries(output) // output.shape[2]
     if not holds_classes(output, target):
-        gradient = target * (-1.0 / rows)
-        return gradient if class_weight is None else gradient.mul_(along_classes(class_weight, output))
+        if class_weight is None:
+            return target * (-1.0 / rows)
+        weighted = target * along_classes(class_weight, output)
+        return weighted.div_(_divisor(-_count(weighted, class_weight, smoothing)))
     gradient = torch.zeros_like(output)
     if class_weight is None:
         return gradient.scatter_(2, target.unsqueeze(2), -1.0 / rows)
     return gradient.scatter_(2, target.unsqueeze(2), -_row_shares(class_weight, output, target))
 
 
-def cross_entropy(output: Tensor, target: Tensor, *, class_weight: Weights | None = None) -> Tensor:
+def cross_entropy(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | None = None) -> Tensor:
     """Cross entropy of logits: nll(log_softmax(z), y). As torch.nn.CrossEntropyLoss.
 
     Args:
         output: [R, B, K, ...], logits z.
         target: int64 [R, B, ...], or probabilities [R, B, K, ...].
+        smoothing: s, if the target was smoothed, as in ``nll``.
         class_weight: one weight a class, as in ``nll``.
 
     Returns:
         [R], in nats.
     """
-    return nll(log_softmax(output), target, class_weight=class_weight)
+    return nll(log_softmax(output), target, smoothing, class_weight=class_weight)
 
 
-def cross_entropy_gradient(output: Tensor, target: Tensor, *, class_weight: Weights | None = None) -> Tensor:
+def cross_entropy_gradient(
+    output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | None = None
+) -> Tensor:
     """(softmax(z) - y) / B (weighted as in ``nll``): [R, B, K, ...]. Probability targets must sum to 1."""
     rows = entries(output) // output.shape[2]
     gradient = softmax(output)
@@ -71,7 +85,8 @@ def cross_entropy_gradient(output: Tensor, target: Tensor, *, class_weight: Weig
     if class_weight is None:
         return gradient.sub_(target).div_(rows)
     weighted = target * along_classes(class_weight, output)
-    return gradient.mul_(weighted.sum(2, keepdim=True)).sub_(weighted).div_(rows)
+    divisor = _divisor(_count(weighted, class_weight, smoothing))
+    return gradient.mul_(weighted.sum(2, keepdim=True)).sub_(weighted).div_(divisor)
 
 
 def minus_one(probability: Tensor, target: Tensor) -> Tensor:
@@ -85,6 +100,25 @@ def _row_weights(class_weight: Weights, output: Tensor, target: Tensor) -> Tenso
 
 
 def _row_shares(class_weight: Weights, output: Tensor, target: Tensor) -> Tensor:
-    """Each row's share in the weighted mean of its run: [R, B, 1, ...], 1 in sum over a run."""
+    """Each row's share in the weighted mean of its run: [R, B, 1, ...], 1 in sum over a run; 0 where no row weighs anything."""
     weight = _row_weights(class_weight, output, target).unsqueeze(2)
-    return weight / weight.sum(dim=tuple(range(1, weight.dim())), keepdim=True)
+    return weight / _divisor(weight.sum(dim=tuple(range(1, weight.dim())), keepdim=True))
+
+
+def _count(weighted: Tensor, class_weight: Weights, smoothing: Row) -> Tensor:
+    """How often the rows of each run count, [R, 1, ..., 1]: sum over rows and classes of w_k u_k, u the targets before smoothing.
+
+    From w_k y_k [R, B, K, ...]: sum_k w_k y_k = (1 - s) sum_k w_k u_k + s mean(w). Smoothing by 1 leaves nothing of the labels,
+    and each row counts mean(w).
+    """
+    count = weighted.sum(dim=tuple(range(1, weighted.dim())), keepdim=True)
+    if isinstance(smoothing, Tensor) or smoothing:
+        smoothed = torch.as_tensor(smoothing, dtype=count.dtype, device=count.device)
+        mean = along_classes(class_weight, weighted).mean() * (entries(weighted) // weighted.shape[2])
+        count = torch.where(smoothed < 1, (count - smoothed * mean) / (1 - smoothed), count)
+    return count
+
+
+def _divisor(count: Tensor) -> Tensor:
+    """A count to divide a gradient by: where no row counts all gradients are 0, and so is 0 / 1."""
+    return torch.where(count == 0, torch.ones_like(count), count)

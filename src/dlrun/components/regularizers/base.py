@@ -1,6 +1,8 @@
 """What a regularizer may do, each at exactly one place of the trainer.
 
     Penalty.add_gradient(theta, grad)                                 the gradient of a term of the loss, Penalty.value(theta)
+    Kink.choose(theta, grad, state, t) -> signs                       the same for a term with a kink at 0, before the optimizer
+    Kink.project(theta, signs)                                        and behind it: weights that would change sign become 0
     AfterStep.after_step(theta, lr)                                   a change of the parameters behind every optimizer step
     BatchTransform.batch(x, y, keys) -> x, y                          another view of the training batch
     AroundActivation.layer(...)                                       a layer before or behind every activation (in the engine)
@@ -18,6 +20,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+
+from dlrun.components.optimizers.base import State, Step
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,46 @@ class Penalty(Regularizer):
         grad += slope
 
 
+class Kink(Penalty):
+    """A penalty with a kink at 0, such as |w|, whose minimum lies exactly in the kink for some weights.
+
+    It acts on the gradient before the optimizer's step and on theta behind it, and so means the same objective under every
+    optimizer: no assumption is made about how far a step goes.
+    """
+
+    @abstractmethod
+    def state(self, theta: Tensor) -> State:
+        """What is kept from step to step, for theta [R, P]: tensors [R, P]; nothing where the penalty does not act this way."""
+
+    @abstractmethod
+    def choose(self, theta: Tensor, grad: Tensor, state: State, t: Step) -> Tensor:
+        """Turn the gradient of the loss into that of loss and penalty on the side of 0 on which each weight is to stay.
+
+        Args:
+            theta: [R, P].
+            grad: [R, P], the gradient of the loss and of the other penalties; changed in place.
+            state: what ``state`` returned, changed in place.
+            t: the number of this step, from 1. Or a float64 tensor without dimensions when a step is compiled.
+
+        Returns:
+            The side of each weight [R, P]: 1, -1, or 0 for one that stays at 0.
+        """
+
+    @abstractmethod
+    def project(self, theta: Tensor, signs: Tensor) -> None:
+        """Set the weights of ``theta`` [R, P] that are not on their side to 0, in place."""
+
+
 class AfterStep(Regularizer):
     """A change of theta behind each optimizer step."""
 
     @abstractmethod
     def after_step(self, theta: Tensor, lr: float | Tensor) -> None:
-        """Change ``theta`` [R, P] in place. ``lr`` is the learning rate of this step, a float or a column [R, 1]."""
+        """Change ``theta`` [R, P] in place.
+
+        ``lr`` is the learning rate of this step, a float or a column [R, 1]. How far the optimizer goes is another number: with
+        momentum 0.9 a steady gradient moves a weight by 10 lr, with adam by lr whatever its size.
+        """
 
 
 class BatchTransform(Regularizer):
