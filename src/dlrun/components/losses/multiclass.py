@@ -112,11 +112,11 @@ def _count(weighted: Tensor, class_weight: Weights, smoothing: Row) -> Tensor:
     and each row counts mean(w).
     """
     count = weighted.sum(dim=tuple(range(1, weighted.dim())), keepdim=True)
-    if isinstance(smoothing, Tensor) or smoothing:
-        smoothed = torch.as_tensor(smoothing, dtype=count.dtype, device=count.device)
-        mean = along_classes(class_weight, weighted).mean() * (entries(weighted) // weighted.shape[2])
-        count = torch.where(smoothed < 1, (count - smoothed * mean) / (1 - smoothed), count)
-    return count
+    if not isinstance(smoothing, Tensor) and smoothing in (0, 1):
+        return count
+    mean = along_classes(class_weight, weighted).mean() * (entries(weighted) // weighted.shape[2])
+    hard = (count - smoothing * mean) / (1 - smoothing)
+    return torch.where(smoothing < 1, hard, count) if isinstance(smoothing, Tensor) else hard
 
 
 def _divisor(count: Tensor) -> Tensor:
