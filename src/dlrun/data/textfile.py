@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, cast
 
@@ -57,14 +57,14 @@ class TextFile:
         encoding: how it is decoded.
         bytes: its size, unpacked.
         breaks: at least as many as it has line breaks.
-        quoted: whether there is a quotation mark in it.
+        escapes: whether a backslash may stand before a quotation mark.
     """
 
     path: Path
     encoding: str
     bytes: int
     breaks: int
-    quoted: bool
+    escapes: bool
 
     @property
     def name(self) -> str:
@@ -80,7 +80,7 @@ class TextFile:
         """
         with _unpacked(self.path) as (stream, _), TextIOWrapper(stream, encoding=self.encoding, newline="") as text:
             try:
-                yield iter(text)
+                yield _without_mark(text)
             except UnicodeError as error:
                 raise DataError(
                     f"{self.name}: cannot be read as {self.encoding} ({shown(getattr(error, 'reason', error), 60)}); "
@@ -88,6 +88,12 @@ class TextFile:
                 ) from error
             except (OSError, EOFError, zlib.error) as error:
                 raise DataError(f"{self.name}: cannot be read ({shown(error, 100)})") from error
+
+
+def _without_mark(lines: Iterator[str]) -> Iterator[str]:
+    """The lines without a byte order mark, which stays there when a user names the encoding."""
+    first = next(lines, None)
+    return iter(()) if first is None else chain([first.lstrip("\ufeff")], lines)
 
 
 def located(path: str) -> Path:
@@ -165,7 +171,7 @@ def examine(path: Path, encoding: str | None = None) -> TextFile:
     """
     name = shown(path.name)
     total = breaks = line = 0
-    quoted = holes = wide = False
+    escapes = holes = wide = False
     valid, mark = True, None
     utf8 = codecs.getincrementaldecoder("utf-8")()
     try:
@@ -187,7 +193,7 @@ def examine(path: Path, encoding: str | None = None) -> TextFile:
                 breaks += block.count(b"\n")
                 if b"\r" in block:
                     breaks += block.count(b"\r") - block.count(b"\r\n")
-                quoted = quoted or b'"' in block
+                escapes = escapes or (b"\\" if wide else b'\\"') in block
                 last = max(block.rfind(b"\n"), block.rfind(b"\r"))
                 line = line + len(block) if last < 0 else len(block) - last
                 if line > LONGEST_LINE:
@@ -201,7 +207,7 @@ def examine(path: Path, encoding: str | None = None) -> TextFile:
         raise DataError(f"{name}: is empty; it needs a line of column names, and rows")
     found = encoding or mark or ("utf-8" if valid else "latin-1" if holes else "cp1252")
     _check(found)
-    return TextFile(path, found, total, breaks, quoted)
+    return TextFile(path, found, total, breaks, escapes)
 
 
 def _refuse_foreign(block: bytes, name: str) -> None:

@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dlrun.components.hyperparameters import Natural
 from dlrun.data.advice import naming
-from dlrun.data.cells import SPELLINGS, Cells, Floats, Kind, Texts, listed, merged, recognized, shown
+from dlrun.data.cells import SPELLINGS, Cells, Floats, Kind, Texts, merged, recognized, shown
 from dlrun.data.dataset import Data
 from dlrun.data.delimited import FEWEST_ROWS, Delimited, Piece
 from dlrun.data.draft import Column, Draft
@@ -46,11 +47,14 @@ def csv(
     separator: str | None = None,
     decimal: Literal[".", ","] | None = None,
     thousands: Literal[",", ".", " ", "'"] | None = None,
+    header: bool | None = None,
+    skip: Natural = 0,
+    footer: Natural = 0,
     encoding: str | None = None,
     day_first: bool | None = None,
     task: TableTask | None = None,
 ) -> Data:
-    """A CSV file (gzip too) whose first line names the columns.
+    """A CSV file (gzip too) whose first row names the columns.
 
     Args:
         path: the file.
@@ -62,6 +66,9 @@ def csv(
         separator: what stands between cells; found out by default, as are the following.
         decimal: what stands before the decimals of a number.
         thousands: what groups its digits.
+        header: whether the first row has the names of columns; without them they are called 0, 1, 2 and so on.
+        skip: how many lines stand above the names; titles and comments that can be nothing else are left out anyway.
+        footer: how many lines stand below the last row, blank ones not counted.
         encoding: of the text, such as latin-1.
         day_first: whether 3/4/2024 is in April.
         task: regression, binary, multiclass or multilabel; found out from the target by default.
@@ -72,21 +79,27 @@ def csv(
     Raises:
         DataError: what is wrong with the file, with its line, or with one of the settings.
     """
-    how = (target, columns, drop, categorical, missing, separator, decimal, thousands, encoding, day_first, task)
+    shape = (separator, decimal, thousands, header, skip, footer)
+    how = (target, columns, drop, categorical, missing, shape, encoding, day_first, task)
 
     def load() -> Data:
         file = examine(place, encoding)
-        table = Delimited(file, _separator(separator), decimal, thousands)
         wanted = words(columns) if columns is not None else None
         marks, texts, targets = words(missing), words(categorical), words(target)
-        if table.numbered and not set(targets) <= set(table.names):
-            raise DataError(
-                f"{file.name}: the first line has numbers, {listed(table.names, 4)}, where names belong; add a line of names"
-            )
+        table = Delimited(
+            file,
+            separator=_separator(separator),
+            decimal=decimal,
+            thousands=thousands,
+            header=header,
+            skip=skip,
+            footer=footer,
+            targets=targets,
+        )
         used = [*chosen(file.name, table.names, targets, wanted, words(drop), texts), *targets]
         forms = {key: Column(key, wanted=wanted is not None or key in texts, day_first=day_first) for key in used}
         draft = _read_csv(table, forms, len(targets), texts, marks, thousands)
-        said = [table.dialect.said] if table.dialect.said else []
+        said = table.remarks
         said += [f"read as {file.encoding}"] if not file.encoding.startswith("utf-8") and encoding is None else []
         unnamed = [table.names[place] for place in table.unnamed]
         return to_data(draft, task, unnamed=unnamed, categorical=texts, marks=marks, remarks=said)
@@ -186,7 +199,7 @@ def _cells(
     """The cells of the named columns: floats for those in ``numeric`` if all of these can be read so, texts for the others."""
     places = {name: place for place, name in enumerate(table.names)}
     order = sorted(names, key=places.__getitem__)
-    how = {"names": range(len(places)), "usecols": [places[name] for name in order], "keep_default_na": False}
+    how = {"usecols": [places[name] for name in order], "keep_default_na": False}
     if numeric:
         try:
             found = _numeric_cells(table, piece, order, {name: places[name] for name in numeric}, [*SPELLINGS, *marks], how)
