@@ -306,7 +306,7 @@ def test_a_class_with_one_member_cannot_be_split_by_class(tmp_path: Path) -> Non
     [
         ({"path": None}, "dataset.path: which file?"),
         ({"target": None}, "which column is to be predicted?.*my.csv has a, b, y"),
-        ({"target": "yy"}, "did you mean 'y'"),
+        ({"target": "yy"}, "no such column.*; type dataset.target=y$"),
         ({"columns": ["c"]}, "dataset.columns: c: no such column; my.csv has a, b, y"),
         ({"columns": []}, "no features"),
         ({"columns": ["a", "y"]}, "dataset.columns: y is the target"),
