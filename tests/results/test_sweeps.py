@@ -6,6 +6,7 @@ import pytest
 
 from dlrun.errors import StoreError
 from dlrun.results.formats import RunFiles
+from dlrun.results.longtable import Options
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep, folder_name, sweep_folders
 
@@ -112,3 +113,11 @@ def test_the_comparison_is_written(store: Store):
     sweep.write_comparison("a\n2\n", "| a |\n")
     assert (sweep.folder / "comparison.csv").read_text() == "a\n2\n"
     assert sorted(path.name for path in sweep.folder.iterdir()) == ["comparison.csv", "comparison.md", "sweep.json"]
+
+
+def test_a_run_that_was_not_reached_is_told_by_what_its_group_is_told_by() -> None:
+    relu, tanh = ({"optimizer": "adam", "activation": name, "loss": loss} for name, loss in (("relu", "mse"), ("tanh", "mae")))
+    options = Options([({"activation": "relu"}, relu), ({"activation": "tanh"}, tanh)])
+    assert options.of({"activation": "tanh"}) == tanh
+    assert options.of({"activation": "elu"}) == {"optimizer": "adam", "activation": "elu"}, "what all runs have in common"
+    assert Options([]).of({"activation": "elu"}) == {"activation": "elu"}

@@ -23,7 +23,7 @@ def of_sweep(sweep: Sweep, store: Store, beside: Iterable[Row] = ()) -> "pandas.
     """
     records = {record.id: record for record in _in_its_words(sweep, sweep.refresh(store))}
     measured = dict(zip(records, rows_of(records.values(), sweep.overrides()), strict=True))
-    options = _Options([(parsed(cell.overrides), measured[cell.id].factors) for cell in sweep.cells if cell.id in measured])
+    options = Options([(parsed(cell.overrides), measured[cell.id].factors) for cell in sweep.cells if cell.id in measured])
     rows = [
         measured.get(cell.id)
         or Row(cell.id, cell.status, cell.seed, cell.fold, options.of(parsed(cell.overrides)), {}, cell.reason)
@@ -34,7 +34,7 @@ def of_sweep(sweep: Sweep, store: Store, beside: Iterable[Row] = ()) -> "pandas.
     return table
 
 
-class _Options:
+class Options:
     """What runs that have no record, since they were skipped or not reached, have in common with those of the same words.
 
     Args:
