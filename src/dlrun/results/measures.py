@@ -38,13 +38,15 @@ class Undefined:
 
 
 _ONE_LABEL = Undefined("their {subset} samples are all of one class", ("log_loss", "accuracy", "loss"))
-_NO_LABEL = Undefined("no label is true or predicted in their {subset} samples", ("hamming", "loss"))
+_NO_POSITIVES = Undefined("their {subset} samples have no positives, true or predicted", ("hamming", "log_loss", "loss"))
 _UNDEFINED = {
     "r2": Undefined("all targets of their {subset} samples are equal", ("mae", "rmse", "loss")),
     "auroc": _ONE_LABEL,
     "average_precision": Undefined("none of their {subset} samples is of the positive class", ("log_loss", "accuracy", "loss")),
-    "anomaly_auroc": Undefined("all of their {subset} samples are anomalies, or none", ("mse", "mae", "loss")),
-    **dict.fromkeys(("f1", "micro_f1", "macro_f1"), _NO_LABEL),
+    "anomaly_auroc": Undefined(
+        "all of their {subset} samples are anomalies, or none, or all targets are equal", ("mse", "mae", "loss")
+    ),
+    **dict.fromkeys(("f1", "micro_f1", "macro_f1"), _NO_POSITIVES),
     "recall@1": Undefined("no class has two of their {subset} samples", ("triplet_accuracy", "average_precision", "loss")),
 }
 _ANY = Undefined("it has no value on their {subset} samples", ("loss",))
