@@ -1,9 +1,6 @@
 """Baselines: each against scikit-learn on the same rows, and how they stand in the table."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -371,13 +368,3 @@ def test_a_wrong_name_is_refused_with_all_else(spec_of: Callable[..., Any]) -> N
         spec_of(baseline=["mena"], seed=-1)
     assert len(caught.value.problems) == 2
     assert "did you mean 'mean'?" in caught.value.problems[1]
-
-
-def test_auto_imports_no_scikit_learn(tmp_path: Path) -> None:
-    """Its import would double the time of a small sweep."""
-    code = (
-        "import sys; from dlrun.cli.main import main; "
-        "assert main(['-m', 'dataset=moons,diabetes', 'trainer=smoke', 'seed=0,1', 'output_dir=' + sys.argv[1]]) == 0; "
-        "assert 'sklearn' not in sys.modules and 'pandas' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True)

@@ -128,14 +128,14 @@ def test_workers_do_not_outlive_their_parent(lab: Any, wait: Wait, processes_of:
 
 @pytest.mark.dose(1)
 def test_a_worker_that_is_killed_costs_no_run(lab: Any, wait: Wait, processes_of: Family, number: int) -> None:
-    child = lab.start(*SWEEP, "trainer.epochs=300", "hydra.launcher.processes=2")
+    child = lab.start(*SWEEP, "seed=range(0,8)", "trainer.epochs=300", "hydra.launcher.processes=2")
     wait(lambda: len(workers(processes_of(child.pid))) == 2, child)
     lab.work(lambda: workers(processes_of(child.pid)), random.Random(number).uniform(0.0, 8.0))
     for worker in workers(processes_of(child.pid))[:1]:
         os.kill(worker, signal.SIGKILL)
     code, out, err = lab.end(child)
-    assert (code, f"{RUNS} runs: {RUNS} done" in out) == (0, True), err
-    assert len(lab.records()) == RUNS
+    assert (code, f"{WIDTHS * 8} runs: {WIDTHS * 8} done" in out) == (0, True), err
+    assert len(lab.records()) == WIDTHS * 8
     lab.check_clean()
 
 

@@ -46,8 +46,9 @@ def test_overlapping_sweeps_at_once(lab: Any, number: int) -> None:
     wide = (*SWEEP[:2], "seed=range(10,30)", *SWEEP[3:])
     writings = Writings(lab)
     with lab.meanwhile(writings.look):
-        children = [lab.start(*SWEEP), lab.start(*wide)]
-        ended = [lab.end(child) for child in children]
+        child = lab.hold(1, SWEEP)
+        lab.release()
+        ended = [lab.run(*wide), lab.end(child)]
     for code, out, err in ended:
         assert (code, f"{RUNS} runs: {RUNS} done" in out) == (0, True), err
     assert len(writings.seen) == 90

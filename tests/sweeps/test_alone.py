@@ -19,19 +19,19 @@ MIXED = (
     "optimizer.lr=0.01,0.003",
     "loss=mse,huber",
     "regularizer=[],[l2,dropout]",
-    "seed=range(0,7)",
+    "seed=range(0,3)",
     "trainer.max_steps=300",
     "baseline=[]",
 )
 TOLERANCE = 1e-4  # float32 after 300 steps
 
 
-def test_ten_of_many(call: Call, folder: Path, outputs: Outputs, latest: Latest) -> None:
+def test_some_of_many(call: Call, folder: Path, outputs: Outputs, latest: Latest) -> None:
     code, out, err = call("-m", *MIXED)
-    assert (code, "336 runs: 336 done" in out) == (0, True), err
+    assert (code, "144 runs: 144 done" in out) == (0, True), err
     together = outputs()
-    assert len(together) == 336
-    for cell in random.Random(0).sample(latest().cells, 10):
+    assert len(together) == 144
+    for cell in random.Random(0).sample(latest().cells, 6):
         code, _, err = call(*cell.overrides, "output_dir=alone")
         assert code == 0, err
         alone = outputs(folder / "alone")[cell.id]  # the id is the same too

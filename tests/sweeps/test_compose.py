@@ -156,7 +156,7 @@ def check(loader: ConfigLoaderImpl, words: Sequence[str], rng: random.Random, mo
         assert list(composed[number].config.get("regularizer") or {}) == order
 
 
-@pytest.mark.parametrize("number", range(26))
+@pytest.mark.parametrize("number", range(16))
 def test_random_overrides(loader: ConfigLoaderImpl, number: int) -> None:
     rng = random.Random(number)
     by_key: dict[str, str] = {}
@@ -169,13 +169,13 @@ def test_random_overrides(loader: ConfigLoaderImpl, number: int) -> None:
 
 @pytest.mark.parametrize("line", AWKWARD)
 def test_awkward_overrides(loader: ConfigLoaderImpl, line: str) -> None:
-    check(loader, line.split(), random.Random(0), 6)
+    check(loader, line.split(), random.Random(0), 3)
 
 
 @pytest.mark.parametrize("primary", ["own", "dependent"])
 def test_a_users_own_primary_config(loader: ConfigLoaderImpl, primary: str) -> None:
     words = ["optimizer=sgd,adam", "activation=relu,tanh", "optimizer.lr=1,2"]
-    check(loader, words, random.Random(0), 4, primary)
+    check(loader, words, random.Random(0), 2, primary)
 
 
 def test_what_is_shared_is_not_changed(loader: ConfigLoaderImpl) -> None:
