@@ -5,6 +5,7 @@ Shapes: R runs, G rows of one group.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -50,14 +51,22 @@ _OF_PIXELS = {  # the class axis of [R, B, K, height, width] is not the last
 
 
 class Assembly:
-    """The parts of a machine for these runs, in the order of its rows."""
+    """The parts of a machine for these runs, in the order of its rows. Making one allocates nothing that grows with the model."""
 
     def __init__(self, runs: Sequence[Run], data: Data, settings: Settings) -> None:
         self._runs, self._data, self._settings = runs, data, settings
-        around, rest = self._around()
+        around, self._rest = self._around()
         self.model = self._model(around)
-        self.weights = self._weights(self.model.layout)
-        self.regularizers = [self._regularizer(parts) for parts in rest]
+
+    @cached_property
+    def weights(self) -> Weights:
+        """Which columns of theta are weights."""
+        return self._weights(self.model.layout)
+
+    @cached_property
+    def regularizers(self) -> list[Regularizer]:
+        """Those that are no layers."""
+        return [self._regularizer(parts) for parts in self._rest]
 
     def losses(self) -> list[tuple[Group, dict[str, Any]]]:
         """The losses, each with its hyperparameters."""
@@ -103,9 +112,12 @@ class Assembly:
     def _groups(self, parts: Sequence[Part], dtype: torch.dtype | None = None) -> list[Group]:
         return group(parts, dtype=dtype or self._settings.dtype, device=self._settings.device)
 
+    @cached_property
+    def _activations(self) -> list[tuple[Group, Activation]]:
+        return [(g, pointwise(g.part, self._settings)) for g in self._groups([run.activation for run in self._runs])]
+
     def _activation(self) -> Pointwise:
-        groups = self._groups([run.activation for run in self._runs])
-        pairs = [(g, pointwise(g.part, self._settings)) for g in groups]
+        pairs = self._activations
         if not self._runs[0].learnable:
             return Pointwise(pairs)
         names = sorted(self._runs[0].activation.values)

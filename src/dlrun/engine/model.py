@@ -46,6 +46,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "output": {},
 }
 
+LAYERS = 20_000  # layers of a model; more are a mistake more often than a wish
+
 
 def expand(layers: Sequence[Any]) -> tuple[LayerSpec, ...]:
     """The flat list of layers that ``layers`` stands for, with ``hidden`` and ``repeat`` written out.
@@ -55,6 +57,8 @@ def expand(layers: Sequence[Any]) -> tuple[LayerSpec, ...]:
     """
     problems: list[str] = []
     flat = _expand(layers, problems)
+    if not problems:
+        _few(len(flat), "model.layers", problems)
     if [layer.kind for layer in flat].count("output") != 1 and not problems:
         problems.append("model.layers: needs exactly one 'output' layer; add output as the last one")
     if problems:
@@ -71,7 +75,9 @@ def _expand(layers: Sequence[Any], problems: list[str]) -> list[LayerSpec]:
                 flat += [LayerSpec("linear", width), LayerSpec("activation")]
         elif kind == "repeat":
             if _whole(size, "model.layers: repeat", problems, minimum=0):
-                flat += _expand(options["layers"] or [], problems) * size
+                repeated = _expand(options["layers"] or [], problems)
+                if _few(size * len(repeated), f"model.layers: repeat={size}", problems):
+                    flat += repeated * size
         elif kind:
             if kind not in ("flatten", "activation", "output"):
                 _whole(size, f"model.layers: {kind}", problems)
@@ -113,12 +119,20 @@ def _widths(size: Any, options: Mapping[str, Any], problems: list[str]) -> list[
     if size is None and options["depth"] is not None:
         depth, width = options["depth"], options["width"]
         fine = _whole(depth, "model.depth", problems, minimum=0) & _whole(width, "model.width", problems)
-        return [width] * depth if fine else []
+        return [width] * depth if fine and _few(2 * depth, f"model.depth={depth}", problems) else []
     sizes = [size] if isinstance(size, int) else size
     if not isinstance(sizes, list | tuple):
         problems.append(f"model.hidden={size}: must be a list of whole numbers; for example model.hidden=[64,64]")
         return []
+    if not _few(2 * len(sizes), "model.hidden", problems):
+        return []
     return [width for width in sizes if _whole(width, "model.hidden", problems)]
+
+
+def _few(layers: int, where: str, problems: list[str]) -> bool:
+    if layers > LAYERS:
+        problems.append(f"{where}: gives {layers:,} layers, and at most {LAYERS:,} are allowed; take fewer")
+    return layers <= LAYERS
 
 
 def _whole(value: Any, where: str, problems: list[str], minimum: int = 1) -> bool:
@@ -137,10 +151,18 @@ class Around:
 
 
 class Model:
-    """A chain of stacked layers and the layout of their parameters and buffers. It holds no values: they are passed in."""
+    """A chain of stacked layers and the layout of their parameters and buffers. It holds no values: they are passed in.
 
-    def __init__(self, layers: Sequence[Layer], names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> None:
+    Args:
+        layers: the layers.
+        names: the kind of each.
+        shapes: of one row, before the first layer and after each step of the chain.
+        numbers: how many numbers a row leaves behind: its own, and those that each layer puts out for it.
+    """
+
+    def __init__(self, layers: Sequence[Layer], names: Sequence[str], shapes: Sequence[tuple[int, ...]], numbers: int) -> None:
         self.layers = list(layers)
+        self.numbers = numbers
         self.names = list(names)  # the kind of each layer: "linear", "activation", ...
         self.output_shape = shapes[-1]  # of one row
         self.widest = max(math.prod(shape) for shape in shapes)  # the most numbers of one row between two layers
@@ -203,6 +225,7 @@ def build(
     names: list[str] = []
     shape = inputs
     shapes = [shape]
+    numbers = math.prod(shape)
     activations = 0
     for spec in layers:
         _demand(spec.kind, shape)
@@ -238,11 +261,13 @@ def build(
             )
         built += made
         shapes.append(shape)
+        numbers += len(made) * math.prod(shape)
         names += [_name(layer) for layer in made]
     if head is not None:
         built.append(head)
         names.append("head")
-    return Model(built, names, shapes)
+        numbers += math.prod(shape)
+    return Model(built, names, shapes, numbers)
 
 
 def _demand(kind: str, shape: tuple[int, ...]) -> None:

@@ -19,6 +19,7 @@ Shapes: R runs, B batch rows, K outputs, S seeds.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -60,7 +61,8 @@ def model(plan: Blueprint, runs: int, head: Pointwise | None) -> Model:
     """A model of one layer, the module, and its head."""
     layer = ModuleLayer(plan, runs)
     layers: list[Layer] = [layer] if head is None else [layer, head]
-    return Model(layers, ["module", "head"][: len(layers)], [plan.inputs, (layer.inner,), plan.output_shape])
+    numbers = math.prod(plan.inputs) + len(layers) * math.prod(plan.output_shape)
+    return Model(layers, ["module", "head"][: len(layers)], [plan.inputs, (layer.inner,), plan.output_shape], numbers)
 
 
 class ModuleLayer(Layer):

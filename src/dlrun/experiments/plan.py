@@ -25,6 +25,7 @@ from dlrun.engine.machine import Machine, blueprint_of
 from dlrun.engine.parts import Part, signature
 from dlrun.errors import DataError, InputError, plural
 from dlrun.experiments import trial_data
+from dlrun.experiments.needs import check_memory
 from dlrun.experiments.settings import device
 from dlrun.experiments.spec import RunSpec
 
@@ -152,6 +153,7 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
             runs=[replace(spec.row, split=place[spec.seed, spec.fold or 0]) for spec in rows],
             settings=settings_of(first, data.outputs),
         )
+        check_memory(cohort)
         _fits(cohort, train)
         planned += _stacked(Planned(cohort, tuple(rows)))
     return planned

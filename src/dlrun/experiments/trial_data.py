@@ -1,10 +1,12 @@
 """A dataset is read once, and a user's own once more where that costs little: what identifies a run has to repeat itself."""
 
+from dlrun import memory
 from dlrun.data.dataset import Data
 from dlrun.engine.parts import Part
 from dlrun.errors import DataError, DlrunError, RunError
 
 _LITTLE = 1 << 20  # numbers of a dataset that is read twice
+NUMBER_BYTES = 16  # of an input or a target while a dataset is made: itself, and what it is computed from
 
 
 def read(part: Part) -> Data:
@@ -25,6 +27,10 @@ def read(part: Part) -> Data:
 
 
 def _called(part: Part) -> Data:
+    sizes = [part.values.get(key, 1) for key in ("rows", "features", "lags")]
+    if all(isinstance(size, int) for size in sizes):
+        rows, features, lags = sizes
+        memory.check(rows * (max(features, lags) + 1) * NUMBER_BYTES, f"dataset.rows={rows}", "take fewer rows", error=DataError)
     try:
         data = part.function(**part.values)
     except DlrunError:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dlrun.components.hyperparameters import Count
 from dlrun.data.dataset import Amount, Data, Seed, Several
-from dlrun.data.sources.draws import normal, settled, uniform
+from dlrun.data.sources.draws import check_size, normal, settled, uniform
 
 Curve = Literal["sine", "step", "bump", "abs", "polynomial", "square_wave", "chirp", "sinc"]
 
@@ -69,6 +69,7 @@ def _mackey_glass(steps: int, start: list[float]) -> Tensor:
 
     The tenth power is multiplied out: a chaotic series would betray a processor's ``pow`` within a few hundred steps.
     """
+    check_size(steps, each=40)  # as Python's floats in a list
     series = list(start)
     for _ in range(1000 + steps):
         past = series[-18]

@@ -8,22 +8,42 @@ import math
 import torch
 from torch import Tensor
 
-from dlrun import streams
+from dlrun import memory, streams
+from dlrun.errors import DataError
+
+NUMBER_BYTES = 24  # of a drawn number: itself, and what it is computed from
 
 
 def normal(seed: int, part: int, *shape: int) -> Tensor:
     """Standard normal numbers, float64 of the given shape."""
+    check_size(*shape)
     return streams.normal(_key(seed, part), math.prod(shape), torch.float64).reshape(shape)
 
 
 def uniform(seed: int, part: int, *shape: int) -> Tensor:
     """Uniform numbers in [0, 1), float64 of the given shape."""
+    check_size(*shape)
     return streams.uniform(_key(seed, part), math.prod(shape), torch.float64).reshape(shape)
 
 
 def permutation(seed: int, part: int, n: int) -> Tensor:
     """A random order of 0 .. n-1, int64 [n]."""
+    check_size(n)
     return streams.permutations(_key(seed, part), n)[0]
+
+
+def check_size(*shape: int, each: int = NUMBER_BYTES) -> None:
+    """Refuse data that memory cannot hold, before it is made.
+
+    Args:
+        shape: of the numbers.
+        each: bytes that a number takes.
+
+    Raises:
+        DataError: there is less memory.
+    """
+    numbers = " x ".join(f"{size:,}" for size in shape)
+    memory.check(math.prod(shape) * each, f"dataset: {numbers} numbers", "take fewer rows or features", error=DataError)
 
 
 def settled(values: Tensor) -> Tensor:
