@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_survivors_are_neither_best_nor_better(status: str, shared: np.ndarray) 
     item = found["lossy"]
     assert item.verdict is not None
     assert item.verdict.word == "not enough evidence"
-    ended = {"skipped": "were skipped", "pending": "were not trained", "undefined": "have no value"}.get(status, status)
+    ended = {"pending": "not trained", "undefined": "without a value"}.get(status, status)
     assert item.verdict.text == f"not enough evidence: 14 of 20 runs {ended}"
     assert item.difference is not None
     assert (item.difference.n, item.difference.dropped) == (6, 14)
@@ -123,8 +124,16 @@ def test_seconds_of_a_run_that_diverged_are_not_the_worst(shared: np.ndarray) ->
     assert said(found[1]) == "not enough evidence: 5 of 20 runs diverged"
 
 
+def test_a_run_of_which_nothing_is_known_is_lost_and_its_metric_is_not_called_undefined(shared: np.ndarray) -> None:
+    rows = [*group("a", shared.tolist()), *group("b", (shared + 1).tolist())]
+    rows[-1] = replace(rows[-1], metrics={})
+    found = comparison(rows, METRIC, higher_is_better=True)
+    assert said(found[1]) == "not enough evidence: 1 of 20 runs without a value"
+    assert undefined(found, [METRIC]) == []
+
+
 def test_how_losses_are_written() -> None:
-    assert Lost({"diverged": 1, "undefined": 1200}, 5000).said() == "1,201 of 5,000 runs lost (1 diverged, 1,200 have no value)"
+    assert Lost({"diverged": 1, "undefined": 1200}, 5000).said() == "1,201 of 5,000 runs lost (1 diverged, 1,200 without a value)"
 
 
 def drop_worst(values: np.ndarray) -> np.ndarray:

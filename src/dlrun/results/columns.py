@@ -171,7 +171,8 @@ def not_counted(item: Compared, metric: str) -> str:
 
 def undefined(compared: Sequence[Compared], metrics: Sequence[str]) -> list[str]:
     """Which of the metrics are not defined in some runs, in a line each: how many, why, and what to type instead of the first."""
-    runs = [row for item in compared if not item.group.is_baseline for row in item.group.rows if row.status in MEASURED]
+    groups = [item.group for item in compared if not item.group.is_baseline]
+    runs = [row for group in groups for row in group.rows if row.status in MEASURED and row.metrics]
     lines = []
     for name in metrics:
         without = [row for row in runs if (value := row.metrics.get(name)) is None or not isfinite(value)]

@@ -82,4 +82,4 @@ def common(keys: Sequence[frozenset[Key]]) -> frozenset[Key]:
 
 
 def _ended(status: str) -> str:
-    return {"undefined": "have no value", "skipped": "were skipped", "pending": "were not trained"}.get(status, status)
+    return {"undefined": "without a value", "pending": "not trained"}.get(status, status)
