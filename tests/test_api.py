@@ -18,6 +18,8 @@ import dlrun
 from dlrun import registry
 from dlrun.cli.main import main
 from dlrun.components.metrics import METRICS
+from dlrun.engine.evaluation import figure
+from dlrun.engine.forms import Forms
 from dlrun.errors import DataError, InputError, RunError, StoreError
 from dlrun.experiments import targets
 from dlrun.experiments.composition import words
@@ -82,9 +84,9 @@ def on_test_rows(run: Any) -> tuple[Any, Any]:
 def agrees(run: Any, prediction: Any, y: torch.Tensor, *names: str) -> None:
     """The run's own metrics are those of this prediction."""
     shown = torch.as_tensor(prediction)
-    shown = shown.unsqueeze(1) if shown.dim() == 1 else shown
+    shown = (shown.unsqueeze(1) if shown.dim() == 1 else shown)[None]
     for name in names:
-        again = METRICS[run.record.data["task"]][name].function(shown[None], y[None])
+        again = figure(METRICS[run.record.data["task"]][name], Forms([("value", "identity")], shown, shown), y[None], {})
         assert float(again[0]) == pytest.approx(run.metrics[f"test/{name}"], rel=1e-4, abs=1e-6), name
 
 

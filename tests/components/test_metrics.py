@@ -18,10 +18,22 @@ from torchmetrics import classification as tm
 from torchmetrics.functional import segmentation as tm_segmentation
 
 from dlrun.components import metrics
-from dlrun.components.metrics import METRICS, Metric, binary, embedding, main_metric, mean_top_probability, multiclass, regression
+from dlrun.components.metrics import METRICS, Metric, embedding, main_metric, mean_top_probability, regression
+from dlrun.engine.evaluation import figure
+from dlrun.engine.forms import Forms
 
 N, K = 60, 4
 RUNS = 3
+
+
+def measured(task: str, name: str, prediction: Tensor, target: Tensor, **options: Any) -> Tensor:
+    """The metric of values, probabilities or embeddings, in whatever form it reads them."""
+    forms = Forms([("value", "identity")] * len(prediction), prediction, prediction)
+    return (
+        figure(METRICS[task][name], forms, target, options)
+        if "taus" not in options
+        else (METRICS[task][name].function(prediction, target, **options))
+    )
 
 
 def values(*sizes: int, seed: int = 0) -> Tensor:
@@ -180,10 +192,10 @@ def test_every_metric_has_an_oracle() -> None:
 
 @pytest.mark.parametrize(("task", "name"), EACH)
 def test_equals_the_oracle_for_each_run(task: str, name: str) -> None:
-    case, metric = ORACLES[task][name], METRICS[task][name]
+    case = ORACLES[task][name]
     prediction, target = case.inputs()
     before = prediction.clone(), target.clone()
-    figure = metric.function(prediction, target, **case.options)
+    figure = measured(task, name, prediction, target, **case.options)
     expected = torch.tensor([float(case.oracle(prediction[r], target[r])) for r in range(RUNS)], dtype=torch.float64)
     assert figure.shape == (RUNS,)
     assert figure.dtype == torch.float64
@@ -194,36 +206,36 @@ def test_equals_the_oracle_for_each_run(task: str, name: str) -> None:
 
 @pytest.mark.parametrize(("task", "name"), EACH)
 def test_one_target_serves_all_runs(task: str, name: str) -> None:
-    case, metric = ORACLES[task][name], METRICS[task][name]
+    case = ORACLES[task][name]
     prediction, target = case.inputs()
-    each = metric.function(prediction, target[:1].expand(target.shape).contiguous(), **case.options)
-    assert torch.equal(metric.function(prediction, target[:1].expand(target.shape), **case.options), each)
-    assert torch.equal(metric.function(prediction, target[:1], **case.options), each)
+    each = measured(task, name, prediction, target[:1].expand(target.shape).contiguous(), **case.options)
+    assert torch.equal(measured(task, name, prediction, target[:1].expand(target.shape), **case.options), each)
+    assert torch.equal(measured(task, name, prediction, target[:1], **case.options), each)
 
 
 @pytest.mark.parametrize(("task", "name"), EACH)
 def test_a_nan_among_the_predictions_makes_that_run_nan(task: str, name: str) -> None:
-    case, metric = ORACLES[task][name], METRICS[task][name]
+    case = ORACLES[task][name]
     prediction, target = case.inputs()
-    clean = metric.function(prediction, target, **case.options)
+    clean = measured(task, name, prediction, target, **case.options)
     broken = prediction.clone()
     broken[1, 2] = torch.nan
-    figure = metric.function(broken, target, **case.options)
+    figure = measured(task, name, broken, target, **case.options)
     assert figure[1].isnan()
     assert torch.equal(figure[[0, 2]], clean[[0, 2]])
 
 
 @pytest.mark.parametrize(("task", "name"), EACH)
 def test_takes_strided_predictions_and_float64(task: str, name: str) -> None:
-    case, metric = ORACLES[task][name], METRICS[task][name]
+    case = ORACLES[task][name]
     prediction, target = case.inputs()
-    expected = metric.function(prediction, target, **case.options)
+    expected = measured(task, name, prediction, target, **case.options)
     strided = prediction.transpose(1, 2).contiguous().transpose(1, 2)
-    torch.testing.assert_close(metric.function(strided, target, **case.options), expected)
+    torch.testing.assert_close(measured(task, name, strided, target, **case.options), expected)
     double = prediction.double()
     real = target.double() if target.is_floating_point() else target
     before = double.clone(), real.clone()
-    torch.testing.assert_close(metric.function(double, real, **case.options), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(measured(task, name, double, real, **case.options), expected, rtol=1e-5, atol=1e-6)
     assert torch.equal(double, before[0])
     assert torch.equal(real, before[1])
 
@@ -247,19 +259,19 @@ def perfect(task: str, name: str) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(("task", "name"), EACH)
 def test_a_perfect_prediction_is_as_good_as_can_be(task: str, name: str) -> None:
     metric = METRICS[task][name]
-    figure = metric.function(*perfect(task, name), **ORACLES[task][name].options)
+    figure = measured(task, name, *perfect(task, name), **ORACLES[task][name].options)
     best = 0.0 if metric.higher_is_better is False else 1.0
     torch.testing.assert_close(figure, torch.full((RUNS,), best, dtype=torch.float64), rtol=0, atol=1e-6)
 
 
 def test_inverted_predictions_are_as_bad_as_can_be() -> None:
     _, y = binary_data()
-    for metric in (binary.accuracy, binary.balanced_accuracy, binary.f1, binary.auroc):
-        assert metric(1 - y, y).tolist() == [0.0] * RUNS
-    assert binary.brier(1 - y, y).tolist() == [1.0] * RUNS
-    assert binary.ece(1 - y, y).tolist() == pytest.approx([1.0] * RUNS)
-    # p = 0 and 1 are held off by the rounding error of float32
-    assert binary.log_loss(1 - y, y).tolist() == pytest.approx([-np.log(np.finfo(np.float32).eps)] * RUNS)
+    for name in ("accuracy", "balanced_accuracy", "f1", "auroc"):
+        assert measured("binary", name, 1 - y, y).tolist() == [0.0] * RUNS
+    assert measured("binary", "brier", 1 - y, y).tolist() == [1.0] * RUNS
+    assert measured("binary", "ece", 1 - y, y).tolist() == pytest.approx([1.0] * RUNS)
+    # p = 0 and 1 are held off by the rounding error of float64, as in scikit-learn
+    assert measured("binary", "log_loss", 1 - y, y).tolist() == pytest.approx([-np.log(np.finfo(np.float64).eps)] * RUNS)
 
 
 @settings(max_examples=80, deadline=None)
@@ -271,10 +283,11 @@ def test_ranks_with_many_ties_equal_scikit_learn(rows: list[tuple[int, bool]], d
     p = torch.tensor([level / 6 for level, _ in rows], dtype=dtype)[None, :, None]
     y = torch.tensor([float(positive) for _, positive in rows])[None, :, None]
     if len(y.unique()) == 1:
-        assert binary.auroc(p, y).isnan().all()
+        assert measured("binary", "auroc", p, y).isnan().all()
         return
-    assert float(binary.auroc(p, y)) == pytest.approx(sk.roc_auc_score(y.flatten(), p.flatten()), abs=1e-12)
-    assert float(binary.average_precision(p, y)) == pytest.approx(sk.average_precision_score(y.flatten(), p.flatten()), abs=1e-12)
+    assert float(measured("binary", "auroc", p, y)) == pytest.approx(sk.roc_auc_score(y.flatten(), p.flatten()), abs=1e-12)
+    precise = sk.average_precision_score(y.flatten(), p.flatten())
+    assert float(measured("binary", "average_precision", p, y)) == pytest.approx(precise, abs=1e-12)
 
 
 @settings(max_examples=40, deadline=None)
@@ -283,15 +296,15 @@ def test_auroc_of_the_complement_is_one_less_auroc(scores: list[float]) -> None:
     p = torch.tensor(scores, dtype=torch.float64)[None, :, None]
     y = (torch.arange(len(scores)) % 2).float()[None, :, None]
     p = (p * 64).round() / 64  # 1 - p is exact
-    assert float(binary.auroc(p, y) + binary.auroc(1 - p, y)) == pytest.approx(1.0, abs=1e-12)
+    assert float(measured("binary", "auroc", p, y) + measured("binary", "auroc", 1 - p, y)) == pytest.approx(1.0, abs=1e-12)
 
 
 def test_undefined_figures_are_nan() -> None:
     p, zeros, ones = torch.full((2, 5, 1), 0.2), torch.zeros(2, 5, 1), torch.ones(2, 5, 1)
-    assert binary.auroc(p, zeros).isnan().all()
-    assert binary.auroc(p, ones).isnan().all()
-    assert binary.average_precision(p, zeros).isnan().all()
-    assert binary.f1(p, zeros).isnan().all()
+    assert measured("binary", "auroc", p, zeros).isnan().all()
+    assert measured("binary", "auroc", p, ones).isnan().all()
+    assert measured("binary", "average_precision", p, zeros).isnan().all()
+    assert measured("binary", "f1", p, zeros).isnan().all()
     assert regression.r2(p, ones).isnan().all()
     alone = torch.arange(5)[None].expand(2, 5)
     assert embedding.recall_at_1(torch.randn(2, 5, 3), alone).isnan().all()
@@ -302,9 +315,11 @@ def test_classes_that_do_not_occur_are_left_out() -> None:
     y = torch.tensor([[0, 1, 1]])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert float(multiclass.macro_f1(p, y)) == pytest.approx(sk.f1_score([0, 1, 1], [0, 1, 0], average="macro"))
-    assert float(multiclass.balanced_accuracy(p, y)) == pytest.approx(0.75)
-    assert float(binary.balanced_accuracy(torch.tensor([[[0.9], [0.1]]]), torch.ones(1, 2, 1))) == 0.5
+        assert float(measured("multiclass", "macro_f1", p, y)) == pytest.approx(
+            sk.f1_score([0, 1, 1], [0, 1, 0], average="macro")
+        )
+    assert float(measured("multiclass", "balanced_accuracy", p, y)) == pytest.approx(0.75)
+    assert float(measured("binary", "balanced_accuracy", torch.tensor([[[0.9], [0.1]]]), torch.ones(1, 2, 1))) == 0.5
 
 
 def test_coverage_of_one_level_and_of_levels_in_any_order() -> None:

@@ -16,6 +16,7 @@ from dlrun.components.schedules import cosine
 from dlrun.engine import diagnostics, evaluation, trainer
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.factors import Factors
+from dlrun.engine.forms import Forms
 from dlrun.engine.layers import Pass
 from dlrun.engine.machine import Machine
 from dlrun.engine.progress import Progress
@@ -117,18 +118,15 @@ def test_metrics_are_those_of_the_final_weights(
         output, _ = machine.forward(x, Pass())
         loss = machine.loss(output, y)
         if task == "regression":
-            predicted, y = training.table.original(output), training.table.original(y)
-        else:
-            predicted = {"multiclass": output.softmax(2), "segmentation": output.softmax(2)}.get(task, output.sigmoid())
-            predicted = output if task in ("similarity", "metric_learning") else predicted
+            output, y = training.table.original(output), training.table.true(training.table.sample(subset, len(cohort.data)))
+        link = {"multiclass": "softmax", "segmentation": "softmax", "binary": "sigmoid", "multilabel": "sigmoid"}
+        forms = Forms([("logit", link.get(task, "identity"))] * len(output), output, output)
         assert {name for name in outcomes[0].metrics if name.startswith(subset)} == {f"{subset}/{m}" for m in {"loss", *defaults}}
         for place, row in enumerate(training.order):
             found = outcomes[row].metrics
             assert found[f"{subset}/loss"] == pytest.approx(float(loss[place]))
             for name in defaults:
-                metric = METRICS[task][name]
-                options = {metric.fact: facts[metric.fact]} if metric.fact else {}
-                value = float(metric.function(predicted, y, **options)[place])
+                value = float(evaluation.figure(METRICS[task][name], forms, y, facts)[place])
                 assert found[f"{subset}/{name}"] == pytest.approx(value, rel=1e-9), name
     monkeypatch.setattr(evaluation, "CHUNK_NUMBERS", 1)
     again = evaluation.measure(machine, training.table, "test", sorted(defaults))

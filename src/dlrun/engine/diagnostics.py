@@ -23,6 +23,7 @@ from torch import Tensor
 
 from dlrun.components.metrics import mean_top_probability, quantile_crossing, zero_probabilities
 from dlrun.engine.evaluation import by_levels, by_size, levels, outputs, predictions
+from dlrun.engine.forms import Forms
 from dlrun.engine.layers import Pointwise
 from dlrun.engine.machine import Machine
 from dlrun.engine.state import State
@@ -93,17 +94,19 @@ def of_predictions(machine: Machine, table: Table, measured: dict[str, Tensor]) 
     found = {"loss_gap": measured["test/loss"] - measured["train/loss"]}
     quantiles = machine.task == "regression" and any(len(levels(run)) > 1 for run in machine.runs)
     if quantiles or machine.task in ("binary", "multiclass"):
-        predicted = predictions(machine, table, outputs(machine, table, "test")[0])
-        found |= by_size(table, "test", lambda rows: _of_predicted(machine, predicted[:, rows]))
+        output, before, _ = outputs(machine, table, table.sample("test", table.sizes["test"]))
+        found |= by_size(
+            table, "test", lambda rows: _of_predicted(machine, predictions(machine, table, output[:, rows], before[:, rows]))
+        )
     return found
 
 
-def _of_predicted(machine: Machine, predicted: Tensor) -> Diagnostics:
+def _of_predicted(machine: Machine, forms: Forms) -> Diagnostics:
     if machine.task == "regression":
-        return {"quantile_crossing": by_levels(machine, predicted, lambda p, rows, taus: quantile_crossing(p, taus))}
-    found = {"mean_top_probability": mean_top_probability(predicted)}
+        return {"quantile_crossing": by_levels(machine, forms.output, lambda p, rows, taus: quantile_crossing(p, taus))}
+    found = {"mean_top_probability": mean_top_probability(forms["probability"])}
     if machine.task == "multiclass":
-        found["zero_probabilities"] = zero_probabilities(predicted)
+        found["zero_probabilities"] = zero_probabilities(forms["log_probability"])
     return found
 
 

@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from dlrun.components.losses import sparsemax
 from dlrun.components.metrics import METRICS, Metric, median
 from dlrun.data.dataset import Data
 from dlrun.engine.cohort import Run
-from dlrun.engine.layers import Pass
+from dlrun.engine.forms import Forms, kind_of
 from dlrun.engine.machine import Machine
 from dlrun.engine.parts import Rows
 from dlrun.engine.tables import Table
@@ -21,56 +20,46 @@ from dlrun.engine.tables import Table
 CHUNK_NUMBERS = 1 << 24  # inputs and hidden values held at once during an evaluation
 
 
-def outputs(machine: Machine, table: Table, subset: str, limit: int | None = None) -> tuple[Tensor, Tensor]:
-    """Outputs of the model and targets for a subset, or for ``limit`` rows of it: [R, n, K], [R, n, ...]."""
-    here = table.sample(subset, limit or table.sizes[subset])
+def outputs(machine: Machine, table: Table, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the rows ``here``: outputs of the model and what stands before its head, [R, n, K, ...], and targets [R, n, ...]."""
     together = max(1, CHUNK_NUMBERS // (len(machine.runs) * max(machine.model.widest, math.prod(table.row_shape))))
     chunks: Sequence[Tensor | slice] = (
         [slice(start, min(start + together, here.stop)) for start in range(here.start, here.stop, together)]
         if isinstance(here, slice)
         else torch.split(here, together)
     )
-    parts = [(machine.forward(x, Pass())[0], y) for x, y in map(table.at, chunks)]
-    return parts[0] if len(parts) == 1 else (torch.cat([output for output, _ in parts], 1), torch.cat([y for _, y in parts], 1))
+    parts = [(*machine.evaluate(x), y) for x, y in map(table.at, chunks)]
+    if len(parts) == 1:
+        return parts[0]
+    output, before, y = zip(*parts, strict=True)
+    joined = torch.cat(output, 1)
+    return joined, joined if before[0] is output[0] else torch.cat(before, 1), torch.cat(y, 1)
 
 
-LINKS: dict[str, Callable[[Tensor], Tensor]] = {
-    "identity": lambda output: output,
-    "sigmoid": torch.sigmoid,
-    "softmax": lambda output: torch.softmax(output, 2),
-    "exp": torch.exp,
-    "sparsemax": sparsemax,
-}
-"""What makes a prediction of an output [R, n, K, ...], by the name that a run's loss gives it."""
-
-
-def predictions(machine: Machine, table: Table, output: Tensor) -> Tensor:
-    """What the metrics see: probabilities, or values in the units of the data (float64). [R, n, K] -> [R, n, K]."""
+def predictions(machine: Machine, table: Table, output: Tensor, before: Tensor) -> Forms:
+    """What the metrics see of outputs [R, n, K, ...] and what stands before the head."""
+    kinds = [kind_of(run) for run in machine.runs]
     if machine.task == "regression":
-        return table.original(output)
-    kinds = [run.prediction for run in machine.runs]
-    if len(set(kinds)) == 1:
-        return LINKS[kinds[0]](output)
-    out = torch.empty_like(output)
-    for kind in sorted(set(kinds)):
-        rows = Rows([row for row, other in enumerate(kinds) if other == kind], len(kinds), output.device)
-        rows.put(out, LINKS[kind](rows.take(output)))
-    return out
-
-
-def targets(machine: Machine, table: Table, y: Tensor) -> Tensor:
-    """The targets in the units of the data."""
-    return table.original(y) if machine.task == "regression" else y
+        values = table.original(output)
+        return Forms(kinds, values, values)
+    return Forms(kinds, output, before)
 
 
 def measure(machine: Machine, table: Table, subset: str, names: Sequence[str], limit: int | None = None) -> dict[str, Tensor]:
     """The loss and the named metrics of every run on a subset: {"loss": [R], "r2": [R], ...}."""
-    output, y = outputs(machine, table, subset, limit)
-    facts = table.facts(subset, limit)
+    here = table.sample(subset, limit or table.sizes[subset])
+    output, before, y = outputs(machine, table, here)
+    wanted = [name for name in names if name != "loss"]
+    facts, true = (table.facts(subset, limit), table.true(here)) if wanted else ({}, y)
 
     def figures(rows: slice) -> dict[str, Tensor]:
-        known = {fact: values[:, rows] for fact, values in facts.items()}
-        return _figures(machine, table, output[:, rows], y[:, rows], known, names)
+        found = {"loss": machine.loss(output[:, rows], y[:, rows])}
+        if wanted:
+            known = {fact: values[:, rows] for fact, values in facts.items()}
+            forms = predictions(machine, table, output[:, rows], before[:, rows])
+            for name in wanted:
+                found[name] = _metric(machine, METRICS[machine.task][name], forms, true[:, rows], known)
+        return found
 
     return by_size(table, subset, figures)
 
@@ -85,24 +74,19 @@ def by_size(table: Table, subset: str, figures: Callable[[slice], dict[str, Tens
     return found
 
 
-def _figures(
-    machine: Machine, table: Table, output: Tensor, y: Tensor, facts: Mapping[str, Tensor], names: Sequence[str]
-) -> dict[str, Tensor]:
-    found = {"loss": machine.loss(output, y)}
-    wanted = [name for name in names if name != "loss"]
-    if wanted:
-        predicted, true = predictions(machine, table, output), targets(machine, table, y)
-        for name in wanted:
-            found[name] = _metric(machine, METRICS[machine.task][name], predicted, true, facts)
-    return found
+def figure(metric: Metric, forms: Forms, true: Tensor, facts: Mapping[str, Tensor]) -> Tensor:
+    """A metric that needs no quantile levels, of targets [R, n, ...] in the units of the data: [R]."""
+    options = {metric.fact: facts[metric.fact]} if metric.fact else {}
+    return metric.function(*(forms[form] for form in metric.reads), true, **options)
 
 
-def _metric(machine: Machine, metric: Metric, predicted: Tensor, true: Tensor, facts: Mapping[str, Tensor]) -> Tensor:
+def _metric(machine: Machine, metric: Metric, forms: Forms, true: Tensor, facts: Mapping[str, Tensor]) -> Tensor:
     if metric.takes_taus:
-        return by_levels(machine, predicted, lambda p, rows, taus: metric.function(p, rows.take(true), taus=taus))
-    if machine.task == "regression" and predicted.shape[2] > true.shape[2]:  # quantiles: the one nearest to the median
-        predicted = by_levels(machine, predicted, lambda p, rows, taus: median(p, taus))
-    return metric.function(predicted, true, **({metric.fact: facts[metric.fact]} if metric.fact else {}))
+        return by_levels(machine, forms.output, lambda p, rows, taus: metric.function(p, rows.take(true), taus=taus))
+    if machine.task == "regression" and forms.output.shape[2] > true.shape[2]:  # quantiles: the one nearest to the median
+        middle = by_levels(machine, forms.output, lambda p, rows, taus: median(p, taus))
+        forms = Forms(forms.kinds, middle, middle)
+    return figure(metric, forms, true, facts)
 
 
 def by_levels(machine: Machine, predicted: Tensor, function: Callable[[Tensor, Rows, list[float]], Tensor]) -> Tensor:

@@ -175,6 +175,13 @@ class Machine:
         output, tape = self.model.forward(self.parameters, buffers or self.buffers, x, pass_)
         return (output.view(len(output), -1, members, output.shape[2]) if members else output), tape
 
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The output of every run at evaluation [R, B, K], and what stands before its head; without a head the output twice."""
+        if self.task in OF_MEMBERS:
+            output, _ = self.forward(x, Pass())
+            return output, output
+        return self.model.evaluate(self.parameters, self.buffers, x)
+
     def _member_grad(self, grad: Tensor) -> Tensor:
         return grad.flatten(1, 2) if self.task in OF_MEMBERS else grad
 

@@ -180,6 +180,13 @@ class Model:
             tape.append(saved)
         return x, tape
 
+    def evaluate(self, parameters: list[list[Tensor]], buffers: list[list[Tensor]], x: Tensor) -> tuple[Tensor, Tensor]:
+        """The output of every run [R, B, ...] at evaluation, and what stands before the head (the output if there is none)."""
+        before = x
+        for layer, mine, remembered in zip(self.layers, parameters, buffers, strict=True):
+            before, x = x, layer.forward(mine, remembered, x, Pass())[0]
+        return x, before if self.names[-1] == "head" else x
+
     def backward(
         self, parameters: list[list[Tensor]], gradients: list[list[Tensor]], grad: Tensor, tape: list[Any], down_to: int = 0
     ) -> None:

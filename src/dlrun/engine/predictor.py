@@ -12,8 +12,8 @@ from torch import Tensor
 from dlrun.data.dataset import Data, Task
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.engine.cohort import Run, Settings
-from dlrun.engine.evaluation import CHUNK_NUMBERS, LINKS
-from dlrun.engine.layers import Pass
+from dlrun.engine.evaluation import CHUNK_NUMBERS
+from dlrun.engine.forms import Forms, kind_of
 from dlrun.engine.layout import Layout
 from dlrun.engine.machine import Machine
 from dlrun.engine.process import exact
@@ -87,9 +87,11 @@ class Predictor:
     def _predict(self, x: Tensor) -> Tensor:
         scaled = self.preprocessing.inputs(x.double()).to(dtype=self.settings.dtype, device=self.settings.device).unsqueeze(0)
         single = self.form.task in _OF_MEMBERS and x.dim() == len(self.form.shape)
-        output, _ = self.machine.forward(scaled.unsqueeze(2) if single else scaled, Pass())
+        output, before = self.machine.evaluate(scaled.unsqueeze(2) if single else scaled)
         if single:
             return output[0, :, 0].cpu()
+        if self.form.task in _OF_MEMBERS:
+            return output[0].cpu()
         if self.form.task == "regression":
             return self.preprocessing.original(output[0].cpu().double())
-        return LINKS[self.run.prediction](output)[0].cpu()
+        return Forms([kind_of(self.run)], output, before)["probability"][0].cpu()

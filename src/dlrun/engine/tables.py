@@ -55,9 +55,15 @@ class Table:
         fill, shift, factor = (torch.stack([getattr(p, name) for p in preprocessing]) for name in ("fill", "shift", "factor"))
         self.y_shift = torch.stack([p.y_shift for p in preprocessing]).to(device)
         self.y_factor = torch.stack([p.y_factor for p in preprocessing]).to(device)
+        # where the targets of each split lie among those of the data, training targets of their own behind the others
+        of_train = torch.arange(self.rows) < self.sizes["train"]
+        self._source = (order + len(data) * of_train if data.train_y is not None else order).to(device)
+        self._values = data.y if data.train_y is None else torch.cat([data.y, data.train_y])
+        self._scaled = data.task == "regression"
         self._y = torch.stack(
-            [self._targets(data, split, p, o) for split, p, o in zip(splits, preprocessing, order, strict=True)]
+            [self._targets(self._values[rows], p) for rows, p in zip(self._source.cpu(), preprocessing, strict=True)]
         )
+        self._values = self._values.to(device)
         self._facts = {name: values[order].to(device) for name, values in data.facts.items()}
         copies = len(splits) * self.rows * data.x[0].numel() * dtype.itemsize
         self._x: Tensor | None = None
@@ -76,11 +82,8 @@ class Table:
             fill, shift = fill - origin, shift - origin
         self._fit = [values.to(device=device, dtype=dtype) for values in (fill, shift, factor)]
 
-    def _targets(self, data: Data, split: Split, preprocessing: Preprocessing, order: Tensor) -> Tensor:
-        y = data.y[order]
-        if data.train_y is not None:
-            y = torch.cat([data.train_y[split.train], y[len(split.train) :]])
-        scaled = preprocessing.targets(y.double()) if y.is_floating_point() and data.task == "regression" else y
+    def _targets(self, y: Tensor, preprocessing: Preprocessing) -> Tensor:
+        scaled = preprocessing.targets(y.double()) if self._scaled else y
         return (scaled.to(self.dtype) if scaled.is_floating_point() else scaled).to(self.device)
 
     def _assign(self, split_of: Tensor) -> None:
@@ -163,6 +166,15 @@ class Table:
             return self._each_run(self._x[:, here]), y
         assert self._raw is not None
         return self._scale(self._raw[self._each_run(self._order[:, here])]), y
+
+    def true(self, here: Tensor | slice) -> Tensor:
+        """The targets at the same places of every run's split as the data has them, in float64 if they are numbers: [R, n, ...].
+
+        Metrics compare with these, since the targets that are trained on are scaled, and rounded to the cohort's type.
+        """
+        if not self._scaled:
+            return self._each_run(self._y[:, here])
+        return self._each_run(self._values[self._source[:, here]].double())
 
     def facts(self, name: str, limit: int | None = None) -> dict[str, Tensor]:
         """What the data knows of a subset, or of ``limit`` rows of it, beside x and y: each [R, n, ...], by its name."""

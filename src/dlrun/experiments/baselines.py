@@ -18,6 +18,8 @@ from dlrun.components.metrics import METRICS, main_metric
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.splits import Split
+from dlrun.engine.evaluation import figure
+from dlrun.engine.forms import Forms, Kind
 from dlrun.engine.tables import SUBSETS, Table
 from dlrun.errors import nearest
 from dlrun.experiments.estimators import EMBEDDED, ESTIMATORS, Predict, Sample
@@ -31,6 +33,11 @@ TOGETHER = 1 << 23  # numbers of the splits that are fitted together
 
 Key = tuple[int, int | None]  # seed, fold
 _X = ("fill", "shift", "factor")  # what is fitted on features
+_KINDS: dict[str, Kind] = {  # see Predict
+    "binary": ("logit", "sigmoid"),
+    "multilabel": ("logit", "sigmoid"),
+    "multiclass": ("logit", "exp"),
+}
 
 
 @dataclass(frozen=True)
@@ -204,14 +211,13 @@ def _measure(
     for name in chosen:
         predict = ESTIMATORS[name].fit(sample)
         figures: dict[str, list[float]] = {}
-        for subset, (x, y) in subsets.items():
-            prediction = predict(x)
+        for subset, (x, _) in subsets.items():
+            output = predict(x)
             if data.task == "regression":
-                prediction, y = table.original(prediction), table.original(y)
-            for metric in metrics:
-                known = METRICS[data.task][metric]
-                options = {known.fact: table.facts(subset)[known.fact]} if known.fact else {}
-                figures[f"{subset}/{metric}"] = known.function(prediction, y, **options).tolist()
+                output = table.original(output)
+            forms = Forms([_KINDS.get(data.task, ("value", "identity"))] * len(folds), output, output)
+            true, facts = table.true(table.sample(subset, table.sizes[subset])), table.facts(subset)
+            figures |= {f"{subset}/{name}": figure(METRICS[data.task][name], forms, true, facts).tolist() for name in metrics}
         found[name] = [
             {metric: value if math.isfinite(value) else None for metric, values in figures.items() for value in [values[place]]}
             for place in range(len(folds))

@@ -38,8 +38,10 @@ _SOLVER_STEPS = 200
 _HALVINGS = 20
 
 Predict = Callable[[Tensor], Tensor]
-"""Inputs [S, n, D] -> predictions [S, n, K]: values on the scale of the targets, or probabilities (one column for binary).
+"""Inputs [S, n, D] -> predictions [S, n, K]: values on the scale of the targets; for classes logarithms, as of runs.
 
+Of binary and multilabel data they are log odds, log(p / (1 - p)), of multiclass data log p: infinite where p is 0 or 1. In a
+probability large ones would be rounded to 1, and rows could no longer be ranked by it.
 Of pairs and triplets: [S, n, M, D] -> embeddings [S, n, M, E] of the M members.
 """
 
@@ -69,6 +71,21 @@ class Sample:
         """Whether values are predicted, and not probabilities."""
         return self.task == "regression"
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether each row is of one class of several."""
+        return self.task == "multiclass"
+
+    def values(self, prediction: Tensor) -> Tensor:
+        """What a prediction says: values, or probabilities."""
+        if self.regression:
+            return prediction
+        return prediction.exp() if self.exclusive else prediction.sigmoid()
+
+    def logarithms(self, probability: Tensor) -> Tensor:
+        """Probabilities as predictions of classes are given."""
+        return probability.log() if self.exclusive else probability.logit()
+
 
 # Without scikit-learn
 
@@ -76,6 +93,7 @@ class Sample:
 def mean(sample: Sample) -> Predict:
     """The mean of the training targets, or the shares of the classes."""
     centre = _dense(sample, sample.y).mean(1, keepdim=True)
+    centre = centre if sample.regression else sample.logarithms(centre)
     return lambda x: centre.expand(-1, x.shape[1], -1)
 
 
@@ -141,7 +159,7 @@ def _products(x: Tensor) -> Tensor:
 
 def _dense(sample: Sample, y: Tensor) -> Tensor:
     """Targets as rows of numbers [S, n, K]: classes as rows of the identity."""
-    return F.one_hot(y, sample.outputs).double() if sample.task == "multiclass" else y
+    return F.one_hot(y, sample.outputs).double() if sample.exclusive else y
 
 
 def chosen(sample: Sample, alternatives: Sequence[Predict]) -> Predict:
@@ -150,7 +168,7 @@ def chosen(sample: Sample, alternatives: Sequence[Predict]) -> Predict:
         return alternatives[len(alternatives) // 2]
     x, y = sample.validation
     true = _dense(sample, y)
-    errors = torch.stack([(predict(x) - true).square().mean((1, 2)) for predict in alternatives])
+    errors = torch.stack([(sample.values(predict(x)) - true).square().mean((1, 2)) for predict in alternatives])
     best = errors.argmin(0)
 
     def predict(x: Tensor) -> Tensor:
@@ -172,7 +190,7 @@ def _logistic(sample: Sample, strength: float) -> Predict:
     """
     x = F.pad(sample.x, (0, 1), value=1.0)
     true = _dense(sample, sample.y)
-    exclusive = sample.task == "multiclass"
+    exclusive = sample.exclusive
     over = (1, 2) if exclusive else (1,)
     penalized = torch.ones(x.shape[2], 1, dtype=x.dtype)
     penalized[-1] = 0
@@ -214,7 +232,7 @@ def _logistic(sample: Sample, strength: float) -> Predict:
 
     def predict(x: Tensor) -> Tensor:
         z = F.pad(x, (0, 1), value=1.0) @ fitted
-        return z.softmax(2) if exclusive else z.sigmoid()
+        return z.log_softmax(2) if exclusive else z
 
     return predict
 
@@ -262,18 +280,36 @@ def boosting(sample: Sample) -> Predict:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind = HistGradientBoostingRegressor if sample.regression else HistGradientBoostingClassifier
-    return _fitted(sample, [kind])
+    return _fitted(sample, [kind], _decided)
 
 
 Array = NDArray[np.float64]
+Logarithms = Callable[[Any, Array], Array]
+"""A fitted classifier, rows [n, D] -> log p of the classes that it knows [n, K]."""
 
 
-def _fitted(sample: Sample, alternatives: Sequence[Callable[..., Any]]) -> Predict:
+def _counted(model: Any, rows: Array) -> Array:
+    """Of a tree, whose probabilities are shares of training rows, zeros among them."""
+    with np.errstate(divide="ignore"):
+        out: Array = np.log(model.predict_proba(rows))
+    return out
+
+
+def _decided(model: Any, rows: Array) -> Array:
+    """Of a sum of log odds, or of one sum a class."""
+    from scipy.special import log_softmax
+
+    z = model.decision_function(rows)
+    out: Array = log_softmax(np.stack([np.zeros_like(z), z], 1) if z.ndim == 1 else z, axis=1)
+    return out
+
+
+def _fitted(sample: Sample, alternatives: Sequence[Callable[..., Any]], logarithms: Logarithms = _counted) -> Predict:
     """Fit scikit-learn's estimators split by split, one for each output or label; exclusive classes share one."""
 
     def together(make: Callable[..., Any]) -> Predict:
         models = [
-            _each_output(sample, partial(make, random_state=seed & 0xFFFFFFFF), x.numpy(), y.numpy())
+            _each_output(sample, partial(make, random_state=seed & 0xFFFFFFFF), logarithms, x.numpy(), y.numpy())
             for seed, x, y in zip(sample.seeds, sample.x, sample.y, strict=True)
         ]
         return lambda x: torch.from_numpy(np.stack([model(rows.numpy()) for model, rows in zip(models, x, strict=True)]))
@@ -283,28 +319,33 @@ def _fitted(sample: Sample, alternatives: Sequence[Callable[..., Any]]) -> Predi
         return chosen(sample, [together(make) for make in alternatives])
 
 
-def _each_output(sample: Sample, make: Callable[[], Any], x: Array, y: Array) -> Callable[[Array], Array]:
-    if sample.task == "multiclass":
+def _each_output(sample: Sample, make: Callable[[], Any], logarithms: Logarithms, x: Array, y: Array) -> Callable[[Array], Array]:
+    if sample.exclusive:
         model = make().fit(x, y)
 
-        def probabilities(rows: Array) -> Array:
-            out = np.zeros((len(rows), sample.outputs))
-            out[:, model.classes_] = model.predict_proba(rows)  # a class may have no training row
+        def of_classes(rows: Array) -> Array:
+            out = np.full((len(rows), sample.outputs), -np.inf)
+            out[:, model.classes_] = logarithms(model, rows)  # a class may have no training row
             return out
 
-        return probabilities
-    columns = [_one_output(sample, make, x, target) for target in y.T]
+        return of_classes
+    columns = [_one_output(sample, make, logarithms, x, target) for target in y.T]
     return lambda rows: np.stack([column(rows) for column in columns], 1)
 
 
-def _one_output(sample: Sample, make: Callable[[], Any], x: Array, y: Array) -> Callable[[Array], Array]:
+def _one_output(sample: Sample, make: Callable[[], Any], logarithms: Logarithms, x: Array, y: Array) -> Callable[[Array], Array]:
     if (y == y[0]).all():  # there is nothing to tell apart
-        return lambda rows: np.full(len(rows), float(y[0]))
+        same = float(y[0]) if sample.regression else (np.inf if y[0] else -np.inf)
+        return lambda rows: np.full(len(rows), same)
     model = make().fit(x, y)
 
     def values(rows: Array) -> Array:
-        out: Array = model.predict(rows) if sample.regression else model.predict_proba(rows)[:, 1]
-        return out
+        if sample.regression:
+            out: Array = model.predict(rows)
+            return out
+        known = logarithms(model, rows)
+        difference: Array = known[:, 1] - known[:, 0]
+        return difference
 
     return values
 

@@ -1,20 +1,25 @@
 """Metrics: functions of (prediction, target) that judge all runs at once, [R, N, ...] -> [R].
 
     regression      r2, rmse, mae, mse; pinball and coverage for quantiles       values [R, N, K] in units of the target
-    binary          accuracy, balanced_accuracy, f1, auroc, ...                  probabilities [R, N, 1]
-    multiclass      accuracy, balanced_accuracy, macro_f1, log_loss, ...         probabilities [R, N, K], classes [R, N]
-    multilabel      micro_f1, macro_f1, hamming                                  probabilities [R, N, K]
-    segmentation    iou, dice, accuracy                                          probabilities [R, N, K, I, J], masks [R, N, I, J]
+    binary          accuracy, balanced_accuracy, f1, auroc, ...                  [R, N, 1]
+    multiclass      accuracy, balanced_accuracy, macro_f1, log_loss, ...         [R, N, K], classes [R, N]
+    multilabel      micro_f1, macro_f1, hamming                                  [R, N, K]
+    segmentation    iou, dice, accuracy                                          [R, N, K, I, J], masks [R, N, I, J]
     similarity      auroc, average_precision, recall@1 of the cosine             pairs [R, N, 2, E], +1 or -1 [R, N, 1]
     metric_learning recall@1, triplet_accuracy                                   triplets [R, N, 3, E], the anchor's class [R, N]
 
-``METRICS`` has one table a task; the first entry is the task's main metric. The target may be given once for all runs, with a
-leading 1. Results are float64, summed in float64. A figure that is not defined (auroc with one class) is NaN, and so is every
-figure of a run whose predictions hold a NaN: no metric makes a diverged run look like one that predicts class 0.
+``METRICS`` has one table a task; the first entry is the task's main metric. A metric of classes reads the form of a prediction in
+which nothing that it needs was rounded away (``Metric.reads``). The target may be given once for all runs, with a leading 1.
+Results are float64, summed in float64.
+
+A figure that is not defined is NaN: auroc of rows of one class, r2 of equal targets, any figure of no rows. Classes and outputs
+that the rows do not define are left out of means over classes and outputs. So is, as NaN, every figure of a run whose predictions
+hold a NaN: no metric makes a diverged run look like one that predicts class 0.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
@@ -23,7 +28,20 @@ from dlrun.components.metrics.confidence import mean_top_probability, zero_proba
 from dlrun.components.metrics.regression import crossing as quantile_crossing
 from dlrun.components.metrics.regression import median
 
-__all__ = ["METRICS", "Metric", "main_metric", "mean_top_probability", "median", "quantile_crossing", "zero_probabilities"]
+__all__ = [
+    "METRICS",
+    "Form",
+    "Metric",
+    "main_metric",
+    "mean_top_probability",
+    "median",
+    "quantile_crossing",
+    "zero_probabilities",
+]
+
+
+Form = Literal["output", "score", "log_odds", "log_probability", "probability"]
+"""Of a prediction. Values and embeddings are an output; a score rises with the probability of its class without saturating."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +49,8 @@ class Metric:
     """A metric and how to read it.
 
     Args:
-        function: (prediction, target) -> [R].
+        function: (prediction, target) -> [R]; one that reads two forms takes both before the target.
+        reads: the forms of a prediction that it takes.
         higher_is_better: None where neither is: coverage should meet its nominal level.
         default: False for those that are computed only when asked for.
         unit: what one unit of it means; empty for a plain number.
@@ -41,11 +60,16 @@ class Metric:
 
     function: Callable[..., Tensor]
     higher_is_better: bool | None
+    reads: tuple[Form, ...] = ("output",)
     default: bool = True
     unit: str = ""
     takes_taus: bool = False
     fact: str = ""
 
+
+_LOG_ODDS: tuple[Form, ...] = ("log_odds",)
+_SCORE: tuple[Form, ...] = ("score",)
+_PROBABILITY: tuple[Form, ...] = ("probability",)
 
 METRICS: dict[str, dict[str, Metric]] = {
     "regression": {
@@ -58,32 +82,32 @@ METRICS: dict[str, dict[str, Metric]] = {
         "anomaly_auroc": Metric(regression.anomaly_auroc, True, default=False, unit="share of pairs", fact="anomalies"),
     },
     "binary": {
-        "accuracy": Metric(binary.accuracy, True, unit="share of rows"),
-        "balanced_accuracy": Metric(binary.balanced_accuracy, True, unit="mean share of each class"),
-        "f1": Metric(binary.f1, True),
-        "auroc": Metric(binary.auroc, True, unit="share of pairs"),
-        "average_precision": Metric(binary.average_precision, True),
-        "log_loss": Metric(binary.log_loss, False, unit="nats"),
-        "brier": Metric(binary.brier, False),
-        "ece": Metric(binary.ece, False, unit="probability"),
+        "accuracy": Metric(binary.accuracy, True, _LOG_ODDS, unit="share of rows"),
+        "balanced_accuracy": Metric(binary.balanced_accuracy, True, _LOG_ODDS, unit="mean share of each class"),
+        "f1": Metric(binary.f1, True, _LOG_ODDS),
+        "auroc": Metric(binary.auroc, True, _SCORE, unit="share of pairs"),
+        "average_precision": Metric(binary.average_precision, True, _SCORE),
+        "log_loss": Metric(binary.log_loss, False, _LOG_ODDS, unit="nats"),
+        "brier": Metric(binary.brier, False, _PROBABILITY),
+        "ece": Metric(binary.ece, False, _PROBABILITY, unit="probability"),
     },
     "multiclass": {
-        "accuracy": Metric(multiclass.accuracy, True, unit="share of rows"),
-        "balanced_accuracy": Metric(multiclass.balanced_accuracy, True, unit="mean share of each class"),
-        "macro_f1": Metric(multiclass.macro_f1, True),
-        "log_loss": Metric(multiclass.log_loss, False, unit="nats"),
-        "brier": Metric(multiclass.brier, False, default=False),
-        "ece": Metric(multiclass.ece, False, unit="probability"),
+        "accuracy": Metric(multiclass.accuracy, True, _SCORE, unit="share of rows"),
+        "balanced_accuracy": Metric(multiclass.balanced_accuracy, True, _SCORE, unit="mean share of each class"),
+        "macro_f1": Metric(multiclass.macro_f1, True, _SCORE),
+        "log_loss": Metric(multiclass.log_loss, False, ("log_probability",), unit="nats"),
+        "brier": Metric(multiclass.brier, False, _PROBABILITY, default=False),
+        "ece": Metric(multiclass.ece, False, ("probability", "score"), unit="probability"),
     },
     "multilabel": {
-        "micro_f1": Metric(multilabel.micro_f1, True),
-        "macro_f1": Metric(multilabel.macro_f1, True),
-        "hamming": Metric(multilabel.hamming, False, unit="share of labels"),
+        "micro_f1": Metric(multilabel.micro_f1, True, _LOG_ODDS),
+        "macro_f1": Metric(multilabel.macro_f1, True, _LOG_ODDS),
+        "hamming": Metric(multilabel.hamming, False, _LOG_ODDS, unit="share of labels"),
     },
     "segmentation": {
-        "iou": Metric(multiclass.iou, True),
-        "dice": Metric(multiclass.macro_f1, True),
-        "accuracy": Metric(multiclass.accuracy, True, default=False, unit="share of pixels"),
+        "iou": Metric(multiclass.iou, True, _SCORE),
+        "dice": Metric(multiclass.macro_f1, True, _SCORE),
+        "accuracy": Metric(multiclass.accuracy, True, _SCORE, default=False, unit="share of pixels"),
     },
     "similarity": {
         "auroc": Metric(embedding.pair_auroc, True, unit="share of pairs of pairs"),

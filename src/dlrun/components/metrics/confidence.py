@@ -1,8 +1,9 @@
-"""What binary and multiclass metrics of probabilities share: bins of calibration, bounds of logarithms, rows that broke.
+"""What binary and multiclass metrics of probabilities share: bins of calibration, the bound of logarithms, runs that broke.
 
 Shapes: R runs, N rows, K classes.
 """
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -11,6 +12,9 @@ import torch
 from torch import Tensor
 
 BINS = 15  # as in Guo et al. 2017
+_EDGE = 1e-9  # a probability this near to the edge of a bin, such as 0.2 as exp(log(0.2)), is in the upper one
+LEAST = torch.finfo(torch.float64).eps  # probabilities count as at least 2.2e-16 and at most 1 - 2.2e-16, as in scikit-learn
+MOST_NATS = -math.log(LEAST)  # 36.04, what a row can cost at most
 
 Function = TypeVar("Function", bound=Callable[..., Tensor])
 
@@ -19,9 +23,9 @@ def nan_for_nan(metric: Function) -> Function:
     """Make a metric NaN for each run with a NaN among its predictions; comparing and sorting would hide it."""
 
     @wraps(metric)
-    def checked(prediction: Tensor, target: Tensor, **options: Any) -> Tensor:
+    def checked(prediction: Tensor, *others: Tensor, **options: Any) -> Tensor:
         broken = prediction.isnan().flatten(1).any(1)
-        return metric(prediction, target, **options).masked_fill(broken, torch.nan)
+        return metric(prediction, *others, **options).masked_fill(broken, torch.nan)
 
     return checked  # type: ignore[return-value]  # wraps keeps the signature, which mypy cannot see
 
@@ -38,14 +42,22 @@ def calibration_error(confidence: Tensor, came_true: Tensor) -> Tensor:
     """
     # n_b / N times the difference of means is the difference of sums over N, so that one sum a bin is enough
     gap = confidence.double() - came_true.double()
-    index = (confidence * BINS).long().clamp_(0, BINS - 1)
+    index = (confidence.double() * BINS + _EDGE).long().clamp_(0, BINS - 1)
     return gap.new_zeros(len(gap), BINS).scatter_add_(1, index, gap).abs_().sum(1).div_(gap.shape[1])
 
 
+def mean_cost(log_probability: Tensor) -> Tensor:
+    """The mean of -log p of what came true, in nats, each held between 0 and ``MOST_NATS``: [R, ...] -> [R], float64.
+
+    The bound gives a class that a decision tree or sparsemax calls impossible a finite cost. It holds for every prediction, so
+    that runs and baselines of one column have one scale; a float32 probability of 1 no longer adds a bound of its own.
+    """
+    return log_probability.double().neg().clamp_(0, MOST_NATS).flatten(1).mean(1)
+
+
 def bounded(probability: Tensor) -> Tensor:
-    """Probabilities as float64, held off 0 and 1 by the rounding error of the type that they came in (as scikit-learn does)."""
-    least = torch.finfo(probability.dtype).eps
-    return probability.double().clamp(least, 1 - least)
+    """Probabilities as float64, held off 0 and 1 by ``LEAST``."""
+    return probability.double().clamp(LEAST, 1 - LEAST)
 
 
 def mean_top_probability(probability: Tensor) -> Tensor:
@@ -58,7 +70,11 @@ def mean_top_probability(probability: Tensor) -> Tensor:
     return top.flatten(1).mean(1)
 
 
-def zero_probabilities(probability: Tensor) -> Tensor:
-    """Share of probabilities that are exactly 0, which sparsemax gives and softmax does not: [R, N, K] -> [R]."""
-    share = (probability == 0).flatten(1).double().mean(1)
-    return share.masked_fill_(probability.flatten(1).isnan().any(1), torch.nan)
+def zero_probabilities(log_probability: Tensor) -> Tensor:
+    """Share of probabilities that are exactly 0, which sparsemax gives and softmax does not: [R, N, K] -> [R].
+
+    Args:
+        log_probability: logarithms, -inf where p = 0; the p of a softmax in float32 is 0 too once it is below 1e-45.
+    """
+    share = (log_probability == -torch.inf).flatten(1).double().mean(1)
+    return share.masked_fill_(log_probability.flatten(1).isnan().any(1), torch.nan)

@@ -48,7 +48,8 @@ def recall_at_1(embedding: Tensor, target: Tensor) -> Tensor:
         [R], float64; NaN when no class has two rows.
     """
     vectors = embedding[:, :, 0] if embedding.dim() == 4 else embedding
-    vectors = vectors - vectors.mean(1, keepdim=True)  # near the origin fewer digits cancel in the distances below
+    vectors = vectors.double()  # in float32 the distances below would tie where clusters are small beside what lies between
+    vectors = vectors - vectors.mean(1, keepdim=True)
     return _recall(vectors, vectors.square().sum(2), target)
 
 
@@ -75,6 +76,8 @@ def pair_recall_at_1(embedding: Tensor, target: Tensor, *, members: Tensor) -> T
 def _recall(vectors: Tensor, offset: Tensor, target: Tensor) -> Tensor:
     """Share of rows whose nearest other one has the same class, of rows that are not alone in it; see ``_nearest``."""
     runs, rows = vectors.shape[:2]
+    if rows == 0:
+        return vectors.new_full((runs,), torch.nan)
     classes = target.expand(runs, rows).contiguous()
     together = max(1, _BLOCK // rows**2)
     parts = zip(torch.split(vectors, together), torch.split(offset, together), strict=True)
@@ -102,7 +105,6 @@ def _nearest(vectors: Tensor, offset: Tensor) -> Tensor:
 
 
 def _pairs(embedding: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The cosine of each pair, moved to [0, 1], and whether they are alike: [R, N] and bool [R, N]."""
+    """The cosine of each pair, and whether they are alike: [R, N] and bool [R, N]."""
     cosine = cosine_similarity(embedding[:, :, 0].double(), embedding[:, :, 1].double(), dim=2)
-    score = (0.5 * (cosine + 1)).clamp_(0, 1)
-    return score, (target.flatten(1) > 0).expand_as(score)
+    return cosine, (target.flatten(1) > 0).expand_as(cosine)

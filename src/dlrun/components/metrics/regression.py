@@ -30,13 +30,14 @@ def mae(prediction: Tensor, target: Tensor) -> Tensor:
 def r2(prediction: Tensor, target: Tensor) -> Tensor:
     """Share of variance explained, 1 - sum (y - p)^2 / sum (y - mean y)^2, mean over outputs: [R, N, K] -> [R].
 
-    1 is perfect, 0 is no better than the mean of these very targets, and there is no lower bound. NaN when a target is constant.
+    1 is perfect, 0 is no better than the mean of these very targets, and there is no lower bound. Outputs whose targets are all
+    equal have no variance to explain and are left out of the mean; NaN when all outputs are such, as in a single row.
     """
     y = target.double()
-    spread = (y - y.mean(1, keepdim=True)).square_().sum(1)
+    spread = _squares(y)
     error = (prediction - y).square_().sum(1)
-    share = 1 - error / spread
-    return torch.where(spread > 0, share, torch.nan).mean(1)
+    share = torch.where(spread > 0, 1 - error / spread, torch.nan).nanmean(1)
+    return share.masked_fill_(error.isnan().any(1), torch.nan)
 
 
 def pinball(prediction: Tensor, target: Tensor, *, taus: Sequence[float] = (0.5,)) -> Tensor:
@@ -74,15 +75,26 @@ def coverage(prediction: Tensor, target: Tensor, *, taus: Sequence[float] = (0.5
 def anomaly_auroc(prediction: Tensor, target: Tensor, *, anomalies: Tensor) -> Tensor:
     """How well the size of the error tells anomalies from other rows, the area under its ROC curve: [R, N, K] -> [R].
 
-    The error of a row is the mean over outputs of (p - y)^2 / var(y). NaN when all rows or none are anomalies.
+    The error of a row is the mean over outputs of (p - y)^2 / var(y), without outputs whose targets are all equal. NaN when all
+    outputs are such, and when all rows or none are anomalies.
 
     Args:
         anomalies: bool [R, N], or [1, N] for all runs.
     """
     y = target.double()
-    spread = y.var(1, keepdim=True, correction=0)
+    spread = _squares(y).unsqueeze(1)
     error = torch.where(spread > 0, (prediction - y).square() / spread, 0.0).mean(2)
-    return auroc(error / (1 + error), anomalies.expand(error.shape))
+    known = (spread > 0).any(2).squeeze(1)
+    return torch.where(known, auroc(error, anomalies.expand(error.shape)), torch.nan)
+
+
+def _squares(y: Tensor) -> Tensor:
+    """Sum (y - mean y)^2 over rows: [R, N, K] -> [R, K], and exactly 0 where all y are equal.
+
+    Measured from the first row, since the mean of equal numbers need not round to them: three times 0.1 have 0.10000000000000002.
+    """
+    y = y - y[:, :1]
+    return (y - y.mean(1, keepdim=True)).square_().sum(1)
 
 
 def median(prediction: Tensor, taus: Sequence[float]) -> Tensor:
