@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 PREPROCESSING = "preprocessing.json"
 ENCODING = "encoding.json"
+_WITHOUT_CLASSES = ("regression", "similarity", "metric_learning")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -88,29 +89,34 @@ class Run:
         encoding = self._encoding
         return tuple(self._form["features"]) if encoding is None else tuple(column.name for column in encoding.columns)
 
-    def predict(self, X: "ArrayLike | pd.DataFrame") -> NDArray[Any]:
+    def predict(self, X: "ArrayLike | pd.DataFrame", *, log: bool = False) -> NDArray[Any]:
         """Predictions for new rows.
 
         Args:
             X: raw features, before any scaling, NaN where one is missing. A DataFrame with the columns ``features`` in any order
                 (others are left alone, and named levels of its index are columns too), or an array of rows like those of
                 training: [n, D], [n, C, H, W] for images.
+            log: give the logarithms of probabilities. A probability above 1 - 1e-16 is rounded to 1, and so rows that the run
+                ranks apart may share it; their logarithms are what auroc, average_precision and log_loss are made of.
 
         Returns:
             For a regression, values in the units of the data: [n], or [n, K] for several targets or quantiles. For two classes,
             the probability of the second, ``classes[1]``: [n]. For more, or several labels, a probability for each: [n, K]. For
             segmentation, a probability for each class and pixel: [n, K, H, W]. For similarity and metric learning, embeddings.
+            With ``log`` log(p / (1 - p)) in place of p for two classes and for labels, log p else.
 
         Raises:
-            DataError: the rows are not like those of training.
+            DataError: the rows are not like those of training, or ``log`` is asked of a model of no classes.
             StoreError: the run has no weights, or its files are damaged.
 
         Example:
             >>> run = dlrun.run("dataset=iris")                        # doctest: +SKIP
             >>> run.predict([[5.1, 3.5, 1.4, 0.2]]).argmax(axis=1)     # doctest: +SKIP
         """
-        found = self._predictor(self._rows(X)).numpy()
         task = self.record.data["task"]
+        if log and task in _WITHOUT_CLASSES:
+            raise DataError(f"predict: log=True is for probabilities of classes, and the model is of {task} data; leave it out")
+        found = self._predictor(self._rows(X), log=log).numpy()
         return found[:, 0] if task in ("regression", "binary") and found.shape[1] == 1 else found
 
     def __repr__(self) -> str:

@@ -1,5 +1,6 @@
 """What a sweep shows: its plan, its progress, its failures, its comparison tables."""
 
+import math
 import sys
 import time
 from collections import Counter
@@ -177,8 +178,9 @@ class _Goal:
         return None if direction is None else _Goal(f"validation/{metric}", direction)
 
     def value(self, record: RunRecord) -> float | None:
-        """What a run reached; None when it does not count."""
-        return record.metrics.get(self.metric) if record.status in _WELL else None
+        """What a run reached; None when it does not count, as where the metric is not defined: nothing would beat a NaN."""
+        value = record.metrics.get(self.metric) if record.status in _WELL else None
+        return None if value is None or math.isnan(value) else value
 
     def better(self, value: float, than: float) -> bool:
         """Whether a value beats another."""

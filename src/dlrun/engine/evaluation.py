@@ -80,6 +80,18 @@ def figure(metric: Metric, forms: Forms, true: Tensor, facts: Mapping[str, Tenso
     return metric.function(*(forms[form] for form in metric.reads), true, **options)
 
 
+def is_defined(name: str, data: Data, rows: Tensor) -> bool:
+    """Whether a metric of the data's task has a value on these rows of it, whatever is predicted there (int64 [n])."""
+    metric = METRICS[data.task][name]
+    if not metric.needs or (metric.fact and metric.fact not in data.facts):
+        return True
+    y = data.y[rows].unsqueeze(0)
+    shape = {"multiclass": (data.outputs,), "similarity": (2, 1), "metric_learning": (3, 1)}.get(data.task, (data.outputs,))
+    nothing = torch.zeros(1, len(rows), *shape)
+    facts = {name: values[rows].unsqueeze(0) for name, values in data.facts.items()}
+    return not figure(metric, Forms([("logit", "sigmoid")], nothing, nothing), y, facts).isnan().any()
+
+
 def _metric(machine: Machine, metric: Metric, forms: Forms, true: Tensor, facts: Mapping[str, Tensor]) -> Tensor:
     if metric.takes_taus:
         return by_levels(machine, forms.output, lambda p, rows, taus: metric.function(p, rows.take(true), taus=taus))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dlrun.components.metrics import Form as Reading
 from dlrun.data.dataset import Data, Task
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.engine.cohort import Run, Settings
@@ -21,6 +22,7 @@ from dlrun.engine.state import State
 from dlrun.errors import DataError
 
 _OF_MEMBERS = ("similarity", "metric_learning")
+_QUESTIONS = ("binary", "multilabel")
 
 
 @dataclass(frozen=True)
@@ -75,16 +77,18 @@ class Predictor:
         return row
 
     @torch.no_grad()
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, *, log: bool = False) -> Tensor:
         """Predictions for rows [n, *shape] of raw features: values in the units of the data, or probabilities, [n, K, ...].
 
-        Members of pairs and triplets, [n, D] or [n, M, D], give their embeddings, [n, E] or [n, M, E].
+        Members of pairs and triplets, [n, D] or [n, M, D], give their embeddings, [n, E] or [n, M, E]. With ``log`` classes have
+        log probabilities, and log odds where a column is a question of its own (two classes, labels).
         """
+        reading: Reading = "probability" if not log else "log_odds" if self.form.task in _QUESTIONS else "log_probability"
         together = max(1, CHUNK_NUMBERS // max(self.machine.model.widest, x[0].numel() if len(x) else 1))
         with exact(self.settings.device):
-            return torch.cat([self._predict(part) for part in torch.split(x, together)])
+            return torch.cat([self._predict(part, reading) for part in torch.split(x, together)])
 
-    def _predict(self, x: Tensor) -> Tensor:
+    def _predict(self, x: Tensor, reading: Reading) -> Tensor:
         scaled = self.preprocessing.inputs(x.double()).to(dtype=self.settings.dtype, device=self.settings.device).unsqueeze(0)
         single = self.form.task in _OF_MEMBERS and x.dim() == len(self.form.shape)
         output, before = self.machine.evaluate(scaled.unsqueeze(2) if single else scaled)
@@ -94,4 +98,4 @@ class Predictor:
             return output[0].cpu()
         if self.form.task == "regression":
             return self.preprocessing.original(output[0].cpu().double())
-        return Forms([kind_of(self.run)], output, before)["probability"][0].cpu()
+        return Forms([kind_of(self.run)], output, before)[reading][0].cpu()

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dlrun.components.metrics import METRICS
+from dlrun.components.metrics import METRICS, main_metric
 from dlrun.engine import diagnostics
 from dlrun.engine.cohort import VECTOR, Cohort, filled, kind
 from dlrun.engine.compiled import Stepper
@@ -135,7 +135,7 @@ class Training:
         if best is None:
             self.state.best = Best(value, theta.clone(), self.state.buffers.clone())
             return
-        better = value < best.value
+        better = (value < best.value) | best.value.isinf()  # until there is a value, the latest weights are the ones to keep
         torch.where(better, value, best.value, out=best.value)
         for new, kept in ((theta, best.theta), (self.state.buffers, best.buffers)):
             torch.where(better.unsqueeze(1), new, kept, out=kept)
@@ -199,10 +199,10 @@ class Training:
             self.final[1][place_of[row]] = kept_buffers[place]
             outcome = self.outcomes[row]
             outcome.status, outcome.epochs, outcome.steps = status, epoch, self.state.step
-            outcome.reason = self._reason(status, row, epoch)
+            outcome.reason = self._reason(status, row, place, epoch)
             self.alive[row] = False
 
-    def _reason(self, status: Status, row: int, epoch: int) -> str:
+    def _reason(self, status: Status, row: int, place: int, epoch: int) -> str:
         if status == "diverged":
             rate = self.cohort.runs[row].optimizer.values["lr"]
             return (
@@ -211,6 +211,13 @@ class Training:
             )
         if status == "stopped":
             return f"{self.watched[0][0]} stopped improving; the weights of the best epoch were restored"
+        if status == "done" and self.state.best is not None and self.state.best.value[place].isinf():
+            watched = self.watched[0][0]
+            other = main_metric(self.machine.task) if watched.endswith("/loss") else "loss"
+            return (
+                f"{watched} had no finite value in any epoch, so early stopping had nothing to go by and the last weights were "
+                f"kept; type regularizer.early_stopping.metric={other}"
+            )
         return ""
 
     def results(self) -> list[Outcome]:
@@ -286,16 +293,13 @@ class Training:
     def progress(self, epoch: int, seconds: float) -> Progress:
         """How things stand after ``epoch`` epochs."""
         alive = self.alive[: self.asked]
-        present = torch.nonzero(alive).flatten()
+        present = torch.nonzero(alive if alive.any() else torch.ones_like(alive)).flatten()
         latest = self.records[-1][1] if self.records else {}
         name = f"validation/{self.settings.metric}" if f"validation/{self.settings.metric}" in latest else "train/loss"
-        mean = {
-            key: float(latest[key][present].mean()) if key in latest and len(present) else math.nan
-            for key in ("train/loss", name)
-        }
+        mean = {key: float(latest[key][present].nanmean()) if key in latest else math.nan for key in ("train/loss", name)}
         return Progress(
             runs=self.asked,
-            finished=self.asked - len(present),
+            finished=self.asked - int(alive.sum()),
             diverged=sum(outcome.status == "diverged" for outcome in self.outcomes[: self.asked]),
             epoch=epoch,
             epochs=self.settings.epochs,

@@ -28,6 +28,7 @@ from dlrun.experiments import trial_data
 from dlrun.experiments.needs import check_memory
 from dlrun.experiments.settings import device
 from dlrun.experiments.spec import RunSpec
+from dlrun.experiments.watched import check_watched
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,7 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
     for train, pairs in by_size.items():
         _check(first, data, train)
         _check_weights(specs, data)
+        check_watched(specs, data, pairs)
         place = {key: number for number, (key, _) in enumerate(pairs)}
         rows = [spec for spec in specs if (spec.seed, spec.fold or 0) in place]
         cohort = Cohort(

@@ -56,6 +56,7 @@ class Metric:
         unit: what one unit of it means; empty for a plain number.
         takes_taus: True when it also takes ``taus``, the quantile levels of the prediction's columns.
         fact: what it also takes of the data, by this name (see ``Data.facts``); for data that says it.
+        needs: of what rows it is defined; empty for a metric of any rows.
     """
 
     function: Callable[..., Tensor]
@@ -65,6 +66,7 @@ class Metric:
     unit: str = ""
     takes_taus: bool = False
     fact: str = ""
+    needs: str = ""
 
 
 _LOG_ODDS: tuple[Form, ...] = ("log_odds",)
@@ -73,20 +75,27 @@ _PROBABILITY: tuple[Form, ...] = ("probability",)
 
 METRICS: dict[str, dict[str, Metric]] = {
     "regression": {
-        "r2": Metric(regression.r2, True, unit="share of variance"),
+        "r2": Metric(regression.r2, True, unit="share of variance", needs="targets that differ"),
         "rmse": Metric(regression.rmse, False, unit="units of the target"),
         "mae": Metric(regression.mae, False, unit="units of the target"),
         "mse": Metric(regression.mse, False, default=False, unit="squared units of the target"),
         "pinball": Metric(regression.pinball, False, default=False, unit="units of the target", takes_taus=True),
         "coverage": Metric(regression.coverage, None, default=False, unit="share of rows", takes_taus=True),
-        "anomaly_auroc": Metric(regression.anomaly_auroc, True, default=False, unit="share of pairs", fact="anomalies"),
+        "anomaly_auroc": Metric(
+            regression.anomaly_auroc,
+            True,
+            default=False,
+            unit="share of pairs",
+            fact="anomalies",
+            needs="anomalies and other rows, and targets that differ",
+        ),
     },
     "binary": {
         "accuracy": Metric(binary.accuracy, True, _LOG_ODDS, unit="share of rows"),
         "balanced_accuracy": Metric(binary.balanced_accuracy, True, _LOG_ODDS, unit="mean share of each class"),
-        "f1": Metric(binary.f1, True, _LOG_ODDS),
-        "auroc": Metric(binary.auroc, True, _SCORE, unit="share of pairs"),
-        "average_precision": Metric(binary.average_precision, True, _SCORE),
+        "f1": Metric(binary.f1, True, _LOG_ODDS, needs="a row of class 1"),
+        "auroc": Metric(binary.auroc, True, _SCORE, unit="share of pairs", needs="rows of both classes"),
+        "average_precision": Metric(binary.average_precision, True, _SCORE, needs="a row of class 1"),
         "log_loss": Metric(binary.log_loss, False, _LOG_ODDS, unit="nats"),
         "brier": Metric(binary.brier, False, _PROBABILITY),
         "ece": Metric(binary.ece, False, _PROBABILITY, unit="probability"),
@@ -100,8 +109,8 @@ METRICS: dict[str, dict[str, Metric]] = {
         "ece": Metric(multiclass.ece, False, ("probability", "score"), unit="probability"),
     },
     "multilabel": {
-        "micro_f1": Metric(multilabel.micro_f1, True, _LOG_ODDS),
-        "macro_f1": Metric(multilabel.macro_f1, True, _LOG_ODDS),
+        "micro_f1": Metric(multilabel.micro_f1, True, _LOG_ODDS, needs="a row that has a label"),
+        "macro_f1": Metric(multilabel.macro_f1, True, _LOG_ODDS, needs="a row that has a label"),
         "hamming": Metric(multilabel.hamming, False, _LOG_ODDS, unit="share of labels"),
     },
     "segmentation": {
@@ -110,12 +119,21 @@ METRICS: dict[str, dict[str, Metric]] = {
         "accuracy": Metric(multiclass.accuracy, True, _SCORE, default=False, unit="share of pixels"),
     },
     "similarity": {
-        "auroc": Metric(embedding.pair_auroc, True, unit="share of pairs of pairs"),
-        "average_precision": Metric(embedding.pair_average_precision, True),
-        "recall@1": Metric(embedding.pair_recall_at_1, True, default=False, unit="share of members", fact="members"),
+        "auroc": Metric(
+            embedding.pair_auroc, True, unit="share of pairs of pairs", needs="pairs that are alike and pairs that are not"
+        ),
+        "average_precision": Metric(embedding.pair_average_precision, True, needs="a pair that is alike"),
+        "recall@1": Metric(
+            embedding.pair_recall_at_1,
+            True,
+            default=False,
+            unit="share of members",
+            fact="members",
+            needs="two members of one class",
+        ),
     },
     "metric_learning": {
-        "recall@1": Metric(embedding.recall_at_1, True, unit="share of rows"),
+        "recall@1": Metric(embedding.recall_at_1, True, unit="share of rows", needs="two rows of one class"),
         "triplet_accuracy": Metric(embedding.triplet_accuracy, True, unit="share of triplets"),
     },
 }

@@ -14,6 +14,7 @@ class EarlyStopping(Stop):
     """Stop when none of the last ``patience`` evaluations beat the best one before them by more than ``min_delta``.
 
     Prechelt 1998, "Early Stopping - But When?". ``metric`` is the metric to watch on the validation rows; null watches the loss.
+    A run whose metric has had no value so far is not stopped: nothing is known of it.
     """
 
     def __init__(self, *, patience: Count = 10, min_delta: NonNegative = 0.0, metric: str | None = None) -> None:
@@ -26,4 +27,4 @@ class EarlyStopping(Stop):
         history = torch.where(history.isnan(), torch.inf, history)  # a metric that is not defined is no improvement
         before, lately = history[: -self.patience].amin(0), history[-self.patience :].amin(0)
         delta = each_run(self.min_delta, before)
-        return ~(lately < before - delta)
+        return before.isfinite() & ~(lately < before - delta)
