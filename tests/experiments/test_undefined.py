@@ -51,7 +51,7 @@ def test_early_stopping_refuses_to_watch_what_has_no_value(call: Callable[..., A
     )
     assert "type regularizer.early_stopping.metric=loss" in found.err
     assert call(*watch, "dataset.validation=0.03", "regularizer.early_stopping.metric=loss").code == 0
-    assert call(*watch, "dataset.validation=0.4").code == 0
+    assert call(*watch, "dataset.validation=0.4", "trainer.batch_size=4").code == 0
     swept = call("-m", *dose, "dataset.folds=10", "regularizer=[],[early_stopping]", "regularizer.early_stopping.metric=r2")
     assert [cell.status for cell in swept.sweep.cells].count("skipped") == 10
     assert "other splits); type regularizer.early_stopping.metric=loss" in " ".join(swept.out.split())
