@@ -54,7 +54,9 @@ def test_early_stopping_refuses_to_watch_what_has_no_value(call: Callable[..., A
     assert call(*watch, "dataset.validation=0.4", "trainer.batch_size=4").code == 0
     swept = call("-m", *dose, "dataset.folds=10", "regularizer=[],[early_stopping]", "regularizer.early_stopping.metric=r2")
     assert [cell.status for cell in swept.sweep.cells].count("skipped") == 10
-    assert "other splits); type regularizer.early_stopping.metric=loss" in " ".join(swept.out.split())
+    shown = " ".join(swept.err.split())
+    assert "skipped 10: regularizer.early_stopping.metric=r2: needs targets that differ, missing from the" in shown
+    assert ", dataset.fold=" in shown
 
 
 def test_the_best_so_far_of_a_sweep_has_a_value(call: Callable[..., Any], dose: list[str]) -> None:
