@@ -88,14 +88,14 @@ REFUSED: dict[str, tuple[bytes, str]] = {  # name -> content, what is said
     ),
     "nul_bytes": (b"a,b,y\n1,2,3\n4,\x00,6\n", "NUL bytes .the first is byte 15"),
     "utf16_without_mark": ("a,y\n1,2\n".encode("utf-16-le"), "NUL bytes .* dataset.encoding=utf-16-le"),
-    "excel": (zipped(), "zip or Excel file; save the table as CSV"),
+    "zip": (zipped(), "is a zip archive; unpack it first"),
     "old_excel": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Excel file"),
     "parquet": (b"PAR1\x00\x00", "is a Parquet file; type dataset=parquet"),
     "bzip2": (bz2.compress(TABLE), "compressed by bzip2; unpack it first"),
     "cut_gzip": (gzip.compress(TABLE * 100)[:-20], "cannot be read"),
     "damaged_gzip": (gzip.compress(TABLE)[:12] + b"\xff" * 20, "cannot be read"),
-    "picture": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "NUL bytes"),
-    "web_page": (b"<!DOCTYPE html>\n<html><body>404</body></html>\n", "dataset.target=y: no such column"),
+    "picture": (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "is a picture"),
+    "web_page": (b"<!DOCTYPE html>\n<html><body>404</body></html>\n", "is a web page; download the file itself"),
 }
 
 RIGHT: dict[str, tuple[bytes, Any]] = {  # name -> content, the features or what holds of the data

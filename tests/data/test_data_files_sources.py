@@ -122,13 +122,10 @@ def test_the_index_of_a_parquet_file(tmp_path: Path) -> None:
 def test_bad_parquet_files(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     path = tmp_path / "my.parquet"
-    for content in (b"", b"PAR1", b"a,y\n1,2\n", b"PAR1" + bytes(100) + b"PAR1"):
+    for content in (b"PAR1", b"\0\1", b"PAR1" + bytes(100) + b"PAR1"):
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"my.parquet: is no Parquet file, or a damaged one"):
             parquet(path=str(path), target="y")
-    pd.DataFrame({"a": [[1], [2]], "y": [1.5, 2.5]}).to_parquet(path)
-    with pytest.raises(DataError, match=r"column a: is of type list.*dataset.drop=\[a\]"):
-        parquet(path=str(path), target="y")
     pd.DataFrame({"a": [1.0, float("inf")], "y": [1.5, 2.5]}).to_parquet(path)
     with pytest.raises(DataError, match="a is infinite"):
         parquet(path=str(path), target="y")

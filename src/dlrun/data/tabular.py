@@ -91,7 +91,7 @@ def to_data(
     categorical: Sequence[str] = (),
     marks: Sequence[str] = (),
     remarks: Sequence[str] = (),
-    indices: Sequence[str] = (),
+    unread: Mapping[str, str] | None = None,
 ) -> Data:
     """The finished dataset. The draft's matrix becomes its features, without a copy where all columns are numbers.
 
@@ -102,7 +102,7 @@ def to_data(
         categorical: columns that the user says are texts.
         marks: texts that mean a missing value, beside the usual ones.
         remarks: what else to say of the file.
-        indices: columns that hold an index without a name, and were not read.
+        unread: columns that were not read, and why.
 
     Raises:
         DataError: there are no rows or no features, or the target allows no task.
@@ -114,7 +114,7 @@ def to_data(
         raise DataError(f"{file}: {empty}")
     hints = _hints(draft, categorical)
     learnt = outcome(file, draft.targets, rows, task, hints)
-    reasons = dict.fromkeys(indices, "an index without a name")
+    reasons = dict(unread or {})
     reasons |= {column.name: reason for column in draft.columns if (reason := _useless(column, draft, column.name in unnamed))}
     kept = [column for column in draft.columns if column.name not in reasons]
     if not kept:

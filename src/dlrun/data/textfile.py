@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from dlrun.data.cells import shown
+from dlrun.data.foreign import foreign
 from dlrun.errors import DataError, nearest
 
 RATIO = 100  # a gzip file of numbers unpacks to 3 to 20 times its size
@@ -34,16 +35,7 @@ _MARKS = (  # the longer ones first: the mark of UTF-32 begins with that of UTF-
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_GZIP = b"\x1f\x8b"
-_FOREIGN = (
-    (b"PAR1", "is a Parquet file; type dataset=parquet"),
-    (b"PK\x03\x04", "is a zip or Excel file; save the table as CSV"),
-    (b"\xd0\xcf\x11\xe0", "is an Excel file; save the table as CSV"),
-    (b"BZh", "is compressed by bzip2; unpack it first"),
-    (b"\xfd7zXZ", "is compressed by xz; unpack it first"),
-    (b"\x28\xb5\x2f\xfd", "is compressed by zstd; unpack it first"),
-    (b"%PDF", "is a PDF document; save the table as CSV"),
-)
+GZIP = b"\x1f\x8b"
 _KINDS = ((stat.S_ISDIR, "folder"), (stat.S_ISFIFO, "pipe"), (stat.S_ISSOCK, "socket"))
 _UNDEFINED = tuple(bytes([code]) for code in (0x81, 0x8D, 0x8F, 0x90, 0x9D))  # in cp1252
 
@@ -152,9 +144,9 @@ def _mode(path: Path) -> int:
 def _unpacked(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
     """The bytes of a file, unpacked if it is compressed by gzip, and whether it is."""
     with open_file(path) as raw:
-        start = raw.read(len(_GZIP))
+        start = raw.read(len(GZIP))
         raw.seek(0)
-        if start == _GZIP:
+        if start == GZIP:
             with gzip.GzipFile(fileobj=raw) as unpacked:
                 yield cast(IO[bytes], unpacked), True
         else:
@@ -179,7 +171,8 @@ def examine(path: Path, encoding: str | None = None) -> TextFile:
             size = path.stat().st_size if packed else math.inf
             while block := stream.read(BLOCK):
                 if not total:
-                    _refuse_foreign(block, name)
+                    if said := foreign(block):
+                        raise DataError(f"{name}: {said}")
                     mark = next((kind for start, kind in _MARKS if block.startswith(start)), None)
                     wide = (encoding or mark or "").lower().replace("_", "-").startswith(("utf-16", "utf-32"))
                 total += len(block)
@@ -208,12 +201,6 @@ def examine(path: Path, encoding: str | None = None) -> TextFile:
     found = encoding or mark or ("utf-8" if valid else "latin-1" if holes else "cp1252")
     _check(found)
     return TextFile(path, found, total, breaks, escapes)
-
-
-def _refuse_foreign(block: bytes, name: str) -> None:
-    for start, said in _FOREIGN:
-        if block.startswith(start):
-            raise DataError(f"{name}: {said}")
 
 
 def _decodes(decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = False) -> bool:

@@ -10,28 +10,31 @@ A file is read once in a process, however many runs use it, and again when it ha
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from dlrun.components.hyperparameters import Natural
-from dlrun.data.advice import naming
-from dlrun.data.cells import SPELLINGS, Cells, Floats, Kind, Texts, merged, recognized, shown
+from dlrun.data.arrow import cells_of_array, kind_of_type
+from dlrun.data.cells import SPELLINGS, Cells, Texts, listed, merged, recognized, shown
 from dlrun.data.dataset import Data
 from dlrun.data.delimited import FEWEST_ROWS, Delimited, Piece
 from dlrun.data.draft import Column, Draft
+from dlrun.data.foreign import foreign
 from dlrun.data.outcome import TableTask
 from dlrun.data.sources.kept import file_key, once
 from dlrun.data.tabular import chosen, to_data
-from dlrun.data.textfile import examine, located, open_file
+from dlrun.data.textfile import GZIP, examine, located, open_file
 from dlrun.errors import DataError
 
 Name = str | int | float  # a name such as 2024 arrives as a number
 Names = list[Name] | Name | None  # a single name is a list of one
 
 _BATCH = 1 << 16  # rows of a Parquet file read together
+_BEGINNING = 1 << 16  # bytes that tell which format a file has
 _INDEX = re.compile(r"__index_level_\d+__")  # as pandas calls an index without a name
 _TRUTH_WORDS = ("true", "True", "TRUE", "false", "False", "FALSE")
 
@@ -124,6 +127,7 @@ def parquet(
 ) -> Data:
     """A Parquet file; needs pyarrow. The settings are those of ``csv``; what its columns are, the file says itself.
 
+    Columns of types that are neither numbers, truth values, dates nor texts are left out, unless they are asked for by name.
     An index of pandas that has a name is a column like the others; one without a name is left out unless ``columns`` has it.
 
     Raises:
@@ -252,59 +256,57 @@ def _read_parquet(
     texts, marks, targets = words(categorical), words(missing), words(target)
     wanted = None if columns is None else words(columns)
     with open_file(place) as stream:
+        _refuse_other_formats(stream.read(_BEGINNING), name)
+        stream.seek(0)
         try:
             file = ParquetFile(stream)
             schema = file.schema_arrow
-            indices = [key for key in schema.names if _INDEX.fullmatch(key) and key not in (*targets, *(wanted or ()))]
-            used = [*chosen(name, schema.names, targets, wanted, [*words(drop), *indices], texts), *targets]
-            kinds = {key: "categorical" if key in texts else _arrow_kind(key, schema.field(key).type) for key in used}
+            twice = [key for key, count in Counter(schema.names).items() if count > 1]
+            if twice:
+                raise DataError(f"{name}: {listed(twice)}: more than one column has this name; give each its own")
+            asked = [*targets, *(wanted or ()), *texts]
+            unread = {key: "an index without a name" for key in schema.names if _INDEX.fullmatch(key) and key not in asked}
+            used = [*chosen(name, schema.names, targets, wanted, [*words(drop), *unread], texts), *targets]
+            kinds = {key: "categorical" if key in texts else kind_of_type(schema.field(key).type) for key in used}
+            unread |= _unusable(
+                {key: schema.field(key).type for key in used if kind_of_type(schema.field(key).type) is None}, asked
+            )
+            used = [key for key in used if key not in unread]
             forms = [Column(key, kinds[key], wanted is not None or key in texts, day_first=True) for key in used]
             features, learnt = forms[: -len(targets)], forms[-len(targets) :]
             draft, start = Draft(name, features, learnt, file.metadata.num_rows, marks), 1
             for batch in file.iter_batches(_BATCH, columns=used):
-                cells = {key: _arrow_cells(batch.column(key), kinds[key]) for key in used}
+                cells = {key: cells_of_array(batch.column(key), kinds[key] or "numeric") for key in used}
                 draft.add(cells, range(start, start + len(batch)))
                 start += len(batch)
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(f"{name}: is no Parquet file, or a damaged one ({shown(error, 100)})") from error
     draft.settle()
-    return to_data(draft, task, categorical=texts, marks=marks, indices=indices)
+    return to_data(draft, task, categorical=texts, marks=marks, unread=unread)
 
 
-def _arrow_kind(name: str, type_: Any) -> Kind:
-    from pyarrow import types
-
-    value = type_.value_type if types.is_dictionary(type_) else type_
-    if types.is_boolean(value):
-        return "boolean"
-    if types.is_integer(value) or types.is_floating(value) or types.is_decimal(value):
-        return "numeric"
-    if types.is_timestamp(value) or types.is_date(value):
-        return "date"
-    if types.is_string(value) or types.is_large_string(value) or types.is_null(value):
-        return "categorical"
-    raise DataError(
-        f"column {shown(name)}: is of type {shown(type_)}, which cannot be used; type {naming('drop', name, several=True)}"
-    )
+def _unusable(types: Mapping[str, Any], asked: Collection[str]) -> dict[str, str]:
+    """Why columns of types that cannot be used are left out. Those that are asked for by name raise a DataError."""
+    wanted = [
+        f"column {shown(name)}: is of type {shown(kind)}, which cannot be used; store it as numbers or texts"
+        for name, kind in types.items()
+        if name in asked
+    ]
+    if wanted:
+        raise DataError(*wanted)
+    return {name: f"of type {shown(kind)}" for name, kind in types.items()}
 
 
-def _arrow_cells(values: Any, kind: Kind) -> Cells:
-    """A column of a batch as dlrun's cells: a null is NaN, or an empty text."""
-    import pyarrow
-
-    if pyarrow.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if kind == "categorical":
-        if not pyarrow.types.is_string(values.type):
-            values = values.cast(pyarrow.string())
-        encoded = values.dictionary_encode()
-        codes = encoded.indices.cast(pyarrow.int64()).fill_null(len(encoded.dictionary)).to_numpy(zero_copy_only=False)
-        return merged(codes, [*encoded.dictionary.to_pylist(), ""])
-    if kind == "boolean":
-        values = values.cast(pyarrow.uint8())
-    if kind == "date":
-        since = values.cast(pyarrow.timestamp("us", getattr(values.type, "tz", None)), safe=False).cast(pyarrow.int64())
-        days: Floats = since.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False) / 86400e6
-        return days
-    found: Floats = values.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False)
-    return found
+def _refuse_other_formats(block: bytes, name: str) -> None:
+    """Raise DataError for the beginning of a file in another format than Parquet; a damaged Parquet file passes."""
+    if block.startswith(b"PAR1"):
+        return
+    said = foreign(block)
+    if not block:
+        said = "is empty"
+    elif block.startswith(GZIP):
+        said = "is compressed by gzip; unpack it first"
+    elif not said and b"\0" not in block:
+        said = "is no Parquet file but one of text; type dataset=csv"
+    if said:
+        raise DataError(f"{name}: {said}")
