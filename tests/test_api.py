@@ -403,6 +403,10 @@ def test_bad_input_is_told_all_at_once() -> None:
         (lambda: dlrun.run(**{"optimizer.lr": -1}, **QUIET), "optimizer.lr=-1: must be a number above 0"),
         (lambda: dlrun.run("loss=mse", "dataset=iris", **QUIET), "class labels have no distances"),
         (lambda: dlrun.sweep("activation=relu,tanhh"), "did you mean 'tanh'"),
+        (lambda: dlrun.run("seed=0,1", **QUIET), r"dlrun\.sweep\('seed=0,1'\) runs each of them"),
+        (lambda: dlrun.run("dataset.folds=3", **QUIET), r'call dlrun\.sweep\("dataset\.folds=3"\)'),
+        (lambda: dlrun.sweep(regularizer=["[]", "[dropout]"]), r"in Python regularizer=\['dropout'\]"),
+        (lambda: dlrun.run(seed=[0, 1], **QUIET), "for a run of each, type -m seed=0,1"),
     ):
         with pytest.raises(InputError, match=said):
             call()
@@ -438,6 +442,25 @@ def test_python_values_as_words() -> None:
     }
     assert words([], {"seed": range(3), "x": ["a", "b c"], "y": 1}, swept=True) == ["seed=0,1,2", "x=a,'b c'", "y=1"]
     assert words([], {"hidden": [[8], [8, 8]]}, swept=True) == ["hidden=[8],[8,8]"]
+
+
+def test_sweeps_that_are_listed_by_name(folder: Path) -> None:
+    common = ("dataset=xor", "trainer=smoke", "baseline=none")
+    rates = np.arange(0.1, 0.25, 0.1) * 3  # 0.30000000000000004 and 0.6000000000000001
+    paper = dlrun.sweep(*common, "name=paper", **{"optimizer.lr": rates}, seed=[0, 1], **QUIET)
+    assert set(paper["optimizer.lr"]) == {"0.3", "0.6"}
+    weekly = dlrun.sweep(*common, "name=weekly", "optimizer.lr=0.3,0.5", seed=[2, 3], **QUIET)
+    found = dlrun.compare(["paper", "weekly"])
+    assert dict(zip(found["optimizer.lr"], found["n"], strict=True)) == {"0.3": 4, "0.6": 2, "0.5": 2}
+    assert found["n"].tolist() == dlrun.compare([paper, weekly])["n"].tolist()
+    with pytest.raises(InputError, match="give a table, the name of a sweep, or a list of these"):
+        dlrun.compare([paper, 3])  # type: ignore[list-item]
+
+
+def test_folds_of_one_call(folder: Path) -> None:
+    assert len(dlrun.sweep("dataset.folds=3", "dataset=xor", "trainer=smoke", "baseline=none", **QUIET)) == 3
+    sets = {"regularizer": [[], ["dropout"]]}
+    assert len(dlrun.sweep("dataset=xor", "trainer=smoke", "baseline=none", **sets, **QUIET)) == 2
 
 
 def test_hydra_of_the_caller_is_left_alone(folder: Path) -> None:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from dlrun import registry
 from dlrun.errors import DlrunError, InputError, RunError, StoreError, check_working_folder, nearest
 from dlrun.results.columns import columns, legend, undefined
 from dlrun.results.comparison import comparison
@@ -72,7 +73,7 @@ def run(
     from dlrun.experiments.job import prepare_composed
 
     _trust(imports)
-    job = prepare_composed(_composed(single, words(overrides, settings), config_dir))
+    job = prepare_composed(_composed(single, words(overrides, settings), config_dir, sweeps=False))
     for warning in job.spec.warnings:
         warnings.warn(warning, stacklevel=2)
     with RunProgress(job.spec.name or job.planned.cohort.data.name, enabled=progress) as shown:
@@ -123,7 +124,7 @@ def sweep(
 
     _trust(imports)
     line = words(overrides, settings, swept=True)
-    jobs, launcher = _composed(several, line, config_dir)
+    jobs, launcher = _composed(several, line, config_dir, sweeps=True)
     first = jobs[0].config
     grid = sweeps.lay_out(jobs)
     check_reference(grid)
@@ -146,7 +147,7 @@ def sweep(
 
 
 def compare(
-    runs: "pd.DataFrame | Folder",
+    runs: "pd.DataFrame | Folder | Sequence[pd.DataFrame | Folder]",
     *,
     metric: str | None = None,
     reference: str | Sequence[str] = "best",
@@ -157,7 +158,8 @@ def compare(
     """Compare groups of runs that differ in seed and fold alone, seed by seed.
 
     Args:
-        runs: what ``sweep`` returned (or a part of it, or several put together), or a sweep's folder, its name or ``"latest"``.
+        runs: what ``sweep`` returned (or a part of it, or several put together), or a sweep's folder, its name or ``"latest"``;
+            a list puts several of these together.
         metric: what to compare, such as ``"r2"``, ``"test/r2"`` or ``"seconds"``; the task's main one on test rows if not given.
         reference: the group to compare with: ``"best"``, or what names one, such as ``"relu"``, ``"activation=relu"`` or
             ``["relu", "sgd"]``.
@@ -179,16 +181,12 @@ def compare(
     """
     if metric is not None and not isinstance(metric, str):
         raise InputError(f"metric={metric!r}: must be the name of one metric, such as r2 or test/r2; compare by each in turn")
-    if not isinstance(runs, pd.DataFrame | str | PathLike):
-        raise InputError(
-            f"compare: got {type(runs).__name__}; give one table or one sweep (pandas.concat puts several tables together)"
-        )
-    if not isinstance(runs, pd.DataFrame):
-        store = Store.at(output_dir)
-        found = Sweep.find(store, runs)
-        runs = of_sweep(found, Store(found.folder.parent.parent))
+    several = [*runs] if isinstance(runs, list | tuple) else [runs]
+    if not several:
+        raise InputError("compare: got an empty list; give what dlrun.sweep returned, or the names of sweeps")
+    tables_of_runs = [_table(each, output_dir) for each in several]
     parts: dict[tuple[str, ...], list[Row]] = {}
-    rows = rows_of_frame(runs, metric)
+    rows = rows_of_frame(pd.concat(tables_of_runs, ignore_index=True) if len(several) > 1 else tables_of_runs[0], metric)
     scale = ("dataset", "loss") if _is_of_the_loss(metric) else ("dataset",)
     about = [key for key in factors_that_vary(rows) if key.partition(".")[0] in scale]
     for row in rows:
@@ -246,17 +244,32 @@ def load(run: Folder, *, output_dir: Folder | None = None, imports: Modules = ()
 # What they share
 
 
-def _composed(compose: Callable[[Sequence[str], Path | None], Jobs], line: Sequence[str], config_dir: Folder | None) -> Jobs:
+def _table(runs: pd.DataFrame | Folder, output_dir: Folder | None) -> pd.DataFrame:
+    """The long table of a sweep that is named, or the table itself."""
+    if isinstance(runs, pd.DataFrame):
+        return runs
+    if not isinstance(runs, str | PathLike):
+        raise InputError(f"compare: got {type(runs).__name__}; give a table, the name of a sweep, or a list of these")
+    found = Sweep.find(Store.at(output_dir), runs)
+    return of_sweep(found, Store(found.folder.parent.parent))
+
+
+def _composed(
+    compose: Callable[[Sequence[str], Path | None], Jobs], line: Sequence[str], config_dir: Folder | None, *, sweeps: bool
+) -> Jobs:
     """Compose, and say in dlrun's words what is wrong."""
     from dlrun.cli.arguments import Arguments
-    from dlrun.cli.explain import explain, refuse
+    from dlrun.cli.explain import Caller, explain, refuse
     from dlrun.experiments.composition import apart
 
     folder = None if config_dir is None else Path(config_dir).absolute()
     if folder is not None and not folder.is_dir():
         raise InputError(f"config_dir={config_dir}: is not a folder")
+    if folder is not None:
+        registry.add_folder(folder)
     with apart():
-        refuse(line)
+        caller = Caller(sweeps, python=True)
+        refuse(line, caller)
         try:
             return compose(line, folder)
         except DlrunError:
@@ -264,7 +277,7 @@ def _composed(compose: Callable[[Sequence[str], Path | None], Jobs], line: Seque
         except Exception as error:
             flags = {} if folder is None else {"--config-dir": str(folder)}
             cause = error if os.environ.get("HYDRA_FULL_ERROR") == "1" else None  # eighty lines of Hydra's, which say less
-            raise explain(error, Arguments(flags, list(line))) from cause
+            raise explain(error, Arguments(flags, list(line)), caller) from cause
 
 
 def _names(imports: Modules) -> list[str]:

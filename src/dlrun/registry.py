@@ -5,7 +5,7 @@ Reading the registry needs neither torch nor Hydra, so that names can be listed 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,12 @@ def defaults() -> dict[str, list[str]]:
         group: [names] if isinstance(names, str) else list(names or []) for entry in entries for group, names in entry.items()
     }
     return {group: chosen.get(group, []) for group in groups()}
+
+
+@cache
+def root_keys() -> tuple[str, ...]:
+    """The keys of config.yaml that stand alone, such as seed, sorted."""
+    return tuple(sorted(read(root() / "config.yaml").keys() - {"defaults", "hydra"}))
 
 
 def check_group(group: str) -> None:
@@ -215,6 +221,41 @@ def check_size(file: Path) -> None:
         raise InputError(f"{file}: its aliases stand for more than {NODES:,} nodes, or for themselves; write it without aliases")
     if levels > LEVELS:
         raise InputError(f"{file}: has more than {LEVELS} levels of lists and keys within each other; write it with fewer")
+
+
+def check_times(file: Path, texts: Collection[str] = ()) -> None:
+    """Refuse a YAML file with a time that is no text: ``1:30`` is the number 90 to YAML 1.1.
+
+    Args:
+        file: the file.
+        texts: keys whose values are taken letter by letter.
+
+    Raises:
+        InputError: naming each of them.
+    """
+    text = file.read_text(encoding="utf-8", errors="replace")
+    if not re.search(r"\d:\d", text):
+        return
+    import yaml
+
+    try:
+        found = dict.fromkeys(_times(yaml.compose(text, yaml.SafeLoader), texts))
+    except yaml.YAMLError:
+        return  # whoever reads the file reports it
+    raise_all([f"{file}: {time} is the number {yaml.safe_load(time)} to YAML; write '{time}'" for time in found])
+
+
+def _times(node: Any, texts: Collection[str]) -> Iterator[str]:
+    """The times below ``node``, but for those under the keys ``texts``."""
+    if isinstance(getattr(node, "value", None), str):
+        if ":" in node.value and node.tag == "tag:yaml.org,2002:int":
+            yield node.value
+        return
+    for child in node.value if node is not None else ():
+        if not isinstance(child, tuple):
+            yield from _times(child, texts)
+        elif child[0].value not in texts:
+            yield from _times(child[1], texts)
 
 
 def _size(node: Any, known: dict[int, tuple[int, int]]) -> tuple[int, int]:

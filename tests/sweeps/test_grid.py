@@ -10,7 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 
 from dlrun import registry
 from dlrun.errors import InputError
-from dlrun.experiments.grid import LIMIT, expand
+from dlrun.experiments.grammar import LIMIT
+from dlrun.experiments.grid import expand
 
 Work = Callable[[Callable[[], object]], int]
 
@@ -50,7 +51,7 @@ def test_jobs(loader: Any, words: str, jobs: list[list[str]]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["optimizer=glob(zz*)"], "optimizer=glob(zz*): holds no value; dlrun ls optimizer lists the names"),
+        (["optimizer=glob(zz*)"], "optimizer=glob(zz*): matches nothing; optimizer takes adadelta, "),
         (["seed=range(3,3)"], "seed=range(3,3): holds no value"),
         (["optimizer.lr=interval(0,1)"], "optimizer.lr=interval(0,1): has no end; list the values"),
         (

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from dlrun import registry
 from dlrun.errors import nearest, raise_all
+from dlrun.suggestions.spelling import stray
 
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 VALUED = {  # flags that take a value, and the values when there is a list of them
@@ -161,6 +162,7 @@ def check_settings(arguments: Arguments) -> None:
     """
     problems = []
     rest = list(arguments.overrides)
+    before = ""
     while rest:
         word = rest.pop(0)
         if "=" in word and word.endswith(",") and rest and "=" not in rest[0]:
@@ -169,13 +171,6 @@ def check_settings(arguments: Arguments) -> None:
                 whole += rest.pop(0)
             problems.append(f"{word}: no spaces after commas; type {whole}")
         elif "=" not in word and not word.startswith("~"):
-            problems.append(stray(word, rest))
+            problems.append(stray(word, rest, before=before))
+        before = word
     raise_all(problems)
-
-
-def stray(word: str, rest: list[str]) -> str:
-    """What is wrong with a word that is no setting. When it names a group, the next of ``rest`` is taken for its option."""
-    if word not in registry.groups():
-        return f"{word}: a setting is written key=value, and a verb comes first"
-    value = rest.pop(0) if rest and "=" not in rest[0] and not rest[0].startswith("-") else "NAME"
-    return f"{word}: a setting is written key=value; type {word}={value}"

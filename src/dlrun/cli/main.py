@@ -10,11 +10,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from dlrun import registry
 from dlrun.cli import standard
-from dlrun.cli.arguments import stray
 from dlrun.cli.terminal import write_line
-from dlrun.errors import DlrunError, InputError, StoreError, nearest, of_system
+from dlrun.errors import DlrunError, InputError, StoreError, of_system
+from dlrun.suggestions.spelling import stray
 
 # Each verb is a module of this package with USAGE (its help) and run(arguments) -> exit code.
 VERBS = {
@@ -102,12 +101,8 @@ def _dispatch(words: list[str]) -> int:
 
             print(overview(VERBS))
         return 0
-    if not verb and first in registry.groups():
-        raise InputError(stray(first, words[1:]))
     if not verb and first.isidentifier():
-        raise InputError(
-            f"{first}: no such verb; the verbs are {', '.join(VERBS)}, and a setting is written key=value{nearest(first, VERBS)}"
-        )
+        raise InputError(stray(first, words[1:], list(VERBS)))
     code: int = import_module(f"dlrun.cli.{verb or 'train'}").run(words[1:] if verb else words)
     return code
 

@@ -14,7 +14,7 @@ from dlrun.cli.sweep_table import notice, show_section
 from dlrun.cli.terminal import console, write_line
 from dlrun.errors import StoreError, plural, printable
 from dlrun.experiments import sweep as sweeps
-from dlrun.experiments.compose import Composed
+from dlrun.experiments.composed import Composed
 from dlrun.experiments.sections import check_reference, compare, write_tables
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep

@@ -81,11 +81,11 @@ def start(arguments: Arguments, **how: Any) -> int:
     from dlrun.experiments.names import exact
 
     check_working_folder()
-    check_settings(arguments)
     arguments = replace(arguments, overrides=[exact(word) for word in arguments.overrides])
     for flag in ("--config-path", "--config-dir"):
         if flag in arguments.flags:
             registry.add_folder(arguments.flags[flag])
+    check_settings(arguments)
     session = Session(arguments, **how)
     previous = {number: signal.signal(number, _leave) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -131,9 +131,9 @@ class Session:
     def run(self) -> int:
         """Compose, then print, complete, train or sweep as the flags say."""
         gc.disable()  # composing makes many small objects and hardly any garbage: a sixth faster without the collector
-        from dlrun.cli.explain import explain, refuse
+        from dlrun.cli.explain import caller_of, explain, refuse
 
-        refuse(self.arguments.overrides)
+        refuse(self.arguments.overrides, caller_of(self.arguments))
         try:
             self._hydra()
         except SystemExit as stop:  # Hydra's own; those of jobs do not get here
@@ -158,10 +158,12 @@ class Session:
         import hydra
         from omegaconf import OmegaConf
 
+        from dlrun.experiments.grammar import plain
         from dlrun.experiments.received import guarded
 
         OmegaConf.register_new_resolver("dlrun.sweep_folder", self.sweep_folder, use_cache=True, replace=True)
-        before, sys.argv = sys.argv, [sys.argv[0], *self.arguments.words()]
+        words = Arguments(self.arguments.flags, plain(self.arguments.overrides)).words()
+        before, sys.argv = sys.argv, [sys.argv[0], *words]
         active = True
         try:
             # With a full error asked for, Hydra raises instead of printing and leaving: the error is for dlrun to tell.
@@ -231,6 +233,8 @@ class Session:
         from dlrun.experiments.compose import Composer
 
         self._trust()
+        for name, value in (config.hydra.job.get("env_set") or {}).items():  # Hydra sets them for single runs alone
+            _set(str(name), str(value))
         self.code = Sweeping(
             Composer(loader, config).compose([list(job) for job in jobs]),
             config.hydra.launcher,

@@ -11,13 +11,14 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
 from dlrun.errors import nearest
+from dlrun.suggestions.values import each
 
 Row = float | Tensor
 
@@ -96,7 +97,9 @@ def problems(component: Callable[..., Any], values: Mapping[str, Any], where: st
         elif name in hints:
             said = mismatch(hints[name], value)
             if said:
-                found.append(f"{where}.{name}={show(value)}: must be {said}")
+                hint = hints[name]
+                several = each(f"{where}.{name}".removeprefix("config."), value, partial(_fits, hint))
+                found.append(f"{where}.{name}={show(value)}: must be {said}{several}")
     found += [
         f"{where}.{name}: is missing; give it a value"
         for name, parameter in known.items()
@@ -163,6 +166,10 @@ def _mismatch_items(hint: Any, value: Any) -> str:
         pairs = [(items[0], item) for item in value]
     said = next((text for text in (mismatch(item_hint, item) for item_hint, item in pairs) if text), "")
     return f"a list in which each is {said}" if said else ""
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    return not mismatch(hint, value)
 
 
 def _digits(number: float) -> str:

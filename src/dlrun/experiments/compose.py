@@ -11,14 +11,15 @@ A setting of a component that only some jobs select applies there, and is left o
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf, open_dict
 
+from dlrun.experiments.composed import Base, Composed, read
+from dlrun.experiments.grammar import parse
 from dlrun.experiments.options import Brought, Options, keys, mentions, root
 
 if TYPE_CHECKING:
@@ -29,37 +30,16 @@ Config = dict[str, Any]
 _CHECKED = 2  # jobs of a sweep that Hydra composes once more, to be sure
 
 
-@dataclass(frozen=True)
-class Composed:
-    """One job: its resolved config in plain containers, the option chosen in each group, and the overrides that made it."""
-
-    config: Config
-    choices: Mapping[str, str]
-    overrides: tuple[str, ...]
-    left_out: tuple[str, ...] = ()  # overrides of components that the job does not select
-
-
-@dataclass(frozen=True)
-class _Base:
-    """What Hydra composed: resolved, as it was before, and the keys that its interpolations mention."""
-
-    config: Config
-    raw: Config
-    choices: dict[str, str]
-    mentioned: frozenset[str]
-
-
 class Composer:
     """Composes the jobs of one sweep. ``loader`` is Hydra's config loader, ``master`` the composed config of the sweep itself."""
 
     def __init__(self, loader: "ConfigLoaderImpl", master: "DictConfig") -> None:
         self._loader, self._master = loader, master
         self._options = Options(loader, str(master.hydra.job.config_name))
-        self._parser = OverridesParser.create(config_loader=loader)
         self._parsed: dict[str, Override] = {}
         self._groups: dict[str, bool] = {}
-        self._bases: dict[tuple[str, ...], _Base] = {}
-        self._resolutions: dict[tuple[int, tuple[str, ...]], tuple[_Base, Config]] = {}
+        self._bases: dict[tuple[str, ...], Base] = {}
+        self._resolutions: dict[tuple[int, tuple[str, ...]], tuple[Base, Config]] = {}
 
     def compose(self, jobs: Sequence[Sequence[str]]) -> list[Composed]:
         """The configs of all jobs, each given by its overrides.
@@ -93,27 +73,19 @@ class Composer:
 
     # The parts
 
-    def _compose(self, words: tuple[str, ...], number: int = 0) -> _Base:
+    def _compose(self, words: tuple[str, ...], number: int = 0) -> Base:
         """Hydra's own composition of these overrides; ``number`` is the job's, for configs that mention it."""
         if words not in self._bases:
             composed = self._loader.load_sweep_config(self._master, list(words))
             with open_dict(composed):
                 composed.hydra.job.id, composed.hydra.job.num = str(number), number
             HydraConfig.instance().set_config(composed)
-            choices = {
-                str(group): str(option)
-                for group, option in composed.hydra.runtime.choices.items()
-                if not str(group).startswith("hydra/")
-            }
-            task = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-            raw = cast(Config, OmegaConf.to_container(task))
-            resolved = cast(Config, OmegaConf.to_container(task, resolve=True))
-            self._bases[words] = _Base(resolved, raw, choices, frozenset(mentions(raw)))
+            self._bases[words] = read(composed, composed.hydra, self._loader)
         return self._bases[words]
 
-    def _products(self, wanted: list[tuple[str, ...]]) -> dict[tuple[str, ...], _Base]:
+    def _products(self, wanted: list[tuple[str, ...]]) -> dict[tuple[str, ...], Base]:
         """A base for each set of group choices; sets that differ in readable options alone are put together from one."""
-        found: dict[tuple[str, ...], _Base] = {}
+        found: dict[tuple[str, ...], Base] = {}
         swept = (
             [place for place in range(len(wanted[0])) if len({words[place] for words in wanted}) > 1] if _alike(wanted) else []
         )
@@ -136,7 +108,7 @@ class Composer:
 
     def _variants(
         self, wanted: Sequence[tuple[str, ...]], free: Mapping[int, Mapping[str, Brought]]
-    ) -> dict[tuple[str, ...], _Base]:
+    ) -> dict[tuple[str, ...], Base]:
         """Bases of sets that differ at the places ``free`` alone: Hydra composes the first, and options replace each other."""
         first = wanted[0]
         base = self._compose(first)
@@ -159,13 +131,13 @@ class Composer:
 
     def _variant(
         self,
-        base: _Base,
+        base: Base,
         words: tuple[str, ...],
         contents: Mapping[int, Mapping[str, Config | None]],
         mentioned: frozenset[str],
         *,
         as_it_is: bool,
-    ) -> _Base:
+    ) -> Base:
         config, raw, choices = dict(base.config), dict(base.raw), dict(base.choices)
         for place, options in contents.items():
             override, content = self._parse(words[place]), options[words[place]]
@@ -178,9 +150,9 @@ class Composer:
                     container.pop(root(override), None)
                 else:
                     container[root(override)] = content
-        return _Base(config if as_it_is else _resolved(raw), raw, choices, mentioned)
+        return Base(config if as_it_is else _resolved(raw), raw, choices, mentioned)
 
-    def _job(self, job: tuple[str, ...], base: _Base) -> Composed:
+    def _job(self, job: tuple[str, ...], base: Base) -> Composed:
         values = [word for word in job if not self._is_group(word)]
         left_out = self._left_out(values, base)
         if left_out:
@@ -198,15 +170,15 @@ class Composer:
         for word in plain:
             if word not in referred:
                 _set(config, self._path(word), self._parse(word).value())
-        return Composed(config, base.choices, job, left_out)
+        return Composed(config, base.choices, job, base.mentioned, left_out)
 
-    def _left_out(self, values: Sequence[str], base: _Base) -> tuple[str, ...]:
+    def _left_out(self, values: Sequence[str], base: Base) -> tuple[str, ...]:
         """Settings of components that are not selected: Hydra would say that their keys do not exist."""
         if any(self._makes_keys(word) for word in values):
             return ()
         return tuple(word for word in values if self._is_missing(word, base))
 
-    def _referred(self, base: _Base, words: tuple[str, ...]) -> Config:
+    def _referred(self, base: Base, words: tuple[str, ...]) -> Config:
         """The base with values that interpolations may refer to, resolved anew."""
         place = (id(base), words)
         if place not in self._resolutions:
@@ -226,14 +198,14 @@ class Composer:
                 left_out = self._left_out(values, self._compose(tuple(word for word in job if word not in values), number))
             words = tuple(word for word in job if word not in left_out)
             base = self._compose(words, number)
-            composed.append(Composed(base.config, base.choices, words, left_out))
+            composed.append(replace(base.job(words), left_out=left_out))
         return composed
 
     # Overrides
 
     def _parse(self, word: str) -> Override:
         if word not in self._parsed:
-            self._parsed[word] = self._parser.parse_overrides([word])[0]
+            self._parsed[word] = parse([word], self._loader)[0]
         return self._parsed[word]
 
     def _key(self, word: str) -> str:
@@ -247,7 +219,7 @@ class Composer:
         override = self._parse(word)
         return override.is_add() or override.is_force_add() or isinstance(override.value(), dict)
 
-    def _is_missing(self, word: str, base: _Base) -> bool:
+    def _is_missing(self, word: str, base: Base) -> bool:
         """Whether a word sets a key of a component that is not there."""
         override, path = self._parse(word), self._path(word)
         if override.is_delete() or override.package is not None or len(path) == 1 or path[0] == "hydra":
@@ -270,13 +242,13 @@ class Composer:
             self._groups[word] = is_option and bool(self._loader.repository.group_exists(override.key_or_group))
         return self._groups[word]
 
-    def _plain(self, words: Sequence[str], base: _Base) -> list[str]:
+    def _plain(self, words: Sequence[str], base: Base) -> list[str]:
         """Those of ``words`` that can be set in plain containers, and that no other word has a part in."""
         plain = [word for word in words if self._is_plain(word, base)]
         others = [self._path(word) for word in words if word not in plain]
         return [word for word in plain if not any(_within(self._path(word), other) for other in others)]
 
-    def _is_plain(self, word: str, base: _Base) -> bool:
+    def _is_plain(self, word: str, base: Base) -> bool:
         """Whether setting this value in plain containers is all that Hydra would do."""
         override = self._parse(word)
         if override.is_add() or override.is_delete() or override.package is not None:

@@ -7,33 +7,31 @@
 Positional words are Hydra's grammar, as on the command line. Keyword values are Python's: a text is one text, whatever is in it.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime, setup_globals
 from hydra.types import RunMode
 from hydra.version import VersionBase, setbase
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from dlrun import registry
 from dlrun.errors import InputError
-from dlrun.experiments.compose import Composed, Composer
+from dlrun.experiments.compose import Composer
+from dlrun.experiments.composed import Composed, read
+from dlrun.experiments.grammar import items, plain, word, words_of
 from dlrun.experiments.grid import expand
+from dlrun.experiments.lists import takes_list
 from dlrun.experiments.names import exact
 from dlrun.experiments.received import guarded
-
-_PLAIN = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
-_MEANING = ("null", "true", "false", "nan", "inf")  # words that YAML and Hydra read as something else than text
 
 
 def words(given: Sequence[str], settings: Mapping[str, Any], *, swept: bool = False) -> list[str]:
@@ -50,12 +48,12 @@ def words(given: Sequence[str], settings: Mapping[str, Any], *, swept: bool = Fa
     problems = [f"{word!r}: a setting is written 'key=value'" for word in given if not isinstance(word, str) or "=" not in word]
     found = [*given]
     for key, value in settings.items():
-        values = _items(value) if swept else None
+        values = items(value) if swept else None
         if values is not None and not values:
             problems.append(f"{key}: holds no value to try")
             continue
         try:
-            found.append(f"{key}={','.join(map(_word, values)) if values is not None else _word(value)}")
+            found.append(f"{key}={','.join(map(word, values)) if values is not None else word(value)}")
         except TypeError as error:
             problems.append(f"{key}: {error}; a setting is a number, a text, a list or a mapping of these")
     if problems:
@@ -74,7 +72,8 @@ def single(overrides: Sequence[str], folder: Path | None = None) -> Composed:
         config = loader.load_configuration("config", list(overrides), RunMode.RUN, from_shell=False)
         if config.hydra.mode == RunMode.MULTIRUN:
             raise InputError(f"{' '.join(overrides)}: asks for a sweep; call dlrun.sweep")
-        return _composed(config)
+        HydraConfig.instance().set_config(config)
+        return read(config, config.hydra, loader).job([*map(str, config.hydra.overrides.task)])
 
 
 def several(overrides: Sequence[str], folder: Path | None = None) -> tuple[list[Composed], Mapping[str, Any]]:
@@ -84,10 +83,12 @@ def several(overrides: Sequence[str], folder: Path | None = None) -> tuple[list[
         InputError: the sweep cannot be enumerated, or a file sets what it must not.
         Whatever Hydra raises for an override that cannot be composed.
     """
+    overrides = plain(overrides)
     with _loader(overrides, folder) as loader:
         master = loader.load_configuration("config", list(overrides), RunMode.MULTIRUN, from_shell=False)
         HydraConfig.instance().set_config(master)
-        swept = [f"{key}={value}" for key, value in (master.hydra.sweeper.get("params") or {}).items()]
+        params = OmegaConf.to_container(master.hydra.sweeper.get("params") or OmegaConf.create({}))
+        swept = words_of(cast(dict[str, Any], params), takes_list)
         jobs = expand([*swept, *map(str, master.hydra.overrides.task)], loader)
         return Composer(loader, master).compose(jobs), dict(master.hydra.launcher)
 
@@ -118,44 +119,3 @@ def apart() -> Iterator[None]:
         for kind in kinds:
             known.pop(kind, None)
         known.update(before)
-
-
-def _composed(config: DictConfig) -> Composed:
-    HydraConfig.instance().set_config(config)
-    task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    content = OmegaConf.to_container(task, resolve=True)
-    assert isinstance(content, dict)
-    choices = {
-        str(group): str(name) for group, name in config.hydra.runtime.choices.items() if not str(group).startswith("hydra/")
-    }
-    return Composed({str(key): value for key, value in content.items()}, choices, tuple(map(str, config.hydra.overrides.task)))
-
-
-def _items(value: Any) -> list[Any] | None:
-    """The values to try that something holds; None when it is one value itself."""
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        return None
-    return list(value)
-
-
-def _word(value: Any) -> str:
-    """A Python value in Hydra's grammar."""
-    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:  # a number of numpy's, or a tensor of one number
-        value = value.item()
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, Path):
-        value = str(value)
-    if isinstance(value, str):
-        plain = _PLAIN.fullmatch(value) and value.lower() not in _MEANING
-        return value if plain else str(QuotedString(value, Quote.single).with_quotes())
-    if isinstance(value, Mapping):
-        return f"{{{','.join(f'{key}:{_word(item)}' for key, item in value.items())}}}"
-    items = _items(value)
-    if items is None:
-        raise TypeError(f"{type(value).__name__} cannot be part of a config")
-    return f"[{','.join(map(_word, items))}]"

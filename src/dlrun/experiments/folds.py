@@ -10,8 +10,8 @@ from typing import Any
 
 from dlrun.data.preparation import unsaid_folds
 from dlrun.errors import InputError
-from dlrun.experiments.compose import Composed
-from dlrun.experiments.grid import LIMIT
+from dlrun.experiments.composed import Composed
+from dlrun.experiments.grammar import LIMIT
 
 
 def every_fold(jobs: Sequence[Composed]) -> list[Composed]:

@@ -5,13 +5,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob
-
 from dlrun.errors import InputError
+from dlrun.experiments.grammar import LIMIT, parse, values
 from dlrun.experiments.names import exact
-
-LIMIT = 100_000  # runs in one sweep; more are a mistake more often than a wish
 
 
 def expand(words: Sequence[str], loader: Any, limit: int = LIMIT) -> list[list[str]]:
@@ -27,19 +23,20 @@ def expand(words: Sequence[str], loader: Any, limit: int = LIMIT) -> list[list[s
         InputError: a sweep that names nothing, cannot be enumerated, or has more than ``limit`` combinations.
     """
     axes: dict[str, list[str]] = {}
-    problems = []
-    for override in OverridesParser.create(config_loader=loader).parse_overrides([exact(word) for word in words]):
+    problems: list[str] = []
+    for override in parse([exact(word) for word in words], loader):
         key = override.get_key_element()
         if not override.is_sweep_override():
             axes[key] = [f"{key}={override.get_value_element_as_str()}"]
-        elif override.is_discrete_sweep():
-            values = itertools.islice(override.sweep_string_iterator(), limit + 1)  # a range may be endless for all purposes
-            axes[key] = list(dict.fromkeys(f"{key}={value}" for value in values))
-            if not axes[key]:
-                known = f"; dlrun ls {key} lists the names" if isinstance(override.value(), Glob) else ""
-                problems.append(f"{override.input_line}: holds no value{known}")
-        else:
-            problems.append(f"{override.input_line}: has no end; list the values, such as {key}=0.1,0.01")
+            continue
+        try:
+            found = itertools.islice(values(override), limit + 1)  # a range may be endless for all purposes
+            axes[key] = list(dict.fromkeys(f"{key}={value}" for value in found))
+        except InputError as error:
+            problems += error.problems
+            continue
+        if not axes[key]:
+            problems.append(f"{override.input_line}: holds no value; give some, such as 0,1,2 or range(0,3)")
     if problems:
         raise InputError(*problems)
     sizes = [len(values) for values in axes.values() if len(values) > 1]

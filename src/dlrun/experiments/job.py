@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dlrun.engine.progress import Progress
 from dlrun.experiments.baselines import AUTO, names
-from dlrun.experiments.compose import Composed
+from dlrun.experiments.composed import Composed
+from dlrun.experiments.composed import read as read_config
 from dlrun.experiments.execute import train, worth_keeping
 from dlrun.experiments.interruption import Interruption
 from dlrun.experiments.plan import Datasets, Planned, plan
@@ -63,7 +64,7 @@ def prepare(config: "DictConfig") -> Job:
 
 def prepare_composed(job: Composed) -> Job:
     """The same for a config that was composed before."""
-    spec = from_config(job.config, job.choices, job.overrides)
+    spec = from_config(job.config, job.choices, job.overrides, job.mentioned)
     (planned,) = plan([spec], Datasets())
     store = Store.at(spec.config.get("output_dir"))
     store.prepare()
@@ -73,17 +74,19 @@ def prepare_composed(job: Composed) -> Job:
 def read(config: "DictConfig") -> RunSpec:
     """The run that a composed config describes."""
     job = composed(config)
-    return from_config(job.config, job.choices, job.overrides)
+    return from_config(job.config, job.choices, job.overrides, job.mentioned)
 
 
 def composed(config: "DictConfig") -> Composed:
-    """What Hydra composed, in plain containers."""
+    """What Hydra composed, in plain containers.
+
+    Raises:
+        InputError: a config file lists several options in the place of one.
+    """
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
 
     settings = HydraConfig.get()
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    content: dict[str, Any] = {str(key): value for key, value in plain.items()}
-    choices = {group: str(choice) for group, choice in settings.runtime.choices.items() if not group.startswith("hydra/")}
-    return Composed(content, choices, tuple(settings.overrides.task))
+    hydra = GlobalHydra.instance()
+    loader: Any = hydra.config_loader() if hydra.is_initialized() else None  # none in a launcher's worker
+    return read_config(config, settings, loader).job([*map(str, settings.overrides.task)])  # type: ignore[arg-type]

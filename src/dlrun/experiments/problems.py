@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any, Literal, get_args, get_origin
 
 from dlrun import registry
@@ -22,8 +21,6 @@ from dlrun.experiments.names import GROUP, KEYS
 from dlrun.experiments.settings import Trainer, device_problem, root_keys
 from dlrun.experiments.targets import resolve
 from dlrun.results.comparison import BEST, words_of
-
-_MODEL_KEYS = ("hidden", "init", "head", "layers", "embedding")  # read from any model's config
 
 
 class Problems:
@@ -55,24 +52,6 @@ class Problems:
             for key, (hint, value) in _typed(config).items()
             if (said := mismatch(hint, value))
         ]
-
-    def added(self, config: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str]) -> None:
-        """Keys that ``+key=value`` adds and nothing reads. Those of components are in their signatures."""
-        model = config.get("model") or {}
-        for word in overrides:
-            if not word.startswith("+"):
-                continue
-            key = word.lstrip("+").partition("=")[0].rpartition("@")[2]  # of group@package the package
-            group, _, rest = key.partition(".")
-            name = rest.split(".")[0]
-            referred = any(f"${{{key}}}" in other for other in overrides)
-            if "/" in key or group in ("hydra", "_global_") or (group in choices and group != "model") or referred:
-                continue
-            if group == "model" and rest and "_target_" not in model and name not in _MODEL_KEYS:
-                known = [str(other) for other in model if other != name]
-                self.lines.append(f"{word}: no such key; model takes {', '.join(known)}{nearest(name, known)}")
-            elif group not in _root_keys():
-                self.lines.append(f"{word}: no such key; dlrun takes {', '.join(_root_keys())}{nearest(group, _root_keys())}")
 
     def _layers(self, layers: Any, where: str) -> None:
         if layers is not None and not isinstance(layers, list | tuple):
@@ -215,13 +194,6 @@ class Problems:
         elif name != "loss" and known[name].higher_is_better is None:
             self.lines.append(f"{where}={name}: is best at its nominal level, neither high nor low; type {where}=pinball")
         return str(name)
-
-
-@cache
-def _root_keys() -> tuple[str, ...]:
-    """The keys at the top of a config, sorted."""
-    own = registry.read(registry.root() / "config.yaml").keys() - {"defaults", "hydra"}
-    return tuple(sorted(own.union(registry.defaults())))
 
 
 def _keyword_only(function: Callable[..., Any], values: Mapping[str, Any], where: str) -> list[str]:

@@ -21,16 +21,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from dlrun import registry
 from dlrun.errors import InputError
 from dlrun.experiments import names
+from dlrun.experiments.hydras import is_hydras
 
 _FREE = ("mode", "sweeper.params", "overrides", "runtime", "help", "hydra_help", "job.override_dirname", "job.config_name")
 _TOLD = 5  # settings told at once
 
 Load = Callable[..., DictConfig]
-
-
-def is_hydras(word: str) -> bool:
-    """Whether an override is a setting of Hydra's own."""
-    return word.lstrip("+~").startswith(("hydra.", "hydra/", "hydra@", "hydra="))
 
 
 @contextmanager
@@ -69,6 +65,7 @@ def guarded(overrides: Sequence[str], *, acts: bool = True) -> Iterator[None]:
         path = Path(getattr(file, "name", file))
         if registry.root() not in path.parents:
             registry.check_size(path)
+            registry.check_times(path, names.KEYS)
         config = read_file(file)
         if registry.root() not in path.parents:
             names.restore(config, path)

@@ -21,6 +21,7 @@ from dlrun.errors import InputError, MismatchError
 from dlrun.experiments import rules
 from dlrun.experiments.problems import Problems
 from dlrun.experiments.settings import Trainer
+from dlrun.experiments.unread import twice, unread
 
 HIDDEN = (32, 32)  # sizes of the hidden layers when neither the model nor the dataset names any
 
@@ -50,8 +51,19 @@ class RunSpec:
         return self.preparation.fold if self.preparation.folds > 1 else None
 
 
-def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str] = ()) -> RunSpec:
+def from_config(
+    config: Mapping[str, Any],
+    choices: Mapping[str, str],
+    overrides: Sequence[str] = (),
+    mentioned: frozenset[str] | None = None,
+) -> RunSpec:
     """Check a resolved config and build the run that it describes.
+
+    Args:
+        config: the resolved config.
+        choices: the option of each group.
+        overrides: what it was composed with.
+        mentioned: words in the interpolations that were resolved; None for a config that was kept, whose keys are not looked at.
 
     Raises:
         InputError: with every problem found.
@@ -59,7 +71,8 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
     """
     found = Problems()
     found.structure(config)
-    found.added(config, choices, overrides)
+    if mentioned is not None:
+        found.add(unread(config, choices, overrides, mentioned) + twice(config))
     if found.lines:
         raise InputError(*found.lines)
     config = dict(config)
@@ -67,7 +80,13 @@ def from_config(config: Mapping[str, Any], choices: Mapping[str, str], overrides
     prepared = {key: value for key, value in dataset_config.items() if key in COMMON_KEYS}
     found.add(preparation_problems({"task": None} | prepared))
     if unsaid_folds(dataset_config):
-        found.add([f"dataset.folds={dataset_config['folds']}: a run tests on one fold; give dataset.fold=0 for the first"])
+        folds = dataset_config["folds"]
+        found.add(
+            [
+                f"dataset.folds={folds}: a run tests on one fold; give dataset.fold=0 for the first, or call "
+                f'dlrun.sweep("dataset.folds={folds}") with the same settings for a run on each'
+            ]
+        )
     if "seed" not in config:
         found.add(["seed: is missing; leave ~seed out, or type seed=0"])
     dataset, task = found.dataset(dataset_config, choices)

@@ -16,7 +16,7 @@ from dlrun import registry
 from dlrun.engine.progress import Progress
 from dlrun.errors import InputError, MismatchError
 from dlrun.experiments import baselines, workers
-from dlrun.experiments.compose import Composed
+from dlrun.experiments.composed import Composed
 from dlrun.experiments.estimate import Needs, cut, free_bytes, needs
 from dlrun.experiments.execute import FINISHED, failure, identity, train, worth_keeping
 from dlrun.experiments.folds import every_fold
@@ -106,7 +106,7 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
     problems: dict[str, None] = dict.fromkeys(_said_twice(jobs))
     for job in jobs:
         try:
-            specs.append(from_config(job.config, job.choices, job.overrides))
+            specs.append(from_config(job.config, job.choices, job.overrides, job.mentioned))
         except MismatchError as error:
             specs.append("; ".join(error.problems))
         except InputError as error:

@@ -21,6 +21,16 @@ class CohortSweeper(BasicSweeper):
             return super().sweep(arguments)
         return [self.launcher.expand([*self._parse_config(), *arguments])]  # type: ignore[union-attr]
 
+    def _parse_config(self) -> list[str]:
+        """What a config file sweeps over, as overrides."""
+        from omegaconf import OmegaConf
+
+        from dlrun.experiments.grammar import plain, words_of
+        from dlrun.experiments.lists import takes_list
+
+        params: Any = OmegaConf.to_container(self.params) if OmegaConf.is_config(self.params) else self.params
+        return plain(words_of(params or {}, takes_list))
+
 
 class CohortLauncher(Launcher):
     """Hands all jobs to dlrun, which trains them together."""
@@ -52,7 +62,7 @@ class CohortSweeperConf:
 
     _target_: str = "hydra_plugins.dlrun_plugins.sweeps.CohortSweeper"
     max_batch_size: int | None = None
-    params: dict[str, str] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
