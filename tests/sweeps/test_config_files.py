@@ -109,6 +109,7 @@ def test_keys_that_are_mentioned_are_read(call: Call, write: Write) -> None:
     )
     assert call("plan", *COMMON, "experiment=a") == call("plan", *COMMON, "optimizer.lr=0.02", "model.hidden=[9]")
     assert call("plan", *COMMON, "+rate=0.02", "optimizer.lr=${rate}")[0] == 0
+    assert call(*COMMON, "+rate=0.02", "optimizer.lr=${rate}") == (0, "", "")
 
 
 @pytest.mark.parametrize("head", ["", "# A study.\n# @package _global_\n"])

@@ -24,11 +24,9 @@ from dlrun.errors import DlrunError, InputError, RunError, nearest, raise_all
 from dlrun.experiments import hydras
 from dlrun.experiments.grammar import parse, plain, values
 from dlrun.experiments.names import GROUP, ONE
-from dlrun.experiments.unread import not_global
 from dlrun.suggestions import keys, options, spelling
 
 _AT_MOST = 12  # problems told at once
-_GLOBAL = "# @package _global_"
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def _of_a_group(parsed: Override, caller: Caller) -> Iterator[str]:
     if group == "experiment":
         for name in _names(parsed):
             if name in known and not _is_global(registry.path(group, name)):
-                yield not_global(name)
+                yield options.not_global(name)
 
 
 def _is_global(file: Path) -> bool:
@@ -168,7 +166,8 @@ def _word_problems(overrides: Sequence[str], caller: Caller) -> Iterator[Problem
         elif hydras.is_hydras(word):
             yield Problem(f"{word}: a setting of Hydra's own cannot be swept", word)
         elif not caller.sweeps:
-            yield Problem(f"{word}: holds several values; {caller.each(word)}, and [a,b] is a list{_as_one_name(word)}", word)
+            one = f"; if it is one name, {as_one}" if (as_one := _as_one_name(word)) else ""
+            yield Problem(f"{word}: holds several values; {caller.each(word)}, and [a,b] is a list{one}", word)
         else:
             try:
                 next(values(parsed), None)
@@ -179,7 +178,7 @@ def _word_problems(overrides: Sequence[str], caller: Caller) -> Iterator[Problem
 def _instead(word: str, caller: Caller) -> str:
     """What to type instead of a word that is not in the grammar."""
     if as_one := _as_one_name(word):
-        return as_one.rpartition("; ")[2].rpartition(", ")[2]
+        return as_one
     wrong, mended = spelling.repaired(word, _parses)
     if not mended:
         return "quote the whole for the shell, and text inside once more"
@@ -193,7 +192,7 @@ def _as_one_name(word: str) -> str:
 
     key, _, value = word.lstrip("+").partition("=")
     name = key.removeprefix(f"{GROUP}.")
-    return f"; if it is one name, type {naming(name, value)}" if name in ONE and key != name else ""
+    return f"type {naming(name, value)}" if name in ONE and key != name else ""
 
 
 def in_config(error: OmegaConfBaseException, overrides: Sequence[str], override: str = "") -> str:
@@ -201,7 +200,8 @@ def in_config(error: OmegaConfBaseException, overrides: Sequence[str], override:
     key = error.full_key or "settings"
     line = f"{override or key}: {str(error).splitlines()[0]}"
     named = override or next((word for word in overrides if word.lstrip("+").partition("=")[0] == key), "")
-    return line + (_as_one_name(named) if isinstance(error, InterpolationResolutionError) else "")
+    as_one = _as_one_name(named) if isinstance(error, InterpolationResolutionError) else ""
+    return f"{line}; if it is a name, {as_one}" if as_one else line
 
 
 def _names(parsed: Override) -> Iterator[object]:

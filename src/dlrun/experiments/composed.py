@@ -67,22 +67,27 @@ def read(config: "DictConfig", settings: "DictConfig", loader: "ConfigLoaderImpl
     task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     raw = cast(Config, OmegaConf.to_container(task))
     choices = {str(group): str(name) for group, name in settings.runtime.choices.items() if not str(group).startswith("hydra/")}
-    if loader is not None and (open_groups := _without_choice(raw, choices, settings.overrides.task)):
+    if loader is not None and (open_groups := _without_choice(raw, choices, typed(settings))):
         choices |= _Defaults(loader, settings).chosen(open_groups)
     return Base(_resolved(task, raw), raw, choices, frozenset(mentions(raw)))
+
+
+def typed(settings: "DictConfig") -> list[str]:
+    """The overrides that a config was composed with, as they were typed: an interpolation in one is not resolved."""
+    return [str(word) for word in OmegaConf.to_container(settings.overrides.task) or ()]
 
 
 def _resolved(task: "DictConfig", raw: Config) -> Config:
     """The config with its interpolations resolved.
 
     Raises:
-        InputError: one refers to what is not there.
+        OmegaConfBaseException: one refers to what is not there; ``full_key`` is the key that does.
     """
     try:
         return cast(Config, OmegaConf.to_container(task, resolve=True))
     except OmegaConfBaseException as error:
-        line = str(error).splitlines()[0]
-        raise InputError(f"{next(_unresolved(task, raw), 'settings')}: {line}") from None
+        error.full_key = next(_unresolved(task, raw), error.full_key)
+        raise
 
 
 def _unresolved(task: "DictConfig", node: Any, path: str = "") -> Iterator[str]:
@@ -102,8 +107,8 @@ def _unresolved(task: "DictConfig", node: Any, path: str = "") -> Iterator[str]:
 
 def _without_choice(raw: Config, choices: Mapping[str, str], words: Sequence[str]) -> list[str]:
     """Groups of whose option Hydra does not know, since it keeps none of a list, and that no word has chosen."""
-    typed = {str(word).partition("=")[0] for word in words}
-    return [group for group in registry.groups() if raw.get(group) and group not in choices and group not in typed]
+    chosen = {word.partition("=")[0] for word in words}
+    return [group for group in registry.groups() if raw.get(group) and group not in choices and group not in chosen]
 
 
 class _Defaults:
@@ -111,7 +116,7 @@ class _Defaults:
 
     def __init__(self, loader: "ConfigLoaderImpl", settings: "DictConfig") -> None:
         self._repository = loader.repository
-        words = [*map(str, settings.overrides.hydra), *map(str, settings.overrides.task)]
+        words = [*map(str, OmegaConf.to_container(settings.overrides.hydra)), *typed(settings)]
         self._found = loader.compute_defaults_list(settings.job.config_name, words, RunMode.RUN).defaults
 
     def chosen(self, groups: Sequence[str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from omegaconf import OmegaConf
 from dlrun import registry
 from dlrun.errors import InputError
 from dlrun.experiments.compose import Composer
-from dlrun.experiments.composed import Composed, read
+from dlrun.experiments.composed import Composed, read, typed
 from dlrun.experiments.grammar import items, plain, word, words_of
 from dlrun.experiments.grid import expand
 from dlrun.experiments.lists import takes_list
@@ -73,7 +73,7 @@ def single(overrides: Sequence[str], folder: Path | None = None) -> Composed:
         if config.hydra.mode == RunMode.MULTIRUN:
             raise InputError(f"{' '.join(overrides)}: asks for a sweep; call dlrun.sweep")
         HydraConfig.instance().set_config(config)
-        return read(config, config.hydra, loader).job([*map(str, config.hydra.overrides.task)])
+        return read(config, config.hydra, loader).job(typed(config.hydra))
 
 
 def several(overrides: Sequence[str], folder: Path | None = None) -> tuple[list[Composed], Mapping[str, Any]]:
@@ -89,7 +89,7 @@ def several(overrides: Sequence[str], folder: Path | None = None) -> tuple[list[
         HydraConfig.instance().set_config(master)
         params = OmegaConf.to_container(master.hydra.sweeper.get("params") or OmegaConf.create({}))
         swept = words_of(cast(dict[str, Any], params), takes_list)
-        jobs = expand([*swept, *map(str, master.hydra.overrides.task)], loader)
+        jobs = expand([*swept, *typed(master.hydra)], loader)
         return Composer(loader, master).compose(jobs), dict(master.hydra.launcher)
 
 

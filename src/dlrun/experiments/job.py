@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlrun.engine.progress import Progress
 from dlrun.experiments.baselines import AUTO, names
-from dlrun.experiments.composed import Composed
+from dlrun.experiments.composed import Composed, typed
 from dlrun.experiments.composed import read as read_config
 from dlrun.experiments.execute import train, worth_keeping
 from dlrun.experiments.interruption import Interruption
@@ -89,4 +89,4 @@ def composed(config: "DictConfig") -> Composed:
     settings = HydraConfig.get()
     hydra = GlobalHydra.instance()
     loader: Any = hydra.config_loader() if hydra.is_initialized() else None  # none in a launcher's worker
-    return read_config(config, settings, loader).job([*map(str, settings.overrides.task)])  # type: ignore[arg-type]
+    return read_config(config, settings, loader).job(typed(settings))  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from typing import Any
 from dlrun import registry
 from dlrun.components.hyperparameters import show
 from dlrun.errors import nearest
+from dlrun.suggestions.options import not_global
 
 _OF_MODELS = ("hidden", "init", "head", "layers", "embedding")  # read from any model's config
 _LISTS = ("baseline", "reference")  # lists of names at the top of a config
@@ -60,13 +61,6 @@ def _not_global(config: Mapping[str, Any], choices: Mapping[str, str]) -> list[s
     if "experiment" not in config:
         return []
     return [not_global(choices.get("experiment", "NAME"))]
-
-
-def not_global(name: str) -> str:
-    """What to say of an experiment's file without the line that puts its settings at the top."""
-    known = registry.options("experiment")
-    file = registry.path("experiment", name) if name in known else f"experiment/{name}.yaml"
-    return f"{file}: its first line must be '# @package _global_'; without it the settings do not reach the top of the config"
 
 
 @cache

@@ -42,3 +42,10 @@ def unknown(group: str, value: str, known: Sequence[str]) -> str:
             name = folder.relative_to(Path.cwd())
             return f"{name / group / value}.yaml is not searched; add --config-dir {name}"
     return f"{takes(group)}{nearest(value, known)}"
+
+
+def not_global(name: str) -> str:
+    """What to say of an experiment's file without the line that puts its settings at the top."""
+    known = registry.options("experiment")
+    file = registry.path("experiment", name) if name in known else f"experiment/{name}.yaml"
+    return f"{file}: its first line must be '# @package _global_'; without it the settings do not reach the top of the config"
