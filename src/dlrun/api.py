@@ -181,7 +181,7 @@ def compare(
     """
     if metric is not None and not isinstance(metric, str):
         raise InputError(f"metric={metric!r}: must be the name of one metric, such as r2 or test/r2; compare by each in turn")
-    several = [*runs] if isinstance(runs, list | tuple) else [runs]
+    several: list[Any] = [*runs] if isinstance(runs, list | tuple) else [runs]
     if not several:
         raise InputError("compare: got an empty list; give what dlrun.sweep returned, or the names of sweeps")
     tables_of_runs = [_table(each, output_dir) for each in several]

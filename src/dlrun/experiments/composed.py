@@ -72,9 +72,9 @@ def read(config: "DictConfig", settings: "DictConfig", loader: "ConfigLoaderImpl
     return Base(_resolved(task, raw), raw, choices, frozenset(mentions(raw)))
 
 
-def typed(settings: "DictConfig") -> list[str]:
+def typed(settings: "DictConfig", whose: str = "task") -> list[str]:
     """The overrides that a config was composed with, as they were typed: an interpolation in one is not resolved."""
-    return [str(word) for word in OmegaConf.to_container(settings.overrides.task) or ()]
+    return [str(word) for word in OmegaConf.to_container(settings.overrides[whose]) or ()]
 
 
 def _resolved(task: "DictConfig", raw: Config) -> Config:
@@ -116,7 +116,7 @@ class _Defaults:
 
     def __init__(self, loader: "ConfigLoaderImpl", settings: "DictConfig") -> None:
         self._repository = loader.repository
-        words = [*map(str, OmegaConf.to_container(settings.overrides.hydra)), *typed(settings)]
+        words = [*typed(settings, "hydra"), *typed(settings)]
         self._found = loader.compute_defaults_list(settings.job.config_name, words, RunMode.RUN).defaults
 
     def chosen(self, groups: Sequence[str]) -> dict[str, str]:
