@@ -8,7 +8,7 @@ Contestants have one core and one thread, and what is measured is processor time
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ def one_core() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def trainings(net: Net, runs: int, **trainer: Any) -> list[Any]:
+def trainings(net: Net, runs: int, regularizer: Sequence[str] = (), **trainer: Any) -> list[Any]:
     """dlrun's own training of ``runs`` seeds, ready to take steps: planned, and cut to the cache, as a sweep is."""
     from dlrun import registry
     from dlrun.engine.trainer import Training
@@ -45,6 +45,7 @@ def trainings(net: Net, runs: int, **trainer: Any) -> list[Any]:
 
     groups = {"dataset": "diabetes", "activation": "relu", "loss": "mse", "optimizer": "adam", "scheduler": "constant"}
     config: dict[str, Any] = {group: registry.load_option(group, name) for group, name in groups.items()}
+    config["regularizer"] = {name: registry.load_option("regularizer", name) for name in regularizer}
     layers = ["flatten", {"hidden": list(net.hidden)}, "output"]
     config["model"] = {"hidden": list(net.hidden), "init": "default", "head": "auto", "layers": layers}
     config["trainer"] = registry.load_option("trainer", "default") | {"batch_size": net.batch, "device": "cpu"} | trainer
@@ -54,7 +55,12 @@ def trainings(net: Net, runs: int, **trainer: Any) -> list[Any]:
 
 
 def dlrun_step(
-    net: Net, runs: int, seconds: float = 1.0, clock: Callable[[], float] = time.process_time, **trainer: Any
+    net: Net,
+    runs: int,
+    seconds: float = 1.0,
+    clock: Callable[[], float] = time.process_time,
+    regularizer: Sequence[str] = (),
+    **trainer: Any,
 ) -> float:
     """Seconds for a step of one run, batches included, evaluation not: the fastest of several epochs."""
     import torch
@@ -63,7 +69,7 @@ def dlrun_step(
 
     total = 0.0
     with torch.no_grad(), at_speed():
-        works = trainings(net, runs, epochs=100_000, **trainer)
+        works = trainings(net, runs, regularizer, epochs=100_000, **trainer)
         for work in works:
             work.epoch(0)
             best, number, end = float("inf"), 1, time.perf_counter() + seconds / len(works)

@@ -81,7 +81,7 @@ class Kink(Penalty):
 
     @abstractmethod
     def project(self, theta: Tensor, signs: Tensor) -> None:
-        """Set the weights of ``theta`` [R, P] that are not on their side to 0, in place."""
+        """Set the weights of ``theta`` [R, P] that are not on their side to 0, in place. The values of ``signs`` are lost."""
 
 
 class AfterStep(Regularizer):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import NonNegative, Positive
-from dlrun.components.optimizers.base import State, Step, average
+from dlrun.components.optimizers.base import Scratch, State, Step, average
 from dlrun.components.regularizers.base import AfterStep, Kink, Penalty, Weights, each_run
 
 _RECENT = 4  # see L1: the average looks back over about a quarter of the steps so far
@@ -48,7 +48,8 @@ class L1(Kink):
     ) -> None:
         self.weights, self.weight, self.method = weights, weight, method
         self._slope = weights.mask * weight  # [1, P], or [R, P] where runs differ: 0 for what is not penalized
-        self._penalized = self._slope > 0
+        self._lowest = torch.where(self._slope > 0, 0.0, -torch.inf)  # how far on the other side of 0 a weight may be
+        self._scratch = Scratch()
 
     def value(self, theta: Tensor) -> Tensor:
         """Weight * sum |w|: [R]."""
@@ -65,16 +66,16 @@ class L1(Kink):
 
     def choose(self, theta: Tensor, grad: Tensor, state: State, t: Step) -> Tensor:
         """See ``Kink.choose``, and the steps 1 to 3 above."""
-        mean = state["grad_avg"]
+        mean, slope = state["grad_avg"], self._slope
         average(mean, grad, _RECENT / (t + _RECENT - 1))
-        pull = torch.clamp(mean, -self._slope, self._slope).sub_(mean).sign_()
-        signs = torch.where(theta == 0, pull, theta.sign())
-        grad.addcmul_(signs, self._slope).masked_fill_((signs == 0) & self._penalized, 0.0)
+        signs = torch.clamp(mean, -slope, slope, out=self._scratch.like(mean)).sub_(mean)
+        signs = torch.where(theta == 0, signs, theta, out=signs).sign_()
+        torch.addcmul(slope, grad, signs, out=grad).mul_(signs)  # (g s + weight) s
         return signs
 
     def project(self, theta: Tensor, signs: Tensor) -> None:
-        """See ``Kink.project``."""
-        theta.masked_fill_((theta * signs <= 0) & self._penalized, 0.0)
+        """See ``Kink.project``. ``signs`` is used as scratch."""
+        theta.masked_fill_(torch.mul(theta, signs, out=signs) <= self._lowest, 0.0)
 
 
 class L2(Penalty):
