@@ -119,6 +119,7 @@ def sweep(
     from dlrun.cli.sweep_display import SweepProgress
     from dlrun.experiments import sweep as sweeps
     from dlrun.experiments.composition import several, words
+    from dlrun.experiments.provenance import provenance
     from dlrun.experiments.sections import check_reference, write_tables
     from dlrun.experiments.sections import compare as sections_of
 
@@ -134,7 +135,7 @@ def sweep(
     store.prepare()
     folder = ["--config-dir", str(Path(config_dir).absolute())] if config_dir is not None else []
     command = [*(word for module in _names(imports) for word in ("--import", module)), "--multirun", *folder, *line]
-    kept = sweeps.begin(grid, store, name, command, {})
+    kept = sweeps.begin(grid, store, name, command, provenance(grid))
     with kept.claim(), SweepProgress(name, grid, enabled=progress) as shown:
         code = sweeps.carry_out(grid, kept, store, sweeps.Options.of(first, launcher), shown)
     sections = sections_of(grid, kept, store)
@@ -229,7 +230,7 @@ def load(run: Folder, *, output_dir: Folder | None = None, imports: Modules = ()
     """
     _trust(imports)
     folder = Path(run)
-    if folder.is_dir():
+    if os.path.isdir(folder):
         store, record = Store.around(folder)
         return Run(record, folder, store, device)
     store = Store.at(output_dir)

@@ -185,6 +185,8 @@ def read(file: Path) -> dict[str, Any]:
         if root() not in file.parents:
             check_size(file)
         content = yaml.load(file.read_text(encoding="utf-8"), Loader=loader())
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: is not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content, dict | None):

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from dlrun import registry
-from dlrun.errors import DataError, StoreError, nearest
+from dlrun.errors import DataError, InputError, StoreError, nearest
 from dlrun.results.formats import CONFIG, WEIGHTS
 from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 PREPROCESSING = "preprocessing.json"
 ENCODING = "encoding.json"
 _WITHOUT_CLASSES = ("regression", "similarity", "metric_learning")
+# what the config of every run has
+_SECTIONS = ("seed", "dataset", "model", "activation", "loss", "optimizer", "scheduler", "trainer", "regularizer")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,9 +75,14 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The whole configuration, resolved."""
-        content = registry.read(self.folder / CONFIG)
-        if not content:
-            raise StoreError(f"{self.folder / CONFIG}: is empty")
+        file = self.folder / CONFIG
+        try:
+            content = registry.read(file)
+        except InputError as error:
+            raise StoreError(*error.problems) from error
+        missing = [key for key in _SECTIONS if not isinstance(content.get(key), int if key == "seed" else Mapping)]
+        if missing:
+            raise StoreError(f"{file}: is damaged ({', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing)")
         return content
 
     @property

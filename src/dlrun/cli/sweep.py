@@ -15,6 +15,7 @@ from dlrun.cli.terminal import console, write_line
 from dlrun.errors import StoreError, plural, printable
 from dlrun.experiments import sweep as sweeps
 from dlrun.experiments.composed import Composed
+from dlrun.experiments.provenance import check_same_data, provenance, where_it_began
 from dlrun.experiments.sections import check_reference, compare, write_tables
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
@@ -60,7 +61,11 @@ class Sweeping:
 
     def run(self) -> int:
         """Carry the sweep out. Returns the exit code."""
-        grid, errors = sweeps.lay_out(self.jobs), console(sys.stderr)
+        with where_it_began(self.sweep):
+            grid = sweeps.lay_out(self.jobs)
+        errors = console(sys.stderr)
+        if self.sweep is not None:
+            check_same_data(self.sweep, grid)
         check_reference(grid)
         for note in dict.fromkeys(note for group in grid.cohorts for note in group.cohort.data.notes):
             notice(note, errors)
@@ -71,7 +76,11 @@ class Sweeping:
             show_plan(grid, sweeps.pieces(cohorts, self.options), len(there))
             return 0
         self.store.prepare()
-        sweep = self._resumed(self.sweep, grid) if self.sweep else sweeps.begin(grid, self.store, self.name, self.command, {})
+        sweep = (
+            self._resumed(self.sweep, grid)
+            if self.sweep
+            else sweeps.begin(grid, self.store, self.name, self.command, provenance(grid))
+        )
         with ExitStack() as stack:
             stack.enter_context(sweep.claim())
             shown = bool(self.logger.get("progress", True))

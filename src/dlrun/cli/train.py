@@ -168,7 +168,7 @@ class Session:
         try:
             # With a full error asked for, Hydra raises instead of printing and leaving: the error is for dlrun to tell.
             shows = {"--cfg", "--info", "--shell-completion", "--hydra-help"} & self.arguments.flags.keys()
-            with guarded(self.arguments.overrides, acts=not shows), _environment(FULL_ERROR, "1"):
+            with guarded(self.arguments.overrides, acts=not shows, typed=self.resume is None), _environment(FULL_ERROR, "1"):
                 hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(self.job)()
         finally:
             active = False

@@ -1,9 +1,11 @@
 """What a config file may say to Hydra. Files may come from anybody; the command line is the user's own.
 
-Beside the settings of runs, Hydra's config has some that run code or reach beyond the output folder: callbacks, launchers,
-logging classes, environment variables, folders. Hydra acts on them as soon as it has composed them. ``guarded`` stands in
-between: what a file of the user's folders says to Hydra must be what dlrun's own config (or Hydra's) says with the same words
-typed, but for how to sweep. And a file with more nodes or levels than a config can have is refused before it is read.
+The settings of runs are free, but for two. ``output_dir`` says where files are written, and ``oc.env`` copies the environment,
+which may hold secrets, into results that are passed on: both have to be typed. Beside the settings of runs, Hydra's config has
+some that run code or reach beyond the output folder: callbacks, launchers, logging classes, environment variables, folders. Hydra
+acts on them as soon as it has composed them. ``guarded`` stands in between: what a file of the user's folders says to Hydra must
+be what dlrun's own config (or Hydra's) says with the same words typed, but for how to sweep. And a file with
+more nodes or levels than a config can have is refused before it is read.
 """
 
 import re
@@ -16,7 +18,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, resolvers
 
 from dlrun import registry
 from dlrun.errors import InputError
@@ -30,14 +32,16 @@ Load = Callable[..., DictConfig]
 
 
 @contextmanager
-def guarded(overrides: Sequence[str], *, acts: bool = True) -> Iterator[None]:
+def guarded(overrides: Sequence[str], *, acts: bool = True, typed: bool = True) -> Iterator[None]:
     """While this lasts, what Hydra composes is checked before it is used.
 
     Args:
-        overrides: what was typed on the command line.
+        overrides: those of the command line.
         acts: whether Hydra will do what the config says; False when it only shows it.
+        typed: whether the user typed them; False when they come from a sweep's folder.
     """
     original: Load = ConfigLoaderImpl.load_configuration
+    environment = _Environment(overrides) if typed else _Environment((), received=True)
     search, read_file = ConfigLoaderImpl._process_config_searchpath, OmegaConf.load
     reference = Reference(original, [word for word in overrides if is_hydras(word)])
 
@@ -49,7 +53,9 @@ def guarded(overrides: Sequence[str], *, acts: bool = True) -> Iterator[None]:
 
         config = _master(compose, overrides) if run_mode == RunMode.MULTIRUN else compose(overrides)
         if acts and _is_foreign(config):
+            environment.received = True
             reference.check(config)
+            _check_output(config, overrides)
         return config
 
     def process(loader: ConfigLoaderImpl, name: str | None, parsed: Any, repository: Any) -> None:
@@ -75,6 +81,7 @@ def guarded(overrides: Sequence[str], *, acts: bool = True) -> Iterator[None]:
         _instead(ConfigLoaderImpl, "load_configuration", load),
         _instead(ConfigLoaderImpl, "_process_config_searchpath", process),
         _instead(OmegaConf, "load", staticmethod(read)),
+        environment.guarded(),
     ):
         yield
 
@@ -147,6 +154,53 @@ class Reference:
                 raise InputError(f"{' '.join(self._typed)}: names what only a file of yours has ({_line(error)})") from error
             self._known[name] = _leaves(config)
         return self._known[name]
+
+
+class _Environment:
+    """The environment variables that configs may read with ``oc.env``.
+
+    All of them where no file but dlrun's own has a say (``received`` is False), else those that were typed. The resolver itself
+    refuses the others, however a file comes to ask for them.
+    """
+
+    def __init__(self, typed: Sequence[str], *, received: bool = False) -> None:
+        self.received = received
+        self._why = (
+            "stands in the sweep's folder, which may come from anybody; type its command again, and finished runs are reused"
+            if received
+            else "stands in a config file, which may come from anybody; type the setting on the command line"
+        )
+        self._typed = {name for word in typed for name in re.findall(r"oc\.env:\s*(\w+)", word)} | {"DLRUN_OUTPUT_DIR"}
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """While this lasts, what may not be read is refused."""
+        OmegaConf.register_new_resolver("oc.env", self._read, replace=True)
+        try:
+            yield
+        finally:
+            OmegaConf.register_new_resolver("oc.env", resolvers.oc.env, replace=True)
+
+    def _read(self, key: str, *default: Any) -> str | None:
+        if self.received and key not in self._typed:
+            raise InputError(f"${{oc.env:{key}}}: {self._why}")
+        return resolvers.oc.env(key, *default)
+
+
+def _check_output(config: DictConfig, typed: Sequence[str]) -> None:
+    """Refuse an output folder that a file has set."""
+    found = OmegaConf.to_container(config, resolve=False)
+    own = registry.read(registry.root() / "config.yaml")["output_dir"]
+    harmless = (own, OmegaConf.create({"value": own}).value)  # as it is, and resolved in the config of a run that was kept
+    if isinstance(found, dict) and found.get("output_dir", own) not in harmless and not any(map(_sets_output, typed)):
+        raise InputError(
+            f"output_dir={found['output_dir']}: set by a config file, and a file may come from anybody; take it out, "
+            "or type output_dir=PATH on the command line"
+        )
+
+
+def _sets_output(word: str) -> bool:
+    return word.lstrip("+").startswith("output_dir=")
 
 
 def _is_foreign(config: DictConfig) -> bool:

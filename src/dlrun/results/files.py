@@ -1,6 +1,9 @@
 """Files and folders that appear whole or not at all."""
 
+import errno
 import os
+import re
+import secrets
 import shutil
 from contextlib import suppress
 from itertools import count
@@ -9,12 +12,34 @@ from pathlib import Path
 from dlrun.errors import StoreError
 
 _NUMBERS = count()
+_OURS = secrets.token_hex(8)  # in a container every process has the same id
+_UNIQUE = re.compile(r"(\d+)(?:\.([0-9a-f]{16}))?(?:\.\d+)?$")
 _TRIES = 5
 
 
 def unique() -> str:
-    """A name that no other writer on this machine has: process.number."""
-    return f"{os.getpid()}.{next(_NUMBERS)}"
+    """A name that no other writer has, and that nobody can foresee: process.random.number."""
+    return f"{os.getpid()}.{_OURS}.{next(_NUMBERS)}"
+
+
+def abandoned(name: str) -> bool:
+    """Whether ``name`` ends in what ``unique`` gave to a process of this machine that is gone."""
+    found = _UNIQUE.search(name)
+    if not found:
+        return False
+    pid, token = int(found[1]), found[2]
+    return token != _OURS if pid == os.getpid() else not alive(pid)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine has the id ``pid``."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_all(handle: int, content: bytes) -> None:
@@ -25,8 +50,8 @@ def write_all(handle: int, content: bytes) -> None:
 
 
 def write_file(path: Path | str, content: bytes, durable: bool = False) -> None:
-    """Write a whole file at once, flushed to the disk if ``durable``."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    """Write a whole new file at once, flushed to the disk if ``durable``; an error where there is one, or a link."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         write_all(handle, content)
         if durable:
@@ -57,6 +82,17 @@ def sync_folder(folder: Path | str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def make_own_folder(folder: Path) -> None:
+    """Make a folder that is dlrun's own, if it is not there.
+
+    Raises:
+        OSError: it cannot be made, or a link stands in its place: what is written would go elsewhere.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder.is_symlink():
+        raise OSError(errno.ELOOP, f"{folder.name} is a link; remove it", str(folder))
 
 
 def make_folder(folder: str) -> None:
@@ -99,6 +135,20 @@ def remove(folder: str) -> None:
         os.rmdir(folder)
         return
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def names_in(folder: Path) -> list[str]:
+    """What a folder holds; nothing where there is none.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:  # a file in its place, a loop of links, a NUL character
+        raise StoreError(f"{folder}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
 def read(path: Path) -> bytes:

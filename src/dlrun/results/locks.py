@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from dlrun.errors import StoreError
-from dlrun.results.files import write_all
+from dlrun.results.files import make_own_folder, write_all
 from dlrun.results.record import utc_now
 
 _TRIES = 5
@@ -46,6 +46,8 @@ def owner(path: Path) -> str:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # on a disk that is only to be read, too
     except FileNotFoundError:
         return ""
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         return "" if _lock(handle, wait=False) else _owner(handle)
     finally:
@@ -69,7 +71,7 @@ def claimed(folder: Path, ids: Iterable[str]) -> Iterator[Claim]:
         ids: runs that are wanted.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_own_folder(folder)
     except OSError as error:
         raise StoreError(f"{folder}: cannot be made ({error.strerror})") from error
     own = folder / f"{uuid4().hex}.claim"
@@ -95,6 +97,7 @@ def clear_claims(folder: Path) -> None:
         StoreError: the table of claims cannot be locked.
     """
     if folder.is_dir():
+        make_own_folder(folder)
         with held(folder / "lock", "the table of claims", wait=True):  # a claim that is being made is not locked yet
             _claims_of_others(folder)
 
@@ -113,17 +116,6 @@ def _claims_of_others(folder: Path) -> dict[str, str]:
                 content = json.loads(file.read())
                 found |= dict.fromkeys(content["ids"], _words(content["owner"]))
     return found
-
-
-def alive(pid: int) -> bool:
-    """Whether a process of this machine has the id ``pid``."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _acquire(handle: int, wait: bool) -> bool:

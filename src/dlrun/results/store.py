@@ -23,9 +23,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.errors import StoreError
-from dlrun.results.files import make_folder, put_in_place, read, remove, sync_folder, unique, write_file
+from dlrun.results.files import (
+    abandoned,
+    make_folder,
+    make_own_folder,
+    names_in,
+    put_in_place,
+    read,
+    remove,
+    sync_folder,
+    unique,
+    write_file,
+)
 from dlrun.results.formats import HISTORY, RESULT, WEIGHTS, RunFiles, contents, file_name, read_history
-from dlrun.results.locks import Claim, alive, claimed, clear_claims
+from dlrun.results.locks import Claim, claimed, clear_claims
 from dlrun.results.record import RunRecord
 
 _ID = re.compile(r"[0-9a-f]{6,64}")
@@ -44,7 +55,7 @@ class Store:
         self.sweeps = root / "sweeps"
         self._new = self.runs / ".new"
         self._claims = self.runs / ".claims"
-        self._owner = f"{os.uname().nodename}~{os.getpid()}"
+        self._host = os.uname().nodename
         self._elsewhere: dict[str, Path] = {}
 
     @classmethod
@@ -76,9 +87,9 @@ class Store:
         Raises:
             StoreError: nothing can be written there.
         """
-        probe = self._new / f"probe~{self._owner}"
+        probe = self._new / f"probe~{self._host}~{unique()}"
         try:
-            self._new.mkdir(parents=True, exist_ok=True)
+            make_own_folder(self._new)
             self.sweeps.mkdir(exist_ok=True)
             write_file(probe, b"x")
             probe.unlink()
@@ -110,7 +121,7 @@ class Store:
             StoreError: it could not be written; the earlier attempt is still there.
         """
         target = self.folder(run.record.id)
-        staged = f"{self._new}/{target.name}~{self._owner}~{unique()}"
+        staged = f"{self._new}/{target.name}~{self._host}~{unique()}"
         try:
             files = list(contents(run))
         except (TypeError, ValueError) as error:
@@ -196,10 +207,7 @@ class Store:
 
     def ids(self) -> list[str]:
         """The ids of all runs that have a folder, sorted."""
-        try:
-            return sorted(name for name in os.listdir(self.runs) if _ID.fullmatch(name))
-        except FileNotFoundError:
-            return []
+        return sorted(name for name in names_in(self.runs) if _ID.fullmatch(name))
 
     def history(self, run: str) -> dict[str, NDArray[np.float64]]:
         """The columns of history.csv, each [epochs]; an empty cell is NaN.
@@ -254,9 +262,8 @@ class Store:
     def _clear(self) -> None:
         """Carry out or remove what killed processes of this machine left half done."""
         for path in sorted(self._new.iterdir()):  # a new attempt comes before the one it was to replace
-            run, _, owner = path.name.partition("~")
-            host, pid = (*owner.split("~"), "", "")[:2]
-            if host != os.uname().nodename or not pid.isdecimal() or alive(int(pid)):
+            run, host, writer = (*path.name.split("~", 2), "", "")[:3]
+            if host != self._host or not abandoned(writer.partition("~old")[0]):
                 continue
             if _is_whole(path) and not os.path.lexists(self.runs / run):
                 os.rename(path, self.runs / run)  # killed between the two renames of put_in_place

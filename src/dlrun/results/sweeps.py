@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 
 from dlrun.errors import StoreError, nearest, plural
 from dlrun.results import locks
-from dlrun.results.files import replace_file
+from dlrun.results.files import abandoned, names_in, replace_file
 from dlrun.results.record import STATUSES, RunRecord, Status, plain
 from dlrun.results.store import Store
 
@@ -114,9 +114,9 @@ class Sweep:
         wanted = os.fspath(which)
         folders = sweep_folders(store)
         for path in (Path(wanted), store.sweeps / wanted):
-            if (path / SWEEP).is_file():
+            if os.path.isfile(path / SWEEP):
                 return cls.open(path)
-            if path.name == SWEEP and path.is_file():
+            if path.name == SWEEP and os.path.isfile(path):
                 return cls.open(path.parent)
         if wanted == "latest" and folders:
             return cls.open(folders[-1])
@@ -198,8 +198,7 @@ class Sweep:
 
     def _clear(self) -> None:
         for path in self.folder.glob(".*.*.*"):  # what replace_file left when it was killed
-            writer = path.name.split(".")[-2]
-            if writer.isdecimal() and not locks.alive(int(writer)):
+            if abandoned(path.name):
                 path.unlink(missing_ok=True)
 
     def owner(self) -> str:
@@ -214,11 +213,7 @@ class Sweep:
 
 def sweep_folders(store: Store) -> list[Path]:
     """The folders of all sweeps, oldest first."""
-    try:
-        names = os.listdir(store.sweeps)
-    except FileNotFoundError:
-        return []
-    found = [store.sweeps / name for name in names if (store.sweeps / name / SWEEP).is_file()]
+    found = [store.sweeps / name for name in names_in(store.sweeps) if os.path.isfile(store.sweeps / name / SWEEP)]
     return sorted(found, key=lambda path: _age(path.name))
 
 
