@@ -12,7 +12,9 @@ from dlrun.cli import terminal
 from dlrun.cli.display import run_table
 from dlrun.cli.help import overview
 from dlrun.cli.main import VERBS
+from dlrun.cli.progress import RunProgress
 from dlrun.cli.terminal import LEAST, MOST, PLAIN_WIDTH, columns, console, is_notebook, is_terminal, write_line
+from dlrun.engine.progress import Progress
 from dlrun.results.record import RunRecord
 
 Call = Callable[..., tuple[int, str, str]]
@@ -94,3 +96,37 @@ def test_a_notebooks_stream_is_known() -> None:
     assert is_notebook(stream)
     assert not is_notebook(sys.stderr)
     assert not is_notebook(None)
+
+
+def test_a_notebook_rewrites_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    monkeypatch.setattr(sys, "stderr", cell)
+    with RunProgress("xor") as shown:
+        for step in range(1, 101):
+            shown.update(Progress(1, 0, 0, step, 100, step, 100, 1.0, 0.5, "validation/r2", 0.5))
+    assert cell.getvalue().count("\n") == 1
+    assert cell.getvalue().count("\r") > 3
+    assert cell.getvalue().rpartition("\r")[2].startswith("xor: epoch 100/100")
+
+
+def test_a_terminal_shows_what_it_waits_for_and_takes_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for name in ("CI", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with terminal.waiting("loading torch"):
+        assert screen.getvalue() == "loading torch\r"
+    assert screen.getvalue() == "loading torch\r\033[K"
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with terminal.waiting("loading torch"):
+        assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_completion_says_how_to_install_it(call: Call) -> None:
+    assert call("-sc")[::2] == (
+        2,
+        "error: --shell-completion: takes install=bash, install=zsh or install=fish; for bash, "
+        'type eval "$(dlrun -sc install=bash)"\n',
+    )
+    assert 'eval "$(dlrun -sc install=bash)"' in call("--help")[1]

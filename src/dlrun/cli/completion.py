@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from dlrun import registry
 
+INSTALL = 'eval "$(dlrun -sc install=bash)"'
 LINE, POINT = "COMP_LINE", "COMP_POINT"
 _SETTINGS = ("train", "plan")  # verbs that take what the command takes without a verb
 _OPTIONS = ("show", "ls")

@@ -20,7 +20,7 @@ Flags, anywhere on the line (all but --import are Hydra's):
       --import MODULE           let options name what MODULE.py defines (dlrun init makes an example)
   -cn, --config-name NAME       start from FOLDER/NAME.yaml
   -i, --info [WHAT]             how the settings were composed
-  -sc, --shell-completion install=bash|zsh|fish
+  -sc, --shell-completion       for the tab key: eval "$(dlrun -sc install=bash)"; also zsh, fish
   --hydra-help, --version, -h, --help
 """
 

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from dlrun.cli.display import number
-from dlrun.cli.terminal import console, is_terminal, write_line
+from dlrun.cli.terminal import console, is_notebook, is_terminal, rewrite_line, write_line
 
 if TYPE_CHECKING:
     from dlrun.engine.progress import Progress
@@ -53,6 +53,7 @@ class _Lines(_Nothing):
     def __init__(self, title: str) -> None:
         self.title = title
         self.told = -1
+        self.line = ""  # where one is rewritten
 
     def update(self, progress: "Progress") -> None:
         tenth = (LINES - 2) * progress.step // max(progress.steps, 1)
@@ -60,7 +61,16 @@ class _Lines(_Nothing):
         if tenth <= self.told and not last:
             return
         self.told = LINES if last else tenth
-        write_line(f"{self.title}: epoch {progress.epoch}/{progress.epochs}, {', '.join(_figures(progress))}")
+        line = f"{self.title}: epoch {progress.epoch}/{progress.epochs}, {', '.join(_figures(progress))}"
+        if is_notebook(sys.stderr):
+            rewrite_line(line, self.line)
+            self.line = line
+        else:
+            write_line(line)
+
+    def close(self) -> None:
+        if self.line:
+            write_line("")
 
 
 class _Bar(_Nothing):

@@ -18,7 +18,7 @@ from dlrun.cli.display import number
 from dlrun.cli.labels import Labels, reasons
 from dlrun.cli.progress import duration
 from dlrun.cli.sweep_table import notice
-from dlrun.cli.terminal import console, is_terminal, write_line
+from dlrun.cli.terminal import console, is_notebook, is_terminal, rewrite_line, write_line
 from dlrun.components.metrics import METRICS
 from dlrun.engine.progress import Progress
 from dlrun.errors import plural, printable
@@ -77,6 +77,8 @@ class SweepProgress:
         elif self.enabled and kind is None:
             self.running, self.others = 0, ""
             self._write()
+            if is_notebook(sys.stderr):
+                write_line("")
 
     def cohort(self, number: int, cohorts: int, runs: int) -> None:
         """A cohort begins."""
@@ -127,8 +129,11 @@ class SweepProgress:
     def _write(self) -> None:
         line = self._text()
         if line != self.line:
+            if is_notebook(sys.stderr):
+                rewrite_line(line, self.line)
+            else:
+                write_line(line)
             self.line = line
-            write_line(line)
 
     def _text(self, width: int = 1000) -> str:
         """The line; where it would be too long, the speed goes first, then the cohort, then the best run so far."""

@@ -25,6 +25,13 @@ def write_line(line: str, stream: TextIO | None = None, *, mark: str = "") -> No
             stream.flush()
 
 
+def rewrite_line(line: str, before: str) -> None:
+    """Write ``line`` on stderr in the place of the line ``before``, in a notebook's cell."""
+    with suppress(BrokenPipeError, ValueError):
+        sys.stderr.write(f"\r{printable(line).ljust(len(printable(before)))}")
+        sys.stderr.flush()
+
+
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether ``stream`` can be drawn on again and again: a terminal that nobody asked to be plain (CI, NO_COLOR, TERM=dumb)."""
     plain = os.environ.get("TERM") == "dumb" or os.environ.get("CI") or os.environ.get("NO_COLOR")

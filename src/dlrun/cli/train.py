@@ -20,7 +20,7 @@ from dlrun import registry
 from dlrun.cli import completion
 from dlrun.cli.arguments import Arguments, check_settings, parse
 from dlrun.cli.main import VERBS, report
-from dlrun.cli.terminal import write_line
+from dlrun.cli.terminal import waiting, write_line
 from dlrun.errors import DlrunError, InputError, RunError, check_working_folder
 
 if TYPE_CHECKING:
@@ -65,6 +65,10 @@ def run(words: Sequence[str]) -> int:
     arguments = parse(words)
     if "--shell-completion" in arguments.flags and any(word.startswith("query=") for word in arguments.overrides):
         return _complete(arguments)
+    if "--shell-completion" in arguments.flags and not arguments.overrides:
+        raise InputError(
+            f"--shell-completion: takes install=bash, install=zsh or install=fish; for bash, type {completion.INSTALL}"
+        )
     return start(arguments)
 
 
@@ -155,8 +159,9 @@ class Session:
 
     def _hydra(self) -> None:
         global active
-        import hydra
-        from omegaconf import OmegaConf
+        with waiting("composing the settings"):
+            import hydra
+            from omegaconf import OmegaConf
 
         from dlrun.experiments.grammar import plain
         from dlrun.experiments.received import guarded
@@ -229,8 +234,9 @@ class Session:
 
     def sweep(self, loader: Any, config: "DictConfig", jobs: Sequence[Sequence[str]]) -> int:
         """Compose all jobs of a sweep and train them together (or show the plan). Called by the cohort launcher."""
-        from dlrun.cli.sweep import Sweeping
-        from dlrun.experiments.compose import Composer
+        with waiting("loading torch"):
+            from dlrun.cli.sweep import Sweeping
+            from dlrun.experiments.compose import Composer
 
         self._trust()
         for name, value in (config.hydra.job.get("env_set") or {}).items():  # Hydra sets them for single runs alone
@@ -269,7 +275,9 @@ def train_one(config: "DictConfig") -> int:
     """
     from dlrun.cli.display import run_table
     from dlrun.cli.progress import RunProgress
-    from dlrun.experiments.job import prepare  # imports torch
+
+    with waiting("loading torch"):
+        from dlrun.experiments.job import prepare
 
     job = prepare(config)
     for note in job.planned.cohort.data.notes:
