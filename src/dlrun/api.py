@@ -109,6 +109,7 @@ def sweep(
 
     Raises:
         InputError: a setting cannot work, or no combination is possible; every problem is told.
+        RunError: with ``strict=True``, when combinations were skipped, or settings left out of some runs; the others are kept.
         KeyboardInterrupt: it was stopped; ``dlrun resume`` carries on with it.
 
     Example:
@@ -116,8 +117,11 @@ def sweep(
         >>> dlrun.compare(table)                                                                # doctest: +SKIP
     """
     check_working_folder()  # before torch is imported
+    from dlrun.cli.arguments import Arguments
+    from dlrun.cli.explain import Caller, explained
     from dlrun.cli.sweep_display import SweepProgress
     from dlrun.experiments import sweep as sweeps
+    from dlrun.experiments.apart import own_process
     from dlrun.experiments.composition import several, words
     from dlrun.experiments.provenance import provenance
     from dlrun.experiments.sections import check_reference, write_tables
@@ -126,23 +130,26 @@ def sweep(
     _trust(imports)
     line = words(overrides, settings, swept=True)
     jobs, launcher = _composed(several, line, config_dir, sweeps=True)
-    first = jobs[0].config
-    grid = sweeps.lay_out(jobs)
-    check_reference(grid)
-    for warning in grid.warnings:
-        warnings.warn(warning, stacklevel=2)
-    store, name = Store.at(first.get("output_dir")), str(first.get("name") or "sweep")
-    store.prepare()
-    folder = ["--config-dir", str(Path(config_dir).absolute())] if config_dir is not None else []
-    command = [*(word for module in _names(imports) for word in ("--import", module)), "--multirun", *folder, *line]
-    kept = sweeps.begin(grid, store, name, command, provenance(grid))
-    with kept.claim(), SweepProgress(name, grid, enabled=progress) as shown:
-        code = sweeps.carry_out(grid, kept, store, sweeps.Options.of(first, launcher), shown)
+    jobs = explained(jobs, Arguments(_flags(config_dir), line), Caller(sweeps=True, python=True))
+    first = next(job.config for job in jobs if not job.error)
+    with own_process():
+        grid = sweeps.lay_out(jobs)
+        check_reference(grid)
+        for warning in grid.warnings:
+            warnings.warn(warning, stacklevel=2)
+        store, name = Store.at(first.get("output_dir")), str(first.get("name") or "sweep")
+        store.prepare()
+        command = Arguments({"--multirun": "", **_flags(config_dir)}, line, _names(imports)).command()
+        kept = sweeps.begin(grid, store, name, command, provenance(grid))
+        with kept.claim(), SweepProgress(name, grid, enabled=progress) as shown:
+            code = sweeps.carry_out(grid, kept, store, sweeps.Options.of(first, launcher), shown)
     sections = sections_of(grid, kept, store)
     if sections:
         write_tables(sections, kept)
     if code > 128:
         raise KeyboardInterrupt(f"carry on with: dlrun resume {kept.folder}")
+    if lacking := grid.lacking():
+        raise RunError(f"strict=true: {lacking}; the runs are kept in {kept.folder}")
     beside = [row for part in sections for item in part.compared for row in item.group.rows if not row.id]
     return of_sweep(kept, store, beside)
 
@@ -276,9 +283,12 @@ def _composed(
         except DlrunError:
             raise
         except Exception as error:
-            flags = {} if folder is None else {"--config-dir": str(folder)}
             cause = error if os.environ.get("HYDRA_FULL_ERROR") == "1" else None  # eighty lines of Hydra's, which say less
-            raise explain(error, Arguments(flags, list(line)), caller) from cause
+            raise explain(error, Arguments(_flags(config_dir), list(line)), caller) from cause
+
+
+def _flags(config_dir: Folder | None) -> dict[str, str]:
+    return {} if config_dir is None else {"--config-dir": str(Path(config_dir).absolute())}
 
 
 def _names(imports: Modules) -> list[str]:

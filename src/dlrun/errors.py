@@ -3,7 +3,8 @@
     DlrunError                     1
     |- InputError                  2   a config, a file or a command line that cannot work
     |  |- MismatchError            2   components that do not fit together (allow_mismatch=true measures some of them)
-    |  `- DataError                2   a dataset that cannot be read or split
+    |  |- DataError                2   a dataset that cannot be read or split
+    |  `- UnusableError            2   a component, a data file or an option's file that fails; a sweep trains its other runs
     |- RunError                    1   a run failed while it trained
     |- GateError                   3   a gate said no: the figures are there, and they are not good enough
     `- StoreError                  2   the output folder cannot be written or read
@@ -15,6 +16,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 # C0 and C1 controls, marks that change the direction of writing, line and paragraph separators, halves of surrogate pairs
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -35,6 +37,9 @@ class InputError(DlrunError):
         self.problems: tuple[str, ...] = problems
         super().__init__("\n".join(problems))
 
+    def __reduce__(self) -> Any:  # from another process it comes with its problems, not with the text of all
+        return type(self), self.problems
+
 
 class MismatchError(InputError):
     """Components that do not fit together, such as a softmax head before cross_entropy."""
@@ -42,6 +47,10 @@ class MismatchError(InputError):
 
 class DataError(InputError):
     """A dataset that cannot be read, parsed or split."""
+
+
+class UnusableError(InputError):
+    """Something that a run names cannot be used: a component fails its check, a file cannot be read. Other runs can train."""
 
 
 class RunError(DlrunError):

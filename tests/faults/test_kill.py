@@ -145,8 +145,8 @@ def living(child: Any) -> list[int]:
 
 
 def workers(processes: list[int]) -> list[int]:
-    """Those that train: not the parent, and not a helper of the pool."""
-    return [process for process in processes[1:] if "popen_loky" in command_of(process)]
+    """Those that train: not the parent."""
+    return [process for process in processes[1:] if "apart_worker" in command_of(process)]
 
 
 def command_of(process: int) -> str:

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,9 +22,8 @@ SWEEP = (
     "baseline=[]",
 )
 
-INTERRUPTS_ITSELF = """
+INTERRUPTS = """
 import os, signal
-from pathlib import Path
 import torch
 
 calls = 0
@@ -32,34 +32,38 @@ def relu(x):
     global calls
     calls += x.shape[-2] > 3  # not when it is tried
     if calls == 100:
-        os.kill(os.getpid(), signal.SIGINT)
-    if calls >= 100:
-        with Path("calls").open("a") as file:
-            file.write(f"{calls} ")
+        os.kill(os.getppid(), signal.SIGINT)  # a component runs in a worker
     return torch.relu(x)
 """
 
 HANGS = """
-import signal, time
+import time
 from pathlib import Path
 import torch
 
 def hangs(x):
     if x.shape[-2] > 3:  # not when it is tried
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, noted(signal.getsignal(number)))
         Path("begun").touch()
         while True:
-            time.sleep(0.01)
-            if Path("arrived").exists():
-                Path("still").touch()
+            time.sleep(1)
     return torch.relu(x)
+"""
 
-def noted(handler):
-    def arrived(number, frame):
-        handler(number, frame)
-        Path("arrived").touch()
-    return arrived
+DEADLY = """
+import os
+import signal
+import time
+import time
+from pathlib import Path
+import torch
+
+def deadly(x):
+    if x.shape[-2] > 3 and not Path("mended").exists():  # not when it is tried
+        Path(f"attempt{len(list(Path().glob('attempt*')))}").touch()
+        if Path("attempt2").exists():  # in the middle of the search for the culprit
+            time.sleep(60)
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return torch.relu(x)
 """
 
 
@@ -95,13 +99,12 @@ def test_a_sweep_stops_and_carries_on(lab: Any, which: signal.Signals, words: tu
 
 
 def test_an_epoch_is_left_in_the_middle(lab: Any) -> None:
-    (lab.modules / "own.py").write_text(INTERRUPTS_ITSELF)
-    words = ("dataset=moons", "dataset.rows=2000", "trainer.batch_size=4", "baseline=[]")
+    (lab.modules / "own.py").write_text(INTERRUPTS)
+    words = ("dataset=moons", "dataset.rows=400000", "trainer.batch_size=4", "baseline=[]")
     code, out, err = lab.end(lab.start("--import", "own", "-m", "seed=0,1", *words, "activation._target_=own.relu"))
     assert (code, "Traceback" in err) == (128 + signal.SIGINT, False)
     assert "2 runs: 2 interrupted" in out
     assert {(record["status"], record["epochs"]) for record in lab.records().values()} == {("interrupted", 0)}
-    assert (lab.folder / "calls").read_text() == "100 ", "another step was taken after the signal"
 
 
 @pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
@@ -116,13 +119,39 @@ def test_a_single_run_stops_and_is_kept(lab: Any, which: signal.Signals) -> None
 
 
 @pytest.mark.parametrize(("which", "words"), [(signal.SIGINT, ()), (signal.SIGTERM, ("-m", "seed=0,1"))], ids=["run", "sweep"])
-def test_a_second_signal_does_not_ask(lab: Any, wait: Wait, which: signal.Signals, words: tuple[str, ...]) -> None:
+def test_a_second_signal_does_not_ask(
+    lab: Any, wait: Wait, processes_of: Callable[[int], list[int]], which: signal.Signals, words: tuple[str, ...]
+) -> None:
     (lab.modules / "own.py").write_text(HANGS)
     child = lab.start("--import", "own", *words, "activation._target_=own.hangs", "dataset=moons", "baseline=[]")
     wait((lab.folder / "begun").exists, child)
-    os.kill(child.pid, which)
-    wait((lab.folder / "still").exists, child)  # the component goes on after the first
-    lab.stop(child, which)
+    workers = processes_of(child.pid)[1:]
+    while child.poll() is None:  # the component goes on after the first
+        os.kill(child.pid, which)
+        time.sleep(0.05)
+    code, _, err = lab.end(child)
+    assert (code, "Traceback" in err) == (128 + which, False)
+    wait(lambda: not any(os.path.exists(f"/proc/{process}") for process in workers))
+
+
+@pytest.mark.dose(1)
+def test_a_signal_while_the_culprit_is_searched(
+    lab: Any, wait: Wait, processes_of: Callable[[int], list[int]], number: int
+) -> None:
+    (lab.modules / "own.py").write_text(DEADLY)
+    which = random.Random(number).choice([signal.SIGINT, signal.SIGTERM])
+    words = ("activation._target_=torch.nn.Tanh,own.deadly", "seed=range(0,4)", "dataset=moons", "baseline=[]", "trainer=smoke")
+    child = lab.start("--import", "own", "-m", *words)
+    wait((lab.folder / "attempt2").exists, child)
+    all_of_it = processes_of(child.pid)[1:]
+    assert all_of_it
+    out, _ = lab.stop(child, which, everybody=True)
+    wait(lambda: not any(os.path.exists(f"/proc/{process}") for process in all_of_it))
+    counts = next(line for line in out.splitlines() if line.startswith("8 runs: "))
+    assert sum_of(counts) == 8
+    (lab.folder / "mended").touch()
+    code, out, err = lab.end(lab.start("resume", "--import", "own"))
+    assert (code, "8 runs: 8 done" in out) == (0, True), err
 
 
 @pytest.mark.dose(1)

@@ -1,4 +1,4 @@
-"""What goes wrong in one run stays there, and is told at the end."""
+"""What goes wrong in one run stays there, and is reported at the end."""
 
 import re
 from collections.abc import Callable
@@ -122,11 +122,18 @@ def test_data_that_cannot_be_made(call: Call, own: tuple[str, str], outputs: Out
     assert latest().counts() == {"done": 1, "failed": 1}
 
 
-def test_a_component_that_leaves_when_it_is_tried(call: Call, own: tuple[str, str], folder: Path) -> None:
-    code, out, err = call(*own, "-m", "activation._target_=torch.nn.Tanh,own.leaves_at_once", *SHORT)
+def test_a_component_that_leaves_when_it_is_tried(call: Call, own: tuple[str, str], folder: Path, latest: Latest) -> None:
+    words = (*own, "-m", "activation._target_=own.leaves_at_once")
+    code, out, err = call(*words, *SHORT)
     assert (code, out) == (2, "")
     assert err == "error: activation._target_=own.leaves_at_once: called sys.exit(0)\n"
     assert not (folder / "outputs").exists()
+    code, out, err = call(*words[:3], "activation._target_=torch.nn.Tanh,own.leaves_at_once", *SHORT)
+    assert (code, "2 runs: 1 done, 1 failed" in out) == (1, True)
+    assert "failed: activation._target_=own.leaves_at_once: activation._target_=own.leaves_at_once: called sys.exit(0)\n" in err
+    assert latest().counts() == {"done": 1, "failed": 1}
+    code, out, _ = call("status")
+    assert (code, "2 runs: 1 done, 1 failed" in out, "called sys.exit(0)" in out) == (1, True, True)
 
 
 def test_one_diverged_run_among_many(call: Call, outputs: Outputs, latest: Latest) -> None:

@@ -7,16 +7,16 @@ problem at once. It costs some tenths of a second, and only when there is a prob
 
 import itertools
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
-from yaml import YAMLError
+from yaml import MarkedYAMLError, YAMLError
 
 from dlrun import registry
 from dlrun.cli.arguments import Arguments
@@ -25,6 +25,9 @@ from dlrun.experiments import hydras
 from dlrun.experiments.grammar import parse, plain, values
 from dlrun.experiments.names import GROUP, ONE
 from dlrun.suggestions import keys, options, spelling
+
+if TYPE_CHECKING:
+    from dlrun.experiments.composed import Composed
 
 _AT_MOST = 12  # problems told at once
 
@@ -125,6 +128,17 @@ def explain(error: Exception, arguments: Arguments, caller: Caller | None = None
             return RunError(f"{type(error).__name__}: {error} (HYDRA_FULL_ERROR=1 shows where)")
         found = [Problem(last)]
     return InputError(*list(dict.fromkeys(problem.line for problem in found))[:_AT_MOST])
+
+
+def explained(jobs: "Iterable[Composed]", arguments: Arguments, caller: Caller | None = None) -> "list[Composed]":
+    """Jobs of a sweep; the errors of those whose files are broken in dlrun's words."""
+    from dlrun.experiments.composition import apart
+
+    def job_with(job: "Composed", error: Exception) -> "Composed":
+        return replace(job, error=explain(error, replace(arguments, overrides=list(job.overrides)), caller))
+
+    with apart():
+        return [job_with(job, job.error) if job.error else job for job in jobs]
 
 
 # Words
@@ -393,6 +407,9 @@ def _in_a_line(error: BaseException, overrides: Sequence[str] = ()) -> str | Non
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if isinstance(cause, OmegaConfBaseException):
         return in_config(cause, overrides)
+    if isinstance(cause, MarkedYAMLError) and cause.problem_mark is not None:
+        mark = cause.problem_mark
+        return f"{mark.name}, line {mark.line + 1}: cannot be read as YAML ({cause.problem})"
     if isinstance(cause, HydraException | YAMLError | ValueError | OSError | AttributeError | TypeError):
         return " ".join(str(cause).split())[:300] or type(cause).__name__
     return None

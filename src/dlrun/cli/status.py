@@ -20,7 +20,7 @@ Examples:
 
 
 def run(words: Sequence[str]) -> int:
-    """Print the status of a sweep. Returns the exit code: 1 when runs failed or diverged."""
+    """Print the status of a sweep. Returns the exit code: 1 when runs failed or diverged, or a strict sweep lacks some."""
     from rich.text import Text
 
     from dlrun.cli.terminal import console
@@ -37,4 +37,6 @@ def run(words: Sequence[str]) -> int:
         out.print(Text(printable(f"carry on with: dlrun resume {sweep.folder}")), soft_wrap=True)
     for line in reasons(sweep.cells):
         out.print(Text(printable(line), style="yellow"), soft_wrap=True)
-    return 1 if "failed" in counts or "diverged" in counts else 0
+    if lacking := sweep.settings.get("lacking"):
+        out.print(Text(printable(f"strict=true: {lacking}"), style="yellow"), soft_wrap=True)
+    return 1 if lacking or "failed" in counts or "diverged" in counts else 0

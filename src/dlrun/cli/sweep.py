@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.text import Text
 
 from dlrun.cli.sweep_display import SweepProgress, show_failures, show_plan
@@ -45,7 +46,7 @@ class Sweeping:
     ) -> None:
         self.jobs = jobs
         self.command, self.plan_only = command, plan_only
-        first = self.jobs[0].config
+        first = next(job.config for job in jobs if not job.error)
         self.name = str(first.get("name") or "sweep")
         self.logger = first.get("logger") or {}
         self.sweep = None if resume is None else Sweep.open(resume.absolute())
@@ -74,7 +75,8 @@ class Sweeping:
         if self.plan_only:
             cohorts, there = sweeps.missing(grid, self.store, self.options)
             show_plan(grid, sweeps.pieces(cohorts, self.options), len(there))
-            return 0
+            self._strictly(grid, errors)
+            return 1 if grid.lacking() or grid.count("failed") else 0
         self.store.prepare()
         sweep = (
             self._resumed(self.sweep, grid)
@@ -90,7 +92,13 @@ class Sweeping:
             except StoreError as error:  # the disk is full, say
                 raise StoreError(*error.problems, f"mend that, and carry on with: dlrun resume {sweep.folder}") from error
         self._conclude(grid, sweep, progress.taken)
+        self._strictly(grid, errors)
         return code
+
+    @staticmethod
+    def _strictly(grid: sweeps.Grid, errors: Console) -> None:
+        if lacking := grid.lacking():
+            notice(f"error: strict=true: {lacking}", errors)
 
     def _resumed(self, sweep: Sweep, grid: sweeps.Grid) -> Sweep:
         """The sweep with the cells that its command spans now: data and versions may have changed since it began."""
@@ -101,7 +109,7 @@ class Sweeping:
                 f"warning: {new} of {len(grid.cells)} runs are not those that the sweep began with, since the data, the options, "
                 "code of yours or dlrun's version have changed; they are trained anew"
             )
-        sweep.cells = grid.cells
+        sweep.cells, sweep.settings["lacking"] = grid.cells, grid.lacking()
         return sweep
 
     def _conclude(self, grid: sweeps.Grid, sweep: Sweep, taken: int) -> None:

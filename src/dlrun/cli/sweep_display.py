@@ -45,7 +45,8 @@ class SweepProgress:
     def __init__(self, title: str, grid: "Grid", *, enabled: bool = True) -> None:
         self.title, self.enabled, self.drawn = title, enabled, enabled and is_terminal(sys.stderr)
         self.runs = len(grid.cells)
-        self.counts: Counter[str] = Counter({"skipped": sum(grid.skipped.values())})
+        self.counts: Counter[str] = Counter(cell.status for cell in grid.cells if cell.status != "pending")
+        self.without = sum(self.counts.values())  # runs that there is nothing to train for
         self.copies = Counter(cell.id for cell in grid.cells if cell.id)
         self.labels = Labels(cell.overrides for cell in grid.cells)
         self.names = {cell.id: self.labels.of(cell.overrides) for cell in grid.cells if cell.id}
@@ -159,7 +160,7 @@ class SweepProgress:
         """Seconds that the rest will take, if runs go on as fast as so far; 0 when that is not known."""
         inside = self.last.runs * self.last.step / self.last.steps if self.last is not None else 0.0
         through, all_in_all = self.trained + inside, sum(self.copies.values())
-        to_train = self.trained + len(self.copies) - sum(self.counts[status] for status in self.counts if status != "skipped")
+        to_train = self.trained + len(self.copies) - sum(self.counts.values()) + self.without
         if not self.running or not through or not all_in_all:
             return 0.0
         return (time.perf_counter() - self.began) * max(0.0, to_train - through) / through
@@ -201,10 +202,11 @@ def show_plan(grid: "Grid", work: Sequence[tuple["Planned", "Needs"]], finished:
     from dlrun.experiments.sweep import total
 
     out = console()
-    distinct, skipped = len(grid.specs), sum(grid.skipped.values())
+    distinct, skipped, failed = len(grid.specs), grid.count("skipped"), grid.count("failed")
     seconds, memory = total(work), max((need.bytes for _, need in work), default=0)
-    same = len(grid.cells) - skipped - distinct
+    same = len(grid.cells) - skipped - failed - distinct
     counts = f"{distinct - finished:,} to train, {finished:,} finished already, {skipped:,} skipped"
+    counts += f", {failed:,} failed" if failed else ""
     out.print(Text(f"{plural(len(grid.cells), 'run')}: {counts}" + (f", {same:,} the same as another" if same else ""), "bold"))
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="bold")
     for column in ("cohort", "runs", "splits", "steps", "estimate", "memory", "what"):
@@ -235,7 +237,7 @@ def show_failures(sweep: "Sweep", out: Console) -> None:
     """Print every way in which runs failed or were skipped, and where a failure's log is."""
     for line in reasons(sweep.cells):
         notice(line, out)
-    failed = [cell.id for cell in sweep.cells if cell.status == "failed"]
+    failed = [cell.id for cell in sweep.cells if cell.status == "failed" and cell.id]
     if failed:
         log = Path(sweep.folder.parent.parent, "runs", failed[0], "run.log")
         whose = "its" if len(failed) == 1 else "the first one's"

@@ -22,6 +22,7 @@ from dlrun.cli.arguments import Arguments, check_settings, parse
 from dlrun.cli.main import VERBS, report
 from dlrun.cli.terminal import waiting, write_line
 from dlrun.errors import DlrunError, InputError, RunError, check_working_folder
+from dlrun.experiments import apart
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -139,7 +140,8 @@ class Session:
 
         refuse(self.arguments.overrides, caller_of(self.arguments))
         try:
-            self._hydra()
+            with apart.own_process():
+                self._hydra()
         except SystemExit as stop:  # Hydra's own; those of jobs do not get here
             return 2 if stop.code else self.code
         except DlrunError:
@@ -225,24 +227,29 @@ class Session:
         return Sweeping([job], {}, command=again.command(), reuse=False).run()
 
     def _trust(self) -> None:
-        """Import the user's modules: only now, since they import torch."""
+        """Import the user's modules, first where it does no harm if that ends the process: only now, since they import torch."""
         if self.arguments.imports:
             from dlrun.experiments import targets
 
+            known = targets.trusted()
+            if any(module not in known for module in self.arguments.imports):
+                apart.try_import([*dict.fromkeys((*known, *self.arguments.imports))])
             for module in self.arguments.imports:
                 targets.trust(module)
 
     def sweep(self, loader: Any, config: "DictConfig", jobs: Sequence[Sequence[str]]) -> int:
         """Compose all jobs of a sweep and train them together (or show the plan). Called by the cohort launcher."""
         with waiting("loading torch"):
+            from dlrun.cli.explain import explained
             from dlrun.cli.sweep import Sweeping
             from dlrun.experiments.compose import Composer
 
         self._trust()
         for name, value in (config.hydra.job.get("env_set") or {}).items():  # Hydra sets them for single runs alone
             _set(str(name), str(value))
+        composed = Composer(loader, config).compose([list(job) for job in jobs])
         self.code = Sweeping(
-            Composer(loader, config).compose([list(job) for job in jobs]),
+            explained(composed, self.arguments),
             config.hydra.launcher,
             command=self.arguments.command(),
             plan_only=self.plan_only,
@@ -309,13 +316,13 @@ def _as_failure(error: BaseException, arguments: Arguments) -> DlrunError:
 
     from dlrun.cli.explain import in_config
 
-    if isinstance(error, DlrunError):
+    if isinstance(error, DlrunError) and type(error) is not apart.RaisedError:
         return error
     if isinstance(error, OmegaConfBaseException):
         return InputError(in_config(error, arguments.overrides))
     if isinstance(error, SystemExit):
         return RunError(f"the run called sys.exit({error.code})")
-    return RunError(f"{type(error).__name__}: {error} (HYDRA_FULL_ERROR=1 shows where)")
+    return RunError(f"{apart.reason(error)} (HYDRA_FULL_ERROR=1 shows where)")
 
 
 @contextmanager

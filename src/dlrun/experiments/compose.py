@@ -16,8 +16,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from dlrun.errors import InputError
 from dlrun.experiments.composed import Base, Composed, read
 from dlrun.experiments.grammar import parse
 from dlrun.experiments.options import Brought, Options, keys, mentions, root
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 Config = dict[str, Any]
+_UNREADABLE = (HydraException, OmegaConfBaseException, YAMLError, InputError, ValueError, OSError)  # what a broken file raises
 _CHECKED = 2  # jobs of a sweep that Hydra composes once more, to be sure
 
 
@@ -44,10 +49,23 @@ class Composer:
     def compose(self, jobs: Sequence[Sequence[str]]) -> list[Composed]:
         """The configs of all jobs, each given by its overrides.
 
+        A job whose options stand in a broken file has an error instead of a config, when there are others.
+
         Raises:
             Whatever Hydra raises for an override that cannot be composed, or that no job has a component for.
         """
-        composed = self._composed(jobs)
+        try:
+            composed = self._composed(jobs)
+        except _UNREADABLE:
+            broken = self._broken(jobs)
+            sound = [job for job in jobs if self._chosen(job) not in broken]
+            if not broken or not sound:
+                raise
+            rest = iter(self.compose(sound))
+            return [
+                Composed({}, {}, tuple(job), error=broken[words]) if (words := self._chosen(job)) in broken else next(rest)
+                for job in jobs
+            ]
         left_out: dict[str, list[int]] = {}
         for number, job in enumerate(composed):
             for word in job.left_out:
@@ -60,7 +78,7 @@ class Composer:
         return composed
 
     def _composed(self, jobs: Sequence[Sequence[str]]) -> list[Composed]:
-        groups = [tuple(word for word in job if self._is_group(word)) for job in jobs]
+        groups = [self._chosen(job) for job in jobs]
         bases = self._products(list(dict.fromkeys(groups)))
         if any("hydra" in base.mentioned for base in bases.values()):  # the config asks for its own choices, or its number
             return self._by_hydra(jobs)
@@ -70,6 +88,25 @@ class Composer:
             if composed[number].config != reference.config or dict(composed[number].choices) != reference.choices:
                 return self._by_hydra(jobs)
         return composed
+
+    def _broken(self, jobs: Sequence[Sequence[str]]) -> dict[tuple[str, ...], Exception]:
+        """The choices of options whose files cannot be composed, with the reason; nothing where one of them does not exist."""
+        broken: dict[tuple[str, ...], Exception] = {}
+        for words in dict.fromkeys(map(self._chosen, jobs)):
+            for override in map(self._parse, words):
+                value = override.value()
+                names = value if isinstance(value, list) else [value]
+                if not all(self._loader.repository.config_exists(f"{override.key_or_group}/{name}") for name in names if name):
+                    return {}
+            try:
+                self._compose(words)
+            except _UNREADABLE as error:
+                broken[words] = error
+        return broken
+
+    def _chosen(self, job: Sequence[str]) -> tuple[str, ...]:
+        """The words of a job that choose options."""
+        return tuple(word for word in job if self._is_group(word))
 
     # The parts
 

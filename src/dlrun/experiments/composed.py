@@ -30,6 +30,7 @@ class Composed:
     Attributes:
         mentioned: the words in the config's interpolations: keys that are read by others.
         left_out: overrides of components that the job does not select.
+        error: why there is no config: an option's file is broken.
     """
 
     config: Config
@@ -37,6 +38,7 @@ class Composed:
     overrides: tuple[str, ...]
     mentioned: frozenset[str] = frozenset()
     left_out: tuple[str, ...] = ()
+    error: Exception | None = None
 
 
 @dataclass(frozen=True)

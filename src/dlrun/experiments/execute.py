@@ -14,8 +14,8 @@ from dlrun import __version__, registry
 from dlrun.data.dataset import Data
 from dlrun.engine.progress import Progress
 from dlrun.engine.trainer import Outcome, fit
-from dlrun.errors import DlrunError
 from dlrun.experiments import source
+from dlrun.experiments.apart import DiedError, RaisedError, reason
 from dlrun.experiments.plan import Planned
 from dlrun.experiments.spec import RunSpec
 from dlrun.results.formats import RunFiles
@@ -109,13 +109,13 @@ def _extra(planned: Planned, number: int) -> dict[str, Any]:
 def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> RunFiles:
     """What is kept of a run that raised: its reason in the record, its traceback in its own log; no ``data`` if that raised."""
     fingerprint = "" if data is None else data.fingerprint
-    said = f"called sys.exit({error.code})" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
-    if isinstance(error, DlrunError):
-        said = str(error)
+    if isinstance(error, DiedError) and data is not None:
+        error = error.named(source.own(spec.config))
+    log = error.log if isinstance(error, RaisedError) else "".join(traceback.format_exception(error))
     record = RunRecord(
         id=identity(spec, fingerprint),
         status="failed",
-        reason=said.splitlines()[0].removesuffix(": "),
+        reason=reason(error),
         name=spec.name,
         overrides=spec.overrides,
         seed=spec.seed,
@@ -126,8 +126,8 @@ def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> Ru
         choices=spec.choices,
         finished=utc_now(),
     )
-    log = "".join(traceback.format_exception(error))
-    return RunFiles(record=record, config_yaml=ConfigTexts().of(spec.config), overrides=spec.overrides, log=log)
+    text = ConfigTexts().of(spec.config)
+    return RunFiles(record=record, config_yaml=text, overrides=spec.overrides, log=log or f"{record.reason}\n")
 
 
 def worth_keeping(files: Sequence[RunFiles], store: Store) -> list[RunFiles]:

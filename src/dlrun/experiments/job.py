@@ -9,12 +9,12 @@ from dlrun.engine.progress import Progress
 from dlrun.experiments.baselines import AUTO, names
 from dlrun.experiments.composed import Composed, typed
 from dlrun.experiments.composed import read as read_config
-from dlrun.experiments.execute import train, worth_keeping
+from dlrun.experiments.execute import worth_keeping
 from dlrun.experiments.interruption import Interruption
 from dlrun.experiments.plan import Datasets, Planned, plan
 from dlrun.experiments.sections import Section, folds_of, place, section
 from dlrun.experiments.spec import RunSpec, from_config
-from dlrun.experiments.workers import use_threads
+from dlrun.experiments.workers import train_one
 from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.store import Store
 
@@ -43,9 +43,8 @@ class Job:
 
     def run(self, report: Callable[[Progress], None]) -> tuple[RunRecord, Path, int]:
         """Train and keep it: the record, the folder, and the exit code (130 or 143 when a signal ended it)."""
-        use_threads(self.planned)
         with Interruption() as interruption:
-            (files,) = train(self.planned, report=report, interrupted=interruption)
+            (files,) = train_one(self.planned, report=report, interrupted=interruption)
             kept = worth_keeping([files], self.store)
             folder = self.store.write_run(files) if kept else self.store.folder(files.record.id)
         failed = 0 if files.record.status in ("done", "stopped") else 1

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from dlrun.data.dataset import Data
 from dlrun.engine.assembly import OF_MEMBERS, Assembly
-from dlrun.engine.cohort import Cohort
+from dlrun.engine.cohort import Cohort, Run, Settings
 from dlrun.engine.diagnostics import ROWS as DIAGNOSED
 from dlrun.engine.tables import MATERIALIZED_BYTES
 from dlrun.engine.trainer import EPOCH_ROWS
+from dlrun.experiments import apart, targets
 from dlrun.memory import check, machine_bytes
 
 # For time
@@ -87,13 +89,26 @@ def check_memory(cohort: Cohort) -> None:
 def _measured(cohort: Cohort) -> tuple[int, int] | None:
     """P and W of the first run whose components do not raise: which one spoils what, training will tell."""
     members = cohort.data.shape[0] if cohort.data.task in OF_MEMBERS else 1
-    for run in cohort.runs:
+    for run in sorted(cohort.runs, key=lambda run: has_own(run, cohort.settings)):  # those of dlrun's components first
+        given = run, cohort.data, cohort.settings, members
         try:
-            model = Assembly([run], cohort.data, cohort.settings).model
+            return apart.call(_sizes, *given) if has_own(run, cohort.settings) else _sizes(*given)
+        except apart.DiedError:  # every other one might take seconds to die
+            return None
         except (Exception, SystemExit):
             continue
-        return model.layout.size, members * model.numbers + sum(layer.inner for layer in model.layers)
     return None
+
+
+def _sizes(run: Run, data: Data, settings: Settings, members: int) -> tuple[int, int]:
+    model = Assembly([run], data, settings).model
+    return model.layout.size, members * model.numbers + sum(layer.inner for layer in model.layers)
+
+
+def has_own(run: Run, settings: Settings) -> bool:
+    """Whether a run has components of the user's own."""
+    parts = run.activation, run.loss, run.optimizer, run.scheduler, *run.regularizers, settings.module
+    return any(part is not None and targets.is_own(part.target) for part in parts)
 
 
 def _parts(cohort: Cohort) -> list[list[str]]:

@@ -20,12 +20,11 @@ from dlrun.data.preprocessing import Preprocessing, fit
 from dlrun.data.splits import Split, splits
 from dlrun.engine import module
 from dlrun.engine.assembly import OF_MEMBERS
-from dlrun.engine.cohort import Cohort, Settings
+from dlrun.engine.cohort import Cohort, Run, Settings
 from dlrun.engine.machine import Machine, blueprint_of
 from dlrun.engine.parts import Part, signature
 from dlrun.errors import DataError, InputError, plural
-from dlrun.experiments import trial_data
-from dlrun.experiments.needs import check_memory
+from dlrun.experiments import apart, needs, source, trial_data
 from dlrun.experiments.settings import device
 from dlrun.experiments.spec import RunSpec
 from dlrun.experiments.watched import check_watched
@@ -155,7 +154,7 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
             runs=[replace(spec.row, split=place[spec.seed, spec.fold or 0]) for spec in rows],
             settings=settings_of(first, data.outputs),
         )
-        check_memory(cohort)
+        needs.check_memory(cohort)
         _fits(cohort, train)
         planned += _stacked(Planned(cohort, tuple(rows)))
     return planned
@@ -167,29 +166,40 @@ def _stacked(group: Planned) -> list[Planned]:
     part = cohort.settings.module
     if part is None or len(cohort.runs) == 1:
         return [group]
-    alone = module.tried(blueprint_of(cohort.settings, cohort.data, cohort.runs[0].activation)).alone
+    alone = apart.call(_alone, cohort.settings, cohort.data, cohort.runs[0].activation)
     if not alone:
         return [group]
     note = f"model={part.name}: its runs train one by one, since they cannot be stacked: {alone}"
     return [replace(piece, note=note) for piece in in_pieces(group, len(cohort.runs))]
 
 
+def _alone(settings: Settings, data: Data, activation: Part) -> str:
+    """Why a user's module cannot be stacked; an empty string where it can."""
+    return module.tried(blueprint_of(settings, data, activation)).alone
+
+
 def _fits(cohort: Cohort, train: int) -> None:
     """Raise an InputError where the layers do not fit the data, or batches of ``train`` rows the layers."""
+    size = cohort.settings.batch_size
+    members = cohort.data.shape[0] if cohort.data.task in OF_MEMBERS else 1
+    given = cohort.runs[:1], cohort.data, cohort.settings, size * members
     try:
-        machine = Machine(cohort.runs[:1], cohort.data, cohort.settings)
+        least = apart.call(_normalized, *given) if needs.has_own(cohort.runs[0], cohort.settings) else _normalized(*given)
     except InputError:
         raise
     except (Exception, SystemExit):  # a component of the user's own: training will tell which run it spoils, and the others go on
         return
-    size = cohort.settings.batch_size
-    members = cohort.data.shape[0] if cohort.data.task in OF_MEMBERS else 1
-    if machine.model.normalized(size * members) <= 1:
+    if least <= 1:
         more = f"type trainer.batch_size={min(16, train)}, or " if train > 1 else ""
         raise InputError(
             f"trainer.batch_size={size}: batch_norm subtracts the mean over the batch, and of a batch of one row nothing is left "
             f"to learn from; {more}leave batch_norm out of regularizer"
         )
+
+
+def _normalized(runs: Sequence[Run], data: Data, settings: Settings, rows: int) -> float:
+    """Of how many numbers the layers take a mean over a batch, where they take the fewest."""
+    return Machine(runs, data, settings).model.normalized(rows)
 
 
 def settings_of(spec: RunSpec, outputs: int) -> Settings:
@@ -270,7 +280,23 @@ def in_pieces(planned: Planned, count: int) -> list[Planned]:
     return [part(planned, range(start, stop)) for start, stop in pairwise(bounds)]
 
 
-def part(planned: Planned, rows: range) -> Planned:
+def halves(planned: Planned) -> list[Planned]:
+    """A cohort in two: runs with other components of the user's own apart where there are any, else one half of the rows each."""
+    kinds = [source.own(spec.config) for spec in planned.specs]
+    known = [*dict.fromkeys(kinds)]
+    first = set(known[: len(known) // 2])
+    if not first:
+        return in_pieces(planned, 2)
+    rows = [number for number, kind in enumerate(kinds) if kind in first]
+    return [part(planned, rows), part(planned, [number for number in range(len(kinds)) if number not in set(rows)])]
+
+
+def uses_own(planned: Planned) -> bool:
+    """Whether any of a cohort's runs has components of the user's own."""
+    return any(needs.has_own(run, planned.cohort.settings) for run in planned.cohort.runs)
+
+
+def part(planned: Planned, rows: Sequence[int]) -> Planned:
     """Some rows of a cohort as a cohort of their own, with the splits that they use."""
     cohort = planned.cohort
     used = sorted({cohort.runs[row].split for row in rows})

@@ -15,11 +15,12 @@ from dlrun.engine.model import LayerSpec, expand
 from dlrun.engine.module import SUPPLIED
 from dlrun.engine.parts import Part, rowwise
 from dlrun.errors import InputError, nearest
-from dlrun.experiments import rules, trial
+from dlrun.experiments import apart, rules, trial
+from dlrun.experiments.apart import DiedError, RaisedError
 from dlrun.experiments.baselines import baseline_problems
 from dlrun.experiments.names import GROUP, KEYS
 from dlrun.experiments.settings import Trainer, device_problem, root_keys
-from dlrun.experiments.targets import resolve
+from dlrun.experiments.targets import UntrustedError, is_own, resolve
 from dlrun.results.comparison import BEST, words_of
 
 
@@ -28,6 +29,8 @@ class Problems:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.untrusted = False  # whether any is a name of code that was not imported
+        self.unusable: list[str] = []  # what a check of components and data found, which is no matter of other runs
 
     def add(self, lines: Sequence[str]) -> None:
         """Take over problems that were found elsewhere."""
@@ -80,6 +83,7 @@ class Problems:
         try:
             function = resolve(target, where)
         except InputError as error:
+            self.untrusted |= isinstance(error, UntrustedError)
             self.lines += error.problems
             return Part(where, str(target), _nothing)
         known = activations.ROWWISE.get(target) if where == "activation" else None
@@ -101,11 +105,11 @@ class Problems:
         task = ""
         if not self.lines:
             try:
-                task = part.function(**part.values).task
+                task = _task(part) if not is_own(part.target) else apart.call(_task, part)
             except InputError as error:
-                self.lines += error.problems
+                self.unusable += error.problems
             except Exception as error:  # a user's own dataset
-                self.lines.append(f"dataset={part.name}: {in_a_line(error)}; dataset.task=TASK need not ask the data")
+                self.unusable.append(f"dataset={part.name}: {_said(error, part)}; dataset.task=TASK need not ask the data")
         return part, task
 
     def model(
@@ -150,7 +154,7 @@ class Problems:
         if not loss_facts["tasks"]:
             self.lines.append(f"loss.tasks: is missing; say in its YAML what data it serves, such as tasks: [{task}]")
         for where, part in parts.items():
-            self.lines += trial.problems(part, where, task, loss_facts)
+            self.unusable += trial.problems(part, where, task, loss_facts)
 
     def trainer(self, config: Mapping[str, Any]) -> Trainer:
         """The trainer's settings; the defaults when something is wrong with them."""
@@ -164,7 +168,7 @@ class Problems:
 
     def root(self, config: Mapping[str, Any]) -> None:
         """The keys that stand alone."""
-        known = ("seed", "name", "allow_mismatch", "margin", "reuse", "retry_failed")
+        known = ("seed", "name", "allow_mismatch", "margin", "reuse", "retry_failed", "strict")
         self.lines += problems(root_keys, {key: config.get(key) for key in known if key in config}, "config")
         self.lines = [line.removeprefix("config.") for line in self.lines]
         self.lines += baseline_problems(config.get("baseline"))
@@ -218,6 +222,17 @@ def _typed(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     if "soft_targets" in loss:
         found["loss.soft_targets"] = (bool, loss["soft_targets"])
     return found | {"metric": (str | None, config.get("metric"))}
+
+
+def _task(part: Part) -> str:
+    """What is to be learnt from a dataset, which is read for it."""
+    return str(part.function(**part.values).task)
+
+
+def _said(error: Exception, part: Part) -> str:
+    if isinstance(error, DiedError):
+        return error.named([part.target], "read it").reason
+    return error.reason if isinstance(error, RaisedError) else in_a_line(error)
 
 
 def in_a_line(error: BaseException) -> str:

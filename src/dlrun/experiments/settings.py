@@ -37,6 +37,7 @@ def root_keys(
     margin: Number | None = None,
     reuse: bool = True,
     retry_failed: bool = False,
+    strict: bool = False,
 ) -> None:
     """The signature of the keys that stand alone."""
 

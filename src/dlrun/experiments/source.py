@@ -38,6 +38,11 @@ def digest(config: Mapping[str, Any]) -> str:
     return found
 
 
+def own(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The user's own components that a config names, sorted."""
+    return tuple(sorted({target for target in _named(config) if targets.is_own(target)})) if targets.trusted() else ()
+
+
 def known() -> dict[frozenset[str], str]:
     """What was answered so far, for worker processes: a file may change while they start."""
     return {names: found for names, (_, found) in _known.items()}

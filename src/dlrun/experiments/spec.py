@@ -17,10 +17,11 @@ from dlrun.engine.cohort import Run
 from dlrun.engine.model import LayerSpec
 from dlrun.engine.module import takes_activation
 from dlrun.engine.parts import Part
-from dlrun.errors import InputError, MismatchError
+from dlrun.errors import InputError, MismatchError, UnusableError
 from dlrun.experiments import rules
 from dlrun.experiments.problems import Problems
 from dlrun.experiments.settings import Trainer
+from dlrun.experiments.targets import UntrustedError
 from dlrun.experiments.unread import twice, unread
 
 HIDDEN = (32, 32)  # sizes of the hidden layers when neither the model nor the dataset names any
@@ -67,6 +68,7 @@ def from_config(
 
     Raises:
         InputError: with every problem found.
+        UnusableError: a component of the user's own fails its check, or the data cannot be read.
         MismatchError: each component is fine, but they do not fit together.
     """
     found = Problems()
@@ -122,17 +124,19 @@ def from_config(
     for part in regularizers:
         if isinstance(part.values.get("metric"), str):
             found.metric(part.values["metric"], task, f"regularizer.{part.name}.metric")
-    if not found.lines:
+    if not found.lines and not found.unusable:
         found.trials(
             {"activation": activation, "loss": loss, "optimizer": optimizer, "scheduler": scheduler}
             | {f"regularizer.{part.name}": part for part in regularizers},
             task,
             loss_facts,
         )
-    if not found.lines and "lr" not in optimizer.values:
+    if not found.lines and not found.unusable and "lr" not in optimizer.values:
         found.add(["optimizer.lr: is missing; give it a value, such as optimizer.lr=0.01"])
     if found.lines:
-        raise InputError(*found.lines)
+        raise (UntrustedError if found.untrusted else InputError)(*found.lines, *found.unusable)
+    if found.unusable:
+        raise UnusableError(*found.unusable)
 
     fit = rules.check(
         task=task,

@@ -10,19 +10,21 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from dlrun import registry
 from dlrun.engine.progress import Progress
-from dlrun.errors import InputError, MismatchError
+from dlrun.errors import InputError, MismatchError, UnusableError, raise_all
 from dlrun.experiments import baselines, workers
+from dlrun.experiments.apart import reason
 from dlrun.experiments.composed import Composed
 from dlrun.experiments.estimate import Needs, cut, free_bytes, needs
-from dlrun.experiments.execute import FINISHED, failure, identity, train, worth_keeping
+from dlrun.experiments.execute import FINISHED, failure, identity, worth_keeping
 from dlrun.experiments.folds import every_fold
 from dlrun.experiments.interruption import Interruption
-from dlrun.experiments.plan import Datasets, Planned, in_pieces, plan, together
+from dlrun.experiments.plan import Datasets, Planned, in_pieces, plan, together, uses_own
 from dlrun.experiments.spec import RunSpec, from_config
+from dlrun.experiments.targets import UntrustedError
 from dlrun.results.comparison import BEST
 from dlrun.results.formats import RunFiles
 from dlrun.results.identity import OF_A_SWEEP
@@ -88,37 +90,60 @@ class Grid:
     baselines: tuple[str, ...] = ()  # what shall stand beside the runs in their table
     reference: str | Sequence[str] = BEST  # what they are compared with there
     margin: float | None = None
+    left_out: Sequence[str] = ()  # settings that some runs have no component for, in words
+    strict: bool = False  # those, and skipped combinations, make the sweep a failure
 
-    @property
-    def skipped(self) -> dict[str, int]:
-        """Reason -> how many cells cannot be trained because of it."""
-        return dict(Counter(cell.reason for cell in self.cells if cell.status == "skipped"))
+    def count(self, status: str) -> int:
+        """How many cells have a status before anything trains: skipped, failed or pending."""
+        return sum(cell.status == status for cell in self.cells)
+
+    def lacking(self) -> str:
+        """What a strict sweep lacks, in words; an empty string when it lacks nothing, or is not strict."""
+        skipped = self.count("skipped")
+        said = [f"{skipped:,} of {len(self.cells):,} combinations are skipped"] if skipped else []
+        return "; ".join([*said, *self.left_out]) if self.strict else ""
+
+
+@dataclass(frozen=True)
+class _Without:
+    """Why a job has no run: its components do not fit together (skipped), or something that it names is broken (failed)."""
+
+    reason: str
+    status: Literal["skipped", "failed"] = "skipped"
 
 
 def lay_out(jobs: Sequence[Composed]) -> Grid:
     """Check every job, read the data, and group the runs into cohorts. Equal runs stand once in ``specs``.
 
+    A job that names a broken file, broken data or a component that fails its check is a failed cell, and the others are runs.
+
     Raises:
-        InputError: a value that no run can have, or no job is possible; with every distinct problem.
+        InputError: a value was typed that no run can have, or no job is possible; with every distinct problem.
     """
     jobs = every_fold(jobs)
-    specs: list[RunSpec | str] = []
-    problems: dict[str, None] = dict.fromkeys(_said_twice(jobs))
+    sound = [job for job in jobs if not job.error]
+    specs: list[RunSpec | _Without] = []
+    problems: dict[str, None] = dict.fromkeys(_said_twice(sound))
     for job in jobs:
+        if job.error:
+            specs.append(_Without(_in_files(job.error, job), "failed"))
+            continue
         try:
             specs.append(from_config(job.config, job.choices, job.overrides, job.mentioned))
         except MismatchError as error:
-            specs.append("; ".join(error.problems))
+            specs.append(_Without("; ".join(error.problems)))
         except InputError as error:
-            problems |= dict.fromkeys(error.problems)
-    if problems:
-        more = [f"and {len(problems) - MOST_PROBLEMS} more problems"] if len(problems) > MOST_PROBLEMS else []
-        raise InputError(*list(problems)[:MOST_PROBLEMS], *more)
+            if isinstance(error, UnusableError):
+                specs.append(_Without("; ".join(error.problems), "failed"))
+                continue
+            if isinstance(error, UntrustedError) or _typed(error.problems, job):
+                problems |= dict.fromkeys(error.problems)
+            specs.append(_Without(_in_files(error, job), "failed"))
+    raise_some(list(problems))
     datasets = Datasets()
-    possible = [spec for spec in specs if isinstance(spec, RunSpec)]
-    planned, impossible, broken = _plan(possible, datasets)
+    planned, without, raised = _plan([spec for spec in specs if isinstance(spec, RunSpec)], datasets)
     ids = {id(spec): identity(spec, group.cohort.data.fingerprint) for group in planned for spec in group.specs}
-    ids |= {spec: files.record.id for spec, files in broken.items()}
+    ids |= {spec: files.record.id for spec, files in raised.items()}
     cells = []
     first: dict[str, RunSpec] = {}
     for job, spec in zip(jobs, specs, strict=True):
@@ -126,19 +151,44 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
             first.setdefault(ids[id(spec)], spec)
             cells.append(Cell(ids[id(spec)], job.overrides, spec.seed, spec.fold))
         else:
-            reason = spec if isinstance(spec, str) else impossible[id(spec)]
-            cells.append(Cell("", job.overrides, int(job.config.get("seed") or 0), None, "skipped", reason))
+            why = spec if isinstance(spec, _Without) else without[id(spec)]
+            cells.append(Cell("", job.overrides, int(job.config.get("seed") or 0), None, why.status, why.reason))
     if not first:
-        raise InputError(*dict.fromkeys(cell.reason for cell in cells))
+        raise_some(list(dict.fromkeys(cell.reason for cell in cells)))
     kept = {id(spec) for spec in first.values()}
     warnings = Counter(warning for spec in first.values() for warning in spec.warnings)
     warnings.update(group.note for group in planned if group.note)
-    warnings.update(_left_out(jobs))
+    left_out = [*_left_out(sound)]
+    warnings.update(left_out)
     cohorts = [chosen for group in planned if (chosen := _only(group, kept))]
-    kept_of = {files.record.id: files for files in broken.values()}
-    beside = baselines.names_of(job.config.get("baseline") for job in jobs)
-    reference, margin = (jobs[0].config.get(key) for key in ("reference", "margin"))
-    return Grid(cells, first, cohorts, kept_of, dict(warnings), beside, reference or BEST, margin)
+    kept_of = {files.record.id: files for files in raised.values()}
+    beside = baselines.names_of(job.config.get("baseline") for job in sound)
+    reference, margin, strict = (sound[0].config.get(key) for key in ("reference", "margin", "strict"))
+    return Grid(
+        cells, first, cohorts, kept_of, dict(warnings), beside, reference or BEST, margin, tuple(left_out), strict=bool(strict)
+    )
+
+
+def raise_some(problems: Sequence[str]) -> None:
+    """Raise an InputError for problems, of many for the first ones; do nothing when there are none."""
+    more = [f"and {len(problems) - MOST_PROBLEMS} more problems"] if len(problems) > MOST_PROBLEMS else []
+    raise_all([*problems[:MOST_PROBLEMS], *more])
+
+
+def _in_files(error: Exception, job: Composed) -> str:
+    """What is wrong with a job, and in which of the user's files: those of the options that its words choose."""
+    said = "; ".join(error.problems) if isinstance(error, InputError) else reason(error)
+    words = [word.lstrip("+").partition("=") for word in job.overrides]
+    chosen = [registry.path(group, name) for group, _, name in words if name in registry.options(group)]
+    files = [str(path) for path in chosen if registry.root() not in path.parents]
+    return said if not files or any(file in said for file in files) else f"{said} (in {' or '.join(files)})"
+
+
+def _typed(problems: Sequence[str], job: Composed) -> bool:
+    """Whether any of a job's problems is of a value that was typed, and not of one that stands in an option's file."""
+    keys = [word.lstrip("+~").partition("=")[0] for word in job.overrides]
+    typed = tuple(key for key in keys if key not in registry.groups())
+    return any(problem.lstrip("+~").startswith(typed) for problem in problems) or not job.choices
 
 
 def _left_out(jobs: Sequence[Composed]) -> Iterator[str]:
@@ -167,19 +217,23 @@ def _said_twice(jobs: Sequence[Composed]) -> Iterator[str]:
             yield f"{key}={','.join(values)}: a sweep has one {key}; start a sweep for each"
 
 
-def _plan(specs: Sequence[RunSpec], datasets: Datasets) -> tuple[list[Planned], dict[int, str], dict[int, RunFiles]]:
+def _plan(specs: Sequence[RunSpec], datasets: Datasets) -> tuple[list[Planned], dict[int, _Without], dict[int, RunFiles]]:
     """Cohorts; for the specs that their data rules out the reason; for those whose data raised what is kept of them."""
     planned: list[Planned] = []
-    impossible: dict[int, str] = {}
-    broken: dict[int, RunFiles] = {}
+    without: dict[int, _Without] = {}
+    raised: dict[int, RunFiles] = {}
     for members in together(specs):
+        readable = False
         try:
+            datasets.load(members[0].dataset)
+            readable = True
             planned += plan(members, datasets)
         except InputError as error:
-            impossible |= {id(spec): "; ".join(error.problems) for spec in members}
+            why = _Without("; ".join(error.problems), "skipped" if readable else "failed")
+            without |= {id(spec): why for spec in members}
         except (Exception, SystemExit) as error:
-            broken |= {id(spec): failure(spec, error) for spec in members}
-    return planned, impossible, broken
+            raised |= {id(spec): failure(spec, error) for spec in members}
+    return planned, without, raised
 
 
 def _only(planned: Planned, kept: set[int]) -> Planned | None:
@@ -248,7 +302,7 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, watcher:
     sweep.save()
     if interruption():
         return interruption.exit_code
-    return 1 if any(cell.status in ("failed", "diverged") for cell in sweep.cells) else 0
+    return 1 if grid.lacking() or any(cell.status in ("failed", "diverged") for cell in sweep.cells) else 0
 
 
 class _Ledger:
@@ -278,33 +332,33 @@ def _trained(
 ) -> Iterator[list[RunFiles]]:
     """Train cohorts, in this process or in several, and hand out what comes of each."""
     count = workers.processes(work, options.processes)
-    groups = [group for group, _ in work]
     if count > 1:
         share = count * workers.PIECES / (total(work) or 1.0)
-        groups = [piece for group, need in work for piece in in_pieces(group, round(need.seconds * share))]
+        work = [(piece, need) for group, need in work for piece in in_pieces(group, round(need.seconds * share))]
     begun = 0
 
     def begin(group: Planned) -> None:
         nonlocal begun
-        watcher.cohort(begun, len(groups), len(group.specs))
+        watcher.cohort(begun, len(work), len(group.specs))
         begun += 1
 
     def attempt(group: Planned) -> list[RunFiles]:
         if interruption():
             return []
         begin(group)
-        workers.use_threads(group)
-        return train(group, report=watcher.progress, interrupted=interruption)
+        return workers.train_one(group, report=watcher.progress, interrupted=interruption)
 
-    if count > 1 and len(groups) > 1:
-        yield from workers.in_parallel(groups, count, started=begin, interrupted=interruption)
+    count = min(count, len(work))
+    if count > 1 or any(uses_own(group) for group, _ in work):
+        yield from workers.in_workers(work, count, started=begin, report=watcher.progress, interrupted=interruption)
     else:
-        yield from workers.in_turn(groups, attempt)
+        yield from workers.in_turn([group for group, _ in work], attempt)
 
 
 def begin(grid: Grid, store: Store, name: str, command: Sequence[str], settings: Mapping[str, Any]) -> Sweep:
     """Write down which runs belong to the sweep, before any of them trains."""
-    return Sweep.create(store, name, grid.cells, command=" ".join(command), settings=dict(settings) | {"words": list(command)})
+    more = {"words": list(command), "lacking": grid.lacking()}
+    return Sweep.create(store, name, grid.cells, command=" ".join(command), settings={**settings, **more})
 
 
 def total(work: Sequence[tuple[Planned, Needs]]) -> float:

@@ -21,6 +21,10 @@ _LIBRARIES = ("dlrun", "hydra", "hydra_plugins", "joblib", "numpy", "omegaconf",
 _imported: set[str] = set()
 
 
+class UntrustedError(InputError):
+    """A config names code that the user has not imported."""
+
+
 def trust(module: str) -> None:
     """Import a user's module, whose names may from now on stand in configs. Importing is trusting: its code runs.
 
@@ -70,7 +74,8 @@ def resolve(target: Any, where: str) -> Callable[..., Any]:
     """What ``target`` names, looked up in the places above.
 
     Raises:
-        InputError: the name is not of those places, or nothing there has it.
+        UntrustedError: the name is not of those places.
+        InputError: nothing there has it.
     """
     if not isinstance(target, str) or "." not in target:
         raise InputError(f"{where}._target_={target}: must be a name such as torch.nn.ReLU or dlrun.components.losses.mse")
@@ -88,7 +93,7 @@ def resolve(target: Any, where: str) -> Callable[..., Any]:
     for user in _imported:
         if f"{module}.".startswith(f"{user}."):
             return _member(target, module, name, where, own=False)
-    raise InputError(f"{where}._target_={target}: {_refusal(module)}")
+    raise UntrustedError(f"{where}._target_={target}: {_refusal(module)}")
 
 
 def _refusal(module: str) -> str:

@@ -20,6 +20,8 @@ from dlrun.components.hyperparameters import Row
 from dlrun.components.optimizers import Optimizer, TorchOptimizer
 from dlrun.engine.parts import Part, rowwise
 from dlrun.errors import InputError
+from dlrun.experiments import apart
+from dlrun.experiments.apart import DiedError, RaisedError
 from dlrun.experiments.trial_checks import (
     NOT_FINITE,
     B,
@@ -62,6 +64,15 @@ def problems(part: Part, where: str, task: str, facts: Mapping[str, Any]) -> lis
 @cache
 def _tried(kind: str, function: Callable[..., Any], values: str, task: str, head: str) -> str:
     """The first thing that is wrong; an empty string when nothing is."""
+    try:
+        return str(apart.call(_fault, kind, function, values, task, head))
+    except DiedError as death:
+        return death.named((), "tried it").reason
+    except RaisedError as error:
+        return error.reason
+
+
+def _fault(kind: str, function: Callable[..., Any], values: str, task: str, head: str) -> str:
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             _TRIALS[kind](function, json.loads(values), task, head)

@@ -4,18 +4,30 @@ from dlrun import memory
 from dlrun.data.dataset import Data
 from dlrun.engine.parts import Part
 from dlrun.errors import DataError, DlrunError, RunError
+from dlrun.experiments import apart, targets
+from dlrun.experiments.apart import DiedError
 
 _LITTLE = 1 << 20  # numbers of a dataset that is read twice
 NUMBER_BYTES = 16  # of an input or a target while a dataset is made: itself, and what it is computed from
 
 
 def read(part: Part) -> Data:
-    """The dataset that a part describes.
+    """The dataset that a part describes; a function of the user's own is called in a worker where there is one.
 
     Raises:
-        RunError: the function that makes it fails.
+        RunError: the function that makes it fails, or ends its process.
         DataError: it gives something else, or other numbers each time.
     """
+    if not targets.is_own(part.target):
+        return _read(part)
+    try:
+        data: Data = apart.call(_read, part)
+    except DiedError as death:
+        raise DiedError(f"dataset={part.name}: {death.named([part.target], 'read it').reason}", death.log) from None
+    return data
+
+
+def _read(part: Part) -> Data:
     data = _called(part)
     own = not part.target.startswith("dlrun.")
     if own and data.x.numel() + data.y.numel() <= _LITTLE and _called(part).fingerprint != data.fingerprint:

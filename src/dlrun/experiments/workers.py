@@ -1,31 +1,35 @@
 """Cores at work: threads within a cohort, and processes for several cohorts where the work repays their start.
 
-A worker gets a cohort and hands its results back; only the parent writes. A worker that dies, of memory say, breaks the pool:
-what it held is tried again alone, and halved until the culprit stands by itself: it costs one run, not the sweep.
+A worker gets a cohort and hands its results back; only the parent writes. Cohorts with components of the user's own train in a
+worker too, however small they are. A cohort whose worker dies is tried once more, and then halved until the culprit stands by
+itself: it costs one run, not the sweep.
 """
 
-import ctypes
 import os
-import signal
-import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
 
 import torch
 
-from dlrun.experiments import source, targets
+from dlrun.engine.progress import Progress
+from dlrun.errors import DlrunError
+from dlrun.experiments import apart, source, targets
+from dlrun.experiments.apart import POLL, DiedError, Worker
 from dlrun.experiments.estimate import Needs, needs
 from dlrun.experiments.execute import failure, train
-from dlrun.experiments.plan import Planned, in_pieces
+from dlrun.experiments.plan import Planned, halves, uses_own
 from dlrun.results.formats import RunFiles
 
 REPAYS = 20.0  # seconds of training above which starting processes (about 4 s each) is worth it
 THREADED = 1 << 23  # numbers that one step of a cohort touches above which torch's threads help more than they cost
 PIECES = 3  # cohorts a process, so that they end at about the same time
-POLL = 0.2  # seconds between two looks at the signals
+GRACE = 3.0  # seconds that a cohort which is asked to stop has for handing over what it has
 
 Started = Callable[[Planned], None]
+Report = Callable[[Progress], None]
+Interrupted = Callable[[], bool]
 
 
 def cores() -> int:
@@ -42,10 +46,37 @@ def processes(work: Sequence[tuple[Planned, Needs]], wanted: int | None) -> int:
     return 1 if on_gpu or seconds < REPAYS else cores()
 
 
-def use_threads(group: Planned) -> None:
-    """All cores for a cohort whose step touches many numbers, one for others; OMP_NUM_THREADS has the last word."""
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(cores() if needs(group.cohort).numbers >= THREADED else 1)
+def threads_for(numbers: float) -> int:
+    """All cores for a cohort whose step touches that many numbers, one for others; OMP_NUM_THREADS has the last word."""
+    if "OMP_NUM_THREADS" in os.environ:
+        return torch.get_num_threads()
+    return cores() if numbers >= THREADED else 1
+
+
+def train_one(group: Planned, *, report: Report, interrupted: Interrupted) -> list[RunFiles]:
+    """Train a cohort here or, within ``apart.own_process`` and with components of the user's own, in a worker.
+
+    Raises:
+        RunError: a component raised in the worker, or ended it.
+        Whatever a component raises here.
+    """
+    threads, own = threads_for(needs(group.cohort).numbers), apart.here()
+    if own is None or not uses_own(group):
+        torch.set_num_threads(threads)
+        return train(group, report=report, interrupted=interrupted)
+    worker = own.take(targets.trusted())
+    try:
+        worker.begin(_train, group, threads, source.known(), hooks=True)
+        while not (found := worker.look(report)):
+            wait([worker.connection], timeout=POLL)
+            if interrupted():
+                worker.stop(GRACE)
+    except DiedError as error:
+        raise error.named(source.own(group.specs[0].config)) from None
+    finally:
+        worker.close()
+    files: list[RunFiles] = found[0]
+    return files
 
 
 def in_turn(work: Sequence[Planned], attempt: Callable[[Planned], list[RunFiles]]) -> Iterator[list[RunFiles]]:
@@ -59,81 +90,78 @@ def in_turn(work: Sequence[Planned], attempt: Callable[[Planned], list[RunFiles]
             if len(group.specs) == 1:
                 yield [failure(group.specs[0], error, group.cohort.data)]
             else:
-                waiting += reversed(in_pieces(group, 2))
+                waiting += reversed(halves(group))
 
 
-def in_parallel(
-    work: Sequence[Planned], count: int, *, started: Started, interrupted: Callable[[], bool]
+@dataclass(frozen=True)
+class _Attempt:
+    """A cohort to train: a whole one, or a part of one that failed."""
+
+    group: Planned
+    numbers: float  # that one step of one run touches
+    died: bool = False  # it, or what it is a part of, has ended a worker
+    again: bool = False
+
+    def after(self, error: DlrunError) -> "list[_Attempt] | RunFiles":
+        """What to do when it raised or died: attempts, or what is kept of the culprit."""
+        dead = isinstance(error, DiedError)
+        if dead and not self.died:
+            return [replace(self, died=True, again=True)]
+        if len(self.group.specs) == 1:
+            return failure(self.group.specs[0], error, self.group.cohort.data)
+        return [replace(self, group=part, died=self.died or dead, again=True) for part in halves(self.group)]
+
+
+def in_workers(
+    work: Sequence[tuple[Planned, Needs]], count: int, *, started: Started, report: Report, interrupted: Interrupted
 ) -> Iterator[list[RunFiles]]:
-    """Train cohorts in ``count`` processes, in whatever order they end."""
-    from joblib.externals.loky import get_reusable_executor
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    given = (os.getpid(), targets.trusted(), list(sys.path), source.known())
-
-    def pool(size: int) -> Any:
-        return get_reusable_executor(max_workers=size, timeout=60, initializer=_begin, initargs=given)
-
-    executor = pool(count)
-    suspects: list[Planned] = []
-    running: dict[Future[list[RunFiles]], Planned] = {}
-    waiting = list(work)
+    """Train cohorts in ``count`` processes, in whatever order they end; those that are at work when interrupted end early."""
+    own = apart.here() or apart.Own()
+    modules = targets.trusted()
+    waiting = deque(_Attempt(group, need.numbers / len(group.specs)) for group, need in work)
+    busy: dict[Worker, _Attempt] = {}
+    idle: list[Worker] = []
     try:
-        while (waiting or running) and not interrupted():
-            while waiting and len(running) < count:
-                group = waiting.pop(0)
-                started(group)
-                running[executor.submit(_train, group)] = group
-            ended, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
-            for future in ended:
-                group = running.pop(future)
-                error = future.exception()
-                if error is None:
-                    yield future.result()
-                elif isinstance(error, TerminatedWorkerError):
-                    suspects.append(group)
-                elif len(group.specs) == 1:
-                    yield [failure(group.specs[0], error, group.cohort.data)]
-                else:
-                    waiting = [*in_pieces(group, 2), *waiting]
-            if suspects:  # the pool is broken: whatever ran is a suspect, and is tried alone
-                suspects += running.values()
-                running.clear()
-                while suspects and not interrupted():
-                    executor = pool(1)
-                    yield from in_turn([suspects.pop(0)], lambda alone: _alone(pool, alone, interrupted))
-                suspects = []
-                executor = pool(count)
+        while busy or (waiting and not interrupted()):
+            while waiting and len(busy) < count and not interrupted():
+                attempt, worker = waiting.popleft(), idle.pop() if idle else own.take(modules)
+                busy[worker] = attempt
+                if not attempt.again:
+                    started(attempt.group)
+                threads = threads_for(attempt.numbers * len(attempt.group.specs)) if count == 1 else 1
+                worker.begin(_train, attempt.group, threads, source.known(), hooks=True)
+            wait([worker.connection for worker in busy], timeout=POLL)
+            for worker, attempt in list(busy.items()):
+                if interrupted():
+                    worker.stop(GRACE)
+                try:
+                    found = worker.look(report if count == 1 else None)
+                except DlrunError as error:
+                    del busy[worker]
+                    if not isinstance(error, DiedError) or own.bury(worker):
+                        idle.append(worker)
+                    then = attempt.after(error)
+                    if isinstance(then, list):
+                        waiting.extendleft(reversed(then))
+                    else:
+                        yield [then]
+                    continue
+                if found:
+                    del busy[worker]
+                    idle.append(worker)
+                    yield found[0]
+                elif worker.late():
+                    del busy[worker]
+                    worker.close()
     finally:
-        executor.shutdown(wait=False, kill_workers=True)
+        for worker in (*busy, *idle):
+            worker.close()
 
 
-def _alone(pool: Callable[[int], Any], group: Planned, interrupted: Callable[[], bool]) -> list[RunFiles]:
-    future: Future[list[RunFiles]] = pool(1).submit(_train, group)
-    while not interrupted():
-        if wait([future], timeout=POLL).done:
-            return future.result()
-    return []
-
-
-def _train(group: Planned) -> list[RunFiles]:
+def _train(
+    group: Planned, threads: int, digests: Mapping[frozenset[str], str], *, report: Report, interrupted: Interrupted
+) -> list[RunFiles]:
     """What a worker does."""
-    try:
-        return train(group)
-    except SystemExit as error:  # it would end the worker, not the run
-        raise RuntimeError(f"called sys.exit({error.code})") from error
-
-
-def _begin(parent: int, modules: Sequence[str], path: Sequence[str], digests: Mapping[frozenset[str], str]) -> None:
-    """A worker starts: one thread, signals left to the parent, gone when the parent is."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            os._exit(1)
-    torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    sys.path[:] = path
-    for module in modules:
-        targets.trust(module)
+    torch.set_num_threads(threads)
     source.adopt(digests)
+    return train(group, report=report, interrupted=interrupted)

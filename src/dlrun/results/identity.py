@@ -12,6 +12,7 @@ VOLATILE: Mapping[str, str] = {
     "output_dir": "where results are kept",
     "reuse": "whether finished runs are taken over",
     "retry_failed": "whether failed runs are tried again",
+    "strict": "whether a combination that is skipped makes a sweep a failure",
     "baseline": "what stands beside the runs in a table",
     "reference": "what a table compares with",
     "margin": "which differences a table calls none",
@@ -25,7 +26,7 @@ VOLATILE: Mapping[str, str] = {
 }
 """Keys of the config that do not change what a run computes, and why each is one. The id leaves them out."""
 
-OF_A_SWEEP = ("output_dir", "reuse", "retry_failed", "reference", "margin")
+OF_A_SWEEP = ("output_dir", "reuse", "retry_failed", "strict", "reference", "margin")
 """Those of them that are one for all runs of a sweep, and tell none from the others."""
 
 ORDERED: frozenset[str] = frozenset({"regularizer"})
