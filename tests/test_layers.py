@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
-BASE = {"errors", "streams", "registry", "suggestions", "__init__"}
+BASE = {"errors", "memory", "streams", "registry", "suggestions", "__init__"}
 SHARED = {"dlrun.components.hyperparameters"}  # the words in which every layer declares its settings
 MAY_IMPORT: dict[str, set[str]] = {
     "suggestions": set(),

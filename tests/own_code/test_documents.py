@@ -45,3 +45,19 @@ def test_python(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = capsys.readouterr()
     assert "done" in out
     assert "worse by" in out
+
+
+def test_settings(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table of sweeps, the config file and the list of Hydra's settings in docs/settings.md."""
+    from dlrun.experiments.grammar import parse, values
+    from dlrun.experiments.hydras import EFFECTIVE
+
+    text = (DOCS / "settings.md").read_text()
+    for typed, said in re.findall(r"^\| `'?(\w+[\w.]*=[^`]*?)'?` \| ([\d., ]+)", text, re.MULTILINE):
+        assert [*values(parse([typed])[0])] == [value.strip() for value in said.split(",") if value.strip()]
+    (own_folder / "mine" / "experiment").mkdir(parents=True)
+    (yaml,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (own_folder / "mine" / "experiment" / "study.yaml").write_text(yaml)
+    assert main(["plan", "-cd", "mine", "experiment=study", "dataset=xor", "trainer=smoke"]) == 0
+    assert "12 runs: " in capsys.readouterr()[0]
+    assert all(f"`hydra.{key}`" in text for key in EFFECTIVE)

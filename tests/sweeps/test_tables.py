@@ -69,6 +69,18 @@ def test_experiments_that_differ_are_told_by_their_names(call: Call, folder: Pat
     assert {(row["experiment"], row["n"]) for row in found} == {("slow", "2"), ("fast", "2")}
 
 
+def test_experiments_on_different_data_keep_their_names(call: Call, folder: Path, rows: Callable[[], Rows]) -> None:
+    (folder / "options" / "experiment").mkdir(parents=True)
+    for name, data in (("first", "xor"), ("second", "moons")):
+        text = f"# @package _global_\ndefaults:\n  - override /dataset: {data}\n"
+        (folder / "options" / "experiment" / f"{name}.yaml").write_text(text)
+    code, out, _ = call("--config-dir", "options", "-m", "experiment=first,second", "seed=0,1", "trainer=smoke", "baseline=none")
+    assert code == 0
+    assert "xor, experiment=first: test rows" in out
+    assert "moons, experiment=second: test rows" in out
+    assert {(row["dataset"], row["experiment"]) for row in rows()} == {("xor", "first"), ("moons", "second")}
+
+
 def test_nothing_varied_has_the_models_name(call: Call, rows: Callable[[], Rows]) -> None:
     code, out, _ = call("-m", "seed=0,1", "trainer=smoke", "baseline=[mean]", "model=linear")
     assert code == 0
@@ -214,7 +226,7 @@ def test_a_reference_without_a_value_gives_way_to_the_best(call: Call) -> None:
     words = ("activation=tanh,relu", "optimizer=sgd", "optimizer.lr=0.01,1e6", "seed=range(0,5)")
     code, out, _ = call("-m", *words, "reference=[relu,1e6]", *SHORT)
     assert code == 1
-    assert "reference=relu 1000000.0: has no finite value of test/r2, so the reference is the best\n" in out
+    assert "reference=relu 1e6: has no finite value of test/r2, so the reference is the best\n" in out
     assert "best of yours" in out
 
 

@@ -117,8 +117,10 @@ def explain(error: Exception, arguments: Arguments, caller: Caller | None = None
     blamed = {problem.override for problem in found}
     parsed = [*_parsed(word for word in overrides if word not in blamed)]
     groups = [each for each in parsed if _is_group(each)]
-    config = _compose(_first(groups), arguments)
-    if isinstance(config, DictConfig):
+    config = _compose(_first(groups), arguments) if parsed or not found else None
+    if config is None:
+        pass  # no word is left to look at
+    elif isinstance(config, DictConfig):
         found += _value_problems([each for each in parsed if not _is_group(each)], config, groups)
     else:
         found += _composing(config, groups, arguments)
@@ -159,6 +161,7 @@ def _parses(word: str) -> bool:
 
 def _word_problems(overrides: Sequence[str], caller: Caller) -> Iterator[Problem]:
     """What can be said of a word without composing anything."""
+    typed_folders = any(word.lstrip("+").startswith("hydra.searchpath=") for word in overrides)
     for word in overrides:
         try:
             parsed = parse([word])[0]
@@ -171,6 +174,9 @@ def _word_problems(overrides: Sequence[str], caller: Caller) -> Iterator[Problem
         key = word.partition("=")[0]
         if not parsed.key_or_group:
             yield Problem(f"{word}: has no key; a setting is written key=value, such as seed=1", word)
+        elif not typed_folders and (group := _no_group(parsed)):
+            near = nearest(group, registry.groups())
+            yield Problem(f"{word}: there is no group {group}; the groups are {', '.join(registry.groups())}{near}", word)
         elif problems := [*_option_problems(parsed)]:
             yield from problems
         elif not parsed.is_sweep_override():
@@ -187,6 +193,13 @@ def _word_problems(overrides: Sequence[str], caller: Caller) -> Iterator[Problem
                 next(values(parsed), None)
             except InputError as error:
                 yield from (Problem(line, word) for line in error.problems)
+
+
+def _no_group(parsed: Override) -> str:
+    """The group that an override chooses from, where there is none of the name; an empty string elsewhere."""
+    group = parsed.key_or_group
+    names_one = ("/" in group or parsed.package is not None) and not hydras.is_hydras(parsed.input_line or "")
+    return group if names_one and not any((folder / group).is_dir() for folder in registry.folders()) else ""
 
 
 def _instead(word: str, caller: Caller) -> str:
@@ -247,7 +260,8 @@ def _option_problems(parsed: Override) -> Iterator[Problem]:
         elif isinstance(value, dict):
             yield Problem(f"{line}: a group takes the name of an option; set keys one by one, such as {group}.KEY=VALUE", line)
         elif not isinstance(value, str):
-            yield Problem(f"{group}={value}: no such option; {options.takes(group)}", line)
+            said = str(value).lower() if isinstance(value, bool) else value
+            yield Problem(f"{group}={said}: no such option; {options.takes(group)}", line)
         elif value not in known:
             yield Problem(f"{group}={value}: no such option; {options.unknown(group, value, known)}", line)
 

@@ -75,7 +75,8 @@ def compare(grid: Grid, sweep: Sweep, store: Store, *, tell: Callable[[str], Non
         members.setdefault(at := place(spec), []).append(record)
         examples.setdefault(at, spec)
     folds = folds_of(grid.cohorts) if grid.baselines else {}
-    factors, settings = factors_of(grid.specs), _settings(examples)
+    factors, settings, experiments = factors_of(grid.specs), _settings(examples), _experiments(grid.specs)
+    settings = {at: said | experiments.get(at, {}) for at, said in settings.items()}
     judged: Any = {"reference": grid.reference, "margin": grid.margin}
     found = [
         (at, section(at, mine, factors, folds.get(at, {}), grid.baselines, **judged, tell=tell)) for at, mine in members.items()
@@ -191,6 +192,15 @@ def _settings(examples: Mapping[Place, RunSpec]) -> dict[Place, dict[str, str]]:
         varying = [name for name in names if len({said[name] for said in places.values() if name in said}) > 1]
         found |= {at: {name: said[name] for name in varying if name in said} for at, said in places.items()}
     return found
+
+
+def _experiments(specs: Mapping[str, RunSpec]) -> dict[Place, dict[str, str]]:
+    """The experiment of each place whose runs are all of one, where there are several: its name is in no table's rows."""
+    found: dict[Place, set[str]] = {}
+    for spec in specs.values():
+        found.setdefault(place(spec), set()).add(str(spec.choices.get("experiment")))
+    several = len(set().union(*found.values())) > 1
+    return {at: {"experiment": name} for at, (name, *others) in found.items() if several and not others and name != "None"}
 
 
 def _text(value: Any) -> str:

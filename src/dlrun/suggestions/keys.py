@@ -90,7 +90,7 @@ def unknown(word: str, key: str, config: Config, choices: Mapping[str, Any]) -> 
     if rest and (said := _of_an_option(word, key, config)):
         return said
     at, wrong, node = _last(key, config)
-    known = sorted(_names(node)) if at == "" else _names(node)
+    known = sorted({*_names(node), *registry.groups()}) if at == "" else _names(node)
     value = word.partition("=")[2]
     setting = f"={value}" if "=" in word else "=VALUE"
     synonym = SYNONYMS.get(wrong.lower(), "")
