@@ -312,8 +312,8 @@ def test_grouped_numbers_are_those_of_python(
 
 
 def test_hints_are_not_given_for_what_the_user_calls_texts(read: Read) -> None:
-    text = "a,b,y\n" + "".join(f"{i % 3}%,{i},{i}.5\n" for i in range(9))
-    assert "such as '0%'" in read(text).notes[1]
+    text = "a,b,y\n" + "".join(f"{'€$'[i % 2]}{i % 3},{i},{i}.5\n" for i in range(9))
+    assert "such as '€0'" in read(text).notes[1]
     assert len(read(text, categorical="a").notes) == 1
 
 
@@ -342,11 +342,11 @@ def test_several_targets_of_0_and_1_are_labels(read: Read) -> None:
 
 
 def test_several_targets_that_are_no_numbers_are_refused(read: Read) -> None:
-    rows = "".join(f"{i % 7},{i},{'uvw'[i % 3]},${i % 3},2024-01-0{i % 9 + 1},5\n" for i in range(40))
+    rows = "".join(f"{i % 7},{i},{'uvw'[i % 3]},{'€$'[i % 2]}{i % 3},2024-01-0{i % 9 + 1},5\n" for i in range(40))
     text = f"a,b,c,d,e,f\n{rows}"
     for target, said in (
         ("c", "target c holds texts such as 'u', and several targets must be numbers; for classes, type dataset.target=c"),
-        ("d", "target d holds texts such as '$0', and several targets must be numbers; take out the '$'"),
+        ("d", "target d holds texts such as '€0', and several targets must be numbers; write all of them with one sign"),
         ("e", "target e is a date"),
         ("f", "target f is 5 in every row"),
     ):
@@ -715,11 +715,12 @@ def test_values_of_other_types_are_taken(given: dict[str, Any], expected: dict[s
     assert {name: found[name] for name in expected} == expected
 
 
+@pytest.mark.filterwarnings("ignore:column a")
 @pytest.mark.parametrize(
     ("categories", "given", "places"),
     [
         (("1.0", "2.0", ""), [1, 2.0, math.nan], [1, 2, 0]),
-        (("1.0", "2.0", ""), ["1", "2.00", ""], [1, 2, 0]),
+        (("1.0", "2.0", ""), ["1", "2.00", ""], [None, None, 0]),
         (("01234", "99"), [1234, 99.0], [0, 1]),
         (("01234", "1234"), [1234, "01234"], [1, 0]),
         (("01.0", "1.0"), [1, 1.0], [None, None]),

@@ -65,14 +65,13 @@ REFUSED: dict[str, tuple[bytes, str]] = {  # name -> content, what is said
     "constant_features": (b"a,b,y\n1,x,2\n1,x,3\n", "no features beside the target y; left out: a, b .a single value"),
     "only_an_id": (b"a,y\nu1,1\nu2,2\nu3,5\n", "left out: a .a text of its own for every row"),
     "unquoted_thousands": (b"a,y\n12,0.5\n31,727,1.5\n", "line 3: has 3 cells, and the header has 2 names"),
-    "currency_as_target": (
-        b"a,y\n" + b"".join(b"%d,$%d\n" % (i, 7 * i) for i in range(40)),
-        r"such as '\$0': neither numbers nor classes; take out the '\$' to have numbers",
+    "currencies_as_target": (
+        b"a,y\n" + b"".join(b"%d,%s%d\n" % (i, [b"$", b"EUR "][i % 2], 7 * i) for i in range(40)),
+        r"such as '\$0': neither numbers nor classes; write all of them with one sign instead of '\$', 'EUR', to have numbers",
     ),
-    "currency_behind_as_target": ("a,y\n1,5 €\n2,7 €\n3,9 €\n".encode(), "take out the '€' to have numbers"),
     "percent_among_numbers": (
         b"a,y\n" + b"1,2\n2,3\n" * 9 + b"12%,4\n",
-        "line 20: a holds '12%', .* or take out the '%' to have",
+        "line 20: a holds '12%', .* or write '%' in all of them or in none, to have",
     ),
     "quoted_decimal_comma_as_target": (
         b"a,y\n" + b"".join(b'%d,"%d,5"\n' % (i, i) for i in range(40)),
@@ -131,12 +130,17 @@ RIGHT: dict[str, tuple[bytes, Any]] = {  # name -> content, the features or what
     "feet_and_inches": (b"a,y\n5'11,0.5\n6'2,1.5\n6'2,2.5\n", lambda data: data.features == ("a=5'11", "a=6'2")),
     "percent": (
         b"a,y\n12%,0.5\n15%,1.5\n12%,2.5\n",
-        lambda data: data.features == ("a=12%", "a=15%") and "a taken as texts, such as '12%': take out the '%'" in data.notes[1],
+        lambda data: data.x[:, 0].tolist() == [12, 15, 12] and "sign '%' in a" in data.notes[1],
     ),
     "currency": (
         b"a,b,y\n1,$5,0.5\n2,$7,1.5\n3,$9,2.5\n",
-        lambda data: data.features == ("a",) and "b taken as texts, such as '$5': take out the '$'" in data.notes[2],
+        lambda data: data.x[:, 1].tolist() == [5, 7, 9] and "sign '$' in b" in data.notes[1],
     ),
+    "currency_as_target": (
+        b"a,y\n" + b"".join(b"%d,$%d\n" % (i, 7 * i) for i in range(40)),
+        lambda data: data.task == "regression" and data.y[:, 0].tolist() == [7 * i for i in range(40)],
+    ),
+    "currency_behind_as_target": ("a,y\n1,5 €\n2,7 €\n3,9 €\n".encode(), lambda data: data.y[:, 0].tolist() == [5, 7, 9]),
     "quoted": (b'"a","b","y"\n"1","2","0.5"\n"3","5","1.5"\n"4","4","2.5"\n', VALUES),
     "byte_order_mark": (b"\xef\xbb\xbf" + TABLE, VALUES),
     "utf16": (TABLE.decode().encode("utf-16"), VALUES),
@@ -164,7 +168,7 @@ RIGHT: dict[str, tuple[bytes, Any]] = {  # name -> content, the features or what
         "größe,y\nklein,1.5\ngroß,2.5\ngroß,3\n".encode("latin-1"),
         lambda data: data.features == ("größe=groß", "größe=klein"),
     ),
-    "windows1252": (b"a,y\n10\x80,1.5\n20\x80,2.5\n20\x80,3\n", lambda data: data.features == ("a=10€", "a=20€")),
+    "windows1252": (b"a,y\n10\x80,1.5\n20\x80,2.5\n20\x80,3\n", lambda data: "sign '€' in a" in data.notes[1]),
     "quoted_separators_and_line_ends": (
         b'a,b,y\n"x, ""1""",1,0.5\n"x\r\ny",2,1.5\n"x, ""1""",3,2.5\n',
         lambda data: data.features[:2] == ("a=x\r\ny", 'a=x, "1"') and data.x[:, 2].tolist() == [1, 2, 3],

@@ -33,7 +33,7 @@ def naming(key: str, *names: str, several: bool = False) -> str:
 
 
 def meant(key: str, name: str, names: Sequence[str]) -> str:
-    """``"; type dataset.key=NAME"`` for that of ``names`` which may be meant by another one; an empty text where none may.
+    """``"; type dataset.key=NAME"`` for that of ``names`` which may be meant; an empty text where none may.
 
     A name that is the same number is meant rather than one that is spelled nearly alike.
     """

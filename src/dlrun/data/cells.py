@@ -1,4 +1,4 @@
-"""What the cells of a table mean: numbers, truth values, dates or texts.
+"""What the cells of a table mean: numbers, truth values, dates, times of day or texts.
 
 A column is worked on by its distinct texts, each read once. An empty text is a missing value in every column; spellings such as
 NA are missing among numbers, truth values and dates, and an ordinary text in a column of texts, where NA may be a label.
@@ -10,19 +10,18 @@ NA are missing among numbers, truth values and dates, and an ordinary text in a 
 Shapes: n rows, u distinct texts.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.data.amounts import grouping, number
+from dlrun.data.amounts import PLAIN, Form, form_of
+from dlrun.data.dates import is_date, is_short, is_time, short_years
 
 Floats = NDArray[np.float64]
-Kind = Literal["numeric", "boolean", "date", "categorical"]
+Kind = Literal["numeric", "boolean", "date", "time", "categorical"]
 Marks = frozenset[str]
 
 MISSING: Marks = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "--", "?", "."})
@@ -30,12 +29,7 @@ SPELLINGS = tuple(sorted({*MISSING, *map(str.upper, MISSING), *map(str.capitaliz
 
 
 _TRUTH = ({"false": 0.0, "true": 1.0}, {"no": 0.0, "yes": 1.0}, {"f": 0.0, "t": 1.0}, {"n": 0.0, "y": 1.0})
-_CLOCK = r"(?:[T ]\s*(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d*)?))?\s*(?:Z|UTC|([+-]\d{2}):?(\d{2})?)?)?"
-_YEAR_FIRST = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + _CLOCK, re.ASCII)
-_YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})" + _CLOCK, re.ASCII)
-_EPOCH = date(1970, 1, 1).toordinal()
 _LARGEST_WHOLE = 2.0**53  # beyond it a float no longer stands for one whole number
-_MILLISECONDS = 86_400_000  # of a day
 _PER_WORD = 10  # different numbers for each different text among them; where there are fewer, all of them may be codes
 
 
@@ -76,74 +70,30 @@ def truth(text: str) -> float | None:
     return next((pair[text.casefold()] for pair in _TRUTH if text.casefold() in pair), None)
 
 
-def is_date(text: str) -> bool:
-    """Whether a text has the form of a date, with or without a time."""
-    return _YEAR_FIRST.fullmatch(text) is not None or _YEAR_LAST.fullmatch(text) is not None
-
-
-def day(text: str, day_first: bool) -> float | None:
-    """Days since 1970-01-01, UTC, with the time of day as a fraction; None for what is no date.
-
-    Dates begin with the year (2024-01-31, with - / or .) or end with it; ``day_first`` then says which of the others is the day.
-    """
-    found = _YEAR_FIRST.fullmatch(text)
-    if found:
-        year, month, of_month = int(found[1]), int(found[3]), int(found[4])
-    else:
-        found = _YEAR_LAST.fullmatch(text)
-        if not found:
-            return None
-        year, month, of_month = int(found[4]), *(int(found[k]) for k in ((3, 1) if day_first else (1, 3)))
-    hour, minute, second, zone, zone_minute = found.groups()[-5:]
-    clock = int(hour or 0) * 3600 + int(minute or 0) * 60 + float(second or 0)
-    offset = int(zone or 0) * 3600 + (-1 if (zone or "").startswith("-") else 1) * int(zone_minute or 0) * 60
-    try:
-        return date(year, month, of_month).toordinal() - _EPOCH + (clock - offset) / 86400 if clock < 86401 else None
-    except ValueError:
-        return None
-
-
-def days_first(texts: Sequence[str]) -> bool | None:
-    """Whether dates that end with the year begin with the day, as their values tell; None when they can be read either way."""
-    found = [match for text in texts if (match := _YEAR_LAST.fullmatch(text))]
-    if any(int(match[1]) > 12 for match in found):
-        return True
-    if any(int(match[3]) > 12 for match in found):
-        return False
-    return True if all(match[2] == "." for match in found) else None  # 3.4.2024 is written where the day stands first
-
-
-DATE_PARTS = ("days", "month", "weekday", "hour")
-
-
-def date_parts(days: Floats) -> Floats:
-    """Days since 1970-01-01 [n] -> days, month 1-12, weekday 0-6 from Monday, hour 0-24: [n, 4], NaN where missing.
-
-    The hour is that of whole milliseconds: what days leave behind the point is exact to a few microseconds, so that the same
-    time of two days would differ.
-    """
-    whole = np.floor(days)
-    months = np.where(np.isnan(whole), 0, whole).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12 + 1
-    missing = np.where(np.isnan(days), np.nan, 0.0)
-    hours = np.round((days - whole) * _MILLISECONDS) * 24 / _MILLISECONDS
-    return np.stack((days, months + missing, (whole + 3) % 7, hours), axis=1)
-
-
-def kind_of(texts: Texts, decimal: str, marks: Marks, thousands: str = "") -> Kind | None:
-    """What most of the cells are: numeric or date if ``mostly`` says so, boolean if all of those present are, else text.
+def kind_of(texts: Texts, decimal: str, marks: Marks, form: Form = PLAIN, *, day_first: bool | None = None) -> Kind | None:
+    """What most of the cells are: numeric, date or time if ``mostly`` says so, boolean if all of those present are, else text.
 
     None when no cell is present.
+
+    Args:
+        decimal: what stands before the decimals of a number.
+        marks: texts that mean a missing value, beside the usual ones.
+        form: how numbers of this column are written.
+        day_first: whether 3/4/24 is in April, as the user says: then it is a date in any case.
     """
     counts = np.bincount(texts.codes, minlength=len(texts.distinct))
     present = {text: int(count) for text, count in zip(texts.distinct, counts, strict=True) if not is_missing(text, marks)}
     if not present:
         return None
-    if mostly(present, lambda text: number(text, decimal, thousands) is not None):
+    if mostly(present, lambda text: form.number(text, decimal) is not None):
         return "numeric"
     words = {text.casefold() for text in present}
     if any(words <= pair.keys() for pair in _TRUTH):
         return "boolean"
-    return "date" if mostly(present, is_date) else "categorical"
+    if mostly(present, is_time):
+        return "time"
+    short = short_years([*present], day_first) is not None
+    return "date" if mostly(present, lambda text: is_date(text) or (short and is_short(text))) else "categorical"
 
 
 def mostly(counts: Mapping[str, int], fits: Callable[[str], bool]) -> bool:
@@ -162,14 +112,31 @@ def outnumber(fitting: int, others: int) -> bool:
     return fitting >= _PER_WORD * others
 
 
-def recognized(texts: Texts, decimal: str, marks: Marks, among: Sequence[str], *, sure: bool) -> tuple[Kind | None, str]:
-    """What most of the cells are, and what groups the digits of numbers that would be texts otherwise (see ``grouping``)."""
-    kind = kind_of(texts, decimal, marks)
-    if kind == "categorical":
-        thousands = grouping(texts.distinct, decimal, among, sure=sure)
-        if thousands and kind_of(texts, decimal, marks, thousands) == "numeric":
-            return "numeric", thousands
-    return kind, ""
+def recognized(
+    texts: Texts,
+    decimal: str,
+    marks: Marks,
+    among: Sequence[str],
+    *,
+    thousands: bool = False,
+    decimals: bool = False,
+    day_first: bool | None = None,
+    learnt: bool = False,
+) -> tuple[Kind | None, Form]:
+    """What most of the cells are, and how numbers are written that would be texts otherwise (see ``form_of``).
+
+    Args:
+        among: what may group the digits of a number.
+        thousands, decimals: whether the user says what groups digits, or what stands before decimals.
+        day_first: as the user says.
+        learnt: whether the column is to be predicted: times of day are classes then.
+    """
+    kind = kind_of(texts, decimal, marks, day_first=day_first)
+    if kind == "categorical" and among:
+        form = form_of(texts.distinct, decimal, among, thousands=thousands, decimals=decimals)
+        if form is not None and kind_of(texts, decimal, marks, form) == "numeric":
+            return "numeric", form
+    return ("categorical" if learnt and kind == "time" else kind), PLAIN
 
 
 def text_of(value: object) -> str:

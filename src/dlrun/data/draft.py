@@ -15,24 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.data.advice import marking, naming
-from dlrun.data.amounts import grouping
+from dlrun.data.amounts import PLAIN, Form, form_of, is_code, number
 from dlrun.data.cells import (
-    DATE_PARTS,
     Cells,
     Floats,
     Kind,
     Marks,
     Texts,
-    date_parts,
-    days_first,
     outnumber,
     read,
     recognized,
     shown,
     texts_of,
 )
-from dlrun.data.encoding import WANTS, mark_numbers, parser
+from dlrun.data.dates import DATE_PARTS, date_parts, days_first, is_short
 from dlrun.data.hints import as_amounts
+from dlrun.data.typed import WANTS, mark_numbers, parser
 from dlrun.errors import DataError
 
 DOUBLE = 1 << 22  # numbers up to which a table is kept in float64; larger ones are in float32, which training uses anyway
@@ -51,7 +49,11 @@ class Column:
         kind: what its cells are; None while all of them are missing.
         wanted: whether the user asked for this column by name.
         day_first: whether 3/4/2024 is in April; None until a date tells.
-        thousands: what groups the digits of its numbers; an empty text while nothing does.
+        short_years: whether a date was seen whose year has two digits.
+        code: the first of its numbers that is written as codes are, such as 007.
+        alike: two different texts of it that are one number, such as 1.1 and 1.10.
+        spellings: the texts of some of its numbers.
+        form: how its numbers are written, where it is otherwise than in the rest of the file.
         place: its first column in the matrix; -1 for texts and for targets.
         present, odd: how many cells hold a value, and how many hold one of another kind.
         first_odd: line and text of the first of those.
@@ -69,7 +71,11 @@ class Column:
     kind: Kind | None = None
     wanted: bool = False
     day_first: bool | None = None
-    thousands: str = ""
+    form: Form = PLAIN
+    short_years: bool = False
+    code: str = ""
+    alike: tuple[str, ...] = ()
+    spellings: dict[float, str] = field(default_factory=dict)
     place: int = -1
     present: int = 0
     odd: int = 0
@@ -91,7 +97,21 @@ class Column:
 
     def afresh(self) -> "Column":
         """The column as it is known now, with nothing seen."""
-        return Column(self.name, self.kind, self.wanted, self.day_first, self.thousands)
+        known = Column(self.name, self.kind, self.wanted, self.day_first, self.form)
+        known.code, known.alike, known.spellings = self.code, self.alike, self.spellings
+        return known
+
+    def spelled(self, texts: Sequence[str]) -> None:
+        """Note whether numbers look like names: those that are written as codes, or as 1.1 and 1.10."""
+        if self.kind != "numeric" or self.form != PLAIN or (self.code and self.alike):
+            return
+        self.code = self.code or next(filter(is_code, texts), "")
+        for text in texts if not self.alike and len(self.spellings) <= MOST_CATEGORIES else ():
+            value = number(text.replace(",", "."))
+            if value is not None and not value.is_integer():
+                other = self.spellings.setdefault(value, text)
+                if other != text and other.rstrip("0") == text.rstrip("0") and "e" not in text.lower():
+                    self.alike = self.alike or (other, text)
 
 
 class Draft:
@@ -105,6 +125,7 @@ class Draft:
         decimal: what stands before the decimals of a number.
         groups: what may group the digits of a number; nothing in tables whose columns have types.
         thousands: the one of these that the user names.
+        decimals: whether the user names the mark for decimals.
     """
 
     def __init__(
@@ -117,11 +138,13 @@ class Draft:
         decimal: str = ".",
         groups: Sequence[str] = (),
         thousands: str = "",
+        *,
+        decimals: bool = False,
     ) -> None:
         self.file, self.columns, self.targets = file, list(columns), list(targets)
         self.marks: Marks = frozenset(marks)
         self.mark_numbers = mark_numbers(marks)
-        self.decimal, self.groups, self.thousands = decimal, tuple(groups), thousands
+        self.decimal, self.groups, self.thousands, self.decimals = decimal, tuple(groups), thousands, decimals
         self.rows = self.untargeted = 0
         self.again = False
         width = 0
@@ -196,7 +219,16 @@ class Draft:
     def _recognize(self, column: Column, cells: Texts) -> None:
         """Say what a column is that had nothing but missing values so far."""
         before = column.width
-        column.kind, column.thousands = recognized(cells, self.decimal, self.marks, self.groups, sure=bool(self.thousands))
+        column.kind, column.form = recognized(
+            cells,
+            self.decimal,
+            self.marks,
+            self.groups,
+            thousands=bool(self.thousands),
+            decimals=self.decimals,
+            day_first=column.day_first,
+            learnt=column in self.targets,
+        )
         self.again = self.again or column.width != before
 
     def _numbers(self, column: Column, cells: Cells, lines: Sequence[int]) -> Floats:
@@ -214,19 +246,20 @@ class Draft:
 
     def _read(self, column: Column, cells: Texts, lines: Sequence[int]) -> Floats:
         kind = column.kind or "numeric"
+        column.spelled(cells.distinct)
+        if kind == "date" and not column.short_years:
+            column.short_years = any(map(is_short, cells.distinct))
         if kind == "date" and column.day_first is None:
             column.day_first = days_first(cells.distinct)
             self.again = self.again or (column.day_first is False and column.present > 0)  # those before were read the other way
         if column in self.targets and kind == "boolean":
             column.texts |= dict.fromkeys(cells.distinct, 0)  # the user's own words for true and false
         day_first = column.day_first is not False
-        values, odd = read(cells, parser(kind, self.decimal, day_first=day_first, thousands=column.thousands), self.marks)
-        if odd.any() and kind == "numeric" and not column.thousands:
-            # the numbers before had no groups, and are what they were taken for
-            sure = bool(self.thousands)
-            column.thousands = grouping(cells.distinct, self.decimal, self.groups, whole=column.whole, sure=sure)
-            if column.thousands:
-                values, odd = read(cells, parser(kind, self.decimal, day_first=day_first, thousands=column.thousands), self.marks)
+        values, odd = read(cells, parser(kind, self.decimal, day_first=day_first, form=column.form), self.marks)
+        if odd.any() and kind == "numeric" and (form := self._form(column, cells)):
+            # the numbers before had no sign and no groups, and are what they were taken for
+            column.form = form
+            values, odd = read(cells, parser(kind, self.decimal, day_first=day_first, form=form), self.marks)
         if odd.any():
             place = int(odd.argmax())
             column.first_odd = column.first_odd if column.odd else (lines[place], cells.distinct[cells.codes[place]])
@@ -234,6 +267,15 @@ class Draft:
             if len(column.odd_texts) <= MOST_CATEGORIES:
                 column.odd_texts |= dict.fromkeys(cells.distinct[code] for code in np.unique(cells.codes[odd]))
         return values
+
+    def _form(self, column: Column, cells: Texts) -> Form | None:
+        """Another way to write the numbers of a column, as more of its cells show; None where they show none."""
+        said = {"thousands": bool(self.thousands), "decimals": self.decimals}
+        found = form_of(cells.distinct, self.decimal, self.groups, whole=column.whole, **said) if self.groups else None
+        if found is None or column.form == PLAIN:
+            return found
+        fits = found.sign == column.form.sign and not column.form.thousands and column.form.decimal in ("", found.decimal)
+        return found if fits and found != column.form else None
 
     def _parts(self, column: Column, values: Floats) -> Floats:
         """The columns of the matrix that the numbers of a column take: [n] -> [n, width]."""
@@ -301,7 +343,7 @@ class Draft:
         more = f" (and {column.odd - 1:,} more such cells{of_all})" if column.odd > 1 else ""
         said = f"{self.file} line {line:,}: {shown(column.name)} holds {shown(text)!r}{more}, and the others are"
         remedies = ["correct it", "leave the cell empty"]
-        hinted = column.kind == "numeric" and self.groups and not column.thousands
+        hinted = column.kind == "numeric" and self.groups and not column.form.thousands
         if hinted and (amount := as_amounts((text,), self.decimal, self.marks)):
             remedies.append(amount[1])
         else:

@@ -3,6 +3,7 @@
     numeric       the number                                              1 feature
     boolean       0 or 1                                                  1 feature
     date          days since 1970-01-01, month, weekday, hour             those that vary in the file
+    time          hours since midnight                                    1 feature
     categorical   1 for the row's category and 0 for the others           1 feature for each category of the file
 
 Nothing here is fitted: categories are names, and all others are fixed rules. What depends on the rows that training may see
@@ -12,9 +13,8 @@ Shapes: n rows, D features.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -22,27 +22,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlrun.data.amounts import GROUPINGS, number
-from dlrun.data.cells import (
-    DATE_PARTS,
-    Cells,
-    Floats,
-    Kind,
-    Texts,
-    date_parts,
-    day,
-    is_missing,
-    listed,
-    merged,
-    read,
-    shown,
-    text_of,
-    texts_of,
-    truth,
-)
+from dlrun.data.amounts import GROUPINGS, Form
+from dlrun.data.cells import Cells, Floats, Kind, Texts, read, shown
+from dlrun.data.dates import DATE_PARTS, date_parts
+from dlrun.data.matching import matched
+from dlrun.data.typed import WANTS, mark_numbers, parser, typed, written
 from dlrun.errors import DataError
-
-_KNOWN_SHARE = 0.1  # of a column's categories; with fewer, they are spelled otherwise than in the file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +41,8 @@ class ColumnCode:
         parts: of a date, those among days, month, weekday and hour that are features.
         day_first: whether dates such as 3/4/2024 begin with the day.
         thousands: what may group the digits of a number; an empty text for nothing.
+        decimal: what stands before its decimals, where that is not the file's mark.
+        amounts, sign: whether a sign may stand beside the digits, and which; see ``Form``.
         offset: subtracted from a number, or from the days of a date, whose digits would not fit into float32 otherwise.
     """
 
@@ -65,7 +52,15 @@ class ColumnCode:
     parts: tuple[str, ...] = ()
     day_first: bool = True
     thousands: str = ""
+    decimal: str = ""
+    amounts: bool = False
+    sign: str = ""
     offset: float = 0.0
+
+    @property
+    def form(self) -> Form:
+        """How its numbers are written."""
+        return Form(self.decimal, self.thousands, self.amounts, self.sign)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -142,7 +137,7 @@ def _column(values: Mapping[str, Any]) -> ColumnCode:
     column = ColumnCode(**given)
     texts = (column.name, *column.categories)
     fits = column.kind in get_args(Kind) and set(column.parts) <= set(DATE_PARTS) and isinstance(column.day_first, bool)
-    fits = fits and column.thousands in ("", *GROUPINGS)
+    fits = fits and column.thousands in ("", *GROUPINGS) and column.decimal in ("", ".", ",") and isinstance(column.sign, str)
     if not fits or not all(isinstance(text, str) for text in texts) or not isinstance(column.offset, int | float):
         raise ValueError(f"column {shown(column.name)!r} does not describe a column")
     return column
@@ -171,8 +166,8 @@ def encode(frame: Any, encoding: Encoding) -> Tensor:
         try:
             kind, cells = typed(frame[column.name])
             if column.kind == "categorical":
-                texts = _spelled(column, kind, cells, encoding)
-                strange += _strangers(column, texts)
+                texts, remarks = matched(column, kind, cells, frame[column.name], encoding)
+                strange += remarks
                 parts.append(_indicators(column, texts))
             else:
                 parts.append(_measured(column, kind, cells, encoding))
@@ -185,57 +180,6 @@ def encode(frame: Any, encoding: Encoding) -> Tensor:
     for said in strange:
         warnings.warn(said, stacklevel=4)  # where predict is called
     return torch.from_numpy(np.concatenate(parts, axis=1))
-
-
-def _spelled(column: ColumnCode, kind: Kind, cells: Cells, encoding: Encoding) -> Texts:
-    """The cells of a categorical column; those that mean one of its categories are spelled like it.
-
-    The number 1 means the category 1.0 or 01, true means True or yes, and a date the text of that date. Texts mean numbers where
-    all categories do. A missing value means NA or the like where the table had no empty cell: pandas reads such texts as missing.
-    """
-    named = [category for category in column.categories if category and is_missing(category)]
-    absent = named[0] if len(named) == 1 and "" not in column.categories else ""
-    if isinstance(cells, Texts):
-        parse = parser("numeric", encoding.decimal, day_first=column.day_first)
-        meant = _meanings(column.categories, "numeric", parse)
-        numbers = all(parse(category) is not None for category in column.categories if category)
-        distinct = ["" if text in encoding.missing else text for text in cells.distinct]
-        spelled = [meant.get(parse(text), text) if numbers and text not in column.categories else text for text in distinct]
-        return merged(cells.codes, [text or absent for text in spelled])
-    meant = _meanings(column.categories, kind, parser(kind, encoding.decimal, day_first=column.day_first))
-    if kind == "boolean" and not meant:  # the categories are 0 and 1
-        meant = _meanings(column.categories, kind, parser("numeric", encoding.decimal, day_first=column.day_first))
-    values, codes = np.unique(np.where(np.isin(cells, mark_numbers(encoding.missing)), np.nan, cells), return_inverse=True)
-    return merged(codes, [meant.get(value, _text(kind, value)) or absent for value in values.tolist()])
-
-
-def _meanings(categories: Sequence[str], kind: Kind, parse: Any) -> dict[float, str]:
-    """The category that a number, truth value or date means: the only one, or the one of several that is spelled plainly."""
-    found: dict[float, list[str]] = {}
-    for category in categories:
-        if (value := parse(category)) is not None:
-            found.setdefault(value, []).append(category)
-    plain = {value: _text(kind, value) for value in found}
-    return {
-        value: plain[value] if plain[value] in spelled else spelled[0]
-        for value, spelled in found.items()
-        if len(spelled) == 1 or plain[value] in spelled
-    }
-
-
-def _strangers(column: ColumnCode, texts: Texts) -> list[str]:
-    """What to say of a column in which hardly a row has a known category; nothing where it has a single new one."""
-    counts = np.bincount(texts.codes, minlength=len(texts.distinct)).tolist()
-    present = {text: count for text, count in zip(texts.distinct, counts, strict=True) if text and count}
-    new = {text: count for text, count in present.items() if text not in column.categories}
-    rows, without = sum(present.values()), sum(new.values())
-    if len(new) < 2 or rows - without > _KNOWN_SHARE * rows:
-        return []
-    known = [category for category in column.categories if category]
-    return [
-        f"column {shown(column.name)}: {without:,} of {rows:,} values are none of the categories of the training, "
-        f"{listed(known, 3)}, and have no effect: {listed(list(new), 3)}; spell them as there"
-    ]
 
 
 def _indicators(column: ColumnCode, texts: Texts) -> Floats:
@@ -254,7 +198,7 @@ def _measured(column: ColumnCode, kind: Kind, cells: Cells, encoding: Encoding) 
     """
     marks = mark_numbers(encoding.missing)
     if isinstance(cells, Texts):
-        parse = parser(column.kind, encoding.decimal, day_first=column.day_first, thousands=column.thousands)
+        parse = parser(column.kind, encoding.decimal, day_first=column.day_first, form=column.form)
         values, odd = read(cells, parse, frozenset(encoding.missing))
         values = np.where(np.isin(values, marks), np.nan, values)
     else:
@@ -262,7 +206,7 @@ def _measured(column: ColumnCode, kind: Kind, cells: Cells, encoding: Encoding) 
         odd = ~np.isnan(values) & ~_fits(column.kind, kind, values)
     if odd.any():
         row = int(odd.argmax())
-        said = repr(shown(cells.distinct[cells.codes[row]])) if isinstance(cells, Texts) else _text(kind, float(cells[row]))
+        said = repr(shown(cells.distinct[cells.codes[row]])) if isinstance(cells, Texts) else written(kind, float(cells[row]))
         raise DataError(f"row {row + 1:,} holds {said}, and it wants {WANTS[column.kind]}")
     if np.isinf(values).any():
         raise DataError(f"row {int(np.isinf(values).argmax()) + 1:,} holds an infinite number")
@@ -278,69 +222,3 @@ def _fits(wanted: Kind, kind: Kind, values: Floats) -> NDArray[np.bool_]:
     if wanted == "boolean" and kind == "numeric":
         return np.isin(values, (0.0, 1.0))
     return np.full(len(values), kind == wanted or (wanted, kind) == ("numeric", "boolean"))
-
-
-def _text(kind: Kind, value: float) -> str:
-    """A value as one would write it; an empty text where it is missing."""
-    if kind == "date" and value == value:
-        return str(np.datetime64(int(value // 1), "D"))
-    return ("True" if value else "False") if kind == "boolean" and value == value else text_of(value)
-
-
-WANTS: dict[Kind, str] = {
-    "numeric": "numbers",
-    "boolean": "true or false",
-    "date": "dates such as 2024-01-31",
-    "categorical": "texts",
-}
-
-
-def parser(kind: Kind, decimal: str, *, day_first: bool, thousands: str = "") -> Any:
-    """What reads one text of a column of this kind as a number; None is its answer where it cannot."""
-    if kind == "date":
-        return partial(day, day_first=day_first)
-    return truth if kind == "boolean" else partial(number, decimal=decimal, thousands=thousands)
-
-
-def mark_numbers(marks: Sequence[str]) -> Floats:
-    """Those marks of missing values that are numbers, such as -999."""
-    values = [number(mark) for mark in marks]
-    return np.array([value for value in values if value is not None], dtype=np.float64)
-
-
-def typed(values: Any) -> tuple[Kind, Cells]:
-    """Values that have types, as a column of a DataFrame has: numbers, truth values and dates as floats, all else as texts.
-
-    Raises:
-        DataError: they are of a type that stands for none of these, such as a list, or more than one column.
-    """
-    import pandas
-    from pandas.api import types
-
-    if isinstance(values, pandas.DataFrame):
-        raise DataError(f"stands in the table {values.shape[1]} times; give each column a name of its own")
-    series = pandas.Series(values)
-    kind = series.dtype
-    if types.is_bool_dtype(kind) and not isinstance(kind, pandas.CategoricalDtype):
-        return "boolean", series.to_numpy(dtype=np.float64, na_value=np.nan)
-    if types.is_complex_dtype(kind) or types.is_timedelta64_dtype(kind):
-        raise DataError(f"holds values of type {kind}, which cannot be used; turn them into numbers")
-    if types.is_numeric_dtype(kind):
-        return "numeric", series.to_numpy(dtype=np.float64, na_value=np.nan)
-    if types.is_datetime64_any_dtype(kind):
-        moments = series.dt.tz_convert("UTC").dt.tz_localize(None) if series.dt.tz is not None else series
-        since = (moments - pandas.Timestamp(0)) / pandas.Timedelta(days=1)
-        return "date", np.asarray(since, dtype=np.float64)
-    present = series[series.notna()]
-    plain = series.astype(object).where(series.notna(), None).tolist()
-    inferred = types.infer_dtype(present)
-    if inferred in ("boolean", "integer", "floating", "mixed-integer-float", "decimal") and len(present):
-        numbers = np.array([np.nan if value is None else float(value) for value in plain])
-        return ("boolean" if inferred == "boolean" else "numeric"), numbers
-    if inferred in ("date", "datetime", "datetime64") and len(present):
-        return typed(pandas.to_datetime(series, utc=True))
-    if inferred not in ("string", "empty", "categorical", "mixed-integer", "mixed"):
-        raise DataError(f"holds values of type {inferred}, which cannot be used")
-    if any(not isinstance(value, str | int | float | bool | None) for value in plain):
-        raise DataError("holds lists or other things that are neither numbers nor texts")
-    return "categorical", texts_of(plain)

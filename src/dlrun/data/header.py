@@ -18,7 +18,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from dlrun.data.amounts import number
-from dlrun.data.cells import is_date, is_missing, listed, shown, truth
+from dlrun.data.cells import is_missing, listed, shown, truth
+from dlrun.data.dates import is_date
 from dlrun.data.records import Record
 from dlrun.errors import DataError
 

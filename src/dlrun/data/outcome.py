@@ -4,7 +4,8 @@
     texts, 2 different ones                                             binary
     texts, more                                                         multiclass
     numbers, 2 different ones in at least 4 rows                        binary
-    whole numbers, at most 10 different ones, 4 rows or more for each   multiclass
+    whole numbers, 3 to 10 different ones, each in 2 rows or more       multiclass
+    and in 4 or more on average
     other numbers                                                       regression
     several columns, all of them 0 and 1, or truth values               multilabel
     several columns of numbers                                          regression
@@ -30,6 +31,7 @@ TableTask = Literal["regression", "binary", "multiclass", "multilabel"]
 SERVED: tuple[str, ...] = get_args(TableTask)
 MOST_CLASSES = 1000
 FEW = 10  # different whole numbers that are taken for classes
+_EXACT = 2.0**53  # beyond it a float no longer stands for one whole number
 ROWS_EACH = 4  # rows for each of them, at the least
 
 
@@ -61,7 +63,10 @@ def outcome(file: str, targets: Sequence[Column], rows: int, task: str | None, h
         raise DataError(f"dataset.task={task}: a table serves {', '.join(SERVED)}{nearest(task, SERVED)}")
     for target in targets:
         if target.kind == "date":
-            raise DataError(f"{file}: target {shown(target.name)} is a date; dlrun predicts numbers and classes")
+            raise DataError(
+                f"{file}: target {shown(target.name)} is a date; dlrun predicts numbers and classes; for classes, "
+                f"type {naming('categorical', target.name, several=True)}"
+            )
     return _several(file, targets, rows, task, hints) if len(targets) > 1 else _single(file, targets[0], rows, task, hints)
 
 
@@ -101,6 +106,17 @@ def _single(file: str, target: Column, rows: int, task: str | None, hints: Mappi
     if task == "multilabel":
         raise DataError("dataset.task=multilabel: wants several targets that are 0 or 1; type dataset.target=[NAME,NAME]")
     values, distinct, counts, names = _values(target, rows)
+    if (
+        target.kind == "numeric"
+        and target.whole
+        and np.abs(values).max() > _EXACT
+        and len(distinct) <= FEW
+        and task != "regression"
+    ):
+        raise DataError(
+            f"{where} has whole numbers beyond 2^53, of which different ones become one; for classes, type "
+            f"{naming('categorical', target.name, several=True)}, and for amounts dataset.task=regression"
+        )
     if len(distinct) == 1:
         raise DataError(f"{where} is {shown(names[0])} in every row, so there is nothing to learn")
     many = target.kind == "categorical" and _too_many(len(distinct), rows)
@@ -112,11 +128,13 @@ def _single(file: str, target: Column, rows: int, task: str | None, hints: Mappi
             f"{where} holds {len(distinct):,} different texts in {rows:,} rows, such as {shown(text)!r}: "
             f"neither numbers nor classes; {remedy}"
         )
-    chosen = task or _infer(target, distinct, rows)
+    chosen = task or _infer(target, counts, rows)
     if chosen == "regression":
         if target.kind == "categorical":
             raise DataError(f"{where} holds texts such as {shown(text)!r}, and a regression wants numbers; {remedy}")
         words = f"{len(distinct):,} different {'whole ' if target.whole else ''}numbers"
+        if task is None and target.whole and len(distinct) <= FEW and counts.min() == 1:
+            words += "; dataset.task=multiclass takes them for classes"
         return Outcome("regression", torch.from_numpy(values)[:, None], 1, (), _said("regression", words, task))
     if chosen == "binary" and len(distinct) != 2:
         raise DataError(f"{where} has {len(distinct):,} different values, and task binary wants 2; leave dataset.task out")
@@ -153,12 +171,19 @@ def _values(target: Column, rows: int) -> tuple[NDArray[Any], NDArray[Any], NDAr
     return values, distinct, counts, tuple(texts[int(value)] if texts else text_of(value) for value in named)
 
 
-def _infer(target: Column, distinct: NDArray[Any], rows: int) -> TableTask:
+def _infer(target: Column, counts: NDArray[np.int64], rows: int) -> TableTask:
+    """The task of a target with these counts of its different values.
+
+    A whole number that stands in a single row is the end of a count (children, visits) rather than a class, of which nothing
+    could be learnt.
+    """
+    distinct = len(counts)
     if target.kind in ("boolean", "categorical"):
-        return "binary" if len(distinct) == 2 else "multiclass"
-    if len(distinct) == 2 and rows >= ROWS_EACH:
+        return "binary" if distinct == 2 else "multiclass"
+    if distinct == 2 and rows >= ROWS_EACH:
         return "binary"
-    return "multiclass" if target.whole and len(distinct) <= FEW and rows >= ROWS_EACH * len(distinct) else "regression"
+    classes = target.whole and distinct <= FEW and rows >= ROWS_EACH * distinct and counts.min() > 1
+    return "multiclass" if classes else "regression"
 
 
 def _too_many(distinct: int, rows: int) -> bool:

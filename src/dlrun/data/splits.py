@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlrun import streams
-from dlrun.data.cells import shown
+from dlrun.data.advice import marking
+from dlrun.data.amounts import number
 from dlrun.data.dataset import Data
 from dlrun.errors import DataError
 
@@ -110,11 +111,10 @@ def _members(data: Data, stratify: bool) -> list[Tensor]:
             f"{len(lonely)} of the classes {'has' if len(lonely) == 1 else 'have'} a single row ({', '.join(map(repr, named))})"
         )
         leave = ", leave it out" if len(lonely) == 1 else ", leave them out"
-        leave += (
-            f" with dataset.missing=[{','.join(map(shown, named))}{',...' * (len(lonely) > len(named))}]"
-            if data.encoding is not None
-            else ""
-        )
+        if data.encoding is not None and len(lonely) == len(named) and (marks := marking([*data.encoding.missing, *named])):
+            leave += f" with {marks}"
+        if data.encoding is not None and all(number(name) is not None for name in data.classes):
+            leave += ", type dataset.task=regression if they are amounts"
         raise DataError(
             f"dataset {data.name}: {said}, and a stratified split needs at least 2 rows of each; "
             f"add rows{leave}, or set dataset.stratify=false"

@@ -8,6 +8,7 @@ Shapes: N rows, D features, W columns of the draft's matrix.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +16,16 @@ import torch
 from numpy.typing import NDArray
 
 from dlrun.data.advice import meant, naming
-from dlrun.data.cells import DATE_PARTS, Kind, Texts, kind_of, listed, shown, texts_of
+from dlrun.data.cells import Texts, kind_of, listed, merged, shown, text_of, texts_of
 from dlrun.data.dataset import Data
+from dlrun.data.dates import DATE_PARTS
 from dlrun.data.draft import DOUBLE, MOST_CATEGORIES, Column, Draft, check_memory
-from dlrun.data.encoding import ColumnCode, Encoding, typed
-from dlrun.data.hints import as_amounts
+from dlrun.data.encoding import ColumnCode, Encoding
+from dlrun.data.hints import as_amounts, as_dates
+from dlrun.data.notes import hinted, left_out, named, notes_of
 from dlrun.data.outcome import outcome
+from dlrun.data.positive import with_positive
+from dlrun.data.typed import counted, typed
 from dlrun.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,9 +36,7 @@ _NAMES_ROWS = re.compile(
     r"|(?i:index|idx|row|row[\W_]*names?|unnamed: \d.*|level_\d+)"  # as pandas and R call it
     r"|(?i:(nr|no)\.?|#|(row|record|serial|sr|sl|s)[\W_]*(nr\.?|no\.?|num|number|#))"
 )
-_EXACT = 2.0**53  # beyond it a float no longer stands for one whole number
 _PIECE = 1 << 16  # rows moved at a time within the matrix
-_WORDS: Mapping[Kind, str] = {"numeric": "numeric", "boolean": "true or false", "categorical": "categorical", "date": "date"}
 
 
 def chosen(
@@ -75,12 +78,8 @@ def chosen(
         raise DataError(*problems)
     taken = [name for name in names if name not in targets and name not in drop and (columns is None or name in columns)]
     if not taken:
-        raise DataError(f"{file}: there are no features beside the {_said(targets)}; the table has {listed(names, 20)}")
+        raise DataError(f"{file}: there are no features beside the {named(targets)}; the table has {listed(names, 20)}")
     return taken
-
-
-def _said(targets: Sequence[str]) -> str:
-    return f"target{'s' * (len(targets) > 1)} {listed(targets)}"
 
 
 def to_data(
@@ -92,6 +91,7 @@ def to_data(
     marks: Sequence[str] = (),
     remarks: Sequence[str] = (),
     unread: Mapping[str, str] | None = None,
+    positive: str | int | float | None = None,
 ) -> Data:
     """The finished dataset. The draft's matrix becomes its features, without a copy where all columns are numbers.
 
@@ -103,6 +103,7 @@ def to_data(
         marks: texts that mean a missing value, beside the usual ones.
         remarks: what else to say of the file.
         unread: columns that were not read, and why.
+        positive: the name of the class that is number 1; None for the second in alphabetical order.
 
     Raises:
         DataError: there are no rows or no features, or the target allows no task.
@@ -110,7 +111,7 @@ def to_data(
     file, rows, targets = draft.file, draft.rows, tuple(target.name for target in draft.targets)
     if not rows:
         values = "a value" if len(targets) == 1 else "all values"
-        empty = f"no row has {values} of the {_said(targets)}" if draft.untargeted else "it has names and no rows"
+        empty = f"no row has {values} of the {named(targets)}" if draft.untargeted else "it has names and no rows"
         raise DataError(f"{file}: {empty}")
     hints = _hints(draft, categorical)
     learnt = outcome(file, draft.targets, rows, task, hints)
@@ -118,11 +119,11 @@ def to_data(
     reasons |= {column.name: reason for column in draft.columns if (reason := _useless(column, draft, column.name in unnamed))}
     kept = [column for column in draft.columns if column.name not in reasons]
     if not kept:
-        said = f"{file}: there are no features beside the {_said(targets)}; left out: {_left_out(reasons)}"
-        raise DataError("; ".join((said, *_hinted(hints))))
+        said = f"{file}: there are no features beside the {named(targets)}; left out: {left_out(reasons)}"
+        raise DataError("; ".join((said, *hinted(hints))))
     encoding = Encoding(tuple(_code(column, rows, draft.thousands) for column in kept), draft.decimal, tuple(marks))
     x = _matrix(draft, kept, encoding)
-    return Data(
+    data = Data(
         name=file,
         x=torch.from_numpy(x),
         y=learnt.y,
@@ -132,8 +133,11 @@ def to_data(
         targets=targets,
         classes=learnt.classes,
         encoding=encoding,
-        notes=_notes(draft, kept, encoding, reasons, learnt.said, remarks, hints),
     )
+    data = with_positive(data, positive)
+    if data.task == "binary":
+        remarks = [*remarks, f"positive class {shown(data.classes[1])}"]
+    return replace(data, notes=notes_of(draft, kept, encoding, reasons, learnt.said, remarks, hints))
 
 
 def of_frame(
@@ -146,6 +150,7 @@ def of_frame(
     categorical: Sequence[str] = (),
     missing: Sequence[str] = (),
     task: str | None = None,
+    positive: str | int | float | None = None,
     remarks: Sequence[str] = (),
 ) -> Data:
     """A table in memory as a dataset. What its columns are, their types say; numbers in ``categorical`` are taken as texts.
@@ -164,7 +169,10 @@ def of_frame(
                 f"column {shown(key)}: {said}; leave it out with {naming('drop', key, several=True)}" for said in error.problems
             ]
             continue
-        if key in categorical and not isinstance(values, Texts):
+        if key in categorical and kind == "numeric":
+            codes, numbers = counted(table[key])
+            kind, values = "categorical", merged(codes, [text_of(value) for value in numbers])
+        elif key in categorical and not isinstance(values, Texts):
             kind, values = "categorical", texts_of(values)
         elif key not in targets and isinstance(values, Texts) and kind_of(values, ".", frozenset(missing)) == "boolean":
             kind = "boolean"
@@ -175,7 +183,7 @@ def of_frame(
     draft = Draft(name, forms[: -len(targets)], forms[-len(targets) :], len(table), missing)
     draft.add(cells, range(1, len(table) + 1))
     draft.settle()
-    return to_data(draft, task, categorical=categorical, marks=missing, remarks=remarks)
+    return to_data(draft, task, categorical=categorical, marks=missing, remarks=remarks, positive=positive)
 
 
 def _hints(draft: Draft, categorical: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -186,6 +194,8 @@ def _hints(draft: Draft, categorical: Sequence[str]) -> dict[str, tuple[str, str
             hint = as_amounts(list(column.texts), draft.decimal, draft.marks)
             if hint:
                 found[column.name] = hint if draft.groups else (hint[0], "store them as numbers")
+            elif draft.groups and (hint := as_dates(list(column.texts), draft.marks)):
+                found[column.name] = hint
     return found
 
 
@@ -242,8 +252,18 @@ def _code(column: Column, rows: int, thousands: str) -> ColumnCode:
         return ColumnCode(
             name=column.name, kind="date", parts=parts, day_first=column.day_first is not False, offset=column.offset
         )
-    thousands = column.thousands or thousands if column.kind == "numeric" else ""
-    return ColumnCode(name=column.name, kind=column.kind or "numeric", thousands=thousands, offset=column.offset)
+    if column.kind != "numeric":
+        return ColumnCode(name=column.name, kind=column.kind or "numeric", offset=column.offset)
+    form = column.form
+    return ColumnCode(
+        name=column.name,
+        kind="numeric",
+        thousands=form.thousands or ("" if form.amounts else thousands),
+        decimal=form.decimal,
+        amounts=form.amounts,
+        sign=form.sign,
+        offset=column.offset,
+    )
 
 
 def _matrix(draft: Draft, kept: Sequence[Column], encoding: Encoding) -> NDArray[Any]:
@@ -285,64 +305,3 @@ def _narrowed(matrix: NDArray[Any], rows: int, places: Sequence[int]) -> NDArray
         stop = min(start + _PIECE, rows)
         flat[start * width : stop * width] = matrix[start:stop][:, places].reshape(-1)
     return flat[: rows * width].reshape(rows, width)
-
-
-def _notes(
-    draft: Draft,
-    kept: Sequence[Column],
-    encoding: Encoding,
-    reasons: Mapping[str, str],
-    learnt: str,
-    remarks: Sequence[str],
-    hints: Mapping[str, tuple[str, str]],
-) -> tuple[str, ...]:
-    targets = [target.name for target in draft.targets]
-    kinds = []
-    for kind, word in _WORDS.items():
-        some = [code for code in encoding.columns if code.kind == kind]
-        sizes = [f"{code.name}: {sum(map(bool, code.categories))}{' and missing' * ('' in code.categories)}" for code in some]
-        if some:
-            kinds.append(f"{len(some):,} {word}" + (f" ({listed(sizes, 6)})" if kind == "categorical" else ""))
-    missing = sum(draft.rows - column.present for column in kept)
-    kinds += [f"{missing:,} missing"] if missing else []
-    notes = [f"dataset {draft.file}: {draft.rows:,} rows, {_said(targets)}: {learnt}; {', '.join(kinds)}"]
-    if reasons:
-        notes.append(f"dataset {draft.file}: left out: {_left_out(reasons)}")
-    notes += [f"dataset {draft.file}: {said}" for said in _hinted(hints)]
-    more = list(remarks)
-    grouped: dict[str, list[str]] = {}
-    for column in (*kept, *draft.targets):
-        grouped.setdefault(column.thousands, []).append(column.name)
-    more += [f"thousands separator {mark!r} in {listed(names)}" for mark, names in grouped.items() if mark]
-    if rounded := [
-        column.name for column in kept if column.whole and np.abs(column.high + column.offset).max(initial=0) > _EXACT
-    ]:
-        more.append(f"whole numbers beyond 2^53 are rounded in {listed(rounded)}")
-    if draft.untargeted:
-        rows = (
-            "1 row without a value of {} is"
-            if draft.untargeted == 1
-            else f"{draft.untargeted:,} rows without a value of {{}} are"
-        )
-        more.append(f"{rows.format(listed(targets).replace(', ', ' or '))} left out")
-    if more:
-        notes.append(f"dataset {draft.file}: {', '.join(more)}")
-    return tuple(notes)
-
-
-def _hinted(hints: Mapping[str, tuple[str, str]]) -> list[str]:
-    """Hints in words, one for each remedy."""
-    by_remedy: dict[str, dict[str, str]] = {}
-    for name, (text, remedy) in hints.items():
-        by_remedy.setdefault(remedy, {})[name] = text
-    return [
-        f"{listed(list(holding))} taken as texts, such as {shown(next(iter(holding.values())))!r}: {remedy}"
-        for remedy, holding in by_remedy.items()
-    ]
-
-
-def _left_out(reasons: Mapping[str, str]) -> str:
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        by_reason.setdefault(reason, []).append(name)
-    return "; ".join(f"{listed(names)} ({reason})" for reason, names in by_reason.items())

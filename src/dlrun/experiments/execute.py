@@ -64,6 +64,7 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, text
             "task": cohort.data.task,
             "fingerprint": cohort.data.fingerprint,
             "rows": len(cohort.data),
+            **({"positive": cohort.data.classes[1]} if cohort.data.task == "binary" and len(cohort.data.classes) == 2 else {}),
             "sizes": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         },
         versions=versions(source.digest(spec.config)),

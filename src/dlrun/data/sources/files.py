@@ -12,12 +12,14 @@ A file is read once in a process, however many runs use it, and again when it ha
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from dlrun.components.hyperparameters import Natural
+from dlrun.data.amounts import PLAIN, codes_in, number, plainly
 from dlrun.data.arrow import cells_of_array, kind_of_type
 from dlrun.data.cells import SPELLINGS, Cells, Texts, listed, merged, recognized, shown
 from dlrun.data.dataset import Data
@@ -25,6 +27,7 @@ from dlrun.data.delimited import FEWEST_ROWS, Delimited, Piece
 from dlrun.data.draft import Column, Draft
 from dlrun.data.foreign import foreign
 from dlrun.data.outcome import TableTask
+from dlrun.data.quoted import MARK, marked, settled
 from dlrun.data.sources.kept import file_key, once
 from dlrun.data.tabular import chosen, to_data
 from dlrun.data.textfile import GZIP, examine, located, open_file
@@ -36,6 +39,7 @@ Names = list[Name] | Name | None  # a single name is a list of one
 _BATCH = 1 << 16  # rows of a Parquet file read together
 _BEGINNING = 1 << 16  # bytes that tell which format a file has
 _INDEX = re.compile(r"__index_level_\d+__")  # as pandas calls an index without a name
+_SEARCHED = 8  # pieces that are all searched for codes such as 007; of the others every 2^k-th, as it takes a sixth of reading
 _TRUTH_WORDS = ("true", "True", "TRUE", "false", "False", "FALSE")
 
 
@@ -56,6 +60,7 @@ def csv(
     encoding: str | None = None,
     day_first: bool | None = None,
     task: TableTask | None = None,
+    positive: Name | None = None,
 ) -> Data:
     """A CSV file (gzip too) whose first row names the columns.
 
@@ -75,6 +80,7 @@ def csv(
         encoding: of the text, such as latin-1.
         day_first: whether 3/4/2024 is in April.
         task: regression, binary, multiclass or multilabel; found out from the target by default.
+        positive: the one of two classes that is number 1; the second in alphabetical order by default.
 
     Returns:
         The dataset: float64 [N, D] up to 4 million numbers, float32 above.
@@ -83,7 +89,7 @@ def csv(
         DataError: what is wrong with the file, with its line, or with one of the settings.
     """
     shape = (separator, decimal, thousands, header, skip, footer)
-    how = (target, columns, drop, categorical, missing, shape, encoding, day_first, task)
+    how = (target, columns, drop, categorical, missing, shape, encoding, day_first, task, positive)
 
     def load() -> Data:
         file = examine(place, encoding)
@@ -101,11 +107,11 @@ def csv(
         )
         used = [*chosen(file.name, table.names, targets, wanted, words(drop), texts), *targets]
         forms = {key: Column(key, wanted=wanted is not None or key in texts, day_first=day_first) for key in used}
-        draft = _read_csv(table, forms, len(targets), texts, marks, thousands)
+        draft = _read_csv(table, forms, len(targets), texts, marks, thousands, decimals=decimal is not None)
         said = table.remarks
         said += [f"read as {file.encoding}"] if not file.encoding.startswith("utf-8") and encoding is None else []
         unnamed = [table.names[place] for place in table.unnamed]
-        return to_data(draft, task, unnamed=unnamed, categorical=texts, marks=marks, remarks=said)
+        return to_data(draft, task, unnamed=unnamed, categorical=texts, marks=marks, remarks=said, positive=positive)
 
     if path is None:
         raise DataError("dataset.path: which file? type dataset.path=FILE.csv dataset.target=COLUMN")
@@ -124,6 +130,7 @@ def parquet(
     categorical: Names = None,
     missing: Names = None,
     task: TableTask | None = None,
+    positive: Name | None = None,
 ) -> Data:
     """A Parquet file; needs pyarrow. The settings are those of ``csv``; what its columns are, the file says itself.
 
@@ -133,10 +140,10 @@ def parquet(
     Raises:
         DataError: pyarrow is not installed, or something is wrong with the file or a setting.
     """
-    how = (target, columns, drop, categorical, missing, task)
+    how = (target, columns, drop, categorical, missing, task, positive)
 
     def load() -> Data:
-        return _read_parquet(place, target, columns, drop, categorical, missing, task)
+        return _read_parquet(place, target, columns, drop, categorical, missing, task, positive)
 
     if path is None:
         raise DataError("dataset.path: which file? type dataset.path=FILE.parquet dataset.target=COLUMN")
@@ -163,7 +170,14 @@ def _separator(given: str | None) -> str | None:
 
 
 def _read_csv(
-    table: Delimited, forms: dict[str, Column], targets: int, texts: Sequence[str], marks: Sequence[str], thousands: str | None
+    table: Delimited,
+    forms: dict[str, Column],
+    targets: int,
+    texts: Sequence[str],
+    marks: Sequence[str],
+    thousands: str | None,
+    *,
+    decimals: bool,
 ) -> Draft:
     """Read all pieces; again from the start when a column turns out to be another than it seemed.
 
@@ -171,8 +185,10 @@ def _read_csv(
         table: the file.
         forms: the columns by name; the last ones, ``targets`` of them, are to be predicted.
         texts, marks, thousands: as given by the user.
+        decimals: whether the user says what stands before decimals.
     """
     dialect, columns = table.dialect, list(forms.values())
+    exact_marks = any(number(mark) is not None and not plainly(mark) for mark in marks)  # pandas would take 7 for 007
     first = next(table.pieces(FEWEST_ROWS), None)
     if first is not None:
         cells = _cells(table, first, list(forms), [], marks)
@@ -181,14 +197,36 @@ def _read_csv(
             assert isinstance(seen, Texts)
             column.kind = "categorical"
             if column.name not in texts:
-                column.kind, column.thousands = recognized(
-                    seen, dialect.decimal, frozenset(marks), dialect.groups, sure=thousands is not None
+                column.kind, column.form = recognized(
+                    seen,
+                    dialect.decimal,
+                    frozenset(marks),
+                    dialect.groups,
+                    thousands=thousands is not None,
+                    decimals=decimals,
+                    day_first=column.day_first,
+                    learnt=column in columns[-targets:],
                 )
+            column.spelled(seen.distinct)
     while True:
         features, learnt = columns[:-targets], columns[-targets:]
-        draft = Draft(table.file.name, features, learnt, table.most_rows, marks, dialect.decimal, dialect.groups, thousands or "")
-        for piece in table.pieces():
-            numeric = [column.name for column in columns if column.kind == "numeric" and not column.thousands]
+        draft = Draft(
+            table.file.name,
+            features,
+            learnt,
+            table.most_rows,
+            marks,
+            dialect.decimal,
+            dialect.groups,
+            thousands or "",
+            decimals=decimals,
+        )
+        for place, piece in enumerate(table.pieces()):
+            numeric = [column.name for column in columns if column.kind == "numeric" and column.form == PLAIN]
+            if exact_marks:
+                numeric = []
+            if place < _SEARCHED or place & (place - 1) == 0:
+                _note_codes(table, piece, columns, marks)
             draft.add(_cells(table, piece, list(forms), numeric, marks), piece.lines)
         settled = draft.settle()
         if settled is None:
@@ -197,10 +235,29 @@ def _read_csv(
         columns = settled
 
 
+def _note_codes(table: Delimited, piece: Piece, columns: Sequence[Column], marks: Sequence[str]) -> None:
+    """Note which columns of whole numbers hold codes such as 007, which numbers do not show any more."""
+    watched = {column.name: column for column in columns if column.kind == "numeric" and column.whole and not column.code}
+    if not watched:
+        return
+    if table.dialect.quote in piece.text:  # separators may stand in quotes
+        if next(codes_in(piece.text, table.dialect.separator), None):
+            for name, cells in _cells(table, piece, list(watched), [], marks).items():
+                if isinstance(cells, Texts):
+                    watched[name].spelled(cells.distinct)
+        return
+    places = {place: watched[name] for place, name in enumerate(table.names) if name in watched}
+    for place, cell in codes_in(piece.text, table.dialect.separator):
+        if column := places.pop(place, None):
+            column.code = cell
+
+
 def _cells(
     table: Delimited, piece: Piece, names: Sequence[str], numeric: Sequence[str], marks: Sequence[str]
 ) -> dict[str, Cells]:
     """The cells of the named columns: floats for those in ``numeric`` if all of these can be read so, texts for the others."""
+    if (text := marked(piece.text, table.dialect.separator, table.dialect.quote)) is not None:
+        piece = replace(piece, text=text)
     places = {name: place for place, name in enumerate(table.names)}
     order = sorted(names, key=places.__getitem__)
     how = {"usecols": [places[name] for name in order], "keep_default_na": False}
@@ -238,14 +295,22 @@ def _texts(column: Any) -> Texts:
     import pandas
 
     codes, distinct = pandas.factorize(column)
-    return merged(codes, distinct.tolist())
+    texts = distinct.tolist()
+    return merged(codes, settled(texts) if any(text.startswith(MARK) for text in texts) else texts)
 
 
 # Parquet
 
 
 def _read_parquet(
-    place: Path, target: Names, columns: Names, drop: Names, categorical: Names, missing: Names, task: TableTask | None
+    place: Path,
+    target: Names,
+    columns: Names,
+    drop: Names,
+    categorical: Names,
+    missing: Names,
+    task: TableTask | None,
+    positive: Name | None,
 ) -> Data:
     try:
         import pyarrow
@@ -282,7 +347,7 @@ def _read_parquet(
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(f"{name}: is no Parquet file, or a damaged one ({shown(error, 100)})") from error
     draft.settle()
-    return to_data(draft, task, categorical=texts, marks=marks, unread=unread)
+    return to_data(draft, task, categorical=texts, marks=marks, unread=unread, positive=positive)
 
 
 def _unusable(types: Mapping[str, Any], asked: Collection[str]) -> dict[str, str]:

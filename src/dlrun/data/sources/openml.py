@@ -8,7 +8,7 @@ from dlrun.components.hyperparameters import Count
 from dlrun.data.cells import listed, shown
 from dlrun.data.dataset import Data
 from dlrun.data.outcome import TableTask
-from dlrun.data.sources.files import Names, words
+from dlrun.data.sources.files import Name, Names, words
 from dlrun.data.sources.kept import once
 from dlrun.data.tabular import of_frame
 from dlrun.errors import DataError
@@ -26,13 +26,14 @@ def openml(
     missing: Names = None,
     cache: str | None = None,
     task: TableTask | None = None,
+    positive: Name | None = None,
 ) -> Data:
     """A dataset of openml.org, loaded by scikit-learn. Vanschoren et al. 2013, OpenML: networked science in machine learning.
 
     Args:
         id: its number there: 61 for openml.org/d/61.
         target: the column to be predicted; the one that openml.org names by default.
-        columns, drop, categorical, missing, task: as for ``csv``; what its columns are, openml.org says.
+        columns, drop, categorical, missing, task, positive: as for ``csv``; what its columns are, openml.org says.
         cache: where downloads are kept; ~/.cache/dlrun when None.
 
     Raises:
@@ -41,10 +42,10 @@ def openml(
     if id is None:
         raise DataError("dataset.id: which dataset? type dataset.id=NUMBER, such as 61 for openml.org/d/61")
     folder = Path(cache or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "dlrun"))
-    how = (id, target, columns, drop, categorical, missing, str(folder), task)
+    how = (id, target, columns, drop, categorical, missing, str(folder), task, positive)
 
     def load() -> Data:
-        return _load(id, target, columns, drop, categorical, missing, folder, task)
+        return _load(id, target, columns, drop, categorical, missing, folder, task, positive)
 
     return once(("openml", repr(how)), load, patience=_PATIENCE)
 
@@ -58,6 +59,7 @@ def _load(
     missing: Names,
     folder: Path,
     task: TableTask | None,
+    positive: Name | None,
 ) -> Data:
     from sklearn.datasets import fetch_openml
 
@@ -84,5 +86,6 @@ def _load(
         categorical=words(categorical),
         missing=words(missing),
         task=task,
+        positive=positive,
         remarks=remarks,
     )

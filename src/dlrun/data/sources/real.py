@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dlrun.data.dataset import Data
+from dlrun.data.positive import with_positive
 from dlrun.errors import DataError
 
 _DIABETES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
@@ -69,9 +70,14 @@ def wine() -> Data:
     return _classes("wine", "wine_data.csv", _WINE, "grower", ("class_0", "class_1", "class_2"))
 
 
-def breast_cancer() -> Data:
-    """569 tumours, 30 measurements of cell nuclei, malignant (0) or benign (1). Street, Wolberg & Mangasarian 1993."""
-    return _classes("breast_cancer", "breast_cancer.csv", _BREAST_CANCER, "diagnosis", ("malignant", "benign"))
+def breast_cancer(*, positive: str | None = None) -> Data:
+    """569 tumours, 30 measurements of cell nuclei, malignant (0) or benign (1). Street, Wolberg & Mangasarian 1993.
+
+    Args:
+        positive: the class that is number 1 instead of benign, as in ``with_positive``.
+    """
+    found = _classes("breast_cancer", "breast_cancer.csv", _BREAST_CANCER, "diagnosis", ("malignant", "benign"))
+    return with_positive(found, positive)
 
 
 def digits() -> Data:

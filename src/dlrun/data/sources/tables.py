@@ -8,6 +8,7 @@ import math
 import torch
 
 from dlrun.data.dataset import Amount, Data, Fraction, InnerFraction, Seed, Several, Size
+from dlrun.data.positive import with_positive
 from dlrun.data.sources.draws import normal, permutation, settled, uniform
 
 
@@ -66,18 +67,28 @@ def sparse_features(
 
 
 def imbalanced(
-    *, rows: Several = 2000, features: Several = 10, share: InnerFraction = 0.05, distance: Size = 2.0, seed: Seed = 0
+    *,
+    rows: Several = 2000,
+    features: Several = 10,
+    share: InnerFraction = 0.05,
+    distance: Size = 2.0,
+    seed: Seed = 0,
+    positive: str | None = None,
 ) -> Data:
     """Two Gaussian clouds, one of them with few rows.
 
     Formula: x from N(0, 1) in D dimensions, moved by ``distance`` along a random direction for the round(share * N) rows of
     class 1 (at least 2). The best possible auroc is Phi(distance / sqrt 2), 0.92 by default.
+
+    Args:
+        positive: the class that is number 1 instead of minority, as in ``with_positive``.
     """
     minority = max(2, round(share * rows))
     y = (permutation(seed, 2, rows) < minority).to(torch.float64)
     direction = normal(seed, 1, features)
     x = normal(seed, 0, rows, features) + y[:, None] * (distance * direction / direction.norm())
-    return Data("imbalanced", settled(x), y[:, None], "binary", 1, _names(features), ("class",), ("majority", "minority"))
+    found = Data("imbalanced", settled(x), y[:, None], "binary", 1, _names(features), ("class",), ("majority", "minority"))
+    return with_positive(found, positive)
 
 
 def multilabel(*, rows: Several = 600, features: Several = 10, labels: Several = 5, noise: Amount = 0.3, seed: Seed = 0) -> Data:
