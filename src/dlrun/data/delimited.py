@@ -102,9 +102,12 @@ class Delimited:
         self._cutter = found_cutter(file, sample, separator)
         records = list(self._cutter.records(Lines(iter(sample), above), loose=True))
         begins = next((place for place, line in enumerate(sample, above + 1) if line.strip()), 0)
-        if not records or records[0].start != begins:  # the first row cannot be read, or is longer than the sample
+        if (
+            not records or not records[0].cells or records[0].start != begins
+        ):  # the first row cannot be read, or is longer than the sample
             with self._lines(above) as lines:
                 records = list(islice(self._cutter.records(Lines(lines, above), file.name), 1))
+        records = [record for record in records if record.cells]
         self._header = read_header(file.name, records, self._cutter.separator, header, targets)
         self._remarks = (*remarks, *self._header.remarks)
         names = self._header.names
@@ -220,7 +223,8 @@ class Delimited:
             below: those that follow.
         """
         width, cells = len(self.names), len(record.cells)
-        said = f"{self.file.name} line {record.start:,}: has {cells} cell{'s' * (cells != 1)}, and the header has {width} names"
+        names = f"{width} name{'s' * (width != 1)}"
+        said = f"{self.file.name} line {record.start:,}: has {cells} cell{'s' * (cells != 1)}, and the header has {names}"
         try:
             footer = [record, *(each for each in islice(below, _LONGEST_FOOTER) if not each.blank)]
         except DataError:  # one of them cannot be read

@@ -80,12 +80,16 @@ def found_cutter(file: TextFile, lines: Sequence[str], separator: str | None) ->
         lines: its first ones.
         separator: as given by the user, or by the file's first line; found out when None.
     """
-    separators = SEPARATORS if separator is None else (separator,)
+    separators: Sequence[str] = SEPARATORS if separator is None else (separator,)
+    if separator is None and _tabs_are_blanks(lines):
+        separators = [mark for mark in SEPARATORS if mark != "\t"]
     ranked = [(*_regularity(lines, cutter), 1, cutter) for cutter in map(Cutter, separators)]
-    if any("'" in line for line in lines) and not any('"' in line for line in lines):
+    if any("'" in line for line in lines):
+        doubled = any('"' in line for line in lines)
         for cutter in (Cutter(mark, "'") for mark in separators):
             regularity, around = _regularity(lines, cutter), _around_all(lines, cutter)
-            if around or regularity[0]:  # an apostrophe that begins a word is no quote, unless rows have one width with it alone
+            # an apostrophe that begins a word is no quote, unless rows have one width with it alone
+            if around or (regularity[0] and not doubled):
                 ranked.append((*regularity, 2 * around, cutter))
     best = max(ranked, key=lambda rank: rank[:-1])[-1]
     if file.escapes and best.quote == '"' and _is_escaped(file, best, lines):
@@ -96,19 +100,25 @@ def found_cutter(file: TextFile, lines: Sequence[str], separator: str | None) ->
 def _regularity(lines: Sequence[str], cutter: Cutter) -> tuple[bool, float, int]:
     """How well the lines are rows of one width: whether all are, the fraction that is, and the width. Wider ones win."""
     records = list(cutter.records(Lines(iter(lines)), loose=True))
-    width, count = Counter(len(record.cells) for record in records).most_common(1)[0] if records else (0, 0)
-    if width < 2:
-        return False, 0.0, 0
-    beside = any(cell.strip() in SEPARATORS for cell in records[0].cells)  # blanks around the one that separates
-    return count == len(records) and not beside, count / len(records), width
+    widths = Counter(len(record.cells) for record in records if record.cells)
+    width, count = widths.most_common(1)[0] if widths else (0, 0)
+    return (count == len(records), count / len(records), width) if width > 1 else (False, 0.0, 0)
+
+
+def _tabs_are_blanks(lines: Sequence[str]) -> bool:
+    """Whether most tabs stand beside another separator."""
+    text = "\n".join(line.strip("\t\r\n ") for line in lines)
+    beside = [re.sub(rf"[ \t]*{re.escape(mark)}[ \t]*", mark, text) for mark in SEPARATORS if mark != "\t" and mark in text]
+    return any(4 * without.count("\t") < text.count("\t") for without in beside)
 
 
 def _around_all(lines: Sequence[str], cutter: Cutter) -> bool:
     """Whether a cutter's quotes stand around all names, or around all cells of a column."""
-    rows = [[cell.strip() for cell in line.rstrip("\r\n").split(cutter.separator)] for line in lines if line.strip()]
+    rows = [[cell.strip() for cell in line.rstrip("\r\n").split(cutter.separator)] for line in lines if line.strip(" \t\r\n#")]
+    rows = [row for row in rows if not row[0].startswith("#")] or rows
     columns = [[cell for cell in column if cell] for column in zip_longest(*rows[1:], fillvalue="")]
-    groups = [rows[0], *(column for column in columns if len(column) > 1)]
-    return any(all(len(cell) > 1 and cell[0] == cell[-1] == cutter.quote for cell in group) for group in groups)
+    groups = [[cell for cell in rows[0] if cell], *(column for column in columns if len(column) > 1)] if rows else []
+    return any(group and all(len(cell) > 1 and cell[0] == cell[-1] == cutter.quote for cell in group) for group in groups)
 
 
 def _is_escaped(file: TextFile, cutter: Cutter, lines: Sequence[str]) -> bool:

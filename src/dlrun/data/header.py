@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from dlrun.data.amounts import number
-from dlrun.data.cells import is_missing, listed, shown, truth
+from dlrun.data.cells import is_missing, listed, shown
 from dlrun.data.dates import is_date
 from dlrun.data.records import Record
 from dlrun.errors import DataError
@@ -92,8 +92,9 @@ def read_header(file: str, records: Sequence[Record], separator: str, given: boo
         remarks += said
     units = _units(body, len(names))
     if units:
-        texts = listed([cell.strip() for cell in units.cells if cell.strip()], 4)
-        remarks += (f"line {units.start:,} left out, which has units ({texts})",)
+        texts = [cell.strip() for cell in units.cells]
+        what = "repeats the names" if texts == [*names] else f"has units ({listed([*filter(None, texts)], 4)})"
+        remarks += (f"line {units.start:,} left out, which {what}",)
     return Header(names, (units or first).end, spare, sparing, comments, remarks)
 
 
@@ -147,11 +148,11 @@ def _titles(rows: Sequence[Record], usual: int) -> int:
     """
     count = next((place for place, record in enumerate(rows) if len(record.cells) == usual), 0)
     table = [record for record in rows[count:] if not _is_comment(record, usual)]
-    regular = len(table) > 1 and all(len(record.cells) == usual for record in table[:_LOOKED_AT])
-    if not regular or (len(rows[0].cells) == usual + 1 and not rows[0].cells[-1].strip()):
+    if len(table) < 2 or any(len(record.cells) != usual for record in table[:_LOOKED_AT]):
         return 0
-    if len(rows[0].cells) == usual - 1 and not any(record.cells[-1].strip() for record in table):
-        return 0  # rows that end with separators
+    above, trailing = rows[count - 1].cells, not any(record.cells[-1].strip() for record in table)
+    if (len(above) == usual + 1 and not above[-1].strip()) or (len(above) == usual - 1 and trailing):
+        return count - 1  # names or rows with a separator at their end
     if _kind(table[0], table[1:]) == "names":
         return count
     single = all(len(record.cells) == 1 or record.comment for record in rows[:count])
@@ -162,7 +163,7 @@ def _kind(record: Record, below: Sequence[Record]) -> str:
     """What a row has above columns of values: ``names`` if it has a text anywhere, else ``values``; an empty text if neither."""
     values = False
     for cell, held in _columns(record, below):
-        if is_missing(cell) or truth(cell) is not None or not _hold_values(held):
+        if is_missing(cell) or not _hold_values(held):
             continue
         if not _is_value(cell):
             return "names"

@@ -145,7 +145,7 @@ class Cutter:
         Args:
             source: with their ends.
             file: the name for messages.
-            loose: whether to pass over rows that cannot be read.
+            loose: whether a row that cannot be read is one without cells, and no error.
 
         Raises:
             DataError: a quote is not closed, or text stands behind one; with its line.
@@ -176,7 +176,7 @@ class Cutter:
             yield line
 
     def _closely(self, source: Lines, file: str, *, loose: bool) -> Record | None:
-        """The next row, read cell by cell; None where it is passed over."""
+        """The next row, read cell by cell; None where it has nothing but blanks."""
         cells: list[str] = []
         quoted: set[int] = set()
         inside: list[str] | None = None
@@ -186,7 +186,7 @@ class Cutter:
                 inside = self._cut(line, cells, quoted, inside)
             except _TextBehindQuoteError as error:
                 if loose:
-                    break
+                    return Record(start, source.end, [], line)
                 raise DataError(
                     f"{file} line {start:,}: cannot be read (has {shown(error, 20)!r} behind a closing quote); "
                     "write a quote inside of quotes twice"
@@ -201,8 +201,7 @@ class Cutter:
         if not loose:
             raise DataError(f"{file} line {start:,}: opens a quote that is never closed; close it, or leave it out")
         source.give_back()
-        next(source)  # the lines below may be rows
-        return None
+        return Record(start, start, [], next(source))  # the lines below may be rows
 
     def _cut(self, line: str, cells: list[str], quoted: set[int], inside: list[str] | None) -> list[str] | None:
         """Add the cells of a line to ``cells``; ``inside`` holds the text of a quoted cell that is open, before and after."""
