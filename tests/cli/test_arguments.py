@@ -37,7 +37,7 @@ def test_folders_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ("line", "said"),
     [
         ("--mutirun", "did you mean '--multirun'?"),
-        ("--experimental-rerun job.pickle", "no such flag"),
+        ("--experimental-rerun job", "no such flag"),
         ("--cfg jb", "takes one of job, hydra, all; did you mean 'job'?"),
         ("--cfg", "takes one of job, hydra, all"),
         ("--cfg seed=1", "takes one of job, hydra, all"),

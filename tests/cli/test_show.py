@@ -25,7 +25,7 @@ def test_ls_has_a_line_for_each_option(call: Call) -> None:
 
 def test_ls_of_an_own_folder(call: Call, tmp_path: Path) -> None:
     (tmp_path / "optimizer").mkdir()
-    (tmp_path / "optimizer" / "mine.yaml").write_text("# Mine alone.\n_target_: os.system\nlr: 1\n")
+    (tmp_path / "optimizer" / "mine.yaml").write_text("# Mine alone.\n_target_: os.getcwd\nlr: 1\n")
     code, out, _ = call("ls", "optimizer", "-cd", str(tmp_path))
     assert code == 0
     assert "optimizer=mine" in out

@@ -152,9 +152,9 @@ def test_a_cell_never_begins_a_formula(text: str, cell: str):
 
 
 def test_markdown_is_escaped():
-    table = [("a|b", ["<script>`x`|[y](z)\x1b[2J", "two\nlines"], False), ("n", ["1", "2.5"], True)]
+    table = [("a|b", ["<b>`x`|[y](z)\x1b[2J", "two\nlines"], False), ("n", ["1", "2.5"], True)]
     assert to_markdown(table) == (
-        "| a\\|b | n |\n| --- | ---: |\n| \\<script\\>\\`x\\`\\|\\[y\\](z)\\\\x1b\\[2J | 1 |\n| two lines | 2.5 |\n"
+        "| a\\|b | n |\n| --- | ---: |\n| \\<b\\>\\`x\\`\\|\\[y\\](z)\\\\x1b\\[2J | 1 |\n| two lines | 2.5 |\n"
     )
 
 
