@@ -530,7 +530,7 @@ def by_counting(history: list[float], patience: int, min_delta: float) -> int | 
         ([1.0], {"patience": 1}, None),
         ([float("nan"), 1.0, 0.9, 0.8, 0.7, 0.6], {"patience": 2}, None),
         ([1.0, float("nan"), 0.5, float("nan"), 0.4, 0.45, 0.5], {"patience": 2}, 7),
-        ([float("nan")] * 4, {"patience": 2}, 3),
+        ([float("nan")] * 4, {"patience": 2}, None),
         ([float("inf"), float("inf"), 1.0, 0.5], {"patience": 3}, None),
     ],
 )

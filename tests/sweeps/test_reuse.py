@@ -126,13 +126,19 @@ def test_status_and_resume_by_every_name(call: Call, folder: Path, monkeypatch: 
     assert err.startswith("error: sweep 'nothing': not found in")
 
 
-def test_resume_says_when_the_runs_have_changed(call: Call, folder: Path, latest: Latest) -> None:
+def test_resume_says_when_the_runs_have_changed(
+    call: Call, folder: Path, latest: Latest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table = folder / "table.csv"
     table.write_text("a,b,target\n" + "".join(f"{i},{i * i % 7},{i % 5}\n" for i in range(60)))
     words = ("dataset=csv", "dataset.path=table.csv", "dataset.target=target", "trainer=smoke", "trainer.batch_size=4")
     assert call("-m", *words, "seed=0,1", "baseline=[]")[0] == 0
     assert call("resume")[2].count("warning: ") == 0
-    table.write_text(table.read_text() + "1,2,3\n")
+    before = table.read_text()
+    table.write_text(f"{before}1,2,3\n")
+    assert call("resume")[0] == 2  # other data would replace the runs
+    table.write_text(before)
+    monkeypatch.setattr("dlrun.experiments.execute.__version__", "another")
     code, _, err = call("resume")
     assert code == 0
     assert "warning: 2 of 2 runs are not those that the sweep began with" in err
