@@ -100,7 +100,7 @@ def test_a_sweep_stops_and_carries_on(lab: Any, which: signal.Signals, words: tu
 
 def test_an_epoch_is_left_in_the_middle(lab: Any) -> None:
     (lab.modules / "own.py").write_text(INTERRUPTS)
-    words = ("dataset=moons", "dataset.rows=400000", "trainer.batch_size=4", "baseline=[]")
+    words = ("dataset=moons", "dataset.rows=400000", "trainer.batch_size=4", "baseline=[]", "hydra.launcher.processes=1")
     code, out, err = lab.end(lab.start("--import", "own", "-m", "seed=0,1", *words, "activation._target_=own.relu"))
     assert (code, "Traceback" in err) == (128 + signal.SIGINT, False)
     assert "2 runs: 2 interrupted" in out
