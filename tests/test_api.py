@@ -499,7 +499,8 @@ def test_warnings_are_pythons() -> None:
         dlrun.run("dataset=iris", "activation=softmax", "trainer=smoke", **QUIET)
 
 
-INTERRUPTS_ITSELF = """
+INTERRUPTS = """
+import os
 import signal
 import torch
 
@@ -509,7 +510,7 @@ def relu(x):
     global calls
     calls += x.shape[-2] > 3  # not when it is tried
     if calls == 100:
-        signal.raise_signal(signal.SIGINT)
+        os.kill(PROCESS, signal.SIGINT)
     return torch.relu(x)
 """
 
@@ -518,7 +519,7 @@ def relu(x):
 def test_stopping_keeps_what_there_is(call: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "stopped", raising=False)
     monkeypatch.setattr(targets, "_imported", set())
-    (folder / "stopped.py").write_text(INTERRUPTS_ITSELF)
+    (folder / "stopped.py").write_text(INTERRUPTS.replace("PROCESS", str(os.getpid())))  # in a sweep it runs in a worker
     own = {"imports": ["stopped"], "activation._target_": "stopped.relu"}
     with pytest.raises(KeyboardInterrupt, match=r"is kept in|carry on with: dlrun resume"):
         call("dataset=moons", "trainer.epochs=10000000", "baseline=none", **own, **QUIET)

@@ -189,8 +189,11 @@ YAML = {
 @pytest.mark.parametrize("what", YAML)
 def test_yaml_that_makes_objects(call: Call, received: Callable[[str, str], None], own_folder: Path, what: str) -> None:
     received("optimizer/sent", f"_target_: torch.optim.SGD\nlr: 0.1\n{YAML[what]}")
-    for words in ("-m optimizer=sent,sgd -cd sent", "show optimizer/sent -cd sent"):
+    for words in ("-m optimizer=sent seed=0,1 -cd sent", "show optimizer/sent -cd sent"):
         refused(call(*words.split()), own_folder, "python")
+    code, out, err = call("-m", "optimizer=sent,sgd", "-cd", "sent", "trainer=smoke", "baseline=[]")  # the other run trains
+    assert (code, "2 runs: 1 done, 1 failed" in out, "sent.yaml, line 3: cannot be read as YAML" in err) == (1, True, True)
+    assert not list(own_folder.rglob(CANARY))
 
 
 LARGE = {
@@ -221,7 +224,7 @@ def test_yaml_that_grows_is_refused_before_it_is_read(
 
     monkeypatch.setattr(yaml, "load", checked)
     received("optimizer/sent", f"_target_: torch.optim.SGD\nlr: 0.1\n{text}")
-    for words in ("-m optimizer=sent,sgd -cd sent", "optimizer=sent -cd sent", "show optimizer/sent -cd sent"):
+    for words in ("-m optimizer=sent seed=0,1 -cd sent", "optimizer=sent -cd sent", "show optimizer/sent -cd sent"):
         refused(call(*words.split()), own_folder, "sent.yaml", said)
 
 

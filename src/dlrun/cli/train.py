@@ -316,7 +316,7 @@ def _as_failure(error: BaseException, arguments: Arguments) -> DlrunError:
 
     from dlrun.cli.explain import in_config
 
-    if isinstance(error, DlrunError) and type(error) is not apart.RaisedError:
+    if isinstance(error, DlrunError) and not (isinstance(error, apart.RaisedError) and error.foreign):
         return error
     if isinstance(error, OmegaConfBaseException):
         return InputError(in_config(error, arguments.overrides))

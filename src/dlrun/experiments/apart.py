@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import IO, Any
@@ -40,16 +41,17 @@ class RaisedError(RunError):
     Args:
         reason: the line.
         log: the traceback.
+        foreign: whether it was no exception of dlrun's, so that where it was raised is worth knowing.
     """
 
-    def __init__(self, reason: str, log: str = "") -> None:
+    def __init__(self, reason: str, log: str = "", *, foreign: bool = False) -> None:
         super().__init__(reason)
-        self.reason, self.log = reason, log
+        self.reason, self.log, self.foreign = reason, log, foreign
         if log:
             self.add_note(log)  # a full error shows it
 
     def __reduce__(self) -> Any:
-        return type(self), (self.reason, self.log)
+        return partial(type(self), foreign=self.foreign), (self.reason, self.log)
 
 
 class DiedError(RaisedError):

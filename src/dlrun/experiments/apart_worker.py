@@ -119,7 +119,8 @@ def _told(error: BaseException) -> DlrunError:
     """An exception that can travel."""
     if isinstance(error, InputError | RaisedError):
         return error
-    return RaisedError(reason(error), "".join(traceback.format_exception(error)))
+    log = "".join(traceback.format_exception(error))
+    return RaisedError(reason(error), log, foreign=not isinstance(error, DlrunError))
 
 
 def _reporter(connection: "Connection[bytes, bytes]") -> Callable[[Any], None]:

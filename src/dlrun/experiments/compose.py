@@ -96,7 +96,7 @@ class Composer:
             for override in map(self._parse, words):
                 value = override.value()
                 names = value if isinstance(value, list) else [value]
-                if not all(self._loader.repository.config_exists(f"{override.key_or_group}/{name}") for name in names if name):
+                if not all(name and self._loader.repository.config_exists(f"{override.key_or_group}/{name}") for name in names):
                     return {}
             try:
                 self._compose(words)
