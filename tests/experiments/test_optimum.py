@@ -5,7 +5,7 @@ Ridge minimizes ``sum (y - xw)^2 + alpha sum w^2``: alpha = n weight. LogisticRe
 C = 1 / (2 n weight). Lasso minimizes ``sum (y - xw)^2 / (2 n) + alpha sum |w|``: alpha = weight / 2.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,18 +101,26 @@ RATES = {  # each optimizer at its default flags; the rate is what people tune
 LAMBDAS = (0.02, 0.1, 0.4)
 
 
-@pytest.fixture
-def sparse(spec_of: Callable[..., Any], datasets: Any) -> Callable[..., list[tuple[float, Outcome, Array, Array]]]:
-    """Linear models on diabetes with l1, with l2 too if ``ridge``, a run for each lambda: lambda, outcome, training rows."""
+Found = tuple[dict[str, Any], float, Outcome, Array, Array]  # what a run was given, lambda, outcome, its training rows
 
-    def go(optimizer: str, ridge: bool, **given: Any) -> list[tuple[float, Outcome, Array, Array]]:
-        shared: dict[str, Any] = {"dataset": "diabetes", "model": "linear", "optimizer": optimizer, "scheduler": "cosine"}
-        shared |= {"trainer.dtype": "float64", "trainer.max_steps": None, "trainer.evaluate_every": 10_000, "seed": 0} | given
+
+@pytest.fixture
+def sparse(spec_of: Callable[..., Any], datasets: Any) -> Callable[..., list[Found]]:
+    """Linear models on diabetes with l1, with l2 too if ``ridge``, in one cohort: each of ``several`` with each lambda."""
+
+    def go(several: Sequence[dict[str, Any]], ridge: bool, **given: Any) -> list[Found]:
+        shared: dict[str, Any] = {"dataset": "diabetes", "model": "linear", "scheduler": "cosine", "seed": 0}
+        shared |= {"trainer.dtype": "float64", "trainer.max_steps": None, "trainer.evaluate_every": 10_000} | given
         penalties = ("l1", "l2") if ridge else ("l1",)
-        weights = [{f"regularizer.{name}.weight": weight for name in penalties} for weight in LAMBDAS]
-        (planned,) = plan([spec_of(list(penalties), **(shared | mine)) for mine in weights], datasets)
-        found = zip(LAMBDAS, planned.cohort.runs, fit(planned.cohort), strict=True)
-        return [(weight, outcome, *rows(planned.cohort, run.split)) for weight, run, outcome in found]
+        pairs = [(mine, weight) for mine in several for weight in LAMBDAS]
+        specs = [
+            spec_of(list(penalties), **(shared | mine | {f"regularizer.{name}.weight": weight for name in penalties}))
+            for mine, weight in pairs
+        ]
+        (planned,) = plan(specs, datasets)
+        assert list(planned.specs) == specs
+        found = zip(pairs, planned.cohort.runs, fit(planned.cohort), strict=True)
+        return [(mine, weight, outcome, *rows(planned.cohort, run.split)) for (mine, weight), run, outcome in found]
 
     return go
 
@@ -140,32 +148,34 @@ def test_every_optimizer_is_tried_with_l1() -> None:
     assert set(RATES) == set(registry.options("optimizer"))
 
 
+def of_all(factor: float, names: Iterable[str]) -> list[dict[str, Any]]:
+    """Optimizers by name, at their rates times ``factor``."""
+    return [{"optimizer": name, "optimizer.lr": RATES[name] * factor} for name in names]
+
+
 @pytest.mark.parametrize("ridge", [False, True], ids=["lasso", "elastic net"])
-@pytest.mark.parametrize("optimizer", RATES)
-def test_l1_is_the_lasso_with_every_optimizer(optimizer: str, ridge: bool, sparse: Callable[..., Any]) -> None:
+def test_l1_is_the_lasso_with_every_optimizer(ridge: bool, sparse: Callable[..., list[Found]]) -> None:
     """The optimum and the zeros of scikit-learn's Lasso and ElasticNet."""
-    given = {"optimizer.lr": RATES[optimizer], "trainer.batch_size": 266, "trainer.epochs": 1500}
-    for weight, outcome, x, y in sparse(optimizer, ridge, **given):
+    given = {"trainer.batch_size": 266, "trainer.epochs": 1500}
+    for optimizer, weight, outcome, x, y in sparse(of_all(1.0, RATES), ridge, **given):
         wanted, mine = of_scikit_learn(weight, ridge, x, y), coefficients_of(outcome)
-        assert penalized(weight, ridge, x, y, *mine) <= (1 + 1e-4) * penalized(weight, ridge, x, y, *wanted)
-        assert np.array_equal(mine[0] == 0, wanted[0] == 0)
-        assert outcome.diagnostics["zero_weights"] == pytest.approx(np.mean(wanted[0] == 0))
+        assert penalized(weight, ridge, x, y, *mine) <= (1 + 1e-4) * penalized(weight, ridge, x, y, *wanted), optimizer
+        assert np.array_equal(mine[0] == 0, wanted[0] == 0), optimizer
+        assert outcome.diagnostics["zero_weights"] == pytest.approx(np.mean(wanted[0] == 0)), optimizer
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lion"])
-def test_l1_in_small_batches_has_the_zeros_of_the_lasso(optimizer: str, sparse: Callable[..., Any]) -> None:
+def test_l1_in_small_batches_has_the_zeros_of_the_lasso(sparse: Callable[..., list[Found]]) -> None:
     """The noise of small batches frees no weight from 0, but for one whose gradient is within 0.02 of lambda."""
-    given = {"optimizer.lr": RATES[optimizer] / 2, "trainer.batch_size": 16, "trainer.epochs": 200}
-    for weight, outcome, x, y in sparse(optimizer, False, **given):
+    given = {"trainer.batch_size": 16, "trainer.epochs": 200}
+    for optimizer, weight, outcome, x, y in sparse(of_all(0.5, ["sgd", "adam", "lion"]), False, **given):
         (wanted, intercept), mine = of_scikit_learn(weight, False, x, y), coefficients_of(outcome)[0]
         slack = weight - np.abs(2 * x.T @ (y[:, 0] - x @ wanted - intercept) / len(x))
         sure = (np.abs(slack) > 0.02) & (wanted == 0) | (np.abs(wanted) > 0.02)
-        assert np.array_equal(mine[sure] == 0, wanted[sure] == 0)
+        assert np.array_equal(mine[sure] == 0, wanted[sure] == 0), optimizer
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
+def test_l1_is_the_lasso_with_other_flags_and_clipping(sparse: Callable[..., list[Found]]) -> None:
+    several = [
         {"optimizer": "sgd", "optimizer.momentum": 0.0, "optimizer.lr": 0.1},
         {"optimizer": "sgd", "optimizer.nesterov": True, "optimizer.lr": 0.02},
         {"optimizer": "sgd", "optimizer.dampening": 0.5, "optimizer.lr": 0.03},
@@ -174,14 +184,12 @@ def test_l1_in_small_batches_has_the_zeros_of_the_lasso(optimizer: str, sparse: 
         {"optimizer": "adam", "optimizer.amsgrad": True, "optimizer.lr": 0.02},
         {"optimizer": "adam", "trainer.clip_norm": 0.05, "optimizer.lr": 0.02},
         {"optimizer": "sgd", "trainer.clip_value": 0.05, "optimizer.lr": 0.02},
-    ],
-    ids=str,
-)
-def test_l1_is_the_lasso_with_other_flags_and_clipping(given: dict[str, Any], sparse: Callable[..., Any]) -> None:
-    for weight, outcome, x, y in sparse(ridge=False, **{"trainer.batch_size": 266, "trainer.epochs": 1500} | given):
+    ]
+    given = {"trainer.batch_size": 266, "trainer.epochs": 1500}
+    for flags, weight, outcome, x, y in sparse(several, False, **given):
         wanted, mine = of_scikit_learn(weight, False, x, y), coefficients_of(outcome)
-        assert penalized(weight, False, x, y, *mine) <= (1 + 1e-3) * penalized(weight, False, x, y, *wanted)
-        assert np.array_equal(mine[0] == 0, wanted[0] == 0)
+        assert penalized(weight, False, x, y, *mine) <= (1 + 1e-3) * penalized(weight, False, x, y, *wanted), flags
+        assert np.array_equal(mine[0] == 0, wanted[0] == 0), flags
 
 
 def test_cross_entropy_and_l2_is_softmax_regression(solve: Callable[..., Any]) -> None:
