@@ -94,9 +94,9 @@ def test_problems_of_the_file_stand_beside_the_others(table: str, spec_of: Make)
     keys = {"dataset.path": table, "dataset.target": "prize", "optimizer.lr": -1, "metric": "r2"}
     with pytest.raises(InputError) as caught:
         spec_of(dataset="csv", **keys)
-    first, second = caught.value.problems
-    assert first.endswith("; type dataset.target=price")
-    assert second.startswith("optimizer.lr=-1: must be")
+    of_the_file, typed = sorted(caught.value.problems)
+    assert of_the_file.endswith("; type dataset.target=price")
+    assert typed.startswith("optimizer.lr=-1: must be")
 
 
 def test_a_wrong_setting_is_told_before_the_file_is_read(table: str, spec_of: Make, monkeypatch: pytest.MonkeyPatch) -> None:
