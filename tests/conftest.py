@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from dlrun import registry
+from nursery import Nursery
 
 # The same examples every time: a test that fails by chance holds up whoever did not cause it. DLRUN_EXPLORE=1 draws new ones.
 hypothesis.settings.register_profile("steady", derandomize="DLRUN_EXPLORE" not in os.environ)
@@ -34,6 +35,28 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Callable[..., Any]]:
+    """Starts workers of the user's own code; it is made when a test first needs one."""
+    made: list[Nursery] = []
+
+    def start(kept: tuple[int, int]) -> Any:
+        if not made:
+            made.append(Nursery())
+        return made[0].start(kept)
+
+    yield start
+    for each in made:
+        each.close()
+
+
+@pytest.fixture(autouse=True)
+def forked_workers(request: pytest.FixtureRequest, nursery: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are forked, but for the tests that are marked ``starts_workers``."""
+    if sys.platform == "linux" and request.node.get_closest_marker("starts_workers") is None:
+        monkeypatch.setattr("dlrun.experiments.apart.start_python", nursery)
 
 
 @pytest.fixture

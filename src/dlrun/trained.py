@@ -85,6 +85,15 @@ class Run:
             raise StoreError(f"{file}: is damaged ({', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing)")
         return content
 
+    @cached_property
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """What was trained: the arrays of model.safetensors by name; none when the run has no weights.
+
+        Raises:
+            StoreError: the file is not the one that was written.
+        """
+        return self._store.weights(self.id) if WEIGHTS in self.record.digests else {}
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, in the order of the columns of ``predict``; empty for other tasks."""
@@ -151,7 +160,7 @@ class Run:
 
         if WEIGHTS not in self.record.digests:
             raise StoreError(f"run {self.id}: ended as {self.status} and has no weights to predict with")
-        return revive(self.config, self.record, self._form, self._store.weights(self.id), self._device)
+        return revive(self.config, self.record, self._form, self.weights, self._device)
 
     def _rows(self, X: "ArrayLike | pd.DataFrame") -> "Tensor":
         import torch

@@ -84,6 +84,7 @@ def test_data_that_ends_its_process(call: Call, own: tuple[str, str], latest: La
     assert "dataset=iris: the process that read it ended with exit code 0; it uses the component own.data\n" in err
 
 
+@pytest.mark.starts_workers
 @pytest.mark.parametrize("words", [(), ("-m",)], ids=["run", "sweep"])
 def test_an_import_that_ends_its_process(call: Call, own: tuple[str, str], folder: Path, words: tuple[str, ...]) -> None:
     (folder / "final.py").write_text("import os\nos._exit(0)\n")
@@ -98,6 +99,7 @@ def test_a_single_run_that_ends_its_process(call: Call, own: tuple[str, str]) ->
     assert "error: the process that trained it ended with exit code 0; it uses the component own.leaves\n" in err
 
 
+@pytest.mark.starts_workers
 def test_a_worker_computes_the_same(call: Call, own: tuple[str, str], outputs: Outputs) -> None:
     words = ("activation._target_=own.steady", *SHORT)
     here = dlrun.run(*words, imports=["own"], progress=False)  # Python's run trains in its own process

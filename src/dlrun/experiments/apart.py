@@ -24,7 +24,7 @@ from contextvars import ContextVar
 from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from dlrun.errors import DlrunError, InputError, RunError
 
@@ -71,6 +71,32 @@ def reason(error: BaseException) -> str:
     return said.splitlines()[0].removesuffix(": ")
 
 
+class Process(Protocol):
+    """What a worker needs of a process: that of subprocess.Popen."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Its exit code; None while it runs."""
+
+    def wait(self) -> int:
+        """Its exit code, when it has ended."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+def start_python(kept: tuple[int, int]) -> Process:
+    """A Python process that serves the connection and writes to the traceback file of these descriptors."""
+    words = [sys.executable, "-c", START, json.dumps(sys.path), json.dumps([*kept, os.getpid()])]
+    # the signals of a terminal reach the whole group; the worker ignores them as soon as it runs, and until then they wait
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        return subprocess.Popen(words, pass_fds=kept)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Worker:
     """A process that runs one task at a time.
 
@@ -87,13 +113,7 @@ class Worker:
         self._ready, self.importing, self.deadline = False, "", 0.0
         self._answer: tuple[str, Any] | None = None
         kept = theirs.fileno(), self._trace.fileno()
-        words = [sys.executable, "-c", START, json.dumps(sys.path), json.dumps([*kept, os.getpid()])]
-        # the signals of a terminal reach the whole group; the worker ignores them as soon as it runs, and until then they wait
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-        try:
-            self._process = subprocess.Popen(words, pass_fds=kept)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._process = start_python(kept)
         theirs.close()
         self.forks = forks
         self._send(pickle.dumps((list(modules), forks)))

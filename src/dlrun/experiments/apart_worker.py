@@ -25,8 +25,17 @@ _datasets: list[Any] = []
 
 
 def main() -> None:
-    """Serve the parent until it is gone."""
-    descriptor, trace, parent = json.loads(sys.argv[2])
+    """What a new process does."""
+    serve(*json.loads(sys.argv[2]))
+
+
+def serve(descriptor: int, trace: int, parent: int) -> None:
+    """Serve the parent until it is gone.
+
+    Args:
+        descriptor, trace: of the connection, and of the file for the traceback of a fatal signal.
+        parent: the process.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # they are for the parent, which asks to stop
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
