@@ -20,7 +20,7 @@ EPOCHS = 12
 def parts(net: Net, runs: int) -> dict[str, float]:
     """The parts of a step of the first of the cohorts that the runs are cut into, and the step as it is taken."""
     work = trainings(net, runs, epochs=100_000)[0]
-    machine, state = work.machine, work.state
+    train_step, state = work.train_step, work.state
     found: dict[str, list[float]] = {}
 
     def lap(name: str, since: float, share: int = 1) -> float:
@@ -32,24 +32,24 @@ def parts(net: Net, runs: int) -> dict[str, float]:
     for number in range(EPOCHS):
         order = work.keys.order(number)
         clock = time.process_time()
-        batches = list(work.table.epoch(order, net.batch, full, innermost=machine.innermost))
+        batches = list(work.table.epoch(order, net.batch, full, innermost=train_step.innermost))
         lap("order and gather", clock, full)
         for x, y in batches:
             clock = time.process_time()
-            output, tape = machine.forward(x, Pass(True))
+            output, tape = train_step.forward(x, Pass(True))
             clock = lap("forward", clock)
-            grad = machine.loss_gradient(output, y)
+            grad = train_step.loss_gradient(output, y)
             clock = lap("loss", clock)
-            machine.model.backward(machine.parameters, machine.gradient_views, grad, tape, machine.first)
+            train_step.model.backward(train_step.parameters, train_step.gradient_views, grad, tape, train_step.first)
             clock = lap("backward", clock)
             state.step += 1
-            for (g, optimizer), slots in zip(machine.optimizers, state.optimizers, strict=True):
+            for (g, optimizer), slots in zip(train_step.optimizers, state.optimizers, strict=True):
                 optimizer.step(g.rows.take(state.theta), g.rows.take(state.grad), slots, state.step, 1.0)
             lap("adam", clock)
         clock = time.process_time()
         work.epoch(number)
         lap("a step as it is taken", clock, net.steps)
-    return {"runs in the cohort": len(machine.runs)} | {name: min(values) for name, values in found.items()}
+    return {"runs in the cohort": len(train_step.runs)} | {name: min(values) for name, values in found.items()}
 
 
 def main() -> None:

@@ -38,10 +38,10 @@ def one_core() -> None:
 def trainings(net: Net, runs: int, regularizer: Sequence[str] = (), **trainer: Any) -> list[Any]:
     """dlrun's own training of ``runs`` seeds, ready to take steps: planned, and cut to the cache, as a sweep is."""
     from dlrun import registry
+    from dlrun.config.spec import from_config
     from dlrun.engine.trainer import Training
-    from dlrun.experiments.estimate import cut
-    from dlrun.experiments.plan import Datasets, plan
-    from dlrun.experiments.spec import from_config
+    from dlrun.experiments.cohorts import Datasets, plan
+    from dlrun.experiments.cut import cut
 
     groups = {"dataset": "diabetes", "activation": "relu", "loss": "mse", "optimizer": "adam", "scheduler": "constant"}
     config: dict[str, Any] = {group: registry.load_option(group, name) for group, name in groups.items()}

@@ -56,7 +56,7 @@ def nursery() -> Iterator[Callable[..., Any]]:
 def forked_workers(request: pytest.FixtureRequest, nursery: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are forked, but for the tests that are marked ``starts_workers``."""
     if sys.platform == "linux" and request.node.get_closest_marker("starts_workers") is None:
-        monkeypatch.setattr("dlrun.experiments.apart.start_python", nursery)
+        monkeypatch.setattr("dlrun.isolation.start_python", nursery)
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def compose() -> Callable[..., tuple[dict[str, Any], dict[str, str]]]:
 @pytest.fixture(scope="session")
 def spec_of(compose: Callable[..., Any]) -> Callable[..., Any]:
     """The RunSpec of what ``compose`` composes."""
-    from dlrun.experiments.spec import from_config
+    from dlrun.config.spec import from_config
 
     def make(regularizer: Sequence[str] = (), **given: Any) -> Any:
         return from_config(*compose(regularizer, **given))
@@ -151,7 +151,7 @@ def spec_of(compose: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def datasets() -> Any:
     """Datasets that are made once for all tests."""
-    from dlrun.experiments.plan import Datasets
+    from dlrun.experiments.cohorts import Datasets
 
     return Datasets()
 
@@ -160,7 +160,7 @@ def datasets() -> Any:
 def train_all(datasets: Any) -> Callable[..., Any]:
     """Plan and train specs; their outcomes in the order of the specs."""
     from dlrun.engine.trainer import Outcome, fit
-    from dlrun.experiments.plan import plan
+    from dlrun.experiments.cohorts import plan
 
     def train(specs: Sequence[Any]) -> list[Outcome]:
         place = {id(spec): number for number, spec in enumerate(specs)}

@@ -69,9 +69,6 @@ class Child:
 
 def serve(descriptor: int) -> None:
     """What the nursery does: it forks a process that forks the worker and waits for it."""
-    import dlrun.experiments.apart_worker
-    import dlrun.experiments.targets
-    import dlrun.experiments.workers  # noqa: F401 (with torch)
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(fileno=descriptor) as requests:
@@ -101,7 +98,7 @@ def _watch(given: dict[str, object], connection: int, trace: int, status: int, o
         os.environ.update(given["environment"])
         if given["folder"] is not None:
             os.chdir(given["folder"])
-        from dlrun.experiments.apart_worker import serve as work
+        from dlrun.isolation_worker import serve as work
 
         work(connection, trace, watcher)
         os._exit(0)

@@ -15,16 +15,15 @@ import pytest
 import torch
 
 import dlrun
-from dlrun import registry
+from dlrun import own_modules, registry
 from dlrun.cli.main import main
 from dlrun.components.metrics import METRICS
+from dlrun.config.from_python import words
+from dlrun.config.spec import from_config
 from dlrun.engine.evaluation import figure
 from dlrun.engine.forms import Forms
 from dlrun.errors import DataError, InputError, RunError, StoreError
-from dlrun.experiments import targets
-from dlrun.experiments.composition import words
-from dlrun.experiments.plan import Datasets, plan
-from dlrun.experiments.spec import from_config
+from dlrun.experiments.cohorts import Datasets, plan
 
 QUIET: dict[str, Any] = {"progress": False}
 
@@ -34,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder."""
     monkeypatch.delenv("DLRUN_OUTPUT_DIR", raising=False)
     monkeypatch.setattr(registry, "_added", [])
-    monkeypatch.setattr(targets, "_imported", set())
+    monkeypatch.setattr(own_modules, "_imported", set())
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -297,7 +296,7 @@ def own(folder: Path) -> dict[str, Any]:
 def test_own_components(own: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     run = dlrun.run("dataset=iris", "trainer=smoke", activation="mine", model="net", **own)
     x, y = on_test_rows(run)
-    monkeypatch.setattr(targets, "_imported", set())
+    monkeypatch.setattr(own_modules, "_imported", set())
     with pytest.raises(InputError, match="api_components was not imported"):
         dlrun.load(run.id).predict(x.numpy())
     module = sys.modules["api_components"]
@@ -518,7 +517,7 @@ def relu(x):
 @pytest.mark.parametrize("call", [dlrun.run, dlrun.sweep])
 def test_stopping_keeps_what_there_is(call: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "stopped", raising=False)
-    monkeypatch.setattr(targets, "_imported", set())
+    monkeypatch.setattr(own_modules, "_imported", set())
     (folder / "stopped.py").write_text(INTERRUPTS.replace("PROCESS", str(os.getpid())))  # in a sweep it runs in a worker
     own = {"imports": ["stopped"], "activation._target_": "stopped.relu"}
     with pytest.raises(KeyboardInterrupt, match=r"is kept in|carry on with: dlrun resume"):

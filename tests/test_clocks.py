@@ -1,4 +1,4 @@
-"""No test waits for a clock: one that does fails on a busy machine, and is slow on an idle one.
+"""No test waits for a clock: one that does fails on a busy train_step, and is slow on an idle one.
 
 A test waits for an event instead: a line that a process prints, a file that a component of the test's own writes, a pipe. It
 measures work by the steps, the function calls (``work``) or the processor time of what it measures.

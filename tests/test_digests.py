@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import dlrun
+from dlrun import own_modules
 
 RECORDED = Path(__file__).with_name("digests.json")
 RECORDS = "DLRUN_RECORD" in os.environ
@@ -159,12 +160,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def within(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from dlrun import registry
-    from dlrun.experiments import source, targets
+    from dlrun.config import own_code
 
     monkeypatch.delenv("DLRUN_OUTPUT_DIR", raising=False)
     monkeypatch.setattr(registry, "_added", [])
-    monkeypatch.setattr(targets, "_imported", set())
-    monkeypatch.setattr(source, "_known", {})
+    monkeypatch.setattr(own_modules, "_imported", set())
+    monkeypatch.setattr(own_code, "_known", {})
     monkeypatch.syspath_prepend(str(place))
     monkeypatch.chdir(place)
     return place
@@ -187,7 +188,7 @@ def _agrees(name: str, runs: list[dlrun.Run]) -> None:
     known: dict[str, Any] = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
     found = {"digest": sha256("".join(map(_digest, runs)).encode()).hexdigest(), "losses": [_loss(run) for run in runs]}
     if RECORDS:
-        known["recorded with"] = _machine()
+        known["recorded with"] = _train_step()
         known.setdefault("configurations", {})[name] = found
         known["configurations"] = {
             key: known["configurations"][key] for key in (*SINGLE, *SWEPT) if key in known["configurations"]
@@ -199,11 +200,11 @@ def _agrees(name: str, runs: list[dlrun.Run]) -> None:
     assert [
         run for run, (mine, theirs) in enumerate(zip(found["losses"], wanted["losses"], strict=True)) if not _close(mine, theirs)
     ] == []
-    if known["recorded with"] == _machine():
+    if known["recorded with"] == _train_step():
         assert found["digest"] == wanted["digest"]
 
 
-def _machine() -> str:
+def _train_step() -> str:
     return f"torch {torch.__version__.partition('+')[0]}, {torch.backends.cpu.get_cpu_capability()}, {_processor()}"
 
 

@@ -21,15 +21,15 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from dlrun import registry
+from dlrun.comparison.foreign import rows_of_frame
+from dlrun.comparison.groups import comparison
+from dlrun.comparison.longtable import of_sweep
+from dlrun.comparison.table import Row, factors_that_vary, shared_rows
 from dlrun.errors import DlrunError, InputError, RunError, StoreError, check_working_folder, nearest
-from dlrun.results.columns import columns, legend, undefined
-from dlrun.results.comparison import comparison
-from dlrun.results.foreign import rows_of_frame
-from dlrun.results.longtable import of_sweep
-from dlrun.results.render import full_table
+from dlrun.report.columns import columns, legend, undefined
+from dlrun.report.tables import full_table
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
-from dlrun.results.table import Row, factors_that_vary, shared_rows
 from dlrun.trained import Run
 
 Folder = str | PathLike[str]
@@ -69,11 +69,11 @@ def run(
     """
     check_working_folder()  # before torch is imported
     from dlrun.cli.progress import RunProgress
-    from dlrun.experiments.composition import single, words
-    from dlrun.experiments.job import prepare_composed
+    from dlrun.config.from_python import single, words
+    from dlrun.experiments.job import prepare
 
     _trust(imports)
-    job = prepare_composed(_composed(single, words(overrides, settings), config_dir, sweeps=False))
+    job = prepare(_composed(single, words(overrides, settings), config_dir, sweeps=False))
     for warning in job.spec.warnings:
         warnings.warn(warning, stacklevel=2)
     with RunProgress(job.spec.name or job.planned.cohort.data.name, enabled=progress) as shown:
@@ -120,12 +120,12 @@ def sweep(
     from dlrun.cli.arguments import Arguments
     from dlrun.cli.explain import Caller, explained
     from dlrun.cli.sweep_display import SweepProgress
+    from dlrun.config.from_python import several, words
     from dlrun.experiments import sweep as sweeps
-    from dlrun.experiments.apart import own_process
-    from dlrun.experiments.composition import several, words
     from dlrun.experiments.provenance import provenance
     from dlrun.experiments.sections import check_reference, write_tables
     from dlrun.experiments.sections import compare as sections_of
+    from dlrun.isolation import own_process
 
     _trust(imports)
     line = words(overrides, settings, swept=True)
@@ -268,7 +268,7 @@ def _composed(
     """Compose, and say in dlrun's words what is wrong."""
     from dlrun.cli.arguments import Arguments
     from dlrun.cli.explain import Caller, explain, refuse
-    from dlrun.experiments.composition import apart
+    from dlrun.config.from_python import apart
 
     folder = None if config_dir is None else Path(config_dir).absolute()
     if folder is not None and not folder.is_dir():
@@ -296,10 +296,10 @@ def _names(imports: Modules) -> list[str]:
 
 
 def _trust(imports: Modules) -> None:
-    from dlrun.experiments import targets
+    from dlrun import own_modules
 
     for name in _names(imports):
-        targets.trust(name)
+        own_modules.trust(name)
 
 
 def _metric(rows: Sequence[Row], wanted: str | None) -> str | None:

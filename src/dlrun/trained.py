@@ -23,7 +23,7 @@ from dlrun.results.store import Store
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dlrun.data.encoding import Encoding
+    from dlrun.data.table.encoding import Encoding
     from dlrun.engine.predictor import Predictor
 
 PREPROCESSING = "preprocessing.json"
@@ -148,7 +148,7 @@ class Run:
 
     @cached_property
     def _encoding(self) -> "Encoding | None":
-        from dlrun.data.encoding import Encoding
+        from dlrun.data.table.encoding import Encoding
 
         if ENCODING not in self.record.digests:
             return None
@@ -156,7 +156,7 @@ class Run:
 
     @cached_property
     def _predictor(self) -> "Predictor":
-        from dlrun.experiments.revive import revive
+        from dlrun.experiments.load import revive
 
         if WEIGHTS not in self.record.digests:
             raise StoreError(f"run {self.id}: ended as {self.status} and has no weights to predict with")
@@ -165,7 +165,7 @@ class Run:
     def _rows(self, X: "ArrayLike | pd.DataFrame") -> "Tensor":
         import torch
 
-        from dlrun.data.encoding import encode
+        from dlrun.data.table.encoding import encode
 
         shape = tuple(self._form["shape"])
         if isinstance(X, pd.DataFrame):

@@ -45,7 +45,7 @@ def test_no_heavy_imports(folder: Path, line: str) -> None:
 
 def test_quick_answers(folder: Path) -> None:
     def calls(statement: str) -> int:
-        """How many calls a statement makes in a new process: unlike seconds, the same on a busy machine."""
+        """How many calls a statement makes in a new process: unlike seconds, the same on a busy train_step."""
         done = subprocess.run([sys.executable, "-c", CALLS.format(statement)], capture_output=True, text=True, check=True)
         return int(done.stdout.splitlines()[-1])
 

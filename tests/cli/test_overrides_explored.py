@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 
 from dlrun.api import _composed
 from dlrun.cli.arguments import check_settings, parse
+from dlrun.config.from_python import several, single
+from dlrun.config.spec import from_config
 from dlrun.errors import InputError
-from dlrun.experiments.composition import several, single
-from dlrun.experiments.spec import from_config
 
 VALID = """\
 seed=1  seed=0,1,2  seed=range(0,3)  seed=range(0,3),10  name=x  name='a b'  name="a,b"  metric=r2  margin=0.1  reference=best
@@ -86,7 +86,7 @@ def answer(words: list[str], *, sweeps: bool) -> None:
 
 
 def explore(monkeypatch: pytest.MonkeyPatch, examples: int) -> None:
-    monkeypatch.setattr("dlrun.experiments.problems.Problems.dataset", _no_data)
+    monkeypatch.setattr("dlrun.config.validation.Problems.dataset", _no_data)
 
     @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(overrides(), min_size=1, max_size=2), st.booleans())
@@ -113,6 +113,6 @@ def test_many_overrides(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 def test_every_valid_override_has_an_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some of them do not fit together with the defaults, and are refused."""
-    monkeypatch.setattr("dlrun.experiments.problems.Problems.dataset", _no_data)
+    monkeypatch.setattr("dlrun.config.validation.Problems.dataset", _no_data)
     for word in WORDS[::3]:
         answer([word], sweeps=True)

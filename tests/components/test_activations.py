@@ -13,9 +13,9 @@ from dlrun import registry
 from dlrun.components import activations
 from dlrun.components.activations import ROWWISE, Activation
 from dlrun.components.hyperparameters import problems
-from dlrun.engine.machine import pointwise
-from dlrun.engine.parts import Part, rowwise
-from dlrun.experiments.targets import resolve
+from dlrun.config.resolver import resolve
+from dlrun.engine.components import Component, rowwise
+from dlrun.engine.step import pointwise
 
 NAMES = registry.options("activation")
 
@@ -72,7 +72,7 @@ def load(name: str) -> tuple[Activation, dict[str, Any]]:
     """An activation as the engine takes it, and the hyperparameters of its file."""
     values = {key: value for key, value in registry.load_option("activation", name).items() if key != "learnable"}
     target = values.pop("_target_")
-    return pointwise(Part(name, target, resolve(target, "activation"), values)), values
+    return pointwise(Component(name, target, resolve(target, "activation"), values)), values
 
 
 def inputs(*shape: int, seed: int = 0) -> Tensor:
@@ -259,7 +259,7 @@ def test_every_table_entry_names_what_it_computes(target: str) -> None:
 
 
 def test_a_module_that_is_not_in_the_table_and_a_users_function_work() -> None:
-    celu = pointwise(Part("celu", "torch.nn.CELU", resolve("torch.nn.CELU", "activation"), {"alpha": 2.0}))
+    celu = pointwise(Component("celu", "torch.nn.CELU", resolve("torch.nn.CELU", "activation"), {"alpha": 2.0}))
     x = inputs(2, 4, 5)
     assert celu.backward is None
     torch.testing.assert_close(celu.forward(x, alpha=2.0), F.celu(x, 2.0))
@@ -267,5 +267,5 @@ def test_a_module_that_is_not_in_the_table_and_a_users_function_work() -> None:
     def bent(x: Tensor, *, bend: float = 0.5) -> Tensor:
         return x + bend * torch.sin(x)
 
-    own = pointwise(Part("bent", "mine.bent", bent, {"bend": 0.25}))
+    own = pointwise(Component("bent", "mine.bent", bent, {"bend": 0.25}))
     torch.testing.assert_close(own.forward(x, bend=0.25), x + 0.25 * torch.sin(x))

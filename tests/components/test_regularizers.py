@@ -31,10 +31,10 @@ from dlrun.components.regularizers import (
     Weights,
 )
 from dlrun.components.regularizers.batches import soften
+from dlrun.config.resolver import resolve
+from dlrun.engine.components import rowwise
 from dlrun.engine.layers import Conv2d, Linear
 from dlrun.engine.layout import Layout
-from dlrun.engine.parts import rowwise
-from dlrun.experiments.targets import resolve
 
 NAMES = registry.options("regularizer")
 TESTED = {  # name -> (class, hooks, keys that may differ from run to run)

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlrun.data.dataset import Data
-from dlrun.data.encoding import Encoding, encode
 from dlrun.data.sources import kept
 from dlrun.data.sources.files import csv
 from dlrun.data.sources.real import breast_cancer
 from dlrun.data.sources.tables import imbalanced
-from dlrun.data.tabular import of_frame
+from dlrun.data.table.encoding import Encoding, encode
+from dlrun.data.table.tabular import of_frame
 from dlrun.errors import DataError
 
 Read = Callable[..., Data]

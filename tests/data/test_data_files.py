@@ -20,13 +20,14 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from dlrun.data import delimited, draft, tabular
 from dlrun.data.dataset import Data
-from dlrun.data.encoding import Encoding, encode
 from dlrun.data.preprocessing import fit
 from dlrun.data.sources import files, kept
 from dlrun.data.sources.files import csv
 from dlrun.data.splits import split
+from dlrun.data.table import columns as draft
+from dlrun.data.table import delimited, tabular
+from dlrun.data.table.encoding import Encoding, encode
 from dlrun.errors import DataError
 
 Read = Callable[..., Data]

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from dlrun.data import textfile
 from dlrun.data.sources.files import csv
 from dlrun.data.splits import split
+from dlrun.data.table import textfile
 from dlrun.errors import DataError
 
 NAN = math.nan

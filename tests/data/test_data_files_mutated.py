@@ -16,9 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dlrun.data.delimited import Delimited
 from dlrun.data.sources.files import csv
-from dlrun.data.textfile import examine
+from dlrun.data.table.delimited import Delimited
+from dlrun.data.table.textfile import examine
 from dlrun.errors import DataError
 
 FILES = int(os.environ.get("DLRUN_FILES", "200"))

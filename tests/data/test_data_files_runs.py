@@ -11,14 +11,14 @@ import torch
 
 import dlrun
 from dlrun.cli.main import main
-from dlrun.data.encoding import Encoding, encode
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.sources import files, real
 from dlrun.data.sources.files import csv
 from dlrun.data.splits import split
+from dlrun.data.table.encoding import Encoding, encode
 from dlrun.errors import DataError, InputError
-from dlrun.experiments.execute import identity
-from dlrun.experiments.plan import Datasets, plan
+from dlrun.experiments.cohorts import Datasets, plan
+from dlrun.experiments.train import identity
 
 Make = Callable[..., Any]
 Call = Callable[..., tuple[int, str, str]]
@@ -250,7 +250,7 @@ def test_a_table_too_large_for_copies_trains_alike(
     keys = {"dataset.path": table, "dataset.target": "price"}
     specs = [spec_of(dataset="csv", seed=seed, **keys) for seed in range(3)]
     small = train_all(specs)
-    monkeypatch.setattr("dlrun.engine.tables.MATERIALIZED_BYTES", 0)
+    monkeypatch.setattr("dlrun.engine.batches.MATERIALIZED_BYTES", 0)
     for one, other in zip(small, train_all(specs), strict=True):
         assert one.metrics["test/rmse"] == pytest.approx(other.metrics["test/rmse"], rel=1e-4)
         assert all(torch.allclose(one.weights[name], other.weights[name], atol=1e-4) for name in one.weights)

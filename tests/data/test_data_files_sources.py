@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 import torch
 
-from dlrun.data.encoding import encode
 from dlrun.data.sources import files
 from dlrun.data.sources.files import csv, parquet
 from dlrun.data.sources.openml import openml
-from dlrun.data.tabular import of_frame
+from dlrun.data.table.encoding import encode
+from dlrun.data.table.tabular import of_frame
 from dlrun.errors import DataError
 
 # Parquet
@@ -246,7 +246,7 @@ def test_openml_settings(recorded: str) -> None:
 
 
 def test_a_frame_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlrun.data.draft.DOUBLE", 0)
+    monkeypatch.setattr("dlrun.data.table.columns.DOUBLE", 0)
     frame = pd.DataFrame({"a": [1.7e9 + i for i in range(20)], "b": [-9.0, *range(19)], "y": [i * 1.5 for i in range(20)]})
     before = frame.copy(deep=True)
     data = of_frame("my table", frame, targets=["y"], missing=["-9"])

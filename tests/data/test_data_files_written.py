@@ -9,10 +9,10 @@ from typing import Any
 import pandas
 import pytest
 
-from dlrun.data import delimited
 from dlrun.data.dataset import Data
-from dlrun.data.records import Cutter, Lines
 from dlrun.data.sources.files import csv
+from dlrun.data.table import delimited
+from dlrun.data.table.records import Cutter, Lines
 from dlrun.errors import DataError
 
 Read = Callable[..., Data]

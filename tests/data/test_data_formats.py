@@ -20,8 +20,8 @@ import pandas as pd
 import pytest
 import torch
 
-from dlrun.data.encoding import encode
 from dlrun.data.sources.files import csv, parquet
+from dlrun.data.table.encoding import encode
 from dlrun.errors import DataError
 
 pa = pytest.importorskip("pyarrow")

@@ -13,18 +13,17 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 import dlrun
-from dlrun import registry
-from dlrun.data.advice import naming
+from dlrun import own_modules, registry
+from dlrun.comparison.groups import named
+from dlrun.comparison.table import groups, parsed
+from dlrun.config.checks.data import read
+from dlrun.config.from_python import single, words
+from dlrun.config.names import exact, restore
+from dlrun.config.spec import from_config
 from dlrun.data.dataset import Data
+from dlrun.data.table.advice import naming
 from dlrun.errors import InputError
-from dlrun.experiments import targets
-from dlrun.experiments.composition import single, words
-from dlrun.experiments.execute import ConfigTexts
-from dlrun.experiments.names import exact, restore
-from dlrun.experiments.spec import from_config
-from dlrun.experiments.trial_data import read
-from dlrun.results.comparison import named
-from dlrun.results.table import groups, parsed
+from dlrun.experiments.train import ConfigTexts
 
 Call = Callable[..., tuple[int, str, str]]
 NUMBERS = ("1.1", "1.2", "1.10", "007", "7", "1e3", "1000")
@@ -231,7 +230,7 @@ def test_an_experiment_file(items: Path, call: Call) -> None:
 
 
 def test_a_dataset_of_ones_own_with_such_keys(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "_imported", set())
+    monkeypatch.setattr(own_modules, "_imported", set())
     Path("mine.py").write_text(
         "import torch\nfrom dlrun.data.dataset import Data\n\n"
         "def made(*, missing: float = 0.5, columns: int = 2, drop: bool = False, target=1):\n"
@@ -245,6 +244,6 @@ def test_a_dataset_of_ones_own_with_such_keys(folder: Path, monkeypatch: pytest.
         "_target_: mine.made\nmissing: 0.5\ncolumns: 2\ndrop: false\ntarget: 1\ntask: regression\nvalidation: 0.2\ntest: 0.2\n"
     )
     typed = ("dataset.missing=0.10", "dataset.columns=1_000", "dataset.drop=true", "dataset.target=1e1")
-    targets.trust("mine")
+    own_modules.trust("mine")
     job = single(words(["dataset=made", *typed], {}), Path("conf").absolute())
     assert len(read(from_config(job.config, job.choices, job.overrides).dataset)) == 40

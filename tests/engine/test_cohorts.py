@@ -11,9 +11,9 @@ from torch import Tensor
 
 from dlrun import streams
 from dlrun.engine.cohort import Cohort
-from dlrun.engine.machine import Machine
+from dlrun.engine.step import TrainStep
 from dlrun.engine.trainer import Outcome, Training, fit
-from dlrun.experiments.plan import plan
+from dlrun.experiments.cohorts import plan
 
 ACTIVATIONS = ["relu", "tanh", "leaky_relu", "swish", "elu", "gelu", "sigmoid", "softplus", "mish"]
 OPTIMIZERS = ["sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "nadam", "asgd", "radam", "adamax", "lion"]
@@ -107,7 +107,7 @@ def test_a_run_alone_is_the_run_in_a_cohort_of_64(dataset: str, one_cohort: Call
     rows = [mixed(dataset, row) for row in range(RUNS)]
     together = one_cohort(rows)
     training = Training(together)
-    machine, order = training.machine, training.order
+    train_step, order = training.train_step, training.order
     start, batch_order = training.state.theta.clone(), training.keys.order(1)
     dropout = training.keys.epoch(1)(4).dropout
     outcomes = fit(together)
@@ -122,7 +122,7 @@ def test_a_run_alone_is_the_run_in_a_cohort_of_64(dataset: str, one_cohort: Call
         (outcome,) = fit(alone)
         torch.testing.assert_close(vector(outcome), vector(outcomes[row]), rtol=1e-9, atol=1e-9)
         same(outcome, outcomes[row], 1e-7)
-    kinds = {g.part.name for g, _ in machine.optimizers}
+    kinds = {g.part.name for g, _ in train_step.optimizers}
     assert kinds == set(OPTIMIZERS)
 
 
@@ -355,22 +355,22 @@ def test_cut_tables_and_machines_belong_to_the_rows_left(one_cohort: Callable[..
         before = {row: training.state.theta[place].clone() for place, row in enumerate(training.active)}
         moments = {
             row: {name: value[number].clone() for name, value in state.items()}
-            for (g, _), state in zip(training.machine.optimizers, training.state.optimizers, strict=True)
+            for (g, _), state in zip(training.train_step.optimizers, training.state.optimizers, strict=True)
             for number, row in enumerate(training.active[place] for place in g.rows.indices)
         }
         training._compact()
     assert sorted(training.active) == [1, 4, 7]
-    machine, state = training.machine, training.state
-    assert isinstance(machine, Machine)
+    train_step, state = training.train_step, training.state
+    assert isinstance(train_step, TrainStep)
     for place, row in enumerate(training.active):
-        assert machine.runs[place] is training.cohort.runs[row]
+        assert train_step.runs[place] is training.cohort.runs[row]
         assert torch.equal(state.theta[place], before[row])
         assert int(training.table.split_of[place]) == training.cohort.runs[row].split
-    for (g, _), slots in zip(machine.optimizers, state.optimizers, strict=True):
+    for (g, _), slots in zip(train_step.optimizers, state.optimizers, strict=True):
         for number, place in enumerate(g.rows.indices):
             for name, value in slots.items():
                 assert torch.equal(value[number], moments[training.active[place]][name])
-    views = [view for layer in machine.parameters for view in layer]
+    views = [view for layer in train_step.parameters for view in layer]
     storage = state.theta.untyped_storage().data_ptr()
     assert all(view.untyped_storage().data_ptr() == storage for view in views)
     kept = state.theta.clone()

@@ -15,10 +15,10 @@ import torch
 from dlrun.engine import compiled
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.compiled import CannotCompileError, CompiledStep, Stepper
-from dlrun.engine.parts import Part
+from dlrun.engine.components import Component
 from dlrun.engine.state import State
 from dlrun.engine.trainer import Outcome, Training, fit
-from dlrun.experiments.plan import plan
+from dlrun.experiments.cohorts import plan
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 quiet = pytest.mark.filterwarnings("ignore")  # torch's own, while it traces and compiles
@@ -126,7 +126,7 @@ def test_a_program_that_computes_something_else_is_not_used(
 
 def test_what_cannot_be_compiled_is_not_tried(cohort_of: Callable[..., Cohort], caplog: pytest.LogCaptureFixture) -> None:
     cohort = cohort_of([{"dataset": "moons"}], True)
-    stock = Part("rprop", "torch.optim.Rprop", torch.optim.Rprop, {"lr": 0.01})
+    stock = Component("rprop", "torch.optim.Rprop", torch.optim.Rprop, {"lr": 0.01})
     with caplog.at_level(logging.WARNING, logger="dlrun"):
         (found,) = fit(replace(cohort, runs=[replace(cohort.runs[0], optimizer=stock)]))
     assert found.status == "done"
@@ -165,7 +165,7 @@ def test_auto_gives_up_a_program_that_is_no_faster(cohort_of: Callable[..., Coho
         def step(self, state: Any, x: torch.Tensor, y: torch.Tensor, keys: Any, rates: Any) -> None:
             seen.append(state.step)
             torch.linalg.svd(torch.ones(200, 200))  # slower than any step of this network
-            training.machine.step(state, x, y, keys)
+            training.train_step.step(state, x, y, keys)
 
     seen: list[int] = []
     monkeypatch.setattr(compiled, "CompiledStep", Slow)

@@ -17,15 +17,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
-from dlrun.engine import tables
+from dlrun.config.settings import device_problem
+from dlrun.engine import batches as tables
 from dlrun.engine.cohort import Cohort
-from dlrun.engine.machine import pointwise
-from dlrun.engine.parts import Part
+from dlrun.engine.components import Component
 from dlrun.engine.process import exact
+from dlrun.engine.step import pointwise
 from dlrun.engine.trainer import Outcome, Training, fit
-from dlrun.experiments import estimate
-from dlrun.experiments.plan import Planned, plan
-from dlrun.experiments.settings import device_problem
+from dlrun.experiments import cut
+from dlrun.experiments.cohorts import Planned, plan
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 aten = torch.ops.aten
@@ -272,15 +272,15 @@ def test_rows_that_are_scaled_as_they_are_drawn(
 
 def test_own_components(cohorts_of: Callable[..., list[Cohort]], device: Counter[str]) -> None:
     (cohort,) = cohorts_of(rows("dataset", "iris", "iris"))
-    bent = Part("bent", "mine.Bent", Bent)
+    bent = Component("bent", "mine.Bent", Bent)
     agree(replace(cohort, runs=[replace(run, activation=bent) for run in cohort.runs]))
-    agree(replace(cohort, settings=replace(cohort.settings, module=Part("net", "mine.Net", Net))))
+    agree(replace(cohort, settings=replace(cohort.settings, module=Component("net", "mine.Net", Net))))
     agree(with_rprop(cohorts_of))
 
 
 def with_rprop(cohorts_of: Callable[..., list[Cohort]]) -> Cohort:
     """Runs of one of torch's own optimizers, with schedules of their own."""
-    rprop = Part("rprop", "torch.optim.Rprop", torch.optim.Rprop, {"lr": 0.01})
+    rprop = Component("rprop", "torch.optim.Rprop", torch.optim.Rprop, {"lr": 0.01})
     (cohort,) = cohorts_of(rows("scheduler", "cosine", "linear", dataset="iris"))
     return replace(cohort, runs=[replace(run, optimizer=rprop) for run in cohort.runs])
 
@@ -288,7 +288,7 @@ def with_rprop(cohorts_of: Callable[..., list[Cohort]]) -> Cohort:
 def test_a_modules_tensors_follow_the_settings(cohorts_of: Callable[..., list[Cohort]], device: Counter[str]) -> None:
     (cohort,) = cohorts_of([{}])
     x = torch.ones(1, 2, 3, dtype=torch.float64, device=CUDA)
-    y = pointwise(Part("bent", "mine.Bent", Bent), on_device(cohort).settings).forward(-x)
+    y = pointwise(Component("bent", "mine.Bent", Bent), on_device(cohort).settings).forward(-x)
     assert (y.device, y.dtype) == (CUDA, torch.float64)
 
 
@@ -337,25 +337,25 @@ def test_a_device_needs_no_fillers_and_no_runs_innermost(cohorts_of: Callable[..
     assert len(Training(cohort).cohort.runs) == 32
     there = Training(on_device(cohort))
     assert len(there.cohort.runs) == 30
-    assert not there.machine.innermost
+    assert not there.train_step.innermost
 
 
 def test_sizes_of_cohorts(cohorts_of: Callable[..., list[Cohort]], monkeypatch: pytest.MonkeyPatch, device: Counter[str]) -> None:
     """A CPU's cache limits the rows there; on a GPU its memory does."""
-    monkeypatch.setattr(estimate, "CACHE_BYTES", 1)
+    monkeypatch.setattr(cut, "CACHE_BYTES", 1)
     (cohort,) = cohorts_of(rows("optimizer", *["adam"] * 64))
     specs: list[Any] = [None] * 64
-    assert len(estimate.cut(Planned(cohort, specs), 1 << 40)) == 2
-    assert len(estimate.cut(Planned(on_device(cohort), specs), 1 << 40)) == 1
+    assert len(cut.cut(Planned(cohort, specs), 1 << 40)) == 2
+    assert len(cut.cut(Planned(on_device(cohort), specs), 1 << 40)) == 1
 
 
 def test_free_memory_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 300)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 100)
-    assert estimate.free_bytes(CUDA) == 1200
-    assert estimate.free_bytes() > 1 << 20
-    assert estimate.free_bytes(CPU) > 1 << 20
+    assert cut.free_bytes(CUDA) == 1200
+    assert cut.free_bytes() > 1 << 20
+    assert cut.free_bytes(CPU) > 1 << 20
 
 
 def test_float32_is_float32_on_a_device_while_it_trains(cohorts_of: Callable[..., list[Cohort]], device: Counter[str]) -> None:

@@ -12,11 +12,11 @@ from dlrun import registry
 from dlrun.components.initializers import INITIALIZERS
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.layers import Pass
-from dlrun.engine.machine import Machine
 from dlrun.engine.model import LayerSpec, expand
 from dlrun.engine.state import State
+from dlrun.engine.step import TrainStep
 from dlrun.errors import InputError
-from dlrun.experiments.plan import plan
+from dlrun.experiments.cohorts import plan
 
 MODELS = registry.options("model")
 TASKS = {"cnn": ("digits",), "segmenter": ("shapes",), "embedder": ("pairs", "triplets", "iris")}
@@ -57,9 +57,9 @@ def members_apart(made: nn.Module, x: Tensor) -> Tensor:
     return made(x.flatten(0, 1)).view(*x.shape[:2], -1)
 
 
-def batch(machine: Machine, data: Any, rows: int = 5) -> tuple[Tensor, Tensor]:
+def batch(train_step: TrainStep, data: Any, rows: int = 5) -> tuple[Tensor, Tensor]:
     """Other rows for each run, with inputs of about unit size."""
-    runs = len(machine.runs)
+    runs = len(train_step.runs)
     x = torch.stack([data.x[row * rows : (row + 1) * rows] for row in range(runs)])
     x = (x - data.x.mean()) / data.x.std()
     # 4-dimensional noise keeps max pooling off ties, at which the subgradient is a matter of taste
@@ -69,23 +69,25 @@ def batch(machine: Machine, data: Any, rows: int = 5) -> tuple[Tensor, Tensor]:
 
 
 def compare(cohort: Cohort, plain: Callable[..., Any], plain_gradients: Callable[..., Any]) -> None:
-    machine, data = Machine(cohort.runs, cohort.data, cohort.settings), cohort.data
-    state = machine.bind(machine.fresh())
+    train_step, data = TrainStep(cohort.runs, cohort.data, cohort.settings), cohort.data
+    state = train_step.bind(train_step.fresh())
     state.grad.fill_(torch.nan)
-    x, y = batch(machine, data)
-    keys = machine.keys().epoch(0)(3)
+    x, y = batch(train_step, data)
+    keys = train_step.keys().epoch(0)(3)
     start = state.buffers.clone()
     with torch.no_grad():
-        output, tape = machine.forward(x, Pass(True, keys.dropout))
-        grad = machine.loss_gradient(output, y)
-        machine.model.backward(machine.parameters, machine.gradient_views, machine._member_grad(grad), tape, machine.first)
-        moved = machine.model.buffers.views(state.buffers)
-        evaluated, _ = machine.forward(x, Pass())
-    losses = machine.loss(output, y)
+        output, tape = train_step.forward(x, Pass(True, keys.dropout))
+        grad = train_step.loss_gradient(output, y)
+        train_step.model.backward(
+            train_step.parameters, train_step.gradient_views, train_step._member_grad(grad), tape, train_step.first
+        )
+        moved = train_step.model.buffers.views(state.buffers)
+        evaluated, _ = train_step.forward(x, Pass())
+    losses = train_step.loss(output, y)
     embeds = data.task in ("similarity", "metric_learning")
     for row, run in enumerate(cohort.runs):
-        saved = {slot.name: slot.view(state.theta)[row] for slot in machine.layout.slots}
-        remembered = {slot.name: slot.view(start)[row] for slot in machine.model.buffers.slots}
+        saved = {slot.name: slot.view(state.theta)[row] for slot in train_step.layout.slots}
+        remembered = {slot.name: slot.view(start)[row] for slot in train_step.model.buffers.slots}
         made = plain(run, cohort.settings, data.shape[1:] if embeds else data.shape, saved | remembered).train()
         for module in made:
             if keys.dropout is not None:
@@ -96,11 +98,11 @@ def compare(cohort: Cohort, plain: Callable[..., Any], plain_gradients: Callable
         assert float(losses[row]) == pytest.approx(float(loss.detach()), rel=1e-10)
         loss.backward()
         theirs = plain_gradients(made, list(saved))
-        for slot in machine.layout.slots:
+        for slot in train_step.layout.slots:
             expected = theirs[slot.name].reshape(slot.spec.shape)
             torch.testing.assert_close(slot.view(state.grad)[row], expected, rtol=1e-8, atol=1e-11, msg=f"row {row} {slot.name}")
         with torch.no_grad():
-            for slot, value in zip(machine.model.buffers.slots, [v for layer in moved for v in layer], strict=True):
+            for slot, value in zip(train_step.model.buffers.slots, [v for layer in moved for v in layer], strict=True):
                 number, _, name = slot.name.partition(".")
                 torch.testing.assert_close(value[row], getattr(made[int(number)], name))
             made.eval()
@@ -161,23 +163,23 @@ def test_gradients_through_heads_which_may_differ(
 def test_a_model_knows_what_it_puts_out(runs: int, cohort_of: Callable[..., Cohort]) -> None:
     for model, dataset, widest in [("mlp", "iris", 5), ("cnn", "digits", 16 * 64), ("segmenter", "shapes", 32 * 256)]:
         cohort = cohort_of(model=model, dataset=dataset)
-        machine = Machine(cohort.runs[:runs], cohort.data, cohort.settings)
-        state = machine.bind(machine.fresh())
-        assert machine.model.widest == widest
-        output, _ = machine.forward(torch.zeros(runs, 2, *cohort.data.shape, dtype=torch.float64), Pass())
-        assert output.shape[2:] == machine.model.output_shape
-        assert state.theta.shape == (runs, machine.layout.size)
+        train_step = TrainStep(cohort.runs[:runs], cohort.data, cohort.settings)
+        state = train_step.bind(train_step.fresh())
+        assert train_step.model.widest == widest
+        output, _ = train_step.forward(torch.zeros(runs, 2, *cohort.data.shape, dtype=torch.float64), Pass())
+        assert output.shape[2:] == train_step.model.output_shape
+        assert state.theta.shape == (runs, train_step.layout.size)
 
 
 def test_step_writes_every_gradient_and_changes_every_parameter(cohort_of: Callable[..., Cohort]) -> None:
     cohort = cohort_of(dataset="iris", activation="swish", regularizer=["batch_norm"], **{"activation.learnable": True})
-    machine = Machine(cohort.runs, cohort.data, cohort.settings)
-    state = machine.bind(machine.fresh())
+    train_step = TrainStep(cohort.runs, cohort.data, cohort.settings)
+    state = train_step.bind(train_step.fresh())
     state.grad.fill_(torch.nan)
     before = state.theta.clone()
-    x, y = batch(machine, cohort.data, rows=16)
+    x, y = batch(train_step, cohort.data, rows=16)
     with torch.no_grad():
-        machine.step(state, x, y, machine.keys().epoch(0)(0))
+        train_step.step(state, x, y, train_step.keys().epoch(0)(0))
     assert state.theta.isfinite().all()
     changed = (state.theta != before).double().mean(1)
     assert (changed > 0.9).all()  # a bias before batch_norm has no gradient but rounding
@@ -189,8 +191,8 @@ def test_step_writes_every_gradient_and_changes_every_parameter(cohort_of: Calla
 
 def test_layout_places_are_views_side_by_side(cohort_of: Callable[..., Cohort]) -> None:
     cohort = cohort_of(dataset="digits", model="cnn", regularizer=["batch_norm"])
-    machine = Machine(cohort.runs, cohort.data, cohort.settings)
-    layout = machine.layout
+    train_step = TrainStep(cohort.runs, cohort.data, cohort.settings)
+    layout = train_step.layout
     edges = [(slot.start, slot.stop) for slot in layout.slots]
     assert edges[0][0] == 0
     assert edges[-1][1] == layout.size
@@ -210,9 +212,9 @@ def test_layout_places_are_views_side_by_side(cohort_of: Callable[..., Cohort]) 
 
 def test_views_of_theta_after_a_cut_share_the_new_memory(cohort_of: Callable[..., Cohort]) -> None:
     cohort = cohort_of(dataset="iris")
-    machine = Machine(cohort.runs, cohort.data, cohort.settings)
-    old = machine.bind(machine.fresh())
-    small = Machine(cohort.runs[1:], cohort.data, cohort.settings)
+    train_step = TrainStep(cohort.runs, cohort.data, cohort.settings)
+    old = train_step.bind(train_step.fresh())
+    small = TrainStep(cohort.runs[1:], cohort.data, cohort.settings)
     theta = old.theta[1:].clone()
     new = small.bind(State(theta, old.buffers[1:], [{n: v[1:] for n, v in old.optimizers[0].items()}], torch.zeros_like(theta)))
     before = old.theta.clone()
@@ -301,10 +303,10 @@ def test_layers_that_do_not_fit_the_data_are_refused_when_planning(
 
 def test_initializers_may_differ_between_the_runs_of_a_cohort(cohort_of: Callable[..., Cohort]) -> None:
     cohort = cohort_of(dataset="iris", **{"model.init": ("xavier", "zeros", "orthogonal")})
-    machine = Machine(cohort.runs, cohort.data, cohort.settings)
-    theta = machine.fresh().theta
+    train_step = TrainStep(cohort.runs, cohort.data, cohort.settings)
+    theta = train_step.fresh().theta
     assert [run.initializer for run in cohort.runs] == [INITIALIZERS[name] for name in ("xavier", "zeros", "orthogonal")]
     for row, run in enumerate(cohort.runs):
-        alone = Machine([run], cohort.data, cohort.settings).fresh().theta
+        alone = TrainStep([run], cohort.data, cohort.settings).fresh().theta
         assert torch.equal(theta[row], alone[0])
     assert not theta[1].any()

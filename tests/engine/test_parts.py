@@ -8,15 +8,17 @@ from torch import Tensor
 
 from dlrun.components.hyperparameters import Positive, Share
 from dlrun.components.losses import bce_with_logits, huber, quantile
-from dlrun.engine.parts import Part, Rows, group, rowwise, signature
+from dlrun.engine.components import Component, Rows, group, rowwise, signature
 
 
 def component(*, rate: Positive = 1.0, pair: tuple[Share, Share] = (0.9, 0.99), flag: bool = False, count: int = 1) -> None:
     """Has every form of hyperparameter."""
 
 
-def part(**values: Any) -> Part:
-    return Part("component", "here.component", component, {"rate": 1.0, "pair": [0.9, 0.99], "flag": False, "count": 1} | values)
+def part(**values: Any) -> Component:
+    return Component(
+        "component", "here.component", component, {"rate": 1.0, "pair": [0.9, 0.99], "flag": False, "count": 1} | values
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_numbers_in_a_tuple_differ_one_by_one() -> None:
 
 
 def test_flags_counts_and_functions_make_groups_of_their_own() -> None:
-    other = Part("other", "here.other", component, dict(part().values))
+    other = Component("other", "here.other", component, dict(part().values))
     groups = group([part(), part(flag=True), part(count=2), other, part(rate=2.0), part(flag=True, rate=3.0)])
     assert [g.rows.indices for g in groups] == [(0, 4), (1, 5), (2,), (3,)]
     assert groups[0].values["rate"].flatten().tolist() == [1.0, 2.0]
@@ -77,7 +79,8 @@ def test_flags_counts_and_functions_make_groups_of_their_own() -> None:
 
 def test_a_number_and_none_are_not_one_column() -> None:
     parts = [
-        Part("bce", "losses.bce_with_logits", bce_with_logits, {"pos_weight": value}) for value in (None, 2.0, 3.0, [1.0, 2.0])
+        Component("bce", "losses.bce_with_logits", bce_with_logits, {"pos_weight": value})
+        for value in (None, 2.0, 3.0, [1.0, 2.0])
     ]
     groups = group(parts)
     assert [g.rows.indices for g in groups] == [(0,), (1, 2), (3,)]
@@ -86,12 +89,12 @@ def test_a_number_and_none_are_not_one_column() -> None:
 
 
 def test_whole_numbers_mix_with_others() -> None:
-    (g,) = group([Part("huber", "losses.huber", huber, {"delta": value}) for value in (1, 1.0, 2.5)])
+    (g,) = group([Component("huber", "losses.huber", huber, {"delta": value}) for value in (1, 1.0, 2.5)])
     assert g.values["delta"].flatten().tolist() == [1.0, 1.0, 2.5]
 
 
 def test_lists_of_quantiles_are_structure() -> None:
-    parts = [Part("quantile", "losses.quantile", quantile, {"tau": tau}) for tau in (0.5, [0.1, 0.9], 0.9, [0.1, 0.9])]
+    parts = [Component("quantile", "losses.quantile", quantile, {"tau": tau}) for tau in (0.5, [0.1, 0.9], 0.9, [0.1, 0.9])]
     assert [g.rows.indices for g in group(parts)] == [(0, 2), (1, 3)]
     assert hash(signature(parts[1])) == hash(signature(parts[3]))
 

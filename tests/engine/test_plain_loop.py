@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from dlrun import streams
 from dlrun.engine.cohort import Cohort, Run
-from dlrun.engine.machine import Machine
+from dlrun.engine.step import TrainStep
 from dlrun.engine.trainer import fit
-from dlrun.experiments.plan import plan
+from dlrun.experiments.cohorts import plan
 
 Batch = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -238,12 +238,12 @@ def test_the_trainer_ends_where_a_plain_loop_ends(
     specs = [spec_of(case.regularizer, seed=seed, **(shared | case.given)) for seed in (3, 4)]
     (planned,) = plan(specs, datasets)
     cohort = planned.cohort
-    machine = Machine(cohort.runs, cohort.data, cohort.settings)
-    start = machine.fresh()
+    train_step = TrainStep(cohort.runs, cohort.data, cohort.settings)
+    start = train_step.fresh()
     outcomes = fit(cohort)
     for row, (run, outcome) in enumerate(zip(cohort.runs, outcomes, strict=True)):
-        first = {slot.name: slot.view(start.theta)[row] for slot in machine.layout.slots}
-        remembered = {slot.name: slot.view(start.buffers)[row] for slot in machine.model.buffers.slots}
+        first = {slot.name: slot.view(start.theta)[row] for slot in train_step.layout.slots}
+        remembered = {slot.name: slot.view(start.buffers)[row] for slot in train_step.model.buffers.slots}
         made = plain(run, cohort.settings, cohort.data.shape, first | remembered)
         final = plain_loop(case, cohort, run, made)
         ended = plain(run, cohort.settings, cohort.data.shape, outcome.weights)
@@ -271,9 +271,11 @@ def test_a_notes_step_is_sgds(spec_of: Callable[..., Any], datasets: Any, plain:
     )
     (planned,) = plan([spec], datasets)
     cohort = planned.cohort
-    machine = Machine(cohort.runs, cohort.data, cohort.settings)
-    start = machine.fresh()
-    made = plain(cohort.runs[0], cohort.settings, (10,), {slot.name: slot.view(start.theta)[0] for slot in machine.layout.slots})
+    train_step = TrainStep(cohort.runs, cohort.data, cohort.settings)
+    start = train_step.fresh()
+    made = plain(
+        cohort.runs[0], cohort.settings, (10,), {slot.name: slot.view(start.theta)[0] for slot in train_step.layout.slots}
+    )
     split, scaling = cohort.splits[0], cohort.preprocessing[0]
     x, y = scaling.inputs(cohort.data.x[split.train]), scaling.targets(cohort.data.y[split.train])
     nn.functional.mse_loss(made(x), y).backward()

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from dlrun import streams
 from dlrun.components.activations import ROWWISE, Activation
 from dlrun.components.initializers import INITIALIZERS
+from dlrun.config.resolver import resolve
+from dlrun.engine.components import Component, group
 from dlrun.engine.layers import BatchNorm, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, Pass, Pointwise, Upsample
 from dlrun.engine.layout import Layout
-from dlrun.engine.machine import pointwise
-from dlrun.engine.parts import Part, group
-from dlrun.experiments.targets import resolve
+from dlrun.engine.step import pointwise
 
 RUNS = [1, 3]
 
@@ -255,9 +255,9 @@ def test_dropout_is_nothing_at_evaluation() -> None:
 # Pointwise: groups of runs with their own functions
 
 
-def part(target: str, **values: Any) -> Part:
+def part(target: str, **values: Any) -> Component:
     known = ROWWISE.get(target)
-    return Part(target, target, known.forward if known else resolve(target, "activation"), values)
+    return Component(target, target, known.forward if known else resolve(target, "activation"), values)
 
 
 def bent(x: Tensor, *, bend: float | Tensor = 0.5) -> Tensor:
@@ -271,10 +271,10 @@ MIXED = [
     part("torch.nn.Tanh"),
     part("torch.nn.LeakyReLU", negative_slope=0.3),
     part("torch.nn.CELU", alpha=0.7),
-    Part("bent", "mine.bent", bent, {"bend": 0.2}),
+    Component("bent", "mine.bent", bent, {"bend": 0.2}),
     part("torch.nn.ReLU"),
     part("torch.nn.Softmax", dim=-1),
-    Part("bent", "mine.bent", bent, {"bend": 0.9}),
+    Component("bent", "mine.bent", bent, {"bend": 0.9}),
     part("dlrun.components.activations.swish", beta=2.0),
 ]
 PLAIN: list[Callable[[Tensor], Tensor]] = [
@@ -291,7 +291,7 @@ PLAIN: list[Callable[[Tensor], Tensor]] = [
 ]
 
 
-def stacked(parts: Sequence[Part], learned: Sequence[str] = (), start: Tensor | None = None) -> Pointwise:
+def stacked(parts: Sequence[Component], learned: Sequence[str] = (), start: Tensor | None = None) -> Pointwise:
     groups = group(parts, dtype=torch.float64)
     return Pointwise([(g, pointwise(g.part)) for g in groups], learned, start)
 
@@ -315,7 +315,7 @@ def test_each_run_has_its_own_activation(layout: str, row: tuple[int, ...]) -> N
 
 
 @pytest.mark.parametrize("parts", [MIXED[:1], MIXED[5:6]], ids=["closed form", "autograd"])
-def test_one_run_with_one_activation(parts: list[Part]) -> None:
+def test_one_run_with_one_activation(parts: list[Component]) -> None:
     layer = stacked(parts)
     x = numbers(1, 6, 5)
     y, saved = layer.forward([], [], x, Pass(True))
@@ -365,7 +365,10 @@ def test_learnable_hyperparameters(name: str, row: tuple[int, ...], runs: int) -
 
 def test_learnable_groups_write_their_own_rows() -> None:
     """Two functions that learn, interleaved: each writes the gradients of its rows alone."""
-    parts = [part("torch.nn.ELU", alpha=1.0), Part("bent", "mine.bent", lambda x, *, alpha: x + alpha * x**2, {"alpha": 1.0})] * 2
+    parts = [
+        part("torch.nn.ELU", alpha=1.0),
+        Component("bent", "mine.bent", lambda x, *, alpha: x + alpha * x**2, {"alpha": 1.0}),
+    ] * 2
     layer = stacked(parts, ["alpha"], torch.ones(4, 1, dtype=torch.float64))
     layout = Layout([layer.shapes])
     theta = torch.ones(4, 1, dtype=torch.float64)
@@ -378,7 +381,7 @@ def test_learnable_groups_write_their_own_rows() -> None:
 
 
 def test_slope_is_the_derivative_and_may_be_asked_twice() -> None:
-    for parts in ([part("torch.nn.Tanh")], [Part("bent", "mine.bent", bent, {"bend": 0.2})]):
+    for parts in ([part("torch.nn.Tanh")], [Component("bent", "mine.bent", bent, {"bend": 0.2})]):
         layer = stacked(parts)
         x = numbers(1, 6, 5)
         _, saved = layer.forward([], [], x, Pass(True))

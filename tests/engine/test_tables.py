@@ -11,8 +11,8 @@ from dlrun import streams
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import fit
 from dlrun.data.splits import splits
-from dlrun.engine import tables
-from dlrun.engine.tables import SUBSETS, Table
+from dlrun.engine import batches as tables
+from dlrun.engine.batches import SUBSETS, Table
 
 CPU = torch.device("cpu")
 

@@ -15,14 +15,14 @@ from dlrun.components.metrics import METRICS
 from dlrun.components.schedules import cosine
 from dlrun.engine import diagnostics, evaluation, trainer
 from dlrun.engine.cohort import Cohort
-from dlrun.engine.factors import Factors
 from dlrun.engine.forms import Forms
 from dlrun.engine.layers import Pass
-from dlrun.engine.machine import Machine
 from dlrun.engine.progress import Progress
+from dlrun.engine.schedule import Factors
 from dlrun.engine.state import State
+from dlrun.engine.step import TrainStep
 from dlrun.engine.trainer import Outcome, Training, fit
-from dlrun.experiments.plan import plan
+from dlrun.experiments.cohorts import plan
 
 
 @pytest.fixture
@@ -41,21 +41,21 @@ def cohort_of(spec_of: Callable[..., Any], datasets: Any) -> Callable[..., Cohor
     return make
 
 
-def machine_with(cohort: Cohort, outcomes: list[Outcome]) -> tuple[Machine, Training]:
+def machine_with(cohort: Cohort, outcomes: list[Outcome]) -> tuple[TrainStep, Training]:
     """A machine that holds the weights of the outcomes, rows in the cohort's order."""
     training = Training(cohort)
-    machine = training.machine
+    train_step = training.train_step
     theta = torch.stack(
-        [torch.cat([outcomes[row].weights[slot.name].flatten() for slot in machine.layout.slots]) for row in training.order]
+        [torch.cat([outcomes[row].weights[slot.name].flatten() for slot in train_step.layout.slots]) for row in training.order]
     )
     buffers = [
         torch.cat(
-            [torch.empty(0, dtype=theta.dtype), *(outcomes[row].weights[slot.name] for slot in machine.model.buffers.slots)]
+            [torch.empty(0, dtype=theta.dtype), *(outcomes[row].weights[slot.name] for slot in train_step.model.buffers.slots)]
         )
         for row in training.order
     ]
-    machine.bind(State(theta, torch.stack(buffers), [], torch.zeros_like(theta)))
-    return machine, training
+    train_step.bind(State(theta, torch.stack(buffers), [], torch.zeros_like(theta)))
+    return train_step, training
 
 
 # Records
@@ -109,14 +109,14 @@ def test_metrics_are_those_of_the_final_weights(
     small = {"dataset.rows": 80} if dataset == "shapes" else {}
     cohort = cohort_of(2, dataset=dataset, model=model, **small)
     outcomes = fit(cohort)
-    machine, training = machine_with(cohort, outcomes)
+    train_step, training = machine_with(cohort, outcomes)
     task = cohort.data.task
     defaults = {name for name, metric in METRICS[task].items() if metric.default or metric.fact in cohort.data.facts}
     for subset in ("train", "validation", "test"):
         x, y = training.table.subset(subset)
         facts = training.table.facts(subset)
-        output, _ = machine.forward(x, Pass())
-        loss = machine.loss(output, y)
+        output, _ = train_step.forward(x, Pass())
+        loss = train_step.loss(output, y)
         if task == "regression":
             output, y = training.table.original(output), training.table.true(training.table.sample(subset, len(cohort.data)))
         link = {"multiclass": "softmax", "segmentation": "softmax", "binary": "sigmoid", "multilabel": "sigmoid"}
@@ -129,7 +129,7 @@ def test_metrics_are_those_of_the_final_weights(
                 value = float(evaluation.figure(METRICS[task][name], forms, y, facts)[place])
                 assert found[f"{subset}/{name}"] == pytest.approx(value, rel=1e-9), name
     monkeypatch.setattr(evaluation, "CHUNK_NUMBERS", 1)
-    again = evaluation.measure(machine, training.table, "test", sorted(defaults))
+    again = evaluation.measure(train_step, training.table, "test", sorted(defaults))
     for name, values in again.items():
         for place, row in enumerate(training.order):
             assert float(values[place]) == pytest.approx(outcomes[row].metrics[f"test/{name}"], rel=1e-9)
@@ -343,8 +343,8 @@ def test_reports_count_runs_steps_and_epochs(cohort_of: Callable[..., Cohort]) -
 
 def test_schedules_apply_row_by_row(cohort_of: Callable[..., Cohort]) -> None:
     cohort = cohort_of(4, scheduler=("constant", "cosine", "cosine", "step"), **{"trainer.epochs": 4})
-    machine = Machine(cohort.runs, cohort.data, cohort.settings)
-    factors = machine.factors(10, 5, 19, 76)
+    train_step = TrainStep(cohort.runs, cohort.data, cohort.settings)
+    factors = train_step.factors(10, 5, 19, 76)
     assert factors is not None
     expected = cosine(torch.arange(10, 15).unsqueeze(1), epoch_steps=19, total_steps=76)[:, 0]
     assert torch.equal(factors[:, 0], torch.ones(5, dtype=torch.float64))
@@ -357,10 +357,10 @@ def test_an_optimizer_whose_rows_agree_is_given_a_float(cohort_of: Callable[...,
     cohort = cohort_of(
         4, optimizer=("sgd", "sgd", "adam", "adam"), scheduler=("cosine", "cosine", "constant", "cosine"), **{"trainer.epochs": 4}
     )
-    machine = Machine(cohort.runs, cohort.data, cohort.settings)
-    matrix = machine.factors(0, 3, 19, 76)
+    train_step = TrainStep(cohort.runs, cohort.data, cohort.settings)
+    matrix = train_step.factors(0, 3, 19, 76)
     assert matrix is not None
-    factors = Factors(matrix, machine.optimizers, cohort.settings.device)
+    factors = Factors(matrix, train_step.optimizers, cohort.settings.device)
     assert factors.at(0).each == [1.0, 1.0]  # a cosine starts at 1, as the constant does
     sgd, adam = factors.at(2).each
     assert sgd == float(matrix[2, 0])
@@ -373,7 +373,7 @@ def test_an_optimizer_whose_rows_agree_is_given_a_float(cohort_of: Callable[...,
 
 def test_schedules_with_columns(cohort_of: Callable[..., Cohort]) -> None:
     cohort = cohort_of(3, scheduler="cosine", **{"scheduler.min_factor": (0.0, 0.5, 1.0)})
-    factors = Machine(cohort.runs, cohort.data, cohort.settings).factors(37, 2, 19, 38)
+    factors = TrainStep(cohort.runs, cohort.data, cohort.settings).factors(37, 2, 19, 38)
     assert factors is not None
     assert factors[0].tolist() == pytest.approx([0.0017, 0.5009, 1.0], abs=1e-4)
     assert factors[1].tolist() == pytest.approx([0.0, 0.5, 1.0])
@@ -381,12 +381,12 @@ def test_schedules_with_columns(cohort_of: Callable[..., Cohort]) -> None:
 
 def test_a_constant_rate_costs_nothing(cohort_of: Callable[..., Cohort]) -> None:
     cohort = cohort_of(2)
-    assert Machine(cohort.runs, cohort.data, cohort.settings).factors(0, 5, 19, 76) is None
+    assert TrainStep(cohort.runs, cohort.data, cohort.settings).factors(0, 5, 19, 76) is None
 
 
 def test_the_step_limit_ends_the_schedule_too(cohort_of: Callable[..., Cohort]) -> None:
     training = Training(cohort_of(scheduler="cosine", **{"trainer.epochs": 100, "trainer.max_steps": 25}))
-    factors = training.machine.factors(24, 1, training.steps_per_epoch, training.total_steps)
+    factors = training.train_step.factors(24, 1, training.steps_per_epoch, training.total_steps)
     assert factors is not None
     assert float(factors[0, 0]) == pytest.approx(0.5 * (1 + math.cos(math.pi * 24 / 25)))
 
@@ -394,13 +394,13 @@ def test_the_step_limit_ends_the_schedule_too(cohort_of: Callable[..., Cohort]) 
 @pytest.mark.parametrize("limits", [(0.5, 0.5, 0.5), (0.5, None, 2.0), (None, None, 1e-3)])
 def test_clipping_by_norm_is_torchs_run_by_run(limits: tuple[float | None, ...], cohort_of: Callable[..., Cohort]) -> None:
     cohort = cohort_of(3, **{"trainer.clip_norm": limits})
-    machine = Machine(cohort.runs, cohort.data, cohort.settings)
-    grad = torch.randn(3, machine.layout.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    train_step = TrainStep(cohort.runs, cohort.data, cohort.settings)
+    grad = torch.randn(3, train_step.layout.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     grad[2] *= 1e-3
     clipped = grad.clone()
-    machine._clip(clipped)
+    train_step._clip(clipped)
     for row, limit in enumerate(limits):
-        parameter = nn.Parameter(torch.zeros(machine.layout.size, dtype=torch.float64))
+        parameter = nn.Parameter(torch.zeros(train_step.layout.size, dtype=torch.float64))
         parameter.grad = grad[row].clone()
         if limit is not None:
             nn.utils.clip_grad_norm_([parameter], limit)
@@ -410,10 +410,10 @@ def test_clipping_by_norm_is_torchs_run_by_run(limits: tuple[float | None, ...],
 @pytest.mark.parametrize("limits", [(0.5, 0.5, 0.5), (0.5, None, 2.0)])
 def test_clipping_by_value_is_run_by_run(limits: tuple[float | None, ...], cohort_of: Callable[..., Cohort]) -> None:
     cohort = cohort_of(3, **{"trainer.clip_value": limits})
-    machine = Machine(cohort.runs, cohort.data, cohort.settings)
-    grad = torch.randn(3, machine.layout.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    train_step = TrainStep(cohort.runs, cohort.data, cohort.settings)
+    grad = torch.randn(3, train_step.layout.size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     clipped = grad.clone()
-    machine._clip(clipped)
+    train_step._clip(clipped)
     for row, limit in enumerate(limits):
         assert torch.equal(clipped[row], grad[row] if limit is None else grad[row].clamp(-limit, limit))
 
@@ -427,7 +427,7 @@ def test_asgd_is_evaluated_with_its_average(cohort_of: Callable[..., Cohort]) ->
     training = Training(cohort)
     with torch.no_grad():
         training.epoch(0)
-        evaluated = training.machine.evaluated(training.state)
+        evaluated = training.train_step.evaluated(training.state)
     for place, row in enumerate(training.order):
         assert torch.equal(evaluated[place], training.state.theta[place]) == (row == 0)
     outcomes = fit(cohort)
@@ -533,9 +533,9 @@ def test_dead_units_are_seen(cohort_of: Callable[..., Cohort]) -> None:
     training = Training(cohort)
     from dlrun.engine.diagnostics import diagnose
 
-    bias = next(slot for slot in training.machine.layout.slots if slot.name == "0.bias")
+    bias = next(slot for slot in training.train_step.layout.slots if slot.name == "0.bias")
     bias.view(training.state.theta)[:, 0, :3] = -100.0
-    found = diagnose(training.machine, training.table, training.state)
+    found = diagnose(training.train_step, training.table, training.state)
     assert found["dead_units"][:, 0].tolist() == [0.75, 0.75]
     assert float(found["saturation"][0, 0]) >= 0.75
 
@@ -546,7 +546,7 @@ def test_diagnostics_change_nothing(cohort_of: Callable[..., Cohort]) -> None:
     training = Training(cohort_of(2, regularizer=["batch_norm", "dropout"]))
     state = training.state
     before = state.theta.clone(), state.buffers.clone()
-    diagnose(training.machine, training.table, state)
+    diagnose(training.train_step, training.table, state)
     assert torch.equal(state.theta, before[0])
     assert torch.equal(state.buffers, before[1])
 

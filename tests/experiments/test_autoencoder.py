@@ -8,13 +8,13 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
+from dlrun.baselines.rows import Fold, beside
 from dlrun.data.preprocessing import fit
 from dlrun.data.sources.curves import forecasting
 from dlrun.data.sources.reconstruction import reconstruction
 from dlrun.data.splits import split, splits
 from dlrun.errors import InputError
-from dlrun.experiments.baselines import Fold, beside
-from dlrun.experiments.plan import plan
+from dlrun.experiments.cohorts import plan
 
 REAL = {"dataset": "reconstruction", "model": "autoencoder", "trainer.max_steps": None, "trainer.evaluate_every": 1000}
 

@@ -14,15 +14,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from dlrun.baselines import estimators
+from dlrun.baselines import rows as baselines
+from dlrun.baselines.rows import Fold, baseline_problems, beside, names_of
+from dlrun.comparison.table import Row
 from dlrun.components.metrics import main_metric
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import fit
 from dlrun.data.sources import curves, images, points, real, relations, tables
 from dlrun.data.splits import splits
 from dlrun.errors import InputError
-from dlrun.experiments import baselines, estimators
-from dlrun.experiments.baselines import Fold, baseline_problems, beside, names_of
-from dlrun.results.table import Row
 
 DATA: dict[str, Callable[[], Data]] = {
     "diabetes": real.diabetes,

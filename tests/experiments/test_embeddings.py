@@ -10,14 +10,14 @@ import torch
 from sklearn import metrics as sk
 from sklearn.neighbors import NearestNeighbors
 
+from dlrun.baselines.rows import Fold, beside
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import fit
 from dlrun.data.sources import real, relations
 from dlrun.data.splits import splits
-from dlrun.engine.parts import Part
+from dlrun.engine.components import Component
 from dlrun.errors import DataError, InputError
-from dlrun.experiments.baselines import Fold, beside
-from dlrun.experiments.plan import Datasets, plan
+from dlrun.experiments.cohorts import Datasets, plan
 
 SOURCES: dict[str, Callable[..., Data]] = {"pairs": relations.pairs, "triplets": relations.triplets}
 MAIN = {"pairs": "auroc", "triplets": "recall@1"}
@@ -115,7 +115,7 @@ def test_pairs_without_classes_have_no_recall(spec_of: Callable[..., Any]) -> No
     spec = spec_of(dataset="pairs", model="embedder", metric="recall@1")
 
     class Bare(Datasets):
-        def load(self, part: Part) -> Data:
+        def load(self, part: Component) -> Data:
             return data
 
     with pytest.raises(InputError, match="pairs does not say the classes of the members of its pairs"):

@@ -6,18 +6,18 @@ from typing import Any
 import pytest
 import torch
 
+from dlrun.comparison.table import Row, shared_rows
+from dlrun.config.compose import Composed
 from dlrun.data.preprocessing import fit
 from dlrun.data.sources.real import diabetes
 from dlrun.data.splits import splits
-from dlrun.engine.tables import Table
+from dlrun.engine.batches import Table
 from dlrun.errors import InputError
 from dlrun.experiments import folds as folds_module
-from dlrun.experiments.compose import Composed
 from dlrun.experiments.folds import every_fold
 from dlrun.experiments.sections import compare
 from dlrun.experiments.sweep import lay_out
 from dlrun.results.record import RunRecord
-from dlrun.results.table import Row, shared_rows
 
 Compose = Callable[..., Any]
 
@@ -146,7 +146,7 @@ def test_a_sweep_compares_over_folds_and_seeds(call: Callable[..., Any]) -> None
 
 def test_the_comparison_is_corrected_for_what_folds_share(compose: Compose, tmp_path: Any) -> None:
     """Nadeau & Bengio: the standard error is that of 1/n + test rows / training rows."""
-    from dlrun.experiments.execute import train
+    from dlrun.experiments.train import train
     from dlrun.results.store import Store
     from dlrun.results.sweeps import Sweep
 

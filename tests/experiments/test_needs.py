@@ -11,11 +11,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlrun import memory
 from dlrun.engine.layers import Pass
-from dlrun.engine.machine import Machine
 from dlrun.engine.model import expand
+from dlrun.engine.step import TrainStep
 from dlrun.errors import DataError, InputError
-from dlrun.experiments.needs import check_memory, needs
-from dlrun.experiments.plan import Datasets, plan
+from dlrun.experiments.cohorts import Datasets, plan
+from dlrun.experiments.cost import check_memory, needs
 from dlrun.memory import machine_bytes
 
 SpecOf = Callable[..., Any]
@@ -42,7 +42,7 @@ class Bounded(TorchDispatchMode):
 def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of 64 MB."""
     monkeypatch.setattr(memory, "machine_bytes", lambda: 64 * MEGABYTE)
-    monkeypatch.setattr("dlrun.experiments.needs.machine_bytes", lambda: 64 * MEGABYTE)
+    monkeypatch.setattr("dlrun.experiments.cost.machine_bytes", lambda: 64 * MEGABYTE)
 
 
 @pytest.mark.parametrize(
@@ -62,17 +62,17 @@ def test_counted_by_shapes_is_what_a_pass_leaves_behind(
 ) -> None:
     (planned,) = plan([spec_of(regularizer, **given)], datasets)
     cohort = planned.cohort
-    machine = Machine(cohort.runs, cohort.data, cohort.settings)
-    machine.bind(machine.fresh())
+    train_step = TrainStep(cohort.runs, cohort.data, cohort.settings)
+    train_step.bind(train_step.fresh())
     x = torch.zeros(1, 1, *cohort.data.shape)
     x = x.flatten(1, 2) if cohort.data.task in ("similarity", "metric_learning") else x
     passed = x.numel()
-    for layer, mine, kept in zip(machine.model.layers, machine.parameters, machine.buffers, strict=True):
+    for layer, mine, kept in zip(train_step.model.layers, train_step.parameters, train_step.buffers, strict=True):
         x, _ = layer.forward(mine, kept, x, Pass())
         passed += x.numel() + layer.inner
     found = needs(cohort)
-    assert found.parameters == machine.layout.size
-    assert found.numbers == passed * cohort.settings.batch_size + machine.layout.size
+    assert found.parameters == train_step.layout.size
+    assert found.numbers == passed * cohort.settings.batch_size + train_step.layout.size
 
 
 def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_made(
@@ -113,7 +113,7 @@ def test_needs_of_a_huge_model_are_counted_without_making_it(spec_of: SpecOf, da
 def test_data_that_memory_cannot_hold_is_refused_before_it_is_made(
     compose: Callable[..., Any], small_machine: None, given: dict[str, Any], said: str
 ) -> None:
-    from dlrun.experiments.spec import from_config
+    from dlrun.config.spec import from_config
 
     with Bounded(2 * MEGABYTE), pytest.raises(DataError, match=f"{said}.* take fewer"):
         Datasets().load(from_config(*compose(**given)).dataset)

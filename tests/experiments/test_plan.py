@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from dlrun.components.hyperparameters import hyperparameters, problems
+from dlrun.config.spec import RunSpec
 from dlrun.data.dataset import Data
 from dlrun.engine.trainer import Outcome, fit
 from dlrun.errors import InputError
-from dlrun.experiments.plan import Datasets, plan
-from dlrun.experiments.spec import RunSpec
+from dlrun.experiments.cohorts import Datasets, plan
 
 Spec = Callable[..., RunSpec]
 

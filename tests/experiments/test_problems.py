@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dlrun.errors import InputError
-from dlrun.experiments.plan import Datasets, plan
+from dlrun.experiments.cohorts import Datasets, plan
 
 CASES: list[tuple[dict[str, Any], str]] = [
     ({"activation": "prelu", "activation.learnable": "maybe"}, "activation.learnable=maybe: must be true or false"),
@@ -30,7 +30,7 @@ def test_problem(spec_of: Callable[..., Any], given: dict[str, Any], said: str) 
 
 
 def test_a_rate_is_needed(compose: Callable[..., Any]) -> None:
-    from dlrun.experiments.spec import from_config
+    from dlrun.config.spec import from_config
 
     config, choices = compose()
     del config["optimizer"]["lr"]

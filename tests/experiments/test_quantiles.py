@@ -9,7 +9,7 @@ import torch
 
 from dlrun.components.metrics import quantile_crossing, zero_probabilities
 from dlrun.errors import InputError
-from dlrun.experiments.plan import plan
+from dlrun.experiments.cohorts import plan
 
 TAUS = [0.1, 0.5, 0.9]
 QUANTILES = {
@@ -65,7 +65,7 @@ def test_levels_in_one_sweep(spec_of: Callable[..., Any], train_all: Callable[..
 
 
 def _datasets() -> Any:
-    from dlrun.experiments.plan import Datasets
+    from dlrun.experiments.cohorts import Datasets
 
     return Datasets()
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from dlrun import registry
+from dlrun.config.spec import RunSpec
 from dlrun.engine.trainer import Outcome
 from dlrun.errors import InputError, MismatchError
-from dlrun.experiments.spec import RunSpec
 
 Spec = Callable[..., RunSpec]
 

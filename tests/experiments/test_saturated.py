@@ -10,14 +10,14 @@ import torch
 from sklearn import metrics as sk
 
 import dlrun
+from dlrun.baselines.rows import Fold, beside
+from dlrun.config.spec import from_config
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import fit as prepare
 from dlrun.data.sources import points, real
 from dlrun.data.splits import split
 from dlrun.errors import DataError
-from dlrun.experiments.baselines import Fold, beside
-from dlrun.experiments.plan import Datasets, plan
-from dlrun.experiments.spec import from_config
+from dlrun.experiments.cohorts import Datasets, plan
 
 MOST = -np.log(np.finfo(np.float64).eps)
 SATURATED = [
@@ -113,7 +113,7 @@ def test_the_log_loss_of_baselines_is_scikit_learns(source: Callable[[], Data], 
     model = kind.fit(data.x[train], data.y[train].ravel())
     made = {(0, None): replace(fold, split=replace(fold.split, validation=train[:0]))}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dlrun.experiments.estimators.DEPTHS", (None,))
+        patch.setattr("dlrun.baselines.estimators.DEPTHS", (None,))
         (row,), _ = beside([name], made, "log_loss", {})
     p = model.predict_proba(data.x[test])
     assert row.metrics["test/log_loss"] == pytest.approx(sk.log_loss(data.y[test].ravel(), p), rel=1e-6)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dlrun.experiments.spec import HIDDEN, RunSpec
+from dlrun.config.spec import HIDDEN, RunSpec
 
 
 def widths(spec: RunSpec) -> list[int]:

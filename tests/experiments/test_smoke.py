@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from dlrun import registry
+from dlrun.config.spec import RunSpec, from_config
 from dlrun.data.dataset import TASKS
-from dlrun.experiments.execute import train
-from dlrun.experiments.plan import plan
-from dlrun.experiments.spec import RunSpec, from_config
+from dlrun.experiments.cohorts import plan
+from dlrun.experiments.train import train
 from dlrun.results.formats import RunFiles
 
 DATASET = {  # a dataset for each task

@@ -12,7 +12,7 @@ from dlrun.components.regularizers import EarlyStopping
 from dlrun.data.dataset import Data
 from dlrun.engine import trainer
 from dlrun.engine.evaluation import is_defined
-from dlrun.experiments import plan
+from dlrun.experiments import cohorts
 
 DOSES = {4: 0.2, 9: 0.35, 13: 0.35, 22: 0.2, 27: 0.35}  # by row; all others are 0.1
 
@@ -71,12 +71,12 @@ def test_a_watched_metric_without_a_value_keeps_the_last_weights_and_is_reported
     spec_of: Callable[..., Any], datasets: Any, dose: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What no rule foresees, such as a loss of a user's own that is NaN on validation rows."""
-    monkeypatch.setattr(plan, "check_watched", lambda *_: None)
+    monkeypatch.setattr(cohorts, "check_watched", lambda *_: None)
     words = dict(word.split("=", 1) for word in dose)
     given = {**words, "dataset.validation": 0.03, "trainer.epochs": 30, "trainer.max_steps": None, "activation": "tanh"}
     stopping = {"regularizer.early_stopping.metric": "r2", "regularizer.early_stopping.patience": 2}
-    (watched,) = trainer.fit(plan.plan([spec_of(["early_stopping"], **given, **stopping)], datasets)[0].cohort)
-    (alone,) = trainer.fit(plan.plan([spec_of(**given)], datasets)[0].cohort)
+    (watched,) = trainer.fit(cohorts.plan([spec_of(["early_stopping"], **given, **stopping)], datasets)[0].cohort)
+    (alone,) = trainer.fit(cohorts.plan([spec_of(**given)], datasets)[0].cohort)
     assert (watched.status, watched.epochs) == ("done", 30)
     assert "validation/r2 had no finite value in any epoch" in watched.reason
     assert "type regularizer.early_stopping.metric=loss" in watched.reason

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dlrun import registry
-from dlrun.experiments import source, targets
+from dlrun import own_modules, registry
+from dlrun.config import own_code
 
 MODULE = "own_components"
 
@@ -19,8 +19,8 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("DLRUN_OUTPUT_DIR", "HYDRA_FULL_ERROR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(registry, "_added", [])
-    monkeypatch.setattr(targets, "_imported", set())
-    monkeypatch.setattr(source, "_known", {})
+    monkeypatch.setattr(own_modules, "_imported", set())
+    monkeypatch.setattr(own_code, "_known", {})
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
     known = set(sys.modules)
@@ -42,7 +42,7 @@ def own(own_folder: Path) -> Callable[[str], None]:
 
     def write(source: str) -> None:
         (own_folder / f"{MODULE}.py").write_text(source)
-        targets.trust(MODULE)
+        own_modules.trust(MODULE)
 
     return write
 
@@ -50,7 +50,7 @@ def own(own_folder: Path) -> Callable[[str], None]:
 @pytest.fixture
 def spec_with(compose: Callable[..., Any]) -> Callable[..., Any]:
     """``spec_with({"activation": {"_target_": "own_components.mine"}}, dataset="iris", ...)``: a spec with own components."""
-    from dlrun.experiments.spec import from_config
+    from dlrun.config.spec import from_config
 
     def make(own: dict[str, dict[str, Any]], overrides: tuple[str, ...] = (), regularizer: Any = (), **given: Any) -> Any:
         late = {key: given.pop(key) for key in list(given) if key.split(".")[0] in own}

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from dlrun import own_modules
 from dlrun.cli.arguments import parse, split_imports
 from dlrun.cli.main import main
+from dlrun.config import resolver
 from dlrun.errors import InputError
-from dlrun.experiments import targets
 
 SOURCE = '''"""Components."""
 from torch import nn
@@ -144,9 +145,9 @@ def test_what_cannot_be_imported(call: Callable[[str], tuple[int, str, str]], pr
 def test_the_folder_comes_last_on_the_path(project: Path) -> None:
     """So that a file of the folder cannot stand in for a library that is imported later."""
     before = list(sys.path)
-    targets.trust("mymodule")
+    own_modules.trust("mymodule")
     assert sys.path == [*before, str(project)]
-    targets.trust("mymodule")
+    own_modules.trust("mymodule")
     assert sys.path == [*before, str(project)]
 
 
@@ -154,9 +155,9 @@ def test_packages_and_their_parts(project: Path) -> None:
     (project / "pack").mkdir()
     (project / "pack" / "__init__.py").write_text("from pack.inner import deep\n")
     (project / "pack" / "inner.py").write_text("def deep(x):\n    return x\n")
-    targets.trust("pack")
-    assert targets.resolve("pack.deep", "activation") is targets.resolve("pack.inner.deep", "activation")
+    own_modules.trust("pack")
+    assert resolver.resolve("pack.deep", "activation") is resolver.resolve("pack.inner.deep", "activation")
     with pytest.raises(InputError, match=r"packet was not imported; .* type --import packet"):
-        targets.resolve("packet.deep", "activation")
+        resolver.resolve("packet.deep", "activation")
     with pytest.raises(InputError, match="has no component 'dep'; did you mean 'deep'"):
-        targets.resolve("pack.inner.dep", "activation")
+        resolver.resolve("pack.inner.dep", "activation")

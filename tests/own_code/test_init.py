@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from dlrun import own_modules
 from dlrun.cli.init import COMMAND, TEMPLATES
 from dlrun.cli.templates.components import Gated, asymmetric, snake
-from dlrun.experiments import targets
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -42,7 +42,7 @@ def test_every_printed_command_works(call: Call, own_folder: Path, monkeypatch: 
         if words[0] == "show":
             assert "derivative" in out
     assert not list(Path().glob("**/*.egg-info"))
-    monkeypatch.setattr(targets, "_imported", set())
+    monkeypatch.setattr(own_modules, "_imported", set())
     code, _, err = call(*(word for word in COMMAND.split()[1:] if word not in ("--import", "components")))
     assert code == 2
     assert "components was not imported; if it is yours or you trust it, type --import components" in err

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.engine import module as modules
+from dlrun.engine.batches import Table
 from dlrun.engine.blueprint import seeded
-from dlrun.engine.machine import Machine
-from dlrun.engine.parts import Part
+from dlrun.engine.components import Component
 from dlrun.engine.predictor import Form, Predictor
-from dlrun.engine.tables import Table
+from dlrun.engine.step import TrainStep
 from dlrun.engine.trainer import Outcome, fit
 from dlrun.errors import InputError, MismatchError
-from dlrun.experiments.plan import Planned, plan
+from dlrun.experiments.cohorts import Planned, plan
 
 SOURCE = """
 import random
@@ -196,9 +196,9 @@ def loop(planned: Planned, optimizer: Callable[[Any], torch.optim.Optimizer], lo
     """The same training as anyone would write it: torch's module, autograd and optimizer. Data, order and start are dlrun's."""
     cohort = planned.cohort
     settings = cohort.settings
-    machine = Machine(cohort.runs, cohort.data, settings)
-    fresh = machine.fresh()
-    start, kept = machine.layout.views(fresh.theta)[0], machine.model.buffers.views(fresh.buffers)[0]
+    train_step = TrainStep(cohort.runs, cohort.data, settings)
+    fresh = train_step.fresh()
+    start, kept = train_step.layout.views(fresh.theta)[0], train_step.model.buffers.views(fresh.buffers)[0]
     part = settings.module
     assert part is not None
     made = part.function(inputs=cohort.data.shape, outputs=settings.outputs, **part.values).to(settings.dtype)
@@ -208,7 +208,7 @@ def loop(planned: Planned, optimizer: Callable[[Any], torch.optim.Optimizer], lo
         for place, value in zip([*(p for _, p in trained), *rest], [*start, *kept], strict=True):
             place.copy_(value[0])
     table = Table(cohort.data, cohort.splits, cohort.preprocessing, [0], dtype=settings.dtype, device=settings.device)
-    stepper, keys, done, epoch = optimizer([p for _, p in trained]), machine.keys(), 0, 0
+    stepper, keys, done, epoch = optimizer([p for _, p in trained]), train_step.keys(), 0, 0
     per_epoch = -(-table.sizes["train"] // settings.batch_size)
     while done < steps:
         count = min(per_epoch, steps - done)
@@ -341,18 +341,18 @@ def test_the_selected_activation_goes_into_the_module(spec: Callable[..., Any], 
 
 def test_initial_values_come_from_the_seed_alone(spec: Callable[..., Any], datasets: Any) -> None:
     (group,) = cohorts([spec("Net", seed=seed, dataset="moons", activation="tanh") for seed in (3, 4)], datasets)
-    machine = Machine(group.cohort.runs, group.cohort.data, group.cohort.settings)
+    train_step = TrainStep(group.cohort.runs, group.cohort.data, group.cohort.settings)
     torch.manual_seed(0)
-    first = machine.fresh().theta
-    assert torch.equal(first, machine.fresh().theta)
+    first = train_step.fresh().theta
+    assert torch.equal(first, train_step.fresh().theta)
     assert not torch.equal(first[0], first[1])
     bound = 1 / 2**0.5
-    weight = machine.layout.views(first)[0][0]
+    weight = train_step.layout.views(first)[0][0]
     assert 0.5 * bound < float(weight.abs().max()) <= bound, "torch.nn.Linear's own range"
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
-    machine.fresh()
+    train_step.fresh()
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -429,8 +429,8 @@ def test_a_constructor_without_the_protocols_keywords() -> None:
             super().__init__()
 
     shape = modules.blueprint(
-        Part("wrong", "x.Wrong", Wrong),
-        Part("relu", "torch.nn.ReLU", torch.relu),
+        Component("wrong", "x.Wrong", Wrong),
+        Component("relu", "torch.nn.ReLU", torch.relu),
         inputs=(2,),
         output_shape=(1,),
         dtype=torch.float32,

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from dlrun import registry
+from dlrun.config import resolver
 from dlrun.errors import InputError
-from dlrun.experiments import targets
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -74,7 +74,7 @@ TARGETS = [
     "torch.nn.functional.math.sqrt",  # a module that an allowed one has imported
     "torch.optim.lr_scheduler.StepLR",
     "dlrun.errors.nearest",
-    "dlrun.experiments.targets.trusted",
+    "dlrun.own_modules.trusted",
     "dlrun.components.activations.torch.get_num_threads",
     "dlrun.components.losses.Callable",
     "hydra.utils.get_class",
@@ -90,7 +90,7 @@ GROUPS = ("optimizer", "activation", "loss", "scheduler", "dataset", "model", "r
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_target_outside_the_components(own_folder: Path, target: str) -> None:
     with pytest.raises(InputError, match=f"^activation._target_={re.escape(target)}: "):
-        targets.resolve(target, "activation")
+        resolver.resolve(target, "activation")
     assert "beside" not in sys.modules
     assert not list(own_folder.rglob(CANARY))
 
@@ -271,13 +271,13 @@ def test_names_are_printable(call: Call, own_folder: Path, name: str) -> None:
 
 def test_a_trusted_module_does_not_lend_what_it_imports(own: Callable[[str], None]) -> None:
     own("import os\nfrom os import getcwd\nfrom math import sqrt\nimport torch\n\ndef mine(x):\n    return x\n")
-    assert targets.resolve("own_components.mine", "activation").__name__ == "mine"
+    assert resolver.resolve("own_components.mine", "activation").__name__ == "mine"
     for name in ("getcwd", "sqrt"):
         with pytest.raises(InputError, match="only what it defines itself can be named"):
-            targets.resolve(f"own_components.{name}", "activation")
+            resolver.resolve(f"own_components.{name}", "activation")
     for target in ("own_components.torch.get_num_threads", "own_components.os.getcwd", "own_components.mine.__name__"):
         with pytest.raises(InputError):
-            targets.resolve(target, "activation")
+            resolver.resolve(target, "activation")
 
 
 def test_a_sent_sweep_imports_nothing_and_sets_nothing_of_hydras(call: Call, own_folder: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import dlrun
-from dlrun.experiments import source, targets
+from dlrun import own_modules
+from dlrun.config import own_code
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -41,28 +42,28 @@ def load_again() -> None:
     """As in a new process."""
     for name in ("parts", "code_of_mine"):
         sys.modules.pop(name, None)
-    targets._imported.clear()
+    own_modules._imported.clear()
     importlib.invalidate_caches()
-    targets.trust("code_of_mine")
+    own_modules.trust("code_of_mine")
 
 
 def test_the_digest_is_that_of_the_files_that_take_part(project: Path) -> None:
-    assert source.digest(CONFIG) == ""
+    assert own_code.digest(CONFIG) == ""
     (project / "other.py").write_text("import torch\n")
-    targets.trust("other")
-    targets.trust("code_of_mine")
-    first = source.digest(CONFIG)
+    own_modules.trust("other")
+    own_modules.trust("code_of_mine")
+    first = own_code.digest(CONFIG)
     assert len(first) == 12
-    assert source.digest({"activation": {"_target_": "torch.nn.ReLU"}}) == ""
+    assert own_code.digest({"activation": {"_target_": "torch.nn.ReLU"}}) == ""
     (project / "other.py").write_text("import torch, math\n")
     (project / "parts.py").write_text(PARTS.format(factor="22.0"))
-    assert source.digest(CONFIG) == first, "what was loaded is what runs"
+    assert own_code.digest(CONFIG) == first, "what was loaded is what runs"
     load_again()
-    second = source.digest(CONFIG)
+    second = own_code.digest(CONFIG)
     assert second not in ("", first)
     (project / "parts.py").write_text(PARTS.format(factor="1.0"))
     load_again()
-    assert source.digest(CONFIG) == first
+    assert own_code.digest(CONFIG) == first
 
 
 def test_a_library_of_another_environment_is_not_the_users_code(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,13 +73,13 @@ def test_a_library_of_another_environment_is_not_the_users_code(project: Path, m
     library.write_text("def bend(x):\n    return x\n")
     monkeypatch.syspath_prepend(str(library.parent))
     (project / "parts.py").write_text("from a_library import bend\n")
-    targets.trust("code_of_mine")
-    first = source.digest(CONFIG)
+    own_modules.trust("code_of_mine")
+    first = own_code.digest(CONFIG)
     library.write_text("def bend(x):\n    return x + 0\n")
     monkeypatch.delitem(sys.modules, "a_library")
-    monkeypatch.setattr(source, "_known", {})
+    monkeypatch.setattr(own_code, "_known", {})
     load_again()
-    assert source.digest(CONFIG) == first
+    assert own_code.digest(CONFIG) == first
 
 
 def test_changed_code_is_trained_anew(call: Call, project: Path) -> None:

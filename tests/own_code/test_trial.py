@@ -9,7 +9,7 @@ import torch
 from dlrun.components.activations import swish
 from dlrun.engine.trainer import fit
 from dlrun.errors import InputError
-from dlrun.experiments.plan import Datasets, plan
+from dlrun.experiments.cohorts import Datasets, plan
 
 SOURCE = '''
 import random
@@ -508,9 +508,9 @@ def test_a_loss_of_torch_is_refused(spec: Callable[..., Any]) -> None:
 def test_the_losses_of_dlrun_pass_their_own_trial(dataset: str) -> None:
     """The trial makes outputs and targets as the engine does, for every task and head: dlrun's own losses bear witness."""
     from dlrun import registry
-    from dlrun.experiments.rules import LOSS_FACTS
-    from dlrun.experiments.targets import resolve
-    from dlrun.experiments.trial import _tried
+    from dlrun.config.checks.components import _tried
+    from dlrun.config.compatibility import LOSS_FACTS
+    from dlrun.config.resolver import resolve
 
     task = registry.load_option("dataset", dataset)["task"]
     for name in registry.options("loss"):
@@ -528,8 +528,8 @@ def test_the_components_of_dlrun_pass_the_trial(kind: str) -> None:
     import json
 
     from dlrun import registry
-    from dlrun.experiments.targets import resolve
-    from dlrun.experiments.trial import _tried
+    from dlrun.config.checks.components import _tried
+    from dlrun.config.resolver import resolve
 
     for name in registry.options(kind):
         content = registry.load_option(kind, name)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from dlrun.results.columns import Column, columns, figures, fitting, legend, said
-from dlrun.results.comparison import Compared, comparison
-from dlrun.results.table import Row
+from dlrun.comparison.groups import Compared, comparison
+from dlrun.comparison.table import Row
+from dlrun.report.columns import Column, columns, figures, fitting, legend, said
 
 
 def compared(*groups: list[float], metric: str = "test/accuracy", folds: bool = False, **options: Any) -> list[Compared]:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dlrun.comparison.figures import number
+from dlrun.comparison.groups import comparison
+from dlrun.comparison.table import Row
 from dlrun.errors import InputError
-from dlrun.results.columns import columns
-from dlrun.results.comparison import comparison
-from dlrun.results.figures import number
-from dlrun.results.render import Table, clean, full_table, said, to_csv, to_markdown
-from dlrun.results.table import Row
+from dlrun.report.columns import columns
+from dlrun.report.tables import Table, clean, full_table, said, to_csv, to_markdown
 
 Work = Callable[[Callable[[], object]], int]
 

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.results.columns import columns, legend
-from dlrun.results.comparison import Compared, comparison
-from dlrun.results.render import full_table, said
-from dlrun.results.statistics import summarize_differences, verdict, wilcoxon
-from dlrun.results.table import Row
+from dlrun.comparison.groups import Compared, comparison
+from dlrun.comparison.statistics import summarize_differences, verdict, wilcoxon
+from dlrun.comparison.table import Row
+from dlrun.report.columns import columns, legend
+from dlrun.report.tables import full_table, said
 
 ROUNDS = 2000
 METRIC = "test/accuracy"

@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from dlrun.results.columns import columns
-from dlrun.results.comparison import comparison
-from dlrun.results.figures import decimals, figures, short
-from dlrun.results.render import to_markdown
-from dlrun.results.table import Row
+from dlrun.comparison.figures import decimals, figures, short
+from dlrun.comparison.groups import comparison
+from dlrun.comparison.table import Row
+from dlrun.report.columns import columns
+from dlrun.report.tables import to_markdown
 
 GOOD = [0.9358, 0.9455, 0.9502, 0.9561, 0.9599]
 BAD = [-12632.0, 5.0, -310.0, -2.0, -221.0]

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import dlrun
+from dlrun.comparison.foreign import rows_of_frame
+from dlrun.comparison.measures import is_measured
 from dlrun.errors import InputError
-from dlrun.results.foreign import rows_of_frame
-from dlrun.results.measures import is_measured
 
 QUALITY = {"metric": "test/r2"}
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dlrun.results.columns import columns, legend, undefined
-from dlrun.results.comparison import Compared, comparison
-from dlrun.results.pairing import Lost, common
-from dlrun.results.render import full_table, said
-from dlrun.results.table import Row, groups
+from dlrun.comparison.groups import Compared, comparison
+from dlrun.comparison.pairing import Lost, common
+from dlrun.comparison.table import Row, groups
+from dlrun.report.columns import columns, legend, undefined
+from dlrun.report.tables import full_table, said
 
 LOSSES = ("diverged", "failed", "interrupted", "skipped", "pending", "undefined")
 METRIC = "test/r2"

@@ -1,7 +1,7 @@
 """What is known of each metric: that it has bounds, and why it may have no value."""
 
+from dlrun.comparison.measures import explained, not_defined
 from dlrun.components.metrics import METRICS
-from dlrun.results.measures import explained, not_defined
 
 N, K = 12, 3
 

@@ -7,17 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dlrun.results import statistics
-from dlrun.results.planning import pairs_for_difference, pairs_for_equivalence
-from dlrun.results.statistics import (
-    Paired,
-    hedges,
-    holm,
-    paired,
-    summarize_differences,
-    verdict,
-    wilcoxon,
-)
+from dlrun.comparison import statistics
+from dlrun.comparison.power import pairs_for_difference, pairs_for_equivalence
+from dlrun.comparison.statistics import Paired, hedges, holm, paired, summarize_differences, verdict, wilcoxon
 
 
 def sample(seed: int, n: int = 12, shift: float = 0.4) -> tuple[dict[int, float], dict[int, float]]:

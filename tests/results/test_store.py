@@ -363,7 +363,7 @@ def test_writing_a_run_costs_less_than_training_it(store: Store, make_run: Make,
 
 def test_a_run_needs_neither_pandas_nor_scipy_nor_torch():
     script = (
-        "import sys; import dlrun.results.store, dlrun.results.sweeps, dlrun.results.identity, dlrun.results.render; "
+        "import sys; import dlrun.results.store, dlrun.results.sweeps, dlrun.results.identity, dlrun.report.tables; "
         "sys.exit(bool({'pandas', 'scipy', 'torch', 'omegaconf'} & set(sys.modules)))"
     )
     process = _python(script)

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from dlrun.comparison.longtable import Options
 from dlrun.errors import StoreError
 from dlrun.results.formats import RunFiles
-from dlrun.results.longtable import Options
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep, folder_name, sweep_folders
 

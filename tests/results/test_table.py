@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dlrun.comparison.measures import bounds
+from dlrun.comparison.summary import summarize
+from dlrun.comparison.table import Row, factors_that_vary, frame, groups, label, parsed, rows_of
 from dlrun.errors import InputError
-from dlrun.results.measures import bounds
 from dlrun.results.record import RunRecord
-from dlrun.results.summary import summarize
-from dlrun.results.table import Row, factors_that_vary, frame, groups, label, parsed, rows_of
 
 Work = Callable[[Callable[[], object]], int]
 

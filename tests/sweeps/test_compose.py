@@ -18,8 +18,8 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from dlrun import registry
-from dlrun.experiments.compose import Composed, Composer
-from dlrun.experiments.grid import expand
+from dlrun.config.compose import Composed, Composer
+from dlrun.config.grid import expand
 
 T = TypeVar("T")
 

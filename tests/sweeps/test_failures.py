@@ -53,7 +53,7 @@ SHORT = ("trainer=smoke", "baseline=[]")
 def own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """A module of the user's own."""
     (folder / "own.py").write_text(MODULE)
-    monkeypatch.setattr("dlrun.experiments.targets._imported", set())
+    monkeypatch.setattr("dlrun.own_modules._imported", set())
     monkeypatch.delitem(__import__("sys").modules, "own", raising=False)
     return "--import", "own"
 
@@ -79,7 +79,7 @@ def test_the_others_finish(
     first: bool,
 ) -> None:
     if name == "Broken":  # it would be found out before anything trains
-        monkeypatch.setattr("dlrun.experiments.trial.problems", lambda *_: [])
+        monkeypatch.setattr("dlrun.config.validation.component_problems", lambda *_: [])
     targets = [f"own.{name}", "torch.nn.Tanh"]
     values = ",".join(targets if first else targets[::-1])
     code, out, err = call(*own, "-m", f"activation._target_={values}", "seed=0,1,2", *SHORT)
@@ -161,7 +161,7 @@ def test_interrupted_runs_replace_no_finished_ones(call: Call, outputs: Outputs,
     words = ("activation=tanh", "trainer=smoke", "baseline=[]")
     assert call(*words)[0] == 0
     before = outputs()
-    monkeypatch.setattr("dlrun.experiments.interruption.Interruption.__call__", lambda self: True)
+    monkeypatch.setattr("dlrun.experiments.signals.Interruption.__call__", lambda self: True)
     call(*words)
     call("-m", *words, "reuse=false")
     assert outputs() == before

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from dlrun.config.grammar import decimal_range, parse, plain, values, word, words_of
 from dlrun.errors import InputError
-from dlrun.experiments.grammar import decimal_range, parse, plain, values, word, words_of
 
 SPREAD = {
     "optimizer.lr=range(0.1,0.4,0.1)": "0.1 0.2 0.3",

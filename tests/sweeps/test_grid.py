@@ -9,9 +9,9 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from dlrun import registry
+from dlrun.config.grammar import LIMIT
+from dlrun.config.grid import expand
 from dlrun.errors import InputError
-from dlrun.experiments.grammar import LIMIT
-from dlrun.experiments.grid import expand
 
 Work = Callable[[Callable[[], object]], int]
 

@@ -49,7 +49,7 @@ SHORT = ("trainer=smoke", "baseline=[]", "dataset=moons")
 def own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """A module of the user's own."""
     (folder / "own.py").write_text(MODULE)
-    monkeypatch.setattr("dlrun.experiments.targets._imported", set())
+    monkeypatch.setattr("dlrun.own_modules._imported", set())
     monkeypatch.delitem(__import__("sys").modules, "own", raising=False)
     return "--import", "own"
 

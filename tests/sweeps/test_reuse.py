@@ -138,7 +138,7 @@ def test_resume_says_when_the_runs_have_changed(
     table.write_text(f"{before}1,2,3\n")
     assert call("resume")[0] == 2  # other data would replace the runs
     table.write_text(before)
-    monkeypatch.setattr("dlrun.experiments.execute.__version__", "another")
+    monkeypatch.setattr("dlrun.experiments.train.__version__", "another")
     code, _, err = call("resume")
     assert code == 0
     assert "warning: 2 of 2 runs are not those that the sweep began with" in err
@@ -152,7 +152,7 @@ def test_resuming_a_sweep_that_was_to_train_everything(
     assert call(*words)[0] == 0
     before = stamps(folder / "outputs")
     monkeypatch.setattr("dlrun.results.record.utc_now", lambda: "2999-01-01T00:00:00Z")
-    monkeypatch.setattr("dlrun.experiments.execute.utc_now", lambda: "2999-01-01T00:00:00Z")
+    monkeypatch.setattr("dlrun.experiments.train.utc_now", lambda: "2999-01-01T00:00:00Z")
 
     def stop(*_: Any, **__: Any) -> int:
         raise KeyboardInterrupt

@@ -20,14 +20,14 @@ from yaml import MarkedYAMLError, YAMLError
 
 from dlrun import registry
 from dlrun.cli.arguments import Arguments
+from dlrun.config import hydra_settings
+from dlrun.config.grammar import parse, plain, values
+from dlrun.config.names import GROUP, ONE
 from dlrun.errors import DlrunError, InputError, RunError, nearest, raise_all
-from dlrun.experiments import hydras
-from dlrun.experiments.grammar import parse, plain, values
-from dlrun.experiments.names import GROUP, ONE
 from dlrun.suggestions import keys, options, spelling
 
 if TYPE_CHECKING:
-    from dlrun.experiments.composed import Composed
+    from dlrun.config.composed import Composed
 
 _AT_MOST = 12  # problems told at once
 
@@ -68,7 +68,7 @@ def refuse(overrides: Sequence[str], caller: Caller) -> None:
     Raises:
         InputError: naming each of them.
     """
-    problems = [line for _, line in hydras.problems(overrides)]
+    problems = [line for _, line in hydra_settings.problems(overrides)]
     for parsed in _parsed(word for word in overrides if "glob(" in word or "=[" in word or "experiment" in word):
         problems += _of_a_group(parsed, caller)
     raise_all(problems)
@@ -134,7 +134,7 @@ def explain(error: Exception, arguments: Arguments, caller: Caller | None = None
 
 def explained(jobs: "Iterable[Composed]", arguments: Arguments, caller: Caller | None = None) -> "list[Composed]":
     """Jobs of a sweep; the errors of those whose files are broken in dlrun's words."""
-    from dlrun.experiments.composition import apart
+    from dlrun.config.from_python import apart
 
     def job_with(job: "Composed", error: Exception) -> "Composed":
         return replace(job, error=explain(error, replace(arguments, overrides=list(job.overrides)), caller))
@@ -183,7 +183,7 @@ def _word_problems(overrides: Sequence[str], caller: Caller) -> Iterator[Problem
             continue
         elif parsed.is_delete():
             yield Problem(f"{word}: takes one value; type {key}", word)
-        elif hydras.is_hydras(word):
+        elif hydra_settings.is_hydras(word):
             yield Problem(f"{word}: a setting of Hydra's own cannot be swept", word)
         elif not caller.sweeps:
             one = f"; if it is one name, {as_one}" if (as_one := _as_one_name(word)) else ""
@@ -198,7 +198,7 @@ def _word_problems(overrides: Sequence[str], caller: Caller) -> Iterator[Problem
 def _no_group(parsed: Override) -> str:
     """The group that an override chooses from, where there is none of the name; an empty string elsewhere."""
     group = parsed.key_or_group
-    names_one = ("/" in group or parsed.package is not None) and not hydras.is_hydras(parsed.input_line or "")
+    names_one = ("/" in group or parsed.package is not None) and not hydra_settings.is_hydras(parsed.input_line or "")
     return group if names_one and not any((folder / group).is_dir() for folder in registry.folders()) else ""
 
 
@@ -215,7 +215,7 @@ def _instead(word: str, caller: Caller) -> str:
 
 def _as_one_name(word: str) -> str:
     """How to type the name of a column with characters that mean something to Hydra; an empty text for other settings."""
-    from dlrun.data.advice import naming
+    from dlrun.data.table.advice import naming
 
     key, _, value = word.lstrip("+").partition("=")
     name = key.removeprefix(f"{GROUP}.")
@@ -291,7 +291,7 @@ def _compose(words: Sequence[str], arguments: Arguments) -> DictConfig | Excepti
     """What Hydra composes of these words, or what goes wrong."""
     from hydra import compose, initialize_config_dir
 
-    from dlrun.experiments.received import guarded
+    from dlrun.config.untrusted import guarded
 
     typed = [word for word in arguments.overrides if word.lstrip("+").startswith("hydra.searchpath=")]
     words = [*words, *(word for word in typed if word not in words)]

@@ -75,10 +75,10 @@ def run(words: Sequence[str]) -> int:
     if "--config-dir" in arguments.flags:
         registry.add_folder(arguments.flags["--config-dir"])
     if arguments.imports:
-        from dlrun.experiments import targets
+        from dlrun import own_modules
 
         for module in arguments.imports:
-            targets.trust(module)
+            own_modules.trust(module)
     if not arguments.overrides:
         raise InputError("show: takes group/option, such as activation/gelu; dlrun ls lists them")
     found = [_find(word) for word in arguments.overrides]
@@ -157,12 +157,12 @@ def _allowed_in_common(group: str) -> dict[str, str]:
 
         hints = get_type_hints(Preparation, include_extras=True)
     elif group == "trainer":
-        from dlrun.experiments.settings import Trainer
+        from dlrun.config.settings import Trainer
 
         hints = get_type_hints(Trainer, include_extras=True)
     elif group in ("model", "loss"):
         from dlrun.components.initializers import INITIALIZERS
-        from dlrun.experiments.rules import HEADS
+        from dlrun.config.compatibility import HEADS
 
         words = {"head": f"one of {', '.join(HEADS)}"}
         if group == "model":
@@ -197,7 +197,7 @@ def _component(target: str) -> Callable[..., Any] | None:
     if not target:
         return None
     from dlrun.components.activations import ROWWISE
-    from dlrun.experiments.targets import resolve
+    from dlrun.config.resolver import resolve
 
     if target in ROWWISE:
         return ROWWISE[target].forward

@@ -13,9 +13,9 @@ from rich.text import Text
 from dlrun.cli.sweep_display import SweepProgress, show_failures, show_plan
 from dlrun.cli.sweep_table import notice, show_section
 from dlrun.cli.terminal import console, write_line
+from dlrun.config.composed import Composed
 from dlrun.errors import StoreError, plural, printable
 from dlrun.experiments import sweep as sweeps
-from dlrun.experiments.composed import Composed
 from dlrun.experiments.provenance import check_same_data, provenance, where_it_began
 from dlrun.experiments.sections import check_reference, compare, write_tables
 from dlrun.results.store import Store

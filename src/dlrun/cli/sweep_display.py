@@ -27,8 +27,8 @@ from dlrun.results.record import RunRecord
 if TYPE_CHECKING:
     from rich.live import Live
 
-    from dlrun.experiments.estimate import Needs
-    from dlrun.experiments.plan import Planned
+    from dlrun.experiments.cohorts import Planned
+    from dlrun.experiments.cut import Needs
     from dlrun.experiments.sweep import Grid
     from dlrun.results.sweeps import Sweep
 

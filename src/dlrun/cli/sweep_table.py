@@ -10,8 +10,8 @@ from rich.text import Text
 
 from dlrun.cli.terminal import asked
 from dlrun.errors import printable
-from dlrun.results.columns import columns, fitting, legend
-from dlrun.results.render import clean
+from dlrun.report.columns import columns, fitting, legend
+from dlrun.report.tables import clean
 
 if TYPE_CHECKING:
     from dlrun.experiments.sections import Section

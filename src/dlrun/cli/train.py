@@ -16,13 +16,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dlrun import registry
+from dlrun import isolation, registry
 from dlrun.cli import completion
 from dlrun.cli.arguments import Arguments, check_settings, parse
 from dlrun.cli.main import VERBS, report
 from dlrun.cli.terminal import waiting, write_line
 from dlrun.errors import DlrunError, InputError, RunError, check_working_folder
-from dlrun.experiments import apart
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -83,7 +82,7 @@ def _complete(arguments: Arguments) -> int:
 
 def start(arguments: Arguments, **how: Any) -> int:
     """Begin a session for a command line that was taken apart; ``how`` says how its sweep is carried out (see Session)."""
-    from dlrun.experiments.names import exact
+    from dlrun.config.names import exact
 
     check_working_folder()
     arguments = replace(arguments, overrides=[exact(word) for word in arguments.overrides])
@@ -140,7 +139,7 @@ class Session:
 
         refuse(self.arguments.overrides, caller_of(self.arguments))
         try:
-            with apart.own_process():
+            with isolation.own_process():
                 self._hydra()
         except SystemExit as stop:  # Hydra's own; those of jobs do not get here
             return 2 if stop.code else self.code
@@ -165,8 +164,8 @@ class Session:
             import hydra
             from omegaconf import OmegaConf
 
-        from dlrun.experiments.grammar import plain
-        from dlrun.experiments.received import guarded
+        from dlrun.config.grammar import plain
+        from dlrun.config.untrusted import guarded
 
         OmegaConf.register_new_resolver("dlrun.sweep_folder", self.sweep_folder, use_cache=True, replace=True)
         words = Arguments(self.arguments.flags, plain(self.arguments.overrides)).words()
@@ -219,9 +218,9 @@ class Session:
     def _cross_validate(self, config: "DictConfig") -> int:
         """Train every fold of one configuration: a sweep of its own, with a table."""
         from dlrun.cli.sweep import Sweeping
-        from dlrun.experiments.job import composed
+        from dlrun.config.composed import of_job
 
-        job = composed(config)
+        job = of_job(config)
         flags = {flag: value for flag, value in self.arguments.flags.items() if flag != "--run"} | {"--multirun": ""}
         again = Arguments(flags, list(job.overrides), self.arguments.imports)
         return Sweeping([job], {}, command=again.command(), reuse=False).run()
@@ -229,20 +228,20 @@ class Session:
     def _trust(self) -> None:
         """Import the user's modules, first where it does no harm if that ends the process: only now, since they import torch."""
         if self.arguments.imports:
-            from dlrun.experiments import targets
+            from dlrun import own_modules
 
-            known = targets.trusted()
+            known = own_modules.trusted()
             if any(module not in known for module in self.arguments.imports):
-                apart.try_import([*dict.fromkeys((*known, *self.arguments.imports))])
+                isolation.try_import([*dict.fromkeys((*known, *self.arguments.imports))])
             for module in self.arguments.imports:
-                targets.trust(module)
+                own_modules.trust(module)
 
     def sweep(self, loader: Any, config: "DictConfig", jobs: Sequence[Sequence[str]]) -> int:
         """Compose all jobs of a sweep and train them together (or show the plan). Called by the cohort launcher."""
         with waiting("loading torch"):
             from dlrun.cli.explain import explained
             from dlrun.cli.sweep import Sweeping
-            from dlrun.experiments.compose import Composer
+            from dlrun.config.compose import Composer
 
         self._trust()
         for name, value in (config.hydra.job.get("env_set") or {}).items():  # Hydra sets them for single runs alone
@@ -284,9 +283,10 @@ def train_one(config: "DictConfig") -> int:
     from dlrun.cli.progress import RunProgress
 
     with waiting("loading torch"):
+        from dlrun.config.composed import of_job
         from dlrun.experiments.job import prepare
 
-    job = prepare(config)
+    job = prepare(of_job(config))
     for note in job.planned.cohort.data.notes:
         write_line(note)
     for warning in job.spec.warnings:
@@ -316,13 +316,13 @@ def _as_failure(error: BaseException, arguments: Arguments) -> DlrunError:
 
     from dlrun.cli.explain import in_config
 
-    if isinstance(error, DlrunError) and not (isinstance(error, apart.RaisedError) and error.foreign):
+    if isinstance(error, DlrunError) and not (isinstance(error, isolation.RaisedError) and error.foreign):
         return error
     if isinstance(error, OmegaConfBaseException):
         return InputError(in_config(error, arguments.overrides))
     if isinstance(error, SystemExit):
         return RunError(f"the run called sys.exit({error.code})")
-    return RunError(f"{apart.reason(error)} (HYDRA_FULL_ERROR=1 shows where)")
+    return RunError(f"{isolation.reason(error)} (HYDRA_FULL_ERROR=1 shows where)")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import Interval
-from dlrun.data.encoding import Encoding
+from dlrun.data.table.encoding import Encoding
 from dlrun.errors import DataError, raise_all
 
 Task = Literal["regression", "binary", "multiclass", "multilabel", "segmentation", "similarity", "metric_learning"]

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlrun import streams
-from dlrun.data.advice import marking
-from dlrun.data.amounts import number
 from dlrun.data.dataset import Data
+from dlrun.data.table.advice import marking
+from dlrun.data.table.amounts import number
 from dlrun.errors import DataError
 
 Counts = NDArray[np.int64]

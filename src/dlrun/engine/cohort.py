@@ -16,8 +16,8 @@ from dlrun.components.initializers import Draw
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.splits import Split
+from dlrun.engine.components import Component, signature
 from dlrun.engine.model import LayerSpec
-from dlrun.engine.parts import Part, signature
 
 VECTOR = 32  # numbers that torch's elementwise loops take at once; what is left at a tensor's end goes through other instructions
 MOST_FILLERS = 0.25  # of the runs; in small models, where more rows hardly take more time, twice as many
@@ -32,13 +32,13 @@ class Run:
 
     seed: int
     split: int
-    activation: Part
-    loss: Part
+    activation: Component
+    loss: Component
     head: Head
     prediction: str
-    optimizer: Part
-    scheduler: Part
-    regularizers: tuple[Part, ...]
+    optimizer: Component
+    scheduler: Component
+    regularizers: tuple[Component, ...]
     initializer: Callable[[Draw], Tensor]
     learnable: bool = False
     clip_norm: float | None = None
@@ -59,7 +59,7 @@ class Settings:
     dtype: torch.dtype = torch.float32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     compile: Wish = False
-    module: Part | None = None  # a user's own model instead of the layers
+    module: Component | None = None  # a user's own model instead of the layers
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A machine's step as one compiled program.
+"""A training step as one compiled program.
 
 The step is traced once into a graph of tensor operations, from which torch's Inductor writes C++ (or Triton on a GPU): passes
 over memory are fused, and nothing is dispatched any more. Explicit gradients need no autograd, so the graph is all there is.
@@ -23,10 +23,10 @@ from torch import Tensor
 
 from dlrun.components.optimizers import TorchOptimizer
 from dlrun.engine.cohort import Cohort, Run, Wish
-from dlrun.engine.factors import Factors
 from dlrun.engine.keys import StepKeys
-from dlrun.engine.machine import Machine
+from dlrun.engine.schedule import Factors
 from dlrun.engine.state import State
+from dlrun.engine.step import TrainStep
 
 REPAYS = 30.0  # seconds of training left from which compiling (5 to 10 s) repays itself even where it helps least
 WARMING, TIMED = 5, 20  # steps before the clock starts, steps on the clock
@@ -49,11 +49,11 @@ class CompiledStep:
             raise CannotCompileError("the model is a module of the user's own")
         if cohort.settings.device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
             raise CannotCompileError("there is no C++ compiler; install g++, or name one in the environment variable CXX")
-        # a machine of its own, whose scratch memory is made inside the graph
-        machine = Machine(runs, cohort.data, cohort.settings)
-        if any(isinstance(optimizer, TorchOptimizer) for _, optimizer in machine.optimizers):
+        # a step of its own, whose scratch memory is made inside the graph
+        train_step = TrainStep(runs, cohort.data, cohort.settings)
+        if any(isinstance(optimizer, TorchOptimizer) for _, optimizer in train_step.optimizers):
             raise CannotCompileError("an optimizer is torch's own, which walks over the rows one by one")
-        self._machine = machine
+        self._train_step = train_step
         self._like = [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in (x, y)]
         number = torch.full((), state.step + 1.0, dtype=torch.float64, device=cohort.settings.device)
         timed = [number] if factor is None else [number, factor]
@@ -81,7 +81,7 @@ class CompiledStep:
 
     def _step(self, state: State, timed: int, drawn: int) -> Callable[..., None]:
         """The step as a function of tensors alone."""
-        machine, names = self._machine, [[list(slots) for slots in held] for held in (state.optimizers, state.kinks)]
+        train_step, names = self._train_step, [[list(slots) for slots in held] for held in (state.optimizers, state.kinks)]
 
         def step(*tensors: Tensor) -> None:
             given = iter(tensors)
@@ -90,9 +90,9 @@ class CompiledStep:
             dropout = next(given) if drawn else None
             theta, buffers = next(given), next(given)
             slots, kinks = ([{name: next(given) for name in mine} for mine in held] for held in names)
-            bound = machine.bind(State(theta, buffers, slots, torch.empty_like(theta), kinks=kinks), apart=True)
-            factors = [1.0 if column is None else g.rows.take(column) for g, _ in machine.optimizers]
-            machine.advance(bound, number, next(given), next(given), dropout, factors, column)
+            bound = train_step.bind(State(theta, buffers, slots, torch.empty_like(theta), kinks=kinks), apart=True)
+            factors = [1.0 if column is None else g.rows.take(column) for g, _ in train_step.optimizers]
+            train_step.advance(bound, number, next(given), next(given), dropout, factors, column)
 
         return step
 
@@ -114,10 +114,10 @@ class CompiledStep:
             )
             for _ in range(2)
         )
-        machine = Machine(self._machine.runs, self._machine.data, self._machine.settings)
+        train_step = TrainStep(self._train_step.runs, self._train_step.data, self._train_step.settings)
         column = None if factor is None else factor.unsqueeze(1)
-        factors = [1.0 if column is None else g.rows.take(column) for g, _ in machine.optimizers]
-        machine.advance(machine.bind(own), own.step + 1, x, y, keys.dropout, factors, column)
+        factors = [1.0 if column is None else g.rows.take(column) for g, _ in train_step.optimizers]
+        train_step.advance(train_step.bind(own), own.step + 1, x, y, keys.dropout, factors, column)
         self.step(other, x, y, keys, self.rates(state.step, 1, None if factor is None else factor.unsqueeze(0))[0])
         return max(_differing(*triple) for triple in zip(*map(_moved, (state, own, other)), strict=True))
 
@@ -127,7 +127,7 @@ class CompiledStep:
 
     def rates(self, first: int, count: int, factors: Tensor | None) -> list[Rates]:
         """What each of ``count`` steps after the first ``first`` needs beside its batch, computed for all of them at once."""
-        numbers = torch.arange(first + 1, first + count + 1, dtype=torch.float64, device=self._machine.settings.device)
+        numbers = torch.arange(first + 1, first + count + 1, dtype=torch.float64, device=self._train_step.settings.device)
         found = _over_steps(self._rates, [numbers] if factors is None else [numbers, factors])
         return list(zip(*(values.unbind(0) for values in found), strict=True)) if found else [()] * count
 
@@ -203,8 +203,8 @@ class Stepper:
     long that it repays itself, and only keep to it if it turns out to be faster.
     """
 
-    def __init__(self, machine: Machine, cohort: Cohort, wish: Wish, total_steps: int) -> None:
-        self.machine, self._cohort, self._wish, self._total = machine, cohort, wish, total_steps
+    def __init__(self, train_step: TrainStep, cohort: Cohort, wish: Wish, total_steps: int) -> None:
+        self.train_step, self._cohort, self._wish, self._total = train_step, cohort, wish, total_steps
         self.compiled: CompiledStep | None = None
         self._clock = _Clock(cohort.settings.device if wish == "auto" else None)
         self._before = 0.0  # seconds of a step that is not compiled
@@ -214,26 +214,26 @@ class Stepper:
 
     def begin(self, first: int, count: int, factors: Tensor | None) -> None:
         """An epoch of ``count`` steps begins after the first ``first``; ``factors`` [count, R] are the schedule's, on the CPU."""
-        self._factors = None if factors is None else Factors(factors, self.machine.optimizers, self._cohort.settings.device)
+        self._factors = None if factors is None else Factors(factors, self.train_step.optimizers, self._cohort.settings.device)
         self._epoch, self._rates = (first, count, None if self._factors is None else self._factors.on_device), []
 
     def step(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, number: int) -> None:
         """Step ``number`` of the epoch, in place on ``state``. x, y [R, B, ...]."""
         factor = None if self._factors is None else self._factors.at(number)
         if self._wish is False and self.compiled is None:
-            self.machine.step(state, x, y, keys, factor)
+            self.train_step.step(state, x, y, keys, factor)
             return
         if self._wish is True or (self._wish == "auto" and self._decide(state)):
             row = None if self._factors is None else self._factors.on_device[number]
-            self._compile(state, *self.machine.transformed(x, y, keys), keys, row)
+            self._compile(state, *self.train_step.transformed(x, y, keys), keys, row)
         with self._clock:
             if self.compiled is not None:
-                ready = self.machine.transformed(x, y, keys)
+                ready = self.train_step.transformed(x, y, keys)
                 if self.compiled.takes(*ready):
                     self._rates = self._rates or self.compiled.rates(*self._epoch)
                     self.compiled.step(state, *ready, keys, self._rates[number])
                     return
-            self.machine.step(state, x, y, keys, factor)
+            self.train_step.step(state, x, y, keys, factor)
 
     def _decide(self, state: State) -> bool:
         """Whether to compile now. A compiled step that has turned out to be no faster is given up."""
@@ -259,7 +259,7 @@ class Stepper:
         if self._wish is True:
             self._stop()
         try:
-            self.compiled = CompiledStep(self.machine.runs, self._cohort, state, x, y, keys, factor)
+            self.compiled = CompiledStep(self.train_step.runs, self._cohort, state, x, y, keys, factor)
         except CannotCompileError as error:
             _tell(str(error))
             self._stop()

@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from dlrun.components.metrics import mean_top_probability, quantile_crossing, zero_probabilities
+from dlrun.engine.batches import Table
 from dlrun.engine.evaluation import by_levels, by_size, levels, outputs, predictions
 from dlrun.engine.forms import Forms
 from dlrun.engine.layers import Pointwise
-from dlrun.engine.machine import Machine
 from dlrun.engine.state import State
-from dlrun.engine.tables import Table
+from dlrun.engine.step import TrainStep
 
 ROWS = 256  # enough to call a unit dead, few enough to cost less than an epoch
 
@@ -57,55 +57,57 @@ def jumps(losses: Tensor) -> Tensor:
     return torch.where(found.any(1), found.int().argmax(1) + SETTLED, -1)
 
 
-def diagnose(machine: Machine, table: Table, state: State) -> Diagnostics:
+def diagnose(train_step: TrainStep, table: Table, state: State) -> Diagnostics:
     """All of the above for the state's own theta: tensors [R], or [R, layers] where there is one number a layer."""
     x, y = table.at(table.sample("train", ROWS))
     tapes: list[list[Any]] = []
-    buffers = machine.model.buffers.views(state.buffers.clone())  # a training pass would move running statistics
-    gradients = machine.gradients(x, y, buffers, tapes.append)
+    buffers = train_step.model.buffers.views(state.buffers.clone())  # a training pass would move running statistics
+    gradients = train_step.gradients(x, y, buffers, tapes.append)
     norms = [
         gradient.reshape(len(gradient), -1).norm(dim=1)
-        for slot, gradient in zip(machine.layout.slots, itertools.chain(*gradients), strict=True)
-        if slot.spec.role == "weight" or not machine.has_weights
+        for slot, gradient in zip(train_step.layout.slots, itertools.chain(*gradients), strict=True)
+        if slot.spec.role == "weight" or not train_step.has_weights
     ]
     found: Diagnostics = {"gradient_norm": torch.stack(norms, 1)}
     units = [
         _units(layer, saved)
-        for layer, saved, name in zip(machine.model.layers, tapes[0], machine.model.names, strict=True)
+        for layer, saved, name in zip(train_step.model.layers, tapes[0], train_step.model.names, strict=True)
         if isinstance(layer, Pointwise) and name == "activation"
     ]
     if units:
         for number, key in enumerate(("mean_activation", "dead_units", "saturation")):
             found[key] = torch.stack([values[number] for values in units], 1)
-    return found | weights(machine, state.theta)
+    return found | weights(train_step, state.theta)
 
 
-def weights(machine: Machine, theta: Tensor) -> Diagnostics:
+def weights(train_step: TrainStep, theta: Tensor) -> Diagnostics:
     """The share of exact zeros among the weights and their norm: [R] each."""
-    mask = machine.layout.weight_mask(theta.dtype, theta.device)
+    mask = train_step.layout.weight_mask(theta.dtype, theta.device)
     zeros = ((theta == 0).to(theta.dtype) * mask).sum(1) / mask.sum().clamp(min=1)
     return {"zero_weights": zeros, "weight_norm": (theta * mask).norm(dim=1)}
 
 
-def of_predictions(machine: Machine, table: Table, measured: dict[str, Tensor]) -> Diagnostics:
+def of_predictions(train_step: TrainStep, table: Table, measured: dict[str, Tensor]) -> Diagnostics:
     """What test rows tell: the gap between test and training loss, and what the predictions are like. [R] each."""
     if "test/loss" not in measured:
         return {}
     found = {"loss_gap": measured["test/loss"] - measured["train/loss"]}
-    quantiles = machine.task == "regression" and any(len(levels(run)) > 1 for run in machine.runs)
-    if quantiles or machine.task in ("binary", "multiclass"):
-        output, before, _ = outputs(machine, table, table.sample("test", table.sizes["test"]))
+    quantiles = train_step.task == "regression" and any(len(levels(run)) > 1 for run in train_step.runs)
+    if quantiles or train_step.task in ("binary", "multiclass"):
+        output, before, _ = outputs(train_step, table, table.sample("test", table.sizes["test"]))
         found |= by_size(
-            table, "test", lambda rows: _of_predicted(machine, predictions(machine, table, output[:, rows], before[:, rows]))
+            table,
+            "test",
+            lambda rows: _of_predicted(train_step, predictions(train_step, table, output[:, rows], before[:, rows])),
         )
     return found
 
 
-def _of_predicted(machine: Machine, forms: Forms) -> Diagnostics:
-    if machine.task == "regression":
-        return {"quantile_crossing": by_levels(machine, forms.output, lambda p, rows, taus: quantile_crossing(p, taus))}
+def _of_predicted(train_step: TrainStep, forms: Forms) -> Diagnostics:
+    if train_step.task == "regression":
+        return {"quantile_crossing": by_levels(train_step, forms.output, lambda p, rows, taus: quantile_crossing(p, taus))}
     found = {"mean_top_probability": mean_top_probability(forms["probability"])}
-    if machine.task == "multiclass":
+    if train_step.task == "multiclass":
         found["zero_probabilities"] = zero_probabilities(forms["log_probability"])
     return found
 

@@ -11,24 +11,24 @@ from torch import Tensor
 
 from dlrun.components.metrics import METRICS, Metric, median
 from dlrun.data.dataset import Data
+from dlrun.engine.batches import Table
 from dlrun.engine.cohort import Run
+from dlrun.engine.components import Rows
 from dlrun.engine.forms import Forms, kind_of
-from dlrun.engine.machine import Machine
-from dlrun.engine.parts import Rows
-from dlrun.engine.tables import Table
+from dlrun.engine.step import TrainStep
 
 CHUNK_NUMBERS = 1 << 24  # inputs and hidden values held at once during an evaluation
 
 
-def outputs(machine: Machine, table: Table, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
+def outputs(train_step: TrainStep, table: Table, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
     """Of the rows ``here``: outputs of the model and what stands before its head, [R, n, K, ...], and targets [R, n, ...]."""
-    together = max(1, CHUNK_NUMBERS // (len(machine.runs) * max(machine.model.widest, math.prod(table.row_shape))))
+    together = max(1, CHUNK_NUMBERS // (len(train_step.runs) * max(train_step.model.widest, math.prod(table.row_shape))))
     chunks: Sequence[Tensor | slice] = (
         [slice(start, min(start + together, here.stop)) for start in range(here.start, here.stop, together)]
         if isinstance(here, slice)
         else torch.split(here, together)
     )
-    parts = [(*machine.evaluate(x), y) for x, y in map(table.at, chunks)]
+    parts = [(*train_step.evaluate(x), y) for x, y in map(table.at, chunks)]
     if len(parts) == 1:
         return parts[0]
     output, before, y = zip(*parts, strict=True)
@@ -36,29 +36,31 @@ def outputs(machine: Machine, table: Table, here: Tensor | slice) -> tuple[Tenso
     return joined, joined if before[0] is output[0] else torch.cat(before, 1), torch.cat(y, 1)
 
 
-def predictions(machine: Machine, table: Table, output: Tensor, before: Tensor) -> Forms:
+def predictions(train_step: TrainStep, table: Table, output: Tensor, before: Tensor) -> Forms:
     """What the metrics see of outputs [R, n, K, ...] and what stands before the head."""
-    kinds = [kind_of(run) for run in machine.runs]
-    if machine.task == "regression":
+    kinds = [kind_of(run) for run in train_step.runs]
+    if train_step.task == "regression":
         values = table.original(output)
         return Forms(kinds, values, values)
     return Forms(kinds, output, before)
 
 
-def measure(machine: Machine, table: Table, subset: str, names: Sequence[str], limit: int | None = None) -> dict[str, Tensor]:
+def measure(
+    train_step: TrainStep, table: Table, subset: str, names: Sequence[str], limit: int | None = None
+) -> dict[str, Tensor]:
     """The loss and the named metrics of every run on a subset: {"loss": [R], "r2": [R], ...}."""
     here = table.sample(subset, limit or table.sizes[subset])
-    output, before, y = outputs(machine, table, here)
+    output, before, y = outputs(train_step, table, here)
     wanted = [name for name in names if name != "loss"]
     facts, true = (table.facts(subset, limit), table.true(here)) if wanted else ({}, y)
 
     def figures(rows: slice) -> dict[str, Tensor]:
-        found = {"loss": machine.loss(output[:, rows], y[:, rows])}
+        found = {"loss": train_step.loss(output[:, rows], y[:, rows])}
         if wanted:
             known = {fact: values[:, rows] for fact, values in facts.items()}
-            forms = predictions(machine, table, output[:, rows], before[:, rows])
+            forms = predictions(train_step, table, output[:, rows], before[:, rows])
             for name in wanted:
-                found[name] = _metric(machine, METRICS[machine.task][name], forms, true[:, rows], known)
+                found[name] = _metric(train_step, METRICS[train_step.task][name], forms, true[:, rows], known)
         return found
 
     return by_size(table, subset, figures)
@@ -92,18 +94,18 @@ def is_defined(name: str, data: Data, rows: Tensor) -> bool:
     return not figure(metric, Forms([("logit", "sigmoid")], nothing, nothing), y, facts).isnan().any()
 
 
-def _metric(machine: Machine, metric: Metric, forms: Forms, true: Tensor, facts: Mapping[str, Tensor]) -> Tensor:
+def _metric(train_step: TrainStep, metric: Metric, forms: Forms, true: Tensor, facts: Mapping[str, Tensor]) -> Tensor:
     if metric.takes_taus:
-        return by_levels(machine, forms.output, lambda p, rows, taus: metric.function(p, rows.take(true), taus=taus))
-    if machine.task == "regression" and forms.output.shape[2] > true.shape[2]:  # quantiles: the one nearest to the median
-        middle = by_levels(machine, forms.output, lambda p, rows, taus: median(p, taus))
+        return by_levels(train_step, forms.output, lambda p, rows, taus: metric.function(p, rows.take(true), taus=taus))
+    if train_step.task == "regression" and forms.output.shape[2] > true.shape[2]:  # quantiles: the one nearest to the median
+        middle = by_levels(train_step, forms.output, lambda p, rows, taus: median(p, taus))
         forms = Forms(forms.kinds, middle, middle)
     return figure(metric, forms, true, facts)
 
 
-def by_levels(machine: Machine, predicted: Tensor, function: Callable[[Tensor, Rows, list[float]], Tensor]) -> Tensor:
+def by_levels(train_step: TrainStep, predicted: Tensor, function: Callable[[Tensor, Rows, list[float]], Tensor]) -> Tensor:
     """[R, ...] from ``function`` (predictions, runs, levels), called once for the runs that share their quantile levels."""
-    each = [levels(run) for run in machine.runs]
+    each = [levels(run) for run in train_step.runs]
     if len(set(each)) == 1:
         return function(predicted, Rows(range(len(each)), len(each), predicted.device), list(each[0]))
     parts = {}

@@ -25,7 +25,7 @@ from dlrun.components.losses import sparsemax
 from dlrun.components.metrics import Form
 from dlrun.components.metrics.confidence import bounded
 from dlrun.engine.cohort import Run
-from dlrun.engine.parts import Rows
+from dlrun.engine.components import Rows
 
 Kind = tuple[str, str]  # head, link
 

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from dlrun import streams
 from dlrun.components.activations import Activation
+from dlrun.engine.components import Group, Mosaic
 from dlrun.engine.layout import Shape
-from dlrun.engine.parts import Group, Mosaic
 
 aten = torch.ops.aten
 
@@ -63,7 +63,7 @@ class Linear(Layer):
     """y = x W + b with W [D, H] in every run.
 
     Three ways to multiply, by size. In general, a batched matrix product. It costs some hundred nanoseconds a run, which is more
-    than a small layer's arithmetic: where the runs lie innermost in memory (see Machine), a small product is an elementwise one
+    than a small layer's arithmetic: where the runs lie innermost in memory (see TrainStep), a small product is an elementwise one
     and a sum, vectorized across the runs. With few outputs, y^T = W^T x^T, so that the long axis is the vectorized one.
     """
 

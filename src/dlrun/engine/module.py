@@ -30,24 +30,24 @@ from torch import Tensor, nn
 from dlrun import streams
 from dlrun.components.hyperparameters import hyperparameters
 from dlrun.engine.blueprint import Blueprint, caller, seeded, tensors
+from dlrun.engine.components import Component
 from dlrun.engine.layers import Layer, Pass, Pointwise
 from dlrun.engine.layout import Shape
 from dlrun.engine.model import Model
-from dlrun.engine.module_trial import tried
-from dlrun.engine.parts import Part
+from dlrun.engine.module_check import tried
 
 __all__ = ["SUPPLIED", "Blueprint", "ModuleLayer", "blueprint", "model", "takes_activation", "tried"]
 
 SUPPLIED = ("inputs", "outputs", "activation")  # what the engine gives to a module's constructor
 
 
-def takes_activation(part: Part) -> bool:
+def takes_activation(part: Component) -> bool:
     """Whether a module's constructor asks for the selected activation."""
     return "activation" in hyperparameters(part.function)
 
 
 def blueprint(
-    part: Part, activation: Part, *, inputs: tuple[int, ...], output_shape: tuple[int, ...], dtype: torch.dtype
+    part: Component, activation: Component, *, inputs: tuple[int, ...], output_shape: tuple[int, ...], dtype: torch.dtype
 ) -> Blueprint:
     """The blueprint of the module that ``part`` names."""
     taken: dict[str, Any] = {}

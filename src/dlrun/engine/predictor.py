@@ -16,9 +16,9 @@ from dlrun.engine.cohort import Run, Settings
 from dlrun.engine.evaluation import CHUNK_NUMBERS
 from dlrun.engine.forms import Forms, kind_of
 from dlrun.engine.layout import Layout
-from dlrun.engine.machine import Machine
 from dlrun.engine.process import exact
 from dlrun.engine.state import State
+from dlrun.engine.step import TrainStep
 from dlrun.errors import DataError
 
 _OF_MEMBERS = ("similarity", "metric_learning")
@@ -58,8 +58,8 @@ class Predictor:
         self, run: Run, settings: Settings, form: Form, preprocessing: Preprocessing, weights: Mapping[str, Tensor]
     ) -> None:
         self.run, self.settings, self.form, self.preprocessing = run, settings, form, preprocessing
-        self.machine = Machine([run], form.stand_in(), settings)
-        layouts = (self.machine.layout, self.machine.model.buffers)
+        self.train_step = TrainStep([run], form.stand_in(), settings)
+        layouts = (self.train_step.layout, self.train_step.model.buffers)
         wanted = {slot.name: slot.spec.shape or (1,) for layout in layouts for slot in layout.slots}  # a file has no scalars
         given = {name: tuple(value.shape) for name, value in weights.items()}
         if wanted != given:
@@ -68,7 +68,7 @@ class Predictor:
                 f"model.safetensors: does not fit the run's config ({', '.join(wrong[:3])}); they are of different runs"
             )
         theta, buffers = (self._row(layout, weights) for layout in layouts)
-        self.machine.bind(State(theta, buffers, [], torch.zeros_like(theta)))
+        self.train_step.bind(State(theta, buffers, [], torch.zeros_like(theta)))
 
     def _row(self, layout: Layout, weights: Mapping[str, Tensor]) -> Tensor:
         row = torch.zeros(1, layout.size, dtype=self.settings.dtype, device=self.settings.device)
@@ -84,14 +84,14 @@ class Predictor:
         log probabilities, and log odds where a column is a question of its own (two classes, labels).
         """
         reading: Reading = "probability" if not log else "log_odds" if self.form.task in _QUESTIONS else "log_probability"
-        together = max(1, CHUNK_NUMBERS // max(self.machine.model.widest, x[0].numel() if len(x) else 1))
+        together = max(1, CHUNK_NUMBERS // max(self.train_step.model.widest, x[0].numel() if len(x) else 1))
         with exact(self.settings.device):
             return torch.cat([self._predict(part, reading) for part in torch.split(x, together)])
 
     def _predict(self, x: Tensor, reading: Reading) -> Tensor:
         scaled = self.preprocessing.inputs(x.double()).to(dtype=self.settings.dtype, device=self.settings.device).unsqueeze(0)
         single = self.form.task in _OF_MEMBERS and x.dim() == len(self.form.shape)
-        output, before = self.machine.evaluate(scaled.unsqueeze(2) if single else scaled)
+        output, before = self.train_step.evaluate(scaled.unsqueeze(2) if single else scaled)
         if single:
             return output[0, :, 0].cpu()
         if self.form.task in _OF_MEMBERS:

@@ -20,14 +20,14 @@ from torch import Tensor
 
 from dlrun.components.metrics import METRICS, main_metric
 from dlrun.engine import diagnostics
+from dlrun.engine.batches import SUBSETS, Table
 from dlrun.engine.cohort import VECTOR, Cohort, filled, kind
 from dlrun.engine.compiled import Stepper
 from dlrun.engine.evaluation import default_metrics, measure
-from dlrun.engine.machine import Machine
 from dlrun.engine.process import at_speed, exact
 from dlrun.engine.progress import Progress
 from dlrun.engine.state import Best, State
-from dlrun.engine.tables import SUBSETS, Table
+from dlrun.engine.step import TrainStep
 
 Status = Literal["done", "stopped", "diverged", "interrupted"]
 Report = Callable[[Progress], None]
@@ -54,7 +54,7 @@ class Training:
 
     def __init__(self, cohort: Cohort, interrupted: Callable[[], bool] = lambda: False) -> None:
         self.asked = len(cohort.runs)  # those behind are fillers, of which nobody hears
-        unfilled = Machine(cohort.runs, cohort.data, cohort.settings)
+        unfilled = TrainStep(cohort.runs, cohort.data, cohort.settings)
         self.cohort = cohort = filled(cohort, unfilled.row_numbers, unfilled.small)
         self.settings, self.interrupted = cohort.settings, interrupted
         self._wish = cohort.settings.compile
@@ -71,31 +71,31 @@ class Training:
             device=self.settings.device,
         )
         self._seat(self.order, self.all_data)
-        self.state = self.machine.bind(self.machine.fresh())
+        self.state = self.train_step.bind(self.train_step.fresh())
         self.steps_per_epoch = math.ceil(self.table.sizes["train"] / self.settings.batch_size)
         total = self.settings.epochs * self.steps_per_epoch
         self.total_steps = min(total, self.settings.max_steps or total)
-        self.watched = [self._watch(stop.metric or "loss") for stop in self.machine.stops]
+        self.watched = [self._watch(stop.metric or "loss") for stop in self.train_step.stops]
         evaluations = math.ceil(self.settings.epochs / self.settings.evaluate_every) + 1
         # what each early stopping watches, smaller is better: [evaluations, R]
         self.seen = [torch.empty(evaluations, len(runs), dtype=torch.float64, device=self.settings.device) for _ in self.watched]
         # (epoch, {"train/loss": [R], ...}), all runs in the cohort's order
         self.records: list[tuple[int, dict[str, Tensor]]] = []
-        self.outcomes = [Outcome(parameters=self.machine.layout.size) for _ in runs]
+        self.outcomes = [Outcome(parameters=self.train_step.layout.size) for _ in runs]
         self.alive = torch.ones(len(runs), dtype=torch.bool)
         self.final = (torch.empty_like(self.state.theta), torch.empty_like(self.state.buffers))  # in the order of ``order``
-        self.start = diagnostics.diagnose(self.machine, self.table, self.state)["gradient_norm"]
+        self.start = diagnostics.diagnose(self.train_step, self.table, self.state)["gradient_norm"]
 
     def _seat(self, active: list[int], table: Table) -> None:
         """Let these runs be the rows of theta."""
         self.active, self.table = active, table
-        self.machine = Machine([self.cohort.runs[row] for row in active], self.cohort.data, self.settings)
-        self.keys = self.machine.keys()
+        self.train_step = TrainStep([self.cohort.runs[row] for row in active], self.cohort.data, self.settings)
+        self.keys = self.train_step.keys()
         self._stepper: Stepper | None = None  # to be made when it is known how many steps there are
 
     def _watch(self, name: str) -> tuple[str, bool]:
         """What an early stopping watches: the key in the records, and whether higher is better."""
-        return f"validation/{name}", name != "loss" and METRICS[self.machine.task][name].higher_is_better is True
+        return f"validation/{name}", name != "loss" and METRICS[self.train_step.task][name].higher_is_better is True
 
     # One epoch
 
@@ -103,10 +103,10 @@ class Training:
         """Take the steps of epoch ``number`` (from 0), up to the step limit or until interrupted."""
         first = self.state.step
         count = min(self.steps_per_epoch, self.total_steps - first)
-        stepper = self._stepper = self._stepper or Stepper(self.machine, self.cohort, self._wish, self.total_steps)
-        stepper.begin(first, count, self.machine.factors(first, count, self.steps_per_epoch, self.total_steps))
+        stepper = self._stepper = self._stepper or Stepper(self.train_step, self.cohort, self._wish, self.total_steps)
+        stepper.begin(first, count, self.train_step.factors(first, count, self.steps_per_epoch, self.total_steps))
         keys = self.keys.epoch(number)
-        order, innermost = self.keys.order(number), self.machine.innermost
+        order, innermost = self.keys.order(number), self.train_step.innermost
         for step, (x, y) in enumerate(self.table.epoch(order, self.settings.batch_size, count, innermost=innermost)):
             if self.interrupted():
                 return
@@ -115,13 +115,13 @@ class Training:
     def evaluate(self, epoch: int) -> None:
         """Measure every present row after ``epoch`` epochs, record it, and freeze the rows that are through."""
         names = {self.settings.metric, *(name.split("/")[1] for name, _ in self.watched)} - {"loss"}
-        theta = self.machine.evaluated(self.state)
-        self.machine.use(theta)
-        found = {"train/loss": measure(self.machine, self.table, "train", [], EPOCH_ROWS)["loss"]}
+        theta = self.train_step.evaluated(self.state)
+        self.train_step.use(theta)
+        found = {"train/loss": measure(self.train_step, self.table, "train", [], EPOCH_ROWS)["loss"]}
         if self.table.sizes["validation"]:
-            measured = measure(self.machine, self.table, "validation", sorted(names))
+            measured = measure(self.train_step, self.table, "validation", sorted(names))
             found |= {f"validation/{name}": values for name, values in measured.items()}
-        self.machine.bind(self.state)
+        self.train_step.bind(self.state)
         self.records.append((epoch, self._everyone(found)))
         for seen, (name, higher) in zip(self.seen, self.watched, strict=True):
             seen[len(self.records) - 1] = -found[name] if higher else found[name]
@@ -143,7 +143,7 @@ class Training:
     def _freeze(self, epoch: int, theta: Tensor, loss: Tensor) -> None:
         lost = ~(loss.isfinite() & theta.isfinite().all(1))
         through = torch.zeros_like(lost)
-        for stop, seen in zip(self.machine.stops, self.seen, strict=True):
+        for stop, seen in zip(self.train_step.stops, self.seen, strict=True):
             through |= stop.stop(seen[: len(self.records)])
         lost, through = torch.stack([lost, through]).cpu()
         present = self.alive[self.active]
@@ -160,7 +160,7 @@ class Training:
         kept = []
         for mine in places.values():
             living = int(self.alive[[self.active[place] for place in mine]].sum())
-            kept += mine[: living + (-living % VECTOR if self.machine.innermost else 0)]
+            kept += mine[: living + (-living % VECTOR if self.train_step.innermost else 0)]
         return sorted(kept)
 
     def _compact(self) -> None:
@@ -170,7 +170,7 @@ class Training:
             return
         chosen = set(keep)
         slots = []
-        for (g, _), state in zip(self.machine.optimizers, self.state.optimizers, strict=True):
+        for (g, _), state in zip(self.train_step.optimizers, self.state.optimizers, strict=True):
             mine = [number for number, place in enumerate(g.rows.indices) if place in chosen]
             if mine:
                 slots.append({name: value[mine] for name, value in state.items()})
@@ -181,7 +181,7 @@ class Training:
         best = None if old.best is None else Best(old.best.value[keep], old.best.theta[keep], old.best.buffers[keep])
         theta = old.theta[keep]
         kinks = [{name: value[keep] for name, value in mine.items()} for mine in old.kinks]
-        self.state = self.machine.bind(State(theta, old.buffers[keep], slots, torch.zeros_like(theta), old.step, best, kinks))
+        self.state = self.train_step.bind(State(theta, old.buffers[keep], slots, torch.zeros_like(theta), old.step, best, kinks))
 
     # The end of runs
 
@@ -213,7 +213,7 @@ class Training:
             return f"{self.watched[0][0]} stopped improving; the weights of the best epoch were restored"
         if status == "done" and self.state.best is not None and self.state.best.value[place].isinf():
             watched = self.watched[0][0]
-            other = main_metric(self.machine.task) if watched.endswith("/loss") else "loss"
+            other = main_metric(self.train_step.task) if watched.endswith("/loss") else "loss"
             return (
                 f"{watched} had no finite value in any epoch, so early stopping had nothing to go by and the last weights were "
                 f"kept; type regularizer.early_stopping.metric={other}"
@@ -235,7 +235,7 @@ class Training:
         if columns:
             self._remark(columns["train/loss"], epochs)
         history = {name: values.tolist() for name, values in columns.items()}
-        model = self.machine.model
+        model = self.train_step.model
         views = [
             (slot.name, view)
             for layout, matrix in zip((model.layout, model.buffers), self.final, strict=True)
@@ -266,16 +266,16 @@ class Training:
         places = [place for place, row in enumerate(self.order) if row in chosen]
         self._seat(rows, self.all_data.select(places))
         theta, buffers = (matrix[places] for matrix in self.final)
-        state = self.machine.bind(State(theta, buffers, [], torch.zeros_like(theta)))
-        names = dict.fromkeys((*default_metrics(self.cohort.data, self.machine.runs), self.settings.metric))
+        state = self.train_step.bind(State(theta, buffers, [], torch.zeros_like(theta)))
+        names = dict.fromkeys((*default_metrics(self.cohort.data, self.train_step.runs), self.settings.metric))
         measured: dict[str, Tensor] = {}
         for subset in SUBSETS:
             if self.table.sizes[subset]:
-                found = measure(self.machine, self.table, subset, list(names))
+                found = measure(self.train_step, self.table, subset, list(names))
                 measured |= {f"{subset}/{name}": values for name, values in found.items()}
-        inside = diagnostics.diagnose(self.machine, self.table, state)
+        inside = diagnostics.diagnose(self.train_step, self.table, state)
         inside["gradient_norm_at_start"] = self.start[places]
-        inside |= diagnostics.of_predictions(self.machine, self.table, measured)
+        inside |= diagnostics.of_predictions(self.train_step, self.table, measured)
         columns = {name: values.tolist() for name, values in measured.items()}
         details = {name: values.tolist() for name, values in inside.items()}
         for place, row in enumerate(rows):
@@ -339,5 +339,5 @@ def _fitted(cohort: Cohort, report: Report | None, interrupted: Callable[[], boo
                 report(training.progress(epoch, time.perf_counter() - started))
     rest = training.alive[training.active]
     status: Status = "done" if training.state.step == training.total_steps else "interrupted"
-    training.finish(rest, status, epoch, training.machine.evaluated(training.state))
+    training.finish(rest, status, epoch, training.train_step.evaluated(training.state))
     return training.results()

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from dlrun.config.composed import Composed
+from dlrun.config.grammar import LIMIT
 from dlrun.data.preparation import unsaid_folds
 from dlrun.errors import InputError
-from dlrun.experiments.composed import Composed
-from dlrun.experiments.grammar import LIMIT
 
 
 def every_fold(jobs: Sequence[Composed]) -> list[Composed]:

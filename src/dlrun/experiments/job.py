@@ -3,23 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from dlrun.baselines.rows import AUTO, names
+from dlrun.config.composed import Composed
+from dlrun.config.spec import RunSpec, from_config
 from dlrun.engine.progress import Progress
-from dlrun.experiments.baselines import AUTO, names
-from dlrun.experiments.composed import Composed, typed
-from dlrun.experiments.composed import read as read_config
-from dlrun.experiments.execute import worth_keeping
-from dlrun.experiments.interruption import Interruption
-from dlrun.experiments.plan import Datasets, Planned, plan
+from dlrun.experiments.cohorts import Datasets, Planned, plan
+from dlrun.experiments.executors.workers import train_one
 from dlrun.experiments.sections import Section, folds_of, place, section
-from dlrun.experiments.spec import RunSpec, from_config
-from dlrun.experiments.workers import train_one
+from dlrun.experiments.signals import Interruption
+from dlrun.experiments.train import worth_keeping
 from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.store import Store
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 
 @dataclass(frozen=True)
@@ -51,41 +46,15 @@ class Job:
         return files.record, folder, interruption.exit_code if files.record.status == "interrupted" else failed
 
 
-def prepare(config: "DictConfig") -> Job:
-    """Everything that can go wrong before training, for the run that a composed config describes.
+def prepare(job: Composed) -> Job:
+    """Everything that can go wrong before training, for one composed config.
 
     Raises:
         InputError: the config or its data cannot work.
         StoreError: the output folder cannot be written.
     """
-    return prepare_composed(composed(config))
-
-
-def prepare_composed(job: Composed) -> Job:
-    """The same for a config that was composed before."""
     spec = from_config(job.config, job.choices, job.overrides, job.mentioned)
     (planned,) = plan([spec], Datasets())
     store = Store.at(spec.config.get("output_dir"))
     store.prepare()
     return Job(planned, store)
-
-
-def read(config: "DictConfig") -> RunSpec:
-    """The run that a composed config describes."""
-    job = composed(config)
-    return from_config(job.config, job.choices, job.overrides, job.mentioned)
-
-
-def composed(config: "DictConfig") -> Composed:
-    """What Hydra composed, in plain containers.
-
-    Raises:
-        InputError: a config file lists several options in the place of one.
-    """
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.hydra_config import HydraConfig
-
-    settings = HydraConfig.get()
-    hydra = GlobalHydra.instance()
-    loader: Any = hydra.config_loader() if hydra.is_initialized() else None  # none in a launcher's worker
-    return read_config(config, settings, loader).job(typed(settings))  # type: ignore[arg-type]

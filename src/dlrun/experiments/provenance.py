@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import chdir, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from dlrun.engine.parts import Part
+from dlrun.engine.components import Component
 from dlrun.errors import DataError
 from dlrun.results.sweeps import Sweep
 
@@ -52,10 +52,10 @@ def check_same_data(sweep: Sweep, grid: "Grid") -> None:
         )
 
 
-def _datasets(grid: "Grid") -> Iterator[tuple[Part, str]]:
+def _datasets(grid: "Grid") -> Iterator[tuple[Component, str]]:
     for group in grid.cohorts:
         yield group.specs[0].dataset, group.cohort.data.fingerprint
 
 
-def _key(part: Part) -> str:
+def _key(part: Component) -> str:
     return json.dumps([part.target, dict(part.values)], sort_keys=True, default=str)

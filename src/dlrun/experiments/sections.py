@@ -8,20 +8,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dlrun.baselines.rows import AUTO, Fold, Key, beside, choose
+from dlrun.comparison.groups import BEST, Compared, comparison, named, words_of
+from dlrun.comparison.table import BASELINE, Row, factors_that_vary, groups, parsed, shared_rows, told
 from dlrun.components.metrics import METRICS
+from dlrun.config.spec import RunSpec
 from dlrun.errors import InputError
-from dlrun.experiments.baselines import AUTO, Fold, Key, beside, choose
-from dlrun.experiments.plan import Planned
-from dlrun.experiments.spec import RunSpec
+from dlrun.experiments.cohorts import Planned
 from dlrun.experiments.sweep import Grid
-from dlrun.results.columns import DETAIL, columns, legend, undefined
-from dlrun.results.comparison import BEST, Compared, comparison, named, words_of
+from dlrun.report.columns import DETAIL, columns, legend, undefined
+from dlrun.report.tables import Cell, Table, full_table, markdown_text, to_csv, to_markdown
 from dlrun.results.identity import run_id
 from dlrun.results.record import RunRecord
-from dlrun.results.render import Cell, Table, full_table, markdown_text, to_csv, to_markdown
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
-from dlrun.results.table import BASELINE, Row, factors_that_vary, groups, parsed, shared_rows, told
 
 FILES = ("csv", "parquet")  # datasets that are called by their file's name
 

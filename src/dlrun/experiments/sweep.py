@@ -13,19 +13,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from dlrun import registry
+from dlrun.baselines import rows as baselines
+from dlrun.comparison.groups import BEST
+from dlrun.config.composed import Composed
+from dlrun.config.resolver import UntrustedError
+from dlrun.config.spec import RunSpec, from_config
 from dlrun.engine.progress import Progress
 from dlrun.errors import InputError, MismatchError, UnusableError, raise_all
-from dlrun.experiments import baselines, workers
-from dlrun.experiments.apart import reason
-from dlrun.experiments.composed import Composed
-from dlrun.experiments.estimate import Needs, cut, free_bytes, needs
-from dlrun.experiments.execute import FINISHED, failure, identity, worth_keeping
+from dlrun.experiments.cohorts import Datasets, Planned, in_pieces, plan, together, uses_own
+from dlrun.experiments.cut import Needs, cut, free_bytes, needs
+from dlrun.experiments.executors import workers
 from dlrun.experiments.folds import every_fold
-from dlrun.experiments.interruption import Interruption
-from dlrun.experiments.plan import Datasets, Planned, in_pieces, plan, together, uses_own
-from dlrun.experiments.spec import RunSpec, from_config
-from dlrun.experiments.targets import UntrustedError
-from dlrun.results.comparison import BEST
+from dlrun.experiments.signals import Interruption
+from dlrun.experiments.train import FINISHED, failure, identity, worth_keeping
+from dlrun.isolation import reason
 from dlrun.results.formats import RunFiles
 from dlrun.results.identity import OF_A_SWEEP
 from dlrun.results.record import RunRecord

@@ -19,18 +19,18 @@ from typing import Any, Literal
 import numpy as np
 
 from dlrun.components.hyperparameters import Natural
-from dlrun.data.amounts import PLAIN, codes_in, number, plainly
-from dlrun.data.arrow import cells_of_array, kind_of_type
-from dlrun.data.cells import SPELLINGS, Cells, Texts, listed, merged, recognized, shown
 from dlrun.data.dataset import Data
-from dlrun.data.delimited import FEWEST_ROWS, Delimited, Piece
-from dlrun.data.draft import Column, Draft
-from dlrun.data.foreign import foreign
-from dlrun.data.outcome import TableTask
-from dlrun.data.quoted import MARK, marked, settled
 from dlrun.data.sources.kept import file_key, once
-from dlrun.data.tabular import chosen, to_data
-from dlrun.data.textfile import GZIP, examine, located, open_file
+from dlrun.data.table.amounts import PLAIN, codes_in, number, plainly
+from dlrun.data.table.arrow import cells_of_array, kind_of_type
+from dlrun.data.table.cells import SPELLINGS, Cells, Texts, listed, merged, recognized, shown
+from dlrun.data.table.columns import Column, TableBuilder
+from dlrun.data.table.delimited import FEWEST_ROWS, Delimited, Piece
+from dlrun.data.table.foreign import foreign
+from dlrun.data.table.quoted import MARK, marked, settled
+from dlrun.data.table.tabular import chosen, to_data
+from dlrun.data.table.target import TableTask
+from dlrun.data.table.textfile import GZIP, examine, located, open_file
 from dlrun.errors import DataError
 
 Name = str | int | float  # a name such as 2024 arrives as a number
@@ -178,7 +178,7 @@ def _read_csv(
     thousands: str | None,
     *,
     decimals: bool,
-) -> Draft:
+) -> TableBuilder:
     """Read all pieces; again from the start when a column turns out to be another than it seemed.
 
     Args:
@@ -210,7 +210,7 @@ def _read_csv(
             column.spelled(seen.distinct)
     while True:
         features, learnt = columns[:-targets], columns[-targets:]
-        draft = Draft(
+        draft = TableBuilder(
             table.file.name,
             features,
             learnt,
@@ -339,7 +339,7 @@ def _read_parquet(
             used = [key for key in used if key not in unread]
             forms = [Column(key, kinds[key], wanted is not None or key in texts, day_first=True) for key in used]
             features, learnt = forms[: -len(targets)], forms[-len(targets) :]
-            draft, start = Draft(name, features, learnt, file.metadata.num_rows, marks), 1
+            draft, start = TableBuilder(name, features, learnt, file.metadata.num_rows, marks), 1
             for batch in file.iter_batches(_BATCH, columns=used):
                 cells = {key: cells_of_array(batch.column(key), kinds[key] or "numeric") for key in used}
                 draft.add(cells, range(start, start + len(batch)))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dlrun.data.dataset import Data
-from dlrun.data.textfile import open_file
+from dlrun.data.table.textfile import open_file
 from dlrun.errors import DataError
 
 Key = tuple[object, ...]

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dlrun.data.dataset import Data
-from dlrun.data.positive import with_positive
+from dlrun.data.table.positive import with_positive
 from dlrun.errors import DataError
 
 _DIABETES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")

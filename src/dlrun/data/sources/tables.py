@@ -8,8 +8,8 @@ import math
 import torch
 
 from dlrun.data.dataset import Amount, Data, Fraction, InnerFraction, Seed, Several, Size
-from dlrun.data.positive import with_positive
 from dlrun.data.sources.draws import normal, permutation, settled, uniform
+from dlrun.data.table.positive import with_positive
 
 
 def outliers(

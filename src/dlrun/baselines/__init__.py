@@ -1,0 +1,1 @@
+"""Library models that stand beside the runs in a table."""

@@ -1,0 +1,245 @@
+"""Baselines: estimators that need no network, fitted on the same rows as the runs and measured by the same metrics.
+
+    baseline: auto | none | [mean,linear,ridge,...]        auto: those that cost next to nothing, in the table of a sweep
+
+They are fitted anew for every table, since that is quick, and are rows of the comparison table like any other: paired with the
+runs by seed and fold, corrected with them for the number of comparisons. The reference of the table is always a run.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlrun.baselines.estimators import EMBEDDED, ESTIMATORS, Predict, Sample
+from dlrun.comparison.table import BASELINE, Row
+from dlrun.components.metrics import METRICS, main_metric
+from dlrun.data.dataset import Data
+from dlrun.data.preprocessing import Preprocessing
+from dlrun.data.splits import Split
+from dlrun.engine.batches import SUBSETS, Table
+from dlrun.engine.evaluation import figure
+from dlrun.engine.forms import Forms, Kind
+from dlrun.errors import nearest
+
+AUTO, NONE = "auto", "none"
+RATE = 4e9  # operations a second, about
+QUICK = 3.0  # seconds that auto spends on one estimator at most
+LARGEST = 1 << 27  # numbers that the products of features may hold for one split
+TOGETHER = 1 << 23  # numbers of the splits that are fitted together
+
+Key = tuple[int, int | None]  # seed, fold
+_X = ("fill", "shift", "factor")  # what is fitted on features
+_KINDS: dict[str, Kind] = {  # see Predict
+    "binary": ("logit", "sigmoid"),
+    "multilabel": ("logit", "sigmoid"),
+    "multiclass": ("logit", "exp"),
+}
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What runs of one seed and fold are trained on."""
+
+    data: Data
+    split: Split
+    preprocessing: Preprocessing
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """The estimators that a value of ``baseline`` asks for, ``auto`` among them; none at all for none and null."""
+    asked = [value] if isinstance(value, str) or value is None else list(value)
+    return tuple(dict.fromkeys(str(name) for name in asked if name not in (None, NONE)))
+
+
+def names_of(values: Iterable[Any]) -> tuple[str, ...]:
+    """All that several values of ``baseline`` ask for together."""
+    distinct = {str(value): value for value in values}
+    return tuple(dict.fromkeys(name for value in distinct.values() for name in names(value)))
+
+
+def baseline_problems(value: Any) -> list[str]:
+    """What is wrong with a value of ``baseline``, one line each."""
+    if not isinstance(value, str | list | tuple | None):
+        return [f"baseline={value}: must be auto, none or a list of {', '.join(ESTIMATORS)}"]
+    return [
+        f"baseline={name}: must be auto, none or a list of {', '.join(ESTIMATORS)}{nearest(name, ESTIMATORS)}"
+        for name in names(value)
+        if name != AUTO and name not in ESTIMATORS
+    ]
+
+
+def beside(
+    wanted: Sequence[str], folds: Mapping[Key, Fold], metric: str, factors: Mapping[str, str]
+) -> tuple[list[Row], list[str]]:
+    """Rows of a comparison, one for each estimator, seed and fold.
+
+    Args:
+        wanted: names of estimators, or auto.
+        folds: the data of each seed and fold; one dataset, prepared in one way.
+        metric: the one that the comparison is about; the task's usual ones are measured besides.
+        factors: what all runs of the comparison have in common, for the rows to have too.
+
+    Returns:
+        The rows, and in a line each what was left out and why.
+    """
+    chosen, notes = choose(wanted, folds, metric)
+    data = next(iter(folds.values())).data
+    metrics = METRICS[data.task]
+    also = [name for name, known in metrics.items() if known.default or known.fact in data.facts]
+    measured = list(dict.fromkeys((metric, *also)))
+    if chosen == ["mean"] and data.x.dim() == 2:  # which looks at no feature: of a large table none need be scaled
+        folds = _first_feature(data, folds)
+        data = next(iter(folds.values())).data
+    rows = [
+        Row("", "done", seed, fold, {**factors, BASELINE: name}, figures)
+        for keys in _together(folds)
+        for name, found in _measure(chosen, data, {key: folds[key] for key in keys}, measured).items()
+        for (seed, fold), figures in zip(keys, found, strict=True)
+    ]
+    return rows, notes
+
+
+def choose(wanted: Sequence[str], folds: Mapping[Key, Fold], metric: str) -> tuple[list[str], list[str]]:
+    """The estimators to fit, and why others are not; see ``beside``."""
+    data = next(iter(folds.values())).data
+    if wanted and not any(data.task in estimator.tasks for estimator in ESTIMATORS.values()):
+        return [], [] if tuple(wanted) == (AUTO,) else [f"no baselines: there are none for {data.task} data"]
+    metrics = METRICS[data.task]
+    if wanted and (metric not in metrics or metrics[metric].takes_taus):
+        return [], [f"no baselines: they have no {metric}; type metric={main_metric(data.task)} to compare with them"]
+    chosen: dict[str, None] = {}
+    notes = []
+    for name in wanted:
+        if name == AUTO:
+            for cheap in _auto(data):
+                seconds = _operations(cheap, data, folds) / RATE
+                if seconds <= QUICK:
+                    chosen[cheap] = None
+                else:
+                    notes.append(
+                        f"baseline {cheap} left out: it would take about {seconds:.0f} s; type baseline=[{cheap}] for it"
+                    )
+        elif data.task not in ESTIMATORS[name].tasks:
+            notes.append(
+                f"baseline {name} left out: it serves {', '.join(ESTIMATORS[name].tasks)} data, and {data.name} is {data.task}"
+            )
+        elif name == "naive" and _last(data) is None:
+            notes.append(f"baseline naive left out: {data.name} has no windows of a series, whose last value is named 'lag 0'")
+        elif name == "polynomial" and _products(data, folds) > LARGEST:
+            notes.append(
+                f"baseline polynomial left out: {math.prod(data.shape)} features have {_products(data, folds):,} products in all"
+            )
+        else:
+            chosen[name] = None
+    return list(chosen), notes
+
+
+def _auto(data: Data) -> list[str]:
+    """What every table can afford: quick to fit, and without scikit-learn, which takes seconds to import."""
+    if data.task in EMBEDDED:
+        return ["raw"]
+    if data.task != "regression":
+        return ["mean", "logistic"]
+    known = data.targets == data.features  # a linear map that gives back its inputs is no achievement
+    return ["mean", *(["naive"] if _last(data) is not None else []), *([] if known else ["linear"])]
+
+
+def _last(data: Data) -> int | None:
+    """The column that holds the last value of a window; None when the data is no windows of a series."""
+    return data.features.index("lag 0") if "lag 0" in data.features and data.x.dim() == 2 else None
+
+
+def _operations(name: str, data: Data, folds: Mapping[Key, Fold]) -> float:
+    """Multiplications that fitting takes, about."""
+    rows, width = sum(len(fold.split.train) for fold in folds.values()), math.prod(data.shape)
+    return {"linear": 8.0 * rows * width * width, "logistic": 1200.0 * rows * width * data.outputs}.get(name, 0.0)
+
+
+def _products(data: Data, folds: Mapping[Key, Fold]) -> int:
+    width = math.prod(data.shape)
+    return width * (width + 3) // 2 * max(len(fold.split.train) for fold in folds.values())
+
+
+def _first_feature(data: Data, folds: Mapping[Key, Fold]) -> dict[Key, Fold]:
+    narrow = replace(data, x=data.x[:, :1], features=data.features[:1], encoding=None)
+    return {
+        key: Fold(narrow, fold.split, replace(fold.preprocessing, **{name: getattr(fold.preprocessing, name)[:1] for name in _X}))
+        for key, fold in folds.items()
+    }
+
+
+def _together(folds: Mapping[Key, Fold]) -> list[list[Key]]:
+    """Keys whose splits have the same sizes, as many at a time as memory bears."""
+    by_size: dict[tuple[int, int, int], list[Key]] = {}
+    for key, fold in folds.items():
+        sizes = (len(fold.split.train), len(fold.split.validation), len(fold.split.test))
+        by_size.setdefault(sizes, []).append(key)
+    found = []
+    for sizes, keys in by_size.items():
+        count = max(1, TOGETHER // (sum(sizes) * math.prod(folds[keys[0]].data.shape)))
+        found += [keys[start : start + count] for start in range(0, len(keys), count)]
+    return found
+
+
+def _measure(
+    chosen: Iterable[str], data: Data, folds: Mapping[Key, Fold], metrics: Sequence[str]
+) -> dict[str, list[dict[str, float | None]]]:
+    """For each estimator and each of the folds, which have the same sizes, the metrics on all subsets."""
+    table = Table(
+        data,
+        [fold.split for fold in folds.values()],
+        [fold.preprocessing for fold in folds.values()],
+        range(len(folds)),
+        dtype=torch.float64,
+        device=torch.device("cpu"),
+    )
+    subsets = {name: _rows(table, name) for name in SUBSETS if table.sizes[name]}
+    sample = Sample(
+        task=data.task,
+        outputs=data.outputs,
+        x=subsets["train"][0],
+        y=subsets["train"][1],
+        validation=subsets.get("validation"),
+        last=_last_value(data, table, list(folds.values())),
+        seeds=[seed for seed, _ in folds],
+    )
+    found = {}
+    for name in chosen:
+        predict = ESTIMATORS[name].fit(sample)
+        figures: dict[str, list[float]] = {}
+        for subset, (x, _) in subsets.items():
+            output = predict(x)
+            if data.task == "regression":
+                output = table.original(output)
+            forms = Forms([_KINDS.get(data.task, ("value", "identity"))] * len(folds), output, output)
+            true, facts = table.true(table.sample(subset, table.sizes[subset])), table.facts(subset)
+            figures |= {f"{subset}/{name}": figure(METRICS[data.task][name], forms, true, facts).tolist() for name in metrics}
+        found[name] = [
+            {metric: value if math.isfinite(value) else None for metric, values in figures.items() for value in [values[place]]}
+            for place in range(len(folds))
+        ]
+    return found
+
+
+def _rows(table: Table, subset: str) -> tuple[Tensor, Tensor]:
+    x, y = table.subset(subset)
+    return x if len(table.row_shape) == 2 else x.flatten(2), y  # members of pairs and triplets stay apart
+
+
+def _last_value(data: Data, table: Table, folds: Sequence[Fold]) -> Predict | None:
+    column = _last(data)
+    if column is None:
+        return None
+    shift = torch.stack([fold.preprocessing.shift[column] for fold in folds]).view(-1, 1, 1)
+    factor = torch.stack([fold.preprocessing.factor[column] for fold in folds]).view(-1, 1, 1)
+    y_shift, y_factor = table.y_shift.unsqueeze(1), table.y_factor.unsqueeze(1)
+
+    def last(x: Tensor) -> Tensor:
+        value = torch.where(factor > 0, x[..., column : column + 1] / factor, 0.0) + shift
+        return (value - y_shift) * y_factor
+
+    return last

@@ -1,0 +1,1 @@
+"""From the long table of runs to groups, intervals, tests and verdicts."""

@@ -1,0 +1,287 @@
+"""The long table of runs, and its summary: one group for everything that varies except seed and fold.
+
+Pure functions: rows in, groups out. Nothing here knows the disk or the terminal.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dlrun.comparison.measures import bounds
+from dlrun.comparison.pairing import Key, Lost, common, defined, lost
+from dlrun.comparison.summary import Summary, summarize
+from dlrun.errors import InputError, nearest
+from dlrun.results.identity import OF_A_SWEEP
+from dlrun.results.record import MEASURED, STATUSES, RunRecord
+
+if TYPE_CHECKING:
+    import pandas
+
+REPEATS = ("seed", "fold")  # what is repeated and not compared
+MEASURES = ("parameters", "epochs", "seconds")  # numbers of every run that no split belongs to
+BASELINE = "baseline"  # the factor by which a row that is no run is known
+_UNCOMPARED = frozenset({*REPEATS, BASELINE, "dataset.fold", "name", *OF_A_SWEEP})
+_UNTOLD = frozenset({"logger", "experiment"})  # options that are no part of what a run computes, or bring such parts
+_DATA = "dataset"  # what a baseline depends on begins with it
+_FLAT = frozenset({"id", "status", "reason", *REPEATS})
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One run: what was chosen (``factors``, as text) and what was measured (``metrics``, by split/name)."""
+
+    id: str
+    status: str
+    seed: int = 0
+    fold: int | None = None
+    factors: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    reason: str = ""
+
+    @staticmethod
+    def of(source: "Row | RunRecord | Mapping[str, Any]", overrides: Sequence[str] | None = None) -> "Row":
+        """A row from a record or from a flat mapping, in which a key with a slash (``test/r2``) is a metric.
+
+        Args:
+            overrides: the overrides to tell the run by, instead of those in the record.
+        """
+        if isinstance(source, Row):
+            return source
+        if isinstance(source, RunRecord):
+            factors = told(source.choices, source.overrides if overrides is None else overrides)
+            measures = {name: float(getattr(source, name)) for name in MEASURES}
+            measures |= {f"{subset}/rows": float(rows) for subset, rows in source.data.get("sizes", {}).items()}
+            numbers = {key: item for key, item in source.diagnostics.items() if item is None or isinstance(item, int | float)}
+            return Row(
+                source.id,
+                source.status,
+                source.seed,
+                source.fold,
+                factors,
+                {**measures, **numbers, **source.metrics},
+                source.reason,
+            )
+        metrics = {key: value for key, value in source.items() if key in MEASURES or "/" in key}
+        factors = {key: str(value) for key, value in source.items() if key not in _FLAT and key not in metrics}
+        head = {key: source[key] for key in _FLAT if key in source}
+        return Row(**{"id": "", "status": "done", **head, "factors": factors, "metrics": metrics})
+
+
+def rows_of(records: Iterable[RunRecord], overrides: Mapping[str, Sequence[str]] | None = None) -> list[Row]:
+    """The long table of ``records``; ``overrides`` (run id -> overrides) goes before what the records say."""
+    return [Row.of(record, None if overrides is None else overrides.get(record.id)) for record in records]
+
+
+def told(choices: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, str]:
+    """What a run is told by: the option chosen in each group, and overrides."""
+    return {key: str(option) for key, option in choices.items() if key not in _UNTOLD} | parsed(overrides)
+
+
+def parsed(overrides: Iterable[str]) -> dict[str, str]:
+    """Overrides as key -> value, without the keys that are not compared (seed, fold, name, hydra.*, ...).
+
+    ``+`` and ``++`` are dropped, ``~key`` has the value ``removed``.
+    """
+    found = {}
+    for text in overrides:
+        key, equals, value = text.lstrip("+").partition("=")
+        if key.startswith("~"):
+            key, value = key[1:], "removed"
+        elif not equals:
+            continue
+        if key not in _UNCOMPARED and not key.startswith(("hydra.", "hydra/", "logger")):
+            found[key] = _unquoted(value)
+    return found
+
+
+def _unquoted(value: str) -> str:
+    """The text that a quoted value stands for in Hydra's grammar; any other value as it is."""
+    if len(value) < 2 or value[0] != value[-1] or value[0] not in "'\"":
+        return value
+    text = re.sub(rf"\\+(?:{value[0]}|\Z)", lambda found: found[0][1::2], value[1:-1])
+    return text.replace("\\${", "${")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in seed and fold alone.
+
+    Args:
+        factors: what varies in the table -> the value here; empty where it does not apply.
+        rows: all runs of the group, however they ended.
+        summaries: metric -> its summary over the measured runs, for metrics that have a finite value.
+    """
+
+    factors: Mapping[str, str]
+    rows: tuple[Row, ...]
+    summaries: Mapping[str, Summary]
+
+    @property
+    def label(self) -> str:
+        """What tells this group from the others, as a user would type it: ``activation=relu optimizer.lr=0.01``."""
+        return label(self.factors)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is an estimator that stands beside the runs."""
+        return bool(self.factors.get(BASELINE))
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How many runs ended in each way, in the order of ``STATUSES``."""
+        counted = Counter(row.status for row in self.rows)
+        return {status: counted[status] for status in dict.fromkeys((*STATUSES, *counted)) if counted[status]}
+
+    @property
+    def keys(self) -> frozenset[Key]:
+        """The seeds and folds for which it has a run, however that ended."""
+        return frozenset((row.seed, row.fold) for row in self.rows)
+
+    def values(self, metric: str) -> dict[Key, float]:
+        """(seed, fold) -> value of ``metric``, NaN where the run has none."""
+        return {(row.seed, row.fold): _value(row, metric) for row in self.rows}
+
+    def lost(self, elsewhere: Collection[Key], metric: str) -> Lost | None:
+        """The runs without a value of ``metric`` at the seeds and folds ``elsewhere``, where other groups have one."""
+        endings = {(row.seed, row.fold): "undefined" if row.status in MEASURED else row.status for row in self.rows}
+        return lost(self.values(metric), elsewhere, endings)
+
+
+def label(factors: Mapping[str, str]) -> str:
+    """Factors as a user would type them; ``all runs`` when nothing varies."""
+    return " ".join(f"{key}={value}" for key, value in factors.items() if value != "") or "all runs"
+
+
+def groups(
+    rows: Iterable[Row | RunRecord | Mapping[str, Any]],
+    metric: str,
+    *,
+    higher_is_better: bool,
+    metrics: Sequence[str] = (),
+) -> list[Group]:
+    """Summarize the long table by everything that varies except seed and fold, best group first.
+
+    Groups are ranked by their means over the seeds and folds that most of them share (see ``pairing.common``). After them come
+    groups that lack some of those, and groups that lost runs of which others have a value: what is left is no fair sample of
+    them. Groups without any value come last. What is the same in all runs is left out. Baselines depend on the data alone:
+    however many sweeps the rows are from, each stands there once.
+
+    Args:
+        metric: the one that sorts.
+        metrics: others to be summarized.
+
+    Raises:
+        InputError: rows have been measured, and none has ``metric``; or a group has a seed and fold twice, with other values.
+    """
+    table = [Row.of(row) for row in rows]
+    _check_metric(table, metric)
+    varying = factors_that_vary(table)
+    cells: dict[tuple[str, ...], dict[str, Row]] = {}
+    for number, row in enumerate(table):
+        beside = bool(row.factors.get(BASELINE))
+        key = tuple(row.factors.get(name, "") if not beside or name.startswith((BASELINE, _DATA)) else "" for name in varying)
+        this = f"{row.seed} {row.fold}" if beside else row.id or str(number)
+        members = cells.setdefault(key, {})
+        if this not in members or row.status in MEASURED:  # a run that the table has twice counts once
+            members[this] = row
+    found = []
+    for key, members in cells.items():
+        factors = dict(zip(varying, key, strict=True))
+        mine = _one_each(members.values(), metric, factors)
+        summaries = {name: _summary(mine, name) for name in dict.fromkeys((metric, *metrics))}
+        found.append(Group(factors, mine, {name: summary for name, summary in summaries.items() if summary is not None}))
+    return _ranked(found, metric, higher_is_better)
+
+
+def factors_that_vary(rows: Sequence[Row]) -> list[str]:
+    """The factors with more than one value, in the order in which they are first met.
+
+    Beside runs, baselines differ from them in being baselines, and in nothing else.
+    """
+    names = dict.fromkeys(name for row in rows for name in row.factors)
+    runs = [row for row in rows if not row.factors.get(BASELINE)] or rows
+    return [name for name in names if len({row.factors.get(name, "") for row in (rows if name == BASELINE else runs)}) > 1]
+
+
+def shared_rows(rows: Iterable[Row], subset: str) -> float:
+    """(rows of ``subset``) / (training rows), on average, when the runs are of several folds; 0 when they are not.
+
+    It is what the comparison of folds needs to know, since they share training rows (Nadeau & Bengio 2003). Of a table that does
+    not say how many rows there were, the folds are taken for all there are, without validation rows.
+    """
+    runs = [row for row in rows if not row.factors.get(BASELINE)]
+    folds = len({row.fold for row in runs})
+    if subset == "train" or folds < 2:
+        return 0.0
+    sizes = [(row.metrics.get(f"{subset}/rows"), row.metrics.get("train/rows")) for row in runs]
+    shares = [tested / trained for tested, trained in sizes if tested and trained]
+    return sum(shares) / len(shares) if shares else 1 / (folds - 1)
+
+
+def frame(rows: Iterable[Row | RunRecord | Mapping[str, Any]]) -> "pandas.DataFrame":
+    """The long table as a DataFrame: one row a run; id, status, seed, fold, reason, then factors, then metrics."""
+    import pandas
+
+    table = [Row.of(row) for row in rows]
+    head = ("id", "status", "seed", "fold", "reason")
+    factors = dict.fromkeys(name for row in table for name in row.factors)
+    metrics = dict.fromkeys(name for row in table for name in row.metrics)
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in table] for name in head}
+    columns |= {name: [row.factors.get(name, "") for row in table] for name in factors}
+    columns |= {name: [_number(row.metrics.get(name)) for row in table] for name in metrics}
+    return pandas.DataFrame(columns)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _value(row: Row, metric: str) -> float:
+    return _number(row.metrics.get(metric)) if row.status in MEASURED else math.nan
+
+
+def _summary(rows: Iterable[Row], metric: str) -> Summary | None:
+    return summarize([value for row in rows if math.isfinite(value := _value(row, metric))], bounds(metric))
+
+
+def _one_each(rows: Iterable[Row], metric: str, factors: Mapping[str, str]) -> tuple[Row, ...]:
+    """The rows of a group, one for each seed and fold; which of two different ones to take is not known."""
+    kept: dict[Key, Row] = {}
+    for row in rows:
+        first = kept.setdefault((row.seed, row.fold), row)
+        one, other = _value(first, metric), _value(row, metric)
+        if one != other and not (math.isnan(one) and math.isnan(other)):
+            where = f"seed {row.seed}" + (f", fold {row.fold}" if row.fold is not None else "")
+            raise InputError(
+                f"{label(factors)}: {where} is there twice, with {metric} {one:.6g} and {other:.6g}; keep one of the two runs, "
+                "or put what tells them apart into a column of its own, as text"
+            )
+    return tuple(kept.values())
+
+
+def _ranked(found: Sequence[Group], metric: str, higher_is_better: bool) -> list[Group]:
+    """Best first, those that are no fair comparison after the others."""
+    runs = [group for group in found if metric in group.summaries and not group.is_baseline]
+    shared = common([group.keys for group in runs])
+    every = frozenset[Key]().union(*(defined(group.values(metric)) for group in runs))
+
+    def rank(group: Group) -> tuple[int, float]:
+        if metric not in group.summaries:
+            return 2, 0.0
+        values = group.values(metric)
+        at_shared = [value for key, value in values.items() if key in shared and math.isfinite(value)]
+        mean = math.fsum(at_shared) / len(at_shared) if at_shared else group.summaries[metric].mean
+        apart = not shared <= group.keys or group.lost(every, metric) is not None
+        return int(apart), -mean if higher_is_better else mean
+
+    return sorted(found, key=rank)
+
+
+def _check_metric(rows: Sequence[Row], metric: str) -> None:
+    measured = [row for row in rows if row.status in MEASURED]
+    if measured and not any(metric in row.metrics for row in measured):
+        known = list(dict.fromkeys(name for row in measured for name in row.metrics))
+        raise InputError(f"metric={metric}: no run has it; there are {', '.join(known[:12])}{nearest(metric, known)}")

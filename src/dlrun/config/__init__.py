@@ -1,0 +1,1 @@
+"""Settings: composed, validated, resolved into the run that they describe."""

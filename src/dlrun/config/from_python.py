@@ -1,0 +1,121 @@
+"""Composing configs for a caller in Python, beside whatever else that caller does with Hydra.
+
+    words(["dataset=iris"], {"optimizer.lr": 0.1})  -> ["dataset=iris", "optimizer.lr=0.1"]
+    single(words)                                   -> one job
+    several(words)                                  -> the jobs of a sweep
+
+Positional words are Hydra's grammar, as on the command line. Keyword values are Python's: a text is one text, whatever is in it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime, setup_globals
+from hydra.types import RunMode
+from hydra.version import VersionBase, setbase
+from omegaconf import OmegaConf
+
+from dlrun import registry
+from dlrun.config.compose import Composer
+from dlrun.config.composed import Composed, read, typed
+from dlrun.config.grammar import items, plain, word, words_of
+from dlrun.config.grid import expand
+from dlrun.config.lists import takes_list
+from dlrun.config.names import exact
+from dlrun.config.untrusted import guarded
+from dlrun.errors import InputError
+
+
+def words(given: Sequence[str], settings: Mapping[str, Any], *, swept: bool = False) -> list[str]:
+    """Overrides as one would type them.
+
+    Args:
+        given: overrides in Hydra's grammar.
+        settings: keys and values. In a sweep a list, a range or an array holds the values to try, each a run.
+        swept: whether this is a sweep.
+
+    Raises:
+        InputError: something is no override, or a value cannot be part of a config.
+    """
+    problems = [f"{word!r}: a setting is written 'key=value'" for word in given if not isinstance(word, str) or "=" not in word]
+    found = [*given]
+    for key, value in settings.items():
+        values = items(value) if swept else None
+        if values is not None and not values:
+            problems.append(f"{key}: holds no value to try")
+            continue
+        try:
+            found.append(f"{key}={','.join(map(word, values)) if values is not None else word(value)}")
+        except TypeError as error:
+            problems.append(f"{key}: {error}; a setting is a number, a text, a list or a mapping of these")
+    if problems:
+        raise InputError(*problems)
+    return [exact(word) for word in found]
+
+
+def single(overrides: Sequence[str], folder: Path | None = None) -> Composed:
+    """One job. ``folder`` holds options of the user's own.
+
+    Raises:
+        InputError: the config asks for a sweep, or sets what a file must not.
+        Whatever Hydra raises for an override that cannot be composed.
+    """
+    with _loader(overrides, folder) as loader:
+        config = loader.load_configuration("config", list(overrides), RunMode.RUN, from_shell=False)
+        if config.hydra.mode == RunMode.MULTIRUN:
+            raise InputError(f"{' '.join(overrides)}: asks for a sweep; call dlrun.sweep")
+        HydraConfig.instance().set_config(config)
+        return read(config, config.hydra, loader).job(typed(config.hydra))
+
+
+def several(overrides: Sequence[str], folder: Path | None = None) -> tuple[list[Composed], Mapping[str, Any]]:
+    """The jobs of a sweep, and the settings of its launcher.
+
+    Raises:
+        InputError: the sweep cannot be enumerated, or a file sets what it must not.
+        Whatever Hydra raises for an override that cannot be composed.
+    """
+    overrides = plain(overrides)
+    with _loader(overrides, folder) as loader:
+        master = loader.load_configuration("config", list(overrides), RunMode.MULTIRUN, from_shell=False)
+        HydraConfig.instance().set_config(master)
+        params = OmegaConf.to_container(master.hydra.sweeper.get("params") or OmegaConf.create({}))
+        swept = words_of(cast(dict[str, Any], params), takes_list)
+        jobs = expand([*swept, *typed(master.hydra)], loader)
+        return Composer(loader, master).compose(jobs), dict(master.hydra.launcher)
+
+
+@contextmanager
+def _loader(overrides: Sequence[str], folder: Path | None) -> Iterator[ConfigLoaderImpl]:
+    """Hydra's loader with dlrun's options and the user's."""
+    with apart(), guarded(overrides):
+        setup_globals()
+        setbase("1.3")
+        JobRuntime.instance().set("name", "dlrun")
+        path = create_config_search_path(str(registry.root()))
+        if folder is not None:
+            registry.add_folder(folder)
+            path.prepend(provider="dlrun", path=f"file://{folder}", anchor=SearchPathQuery(provider="schema"))
+        yield ConfigLoaderImpl(path)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Leave alone what a caller has set up in Hydra: its state is put aside, and back in its place afterwards."""
+    kinds = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)
+    known: dict[type, Any] = Singleton._instances
+    before: dict[type, Any] = {kind: known.pop(kind) for kind in kinds if kind in known}
+    try:
+        yield
+    finally:
+        for kind in kinds:
+            known.pop(kind, None)
+        known.update(before)

@@ -1,0 +1,358 @@
+"""A table while it is read: numbers go straight into one matrix, texts become codes, and each column gathers what it is.
+
+A column begins as what its first rows show. When later rows show otherwise (a text among numbers), the reader is told to begin
+again with what is known now; a file is rarely read more than once, and numbers are never held twice.
+
+Shapes: n rows of a piece, N rows in all, W columns of the matrix.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlrun.data.table.advice import marking, naming
+from dlrun.data.table.amounts import PLAIN, Form, form_of, is_code, number
+from dlrun.data.table.cells import Cells, Floats, Kind, Marks, Texts, outnumber, read, recognized, shown, texts_of
+from dlrun.data.table.dates import DATE_PARTS, date_parts, days_first, is_short
+from dlrun.data.table.hints import as_amounts
+from dlrun.data.table.typed import WANTS, mark_numbers, parser
+from dlrun.errors import DataError
+
+DOUBLE = 1 << 22  # numbers up to which a table is kept in float64; larger ones are in float32, which training uses anyway
+MOST_CATEGORIES = 1000
+ODD_SHARE = 0.1  # of the cells; fewer of another kind are taken for mistakes, more only among many different numbers or dates
+_MOST_MARKS = 5  # different texts that may all mean a missing value
+_CANCELS = 1e3  # a level so many times the spread takes too many of float32's digits
+
+
+@dataclass(eq=False)
+class Column:
+    """One column and what has been seen in it.
+
+    Attributes:
+        name: its name.
+        kind: what its cells are; None while all of them are missing.
+        wanted: whether the user asked for this column by name.
+        day_first: whether 3/4/2024 is in April; None until a date tells.
+        short_years: whether a date was seen whose year has two digits.
+        code: the first of its numbers that is written as codes are, such as 007.
+        alike: two different texts of it that are one number, such as 1.1 and 1.10.
+        spellings: the texts of some of its numbers.
+        form: how its numbers are written, where it is otherwise than in the rest of the file.
+        place: its first column in the matrix; -1 for texts and for targets.
+        present, odd: how many cells hold a value, and how many hold one of another kind.
+        first_odd: line and text of the first of those.
+        odd_texts: the different ones, as long as they are not too many for categories.
+        infinite: line of the first infinite number; 0 if there is none.
+        low, high: smallest and largest number of each of its columns in the matrix.
+        whole: whether all numbers are whole.
+        offset: see ColumnCode.
+        texts: every text and its code; of a target that is true or false, its words for them.
+        codes: the code of each row [N], while there are few enough texts.
+        numbers: a target's numbers [N].
+    """
+
+    name: str
+    kind: Kind | None = None
+    wanted: bool = False
+    day_first: bool | None = None
+    form: Form = PLAIN
+    short_years: bool = False
+    code: str = ""
+    alike: tuple[str, ...] = ()
+    spellings: dict[float, str] = field(default_factory=dict)
+    place: int = -1
+    present: int = 0
+    odd: int = 0
+    first_odd: tuple[int, str] = (0, "")
+    odd_texts: dict[str, None] = field(default_factory=dict)
+    infinite: int = 0
+    low: Floats = field(default_factory=lambda: np.array([]))
+    high: Floats = field(default_factory=lambda: np.array([]))
+    whole: bool = True
+    offset: float = 0.0
+    texts: dict[str, int] = field(default_factory=dict)
+    codes: NDArray[np.int32] | None = None
+    numbers: Floats | None = None
+
+    @property
+    def width(self) -> int:
+        """How many columns of the matrix it takes."""
+        return {"date": len(DATE_PARTS), "categorical": 0}.get(self.kind or "", 1)
+
+    def afresh(self) -> "Column":
+        """The column as it is known now, with nothing seen."""
+        known = Column(self.name, self.kind, self.wanted, self.day_first, self.form)
+        known.code, known.alike, known.spellings = self.code, self.alike, self.spellings
+        return known
+
+    def spelled(self, texts: Sequence[str]) -> None:
+        """Note whether numbers look like names: those that are written as codes, or as 1.1 and 1.10."""
+        if self.kind != "numeric" or self.form != PLAIN or (self.code and self.alike):
+            return
+        self.code = self.code or next(filter(is_code, texts), "")
+        for text in texts if not self.alike and len(self.spellings) <= MOST_CATEGORIES else ():
+            value = number(text.replace(",", "."))
+            if value is not None and not value.is_integer():
+                other = self.spellings.setdefault(value, text)
+                if other != text and other.rstrip("0") == text.rstrip("0") and "e" not in text.lower():
+                    self.alike = self.alike or (other, text)
+
+
+class TableBuilder:
+    """The columns of a table, filled piece by piece.
+
+    Args:
+        file: what the table is called in messages.
+        columns: the features; targets: the columns to be predicted.
+        most_rows: at least as many as there will be. What is not used of it is never touched, and costs no memory.
+        marks: texts that mean a missing value, beside the usual ones.
+        decimal: what stands before the decimals of a number.
+        groups: what may group the digits of a number; nothing in tables whose columns have types.
+        thousands: the one of these that the user names.
+        decimals: whether the user names the mark for decimals.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        columns: Sequence[Column],
+        targets: Sequence[Column],
+        most_rows: int,
+        marks: Sequence[str] = (),
+        decimal: str = ".",
+        groups: Sequence[str] = (),
+        thousands: str = "",
+        *,
+        decimals: bool = False,
+    ) -> None:
+        self.file, self.columns, self.targets = file, list(columns), list(targets)
+        self.marks: Marks = frozenset(marks)
+        self.mark_numbers = mark_numbers(marks)
+        self.decimal, self.groups, self.thousands, self.decimals = decimal, tuple(groups), thousands, decimals
+        self.rows = self.untargeted = 0
+        self.again = False
+        width = 0
+        for column in self.columns:
+            if column.kind == "categorical":
+                column.codes = np.empty(most_rows, dtype=np.int32)
+            else:
+                column.place = width
+                column.low, column.high = np.full(column.width, np.nan), np.full(column.width, np.nan)
+                width += column.width
+        single = most_rows * width > DOUBLE
+        check_memory(file, most_rows, width, 4 if single else 8)
+        self.matrix: NDArray[Any] = np.empty((most_rows, width), dtype=np.float32 if single else np.float64)
+        for target in self.targets:
+            if target.kind == "categorical":
+                target.codes = np.empty(most_rows, dtype=np.int32)
+            else:
+                target.numbers = np.empty(most_rows)
+
+    def add(self, cells: Mapping[str, Cells], lines: Sequence[int]) -> None:
+        """The next rows: the cells of each column by name, and the line on which each row begins.
+
+        Rows without all of the targets are left out.
+        """
+        present = self._add_targets(cells, lines)
+        keep = None if present.all() else np.flatnonzero(present)
+        rows = len(present) if keep is None else len(keep)
+        here = slice(self.rows, self.rows + rows)
+        for column in self.columns:
+            mine = cells[column.name]
+            if column.kind is None and isinstance(mine, Texts):
+                self._recognize(column, mine)
+            if column.kind != "categorical":
+                values = self._numbers(column, mine, lines)
+                values = values if keep is None else values[keep]
+                column.present += int(np.count_nonzero(~np.isnan(values)))
+                values = self._parts(column, values)
+                if column.place >= 0 and not self.again:
+                    self.matrix[here, column.place : column.place + column.width] = values
+            elif column.codes is not None:
+                codes = self._codes(column, _as_texts(mine))
+                codes = codes if keep is None else codes[keep]
+                column.present += int(np.count_nonzero(codes != column.texts.get("", -1)))
+                column.codes[here] = codes
+                if len(column.texts) > MOST_CATEGORIES + 1:
+                    column.codes = None
+        self.rows += rows
+        self.untargeted += len(present) - rows
+
+    def _add_targets(self, cells: Mapping[str, Cells], lines: Sequence[int]) -> NDArray[np.bool_]:
+        """Store the targets of the rows that have all of them; which rows these are: [n]."""
+        present: NDArray[np.bool_] = np.ones(len(lines), dtype=np.bool_)
+        found: list[NDArray[Any]] = []
+        for target in self.targets:
+            mine = cells[target.name]
+            if target.kind is None and isinstance(mine, Texts):
+                self._recognize(target, mine)
+            if target.kind == "categorical":
+                found.append(self._codes(target, _as_texts(mine)))
+                present &= found[-1] != target.texts.get("", -1)
+            else:
+                found.append(self._numbers(target, mine, lines))
+                present &= ~np.isnan(found[-1])
+        rows = int(np.count_nonzero(present))
+        for target, values in zip(self.targets, found, strict=True):
+            target.present += rows
+            store = target.codes if target.kind == "categorical" else target.numbers
+            if store is not None:
+                store[self.rows : self.rows + rows] = values[present]
+        return present
+
+    def _recognize(self, column: Column, cells: Texts) -> None:
+        """Say what a column is that had nothing but missing values so far."""
+        before = column.width
+        column.kind, column.form = recognized(
+            cells,
+            self.decimal,
+            self.marks,
+            self.groups,
+            thousands=bool(self.thousands),
+            decimals=self.decimals,
+            day_first=column.day_first,
+            learnt=column in self.targets,
+        )
+        self.again = self.again or column.width != before
+
+    def _numbers(self, column: Column, cells: Cells, lines: Sequence[int]) -> Floats:
+        """The cells of a column that is not categorical, as numbers [n], NaN where missing; what is wrong with them is noted."""
+        values = self._read(column, cells, lines) if isinstance(cells, Texts) else cells
+        if self.mark_numbers.size:
+            values = np.where(np.isin(values, self.mark_numbers), np.nan, values)
+        large = np.abs(values) > np.finfo(np.float64 if column in self.targets else self.matrix.dtype).max
+        if large.any():
+            column.infinite = column.infinite or lines[int(large.argmax())]
+            values = np.where(large, np.nan, values)
+        if column.whole:
+            column.whole = bool((np.isnan(values) | (values == np.floor(values))).all())
+        return values
+
+    def _read(self, column: Column, cells: Texts, lines: Sequence[int]) -> Floats:
+        kind = column.kind or "numeric"
+        column.spelled(cells.distinct)
+        if kind == "date" and not column.short_years:
+            column.short_years = any(map(is_short, cells.distinct))
+        if kind == "date" and column.day_first is None:
+            column.day_first = days_first(cells.distinct)
+            self.again = self.again or (column.day_first is False and column.present > 0)  # those before were read the other way
+        if column in self.targets and kind == "boolean":
+            column.texts |= dict.fromkeys(cells.distinct, 0)  # the user's own words for true and false
+        day_first = column.day_first is not False
+        values, odd = read(cells, parser(kind, self.decimal, day_first=day_first, form=column.form), self.marks)
+        if odd.any() and kind == "numeric" and (form := self._form(column, cells)):
+            # the numbers before had no sign and no groups, and are what they were taken for
+            column.form = form
+            values, odd = read(cells, parser(kind, self.decimal, day_first=day_first, form=form), self.marks)
+        if odd.any():
+            place = int(odd.argmax())
+            column.first_odd = column.first_odd if column.odd else (lines[place], cells.distinct[cells.codes[place]])
+            column.odd += int(odd.sum())
+            if len(column.odd_texts) <= MOST_CATEGORIES:
+                column.odd_texts |= dict.fromkeys(cells.distinct[code] for code in np.unique(cells.codes[odd]))
+        return values
+
+    def _form(self, column: Column, cells: Texts) -> Form | None:
+        """Another way to write the numbers of a column, as more of its cells show; None where they show none."""
+        said = {"thousands": bool(self.thousands), "decimals": self.decimals}
+        found = form_of(cells.distinct, self.decimal, self.groups, whole=column.whole, **said) if self.groups else None
+        if found is None or column.form == PLAIN:
+            return found
+        fits = found.sign == column.form.sign and not column.form.thousands and column.form.decimal in ("", found.decimal)
+        return found if fits and found != column.form else None
+
+    def _parts(self, column: Column, values: Floats) -> Floats:
+        """The columns of the matrix that the numbers of a column take: [n] -> [n, width]."""
+        if not len(values) or np.isnan(values).all():
+            return np.full((len(values), column.width), np.nan)
+        if np.isnan(column.high).all() and self.matrix.dtype == np.float32:
+            low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+            column.offset = float(low) if abs(low) > _CANCELS * (high - low) > 0 else 0.0
+        parts = date_parts(values) if column.kind == "date" else values[:, None]
+        if column.offset:
+            parts = parts - np.array([column.offset, *[0.0] * (column.width - 1)])
+        column.low = np.fmin(column.low, np.fmin.reduce(parts, axis=0))
+        column.high = np.fmax(column.high, np.fmax.reduce(parts, axis=0))
+        return parts
+
+    def _codes(self, column: Column, cells: Texts) -> NDArray[np.int32]:
+        distinct = ["" if text in self.marks else text for text in cells.distinct]
+        table = np.array([column.texts.setdefault(text, len(column.texts)) for text in distinct], dtype=np.int32)
+        codes: NDArray[np.int32] = table[cells.codes]
+        return codes
+
+    def settle(self) -> list[Column] | None:
+        """When all rows are in: None if every column is what it was taken for, or else the columns to begin again with.
+
+        Raises:
+            DataError: cells that are mistakes; one line for each column.
+        """
+        problems = []
+        filled = not self.again  # otherwise the matrix lacks rows, and the next reading tells
+        for column in (*self.columns, *self.targets):
+            if column.odd and (filled or column in self.targets or column.kind == "boolean"):
+                if not self._are_mistakes(column):
+                    column.kind, self.again = "categorical", True
+                    continue
+                problems.append(self._mistake(column))
+            if column.infinite:
+                problems.append(
+                    f"{self.file} line {column.infinite:,}: {shown(column.name)} is infinite or too large; "
+                    "correct it, or leave the cell empty"
+                )
+        if problems:
+            raise DataError(*problems)
+        for column in (*self.columns, *self.targets):
+            if column.kind == "date" and column.day_first is None and not column.odd:
+                raise DataError(
+                    f"{self.file}: the dates of {shown(column.name)} can be read with the day or the month first; "
+                    "type dataset.day_first=true or false"
+                )
+        return [column.afresh() for column in (*self.columns, *self.targets)] if self.again else None
+
+    def _are_mistakes(self, column: Column) -> bool:
+        """Whether the cells of another kind are mistakes or words for what is missing, and not texts like all the others."""
+        if column.kind == "boolean":
+            return False
+        if column.odd <= ODD_SHARE * (column.odd + column.present) or (column in self.targets and column.kind == "numeric"):
+            return True
+        values = self.matrix[: self.rows, column.place] if column.numbers is None else column.numbers[: self.rows]
+        different = len(np.unique(values[~np.isnan(values)]))
+        return len(column.odd_texts) <= MOST_CATEGORIES and outnumber(different, len(column.odd_texts))
+
+    def _mistake(self, column: Column) -> str:
+        line, text = column.first_odd
+        share = column.odd / (column.odd + column.present)
+        of_all = f", {share:.0%} of all" if share > ODD_SHARE else ""
+        more = f" (and {column.odd - 1:,} more such cells{of_all})" if column.odd > 1 else ""
+        said = f"{self.file} line {line:,}: {shown(column.name)} holds {shown(text)!r}{more}, and the others are"
+        remedies = ["correct it", "leave the cell empty"]
+        hinted = column.kind == "numeric" and self.groups and not column.form.thousands
+        if hinted and (amount := as_amounts((text,), self.decimal, self.marks)):
+            remedies.append(amount[1])
+        else:
+            words = column.odd > len(column.odd_texts) or not any(map(str.isdigit, "".join(column.odd_texts)))  # no slips
+            if words and len(column.odd_texts) <= _MOST_MARKS and (marks := marking([*sorted(self.marks), *column.odd_texts])):
+                remedies.append(f"type {marks} if that means a missing value")
+            if column not in self.targets:
+                remedies.append(f"type {naming('categorical', column.name, several=True)} to take all of them as texts")
+        return f"{said} {WANTS[column.kind or 'numeric']}; {', '.join(remedies[:-1])}, or {remedies[-1]}"
+
+
+def _as_texts(cells: Cells) -> Texts:
+    return cells if isinstance(cells, Texts) else texts_of(cells)
+
+
+def check_memory(file: str, rows: int, width: int, size: int) -> None:
+    """Raise DataError when a table of numbers would take more than half of this machine's memory."""
+    needed = rows * width * size
+    if hasattr(os, "sysconf") and needed > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2:
+        raise DataError(
+            f"{file}: {rows:,} rows of {width:,} numbers take {needed / 2**30:,.1f} GB, more than half of this machine's memory; "
+            "take fewer columns with dataset.columns=[...], or fewer rows"
+        )

@@ -1,0 +1,307 @@
+"""From a table that was read to Data: which columns are features, how they are encoded, and what to tell the user.
+
+Columns that cannot help are left out, and it is said: those with a single value, and those that name the row. A column
+that the user asks for by name is kept.
+
+Shapes: N rows, D features, W columns of the draft's matrix.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dlrun.data.dataset import Data
+from dlrun.data.table.advice import meant, naming
+from dlrun.data.table.cells import Texts, kind_of, listed, merged, shown, text_of, texts_of
+from dlrun.data.table.columns import DOUBLE, MOST_CATEGORIES, Column, TableBuilder, check_memory
+from dlrun.data.table.dates import DATE_PARTS
+from dlrun.data.table.encoding import ColumnCode, Encoding
+from dlrun.data.table.hints import as_amounts, as_dates
+from dlrun.data.table.notes import hinted, left_out, named, notes_of
+from dlrun.data.table.positive import with_positive
+from dlrun.data.table.target import outcome
+from dlrun.data.table.typed import counted, typed
+from dlrun.errors import DataError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+_NAMES_ROWS = re.compile(
+    r"(?i:(.*[\W_])?(id|uuid|guid))|.*[a-z0-9](ID|Id|U[Uu][Ii][Dd]|G[Uu][Ii][Dd])"  # customer_id, customerId, but not paid
+    r"|(?i:index|idx|row|row[\W_]*names?|unnamed: \d.*|level_\d+)"  # as pandas and R call it
+    r"|(?i:(nr|no)\.?|#|(row|record|serial|sr|sl|s)[\W_]*(nr\.?|no\.?|num|number|#))"
+)
+_PIECE = 1 << 16  # rows moved at a time within the matrix
+
+
+def chosen(
+    file: str,
+    names: Sequence[str],
+    targets: Sequence[str],
+    columns: Sequence[str] | None,
+    drop: Sequence[str],
+    categorical: Sequence[str],
+) -> list[str]:
+    """The names of the features, in the table's order.
+
+    Raises:
+        DataError: the target is missing, or a name is none of the table's.
+    """
+    has = f"{file} has {listed(names, 20)}"
+    if not targets:
+        null = f"; for the column null, type {naming('target', 'null')}" if "null" in names else ""
+        raise DataError(f"dataset.target: which column is to be predicted? type dataset.target=NAME; {has}{null}")
+    unknown = [target for target in targets if target not in names]
+    if unknown:
+        raise DataError(
+            *(f"dataset.target={shown(target)}: no such column; {has}{meant('target', target, names)}" for target in unknown)
+        )
+    if len(set(targets)) < len(targets):
+        raise DataError(f"dataset.target=[{','.join(map(shown, targets))}]: names a column twice")
+    problems = []
+    for key, given in (("columns", columns or ()), ("drop", drop), ("categorical", categorical)):
+        problems += [
+            f"dataset.{key}: {shown(name)}: no such column; {has}{meant(key, name, names)}" for name in given if name not in names
+        ]
+        if key != "categorical":
+            problems += [
+                f"dataset.{key}: {shown(target)} is the target, and can be neither a feature nor left out"
+                for target in targets
+                if target in given
+            ]
+    if problems:
+        raise DataError(*problems)
+    taken = [name for name in names if name not in targets and name not in drop and (columns is None or name in columns)]
+    if not taken:
+        raise DataError(f"{file}: there are no features beside the {named(targets)}; the table has {listed(names, 20)}")
+    return taken
+
+
+def to_data(
+    draft: TableBuilder,
+    task: str | None,
+    *,
+    unnamed: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    marks: Sequence[str] = (),
+    remarks: Sequence[str] = (),
+    unread: Mapping[str, str] | None = None,
+    positive: str | int | float | None = None,
+) -> Data:
+    """The finished dataset. The draft's matrix becomes its features, without a copy where all columns are numbers.
+
+    Args:
+        draft: the table, settled.
+        task: as the user says; None to infer it.
+        unnamed: columns whose name is missing in the file.
+        categorical: columns that the user says are texts.
+        marks: texts that mean a missing value, beside the usual ones.
+        remarks: what else to say of the file.
+        unread: columns that were not read, and why.
+        positive: the name of the class that is number 1; None for the second in alphabetical order.
+
+    Raises:
+        DataError: there are no rows or no features, or the target allows no task.
+    """
+    file, rows, targets = draft.file, draft.rows, tuple(target.name for target in draft.targets)
+    if not rows:
+        values = "a value" if len(targets) == 1 else "all values"
+        empty = f"no row has {values} of the {named(targets)}" if draft.untargeted else "it has names and no rows"
+        raise DataError(f"{file}: {empty}")
+    hints = _hints(draft, categorical)
+    learnt = outcome(file, draft.targets, rows, task, hints)
+    reasons = dict(unread or {})
+    reasons |= {column.name: reason for column in draft.columns if (reason := _useless(column, draft, column.name in unnamed))}
+    kept = [column for column in draft.columns if column.name not in reasons]
+    if not kept:
+        said = f"{file}: there are no features beside the {named(targets)}; left out: {left_out(reasons)}"
+        raise DataError("; ".join((said, *hinted(hints))))
+    encoding = Encoding(tuple(_code(column, rows, draft.thousands) for column in kept), draft.decimal, tuple(marks))
+    x = _matrix(draft, kept, encoding)
+    data = Data(
+        name=file,
+        x=torch.from_numpy(x),
+        y=learnt.y,
+        task=learnt.task,
+        outputs=learnt.outputs,
+        features=encoding.features,
+        targets=targets,
+        classes=learnt.classes,
+        encoding=encoding,
+    )
+    data = with_positive(data, positive)
+    if data.task == "binary":
+        remarks = [*remarks, f"positive class {shown(data.classes[1])}"]
+    return replace(data, notes=notes_of(draft, kept, encoding, reasons, learnt.said, remarks, hints))
+
+
+def of_frame(
+    name: str,
+    table: "DataFrame",
+    *,
+    targets: Sequence[str],
+    columns: Sequence[str] | None = None,
+    drop: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    missing: Sequence[str] = (),
+    task: str | None = None,
+    positive: str | int | float | None = None,
+    remarks: Sequence[str] = (),
+) -> Data:
+    """A table in memory as a dataset. What its columns are, their types say; numbers in ``categorical`` are taken as texts.
+
+    Raises:
+        DataError: a column has a type that cannot be used, or is not there; the target allows no task.
+    """
+    table = table.rename(columns=str)
+    used = [*chosen(name, list(table.columns), targets, columns, drop, categorical), *targets]
+    problems, cells, forms = [], {}, []
+    for key in used:
+        try:
+            kind, values = typed(table[key])
+        except DataError as error:
+            problems += [
+                f"column {shown(key)}: {said}; leave it out with {naming('drop', key, several=True)}" for said in error.problems
+            ]
+            continue
+        if key in categorical and kind == "numeric":
+            codes, numbers = counted(table[key])
+            kind, values = "categorical", merged(codes, [text_of(value) for value in numbers])
+        elif key in categorical and not isinstance(values, Texts):
+            kind, values = "categorical", texts_of(values)
+        elif key not in targets and isinstance(values, Texts) and kind_of(values, ".", frozenset(missing)) == "boolean":
+            kind = "boolean"
+        cells[key] = values
+        forms.append(Column(key, kind, columns is not None or key in categorical, day_first=True))
+    if problems:
+        raise DataError(*problems)
+    draft = TableBuilder(name, forms[: -len(targets)], forms[-len(targets) :], len(table), missing)
+    draft.add(cells, range(1, len(table) + 1))
+    draft.settle()
+    return to_data(draft, task, categorical=categorical, marks=missing, remarks=remarks, positive=positive)
+
+
+def _hints(draft: TableBuilder, categorical: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """For each column of texts that may be numbers: one of these, and what to do. Those that the user calls texts are."""
+    found = {}
+    for column in (*draft.columns, *draft.targets):
+        if column.kind == "categorical" and column.name not in categorical:
+            hint = as_amounts(list(column.texts), draft.decimal, draft.marks)
+            if hint:
+                found[column.name] = hint if draft.groups else (hint[0], "store them as numbers")
+            elif draft.groups and (hint := as_dates(list(column.texts), draft.marks)):
+                found[column.name] = hint
+    return found
+
+
+def _useless(column: Column, draft: TableBuilder, unnamed: bool) -> str:
+    """Why a column cannot help; an empty string when it may."""
+    rows = draft.rows
+    if not column.present:
+        return "no values"
+    if column.kind == "categorical":
+        return _useless_texts(column, draft)
+    if (column.low == column.high).all():
+        return "a single value"
+    if column.kind != "numeric" or column.wanted or not column.whole or column.present < rows:
+        return ""
+    if unnamed or _NAMES_ROWS.fullmatch(column.name):
+        numbers = draft.matrix[:rows, column.place]
+        if len(np.unique(numbers)) == rows:
+            return "a number of its own for every row"
+    return ""
+
+
+def _useless_texts(column: Column, draft: TableBuilder) -> str:
+    rows, distinct = draft.rows, [text for text in column.texts if text]
+    kind = kind_of(Texts(np.arange(len(distinct)), distinct), draft.decimal, draft.marks)
+    mostly = {"numeric": ", most of them numbers", "date": ", most of them dates"}.get(kind or "", "")
+    if column.codes is None:
+        if column.wanted:
+            raise DataError(
+                f"column {shown(column.name)}: has more than {MOST_CATEGORIES:,} different texts, too many for a feature each; "
+                f"leave it out with {naming('drop', column.name, several=True)}"
+            )
+        return f"more than {MOST_CATEGORIES:,} different texts{mostly}"
+    counts = np.bincount(column.codes[:rows], minlength=len(column.texts))
+    categories = int((counts > 0).sum())
+    if categories == 1:
+        return "a single value"
+    texts = categories - ("" in column.texts and bool(counts[column.texts[""]]))
+    if column.wanted or texts < 2:
+        return ""
+    if texts == column.present:
+        return f"a text of its own for every row{mostly}"
+    return f"{texts:,} different texts, hardly one twice{mostly}" if texts > 20 and 2 * texts > column.present else ""
+
+
+def _code(column: Column, rows: int, thousands: str) -> ColumnCode:
+    if column.kind == "categorical":
+        assert column.codes is not None
+        counts = np.bincount(column.codes[:rows], minlength=len(column.texts))
+        return ColumnCode(
+            name=column.name, kind="categorical", categories=tuple(sorted(t for t, code in column.texts.items() if counts[code]))
+        )
+    if column.kind == "date":
+        parts = tuple(part for part, low, high in zip(DATE_PARTS, column.low, column.high, strict=True) if low < high)
+        return ColumnCode(
+            name=column.name, kind="date", parts=parts, day_first=column.day_first is not False, offset=column.offset
+        )
+    if column.kind != "numeric":
+        return ColumnCode(name=column.name, kind=column.kind or "numeric", offset=column.offset)
+    form = column.form
+    return ColumnCode(
+        name=column.name,
+        kind="numeric",
+        thousands=form.thousands or ("" if form.amounts else thousands),
+        decimal=form.decimal,
+        amounts=form.amounts,
+        sign=form.sign,
+        offset=column.offset,
+    )
+
+
+def _matrix(draft: TableBuilder, kept: Sequence[Column], encoding: Encoding) -> NDArray[Any]:
+    """The features [N, D]."""
+    rows, width = draft.rows, sum(len(code.features) for code in encoding.columns)
+    places = [
+        column.place + (DATE_PARTS.index(part) if part else 0)
+        for column, code in zip(kept, encoding.columns, strict=True)
+        if column.kind != "categorical"
+        for part in (code.parts or ("",))
+    ]
+    if len(places) == width:
+        return _narrowed(draft.matrix, rows, places)
+    dtype = np.float32 if rows * width > DOUBLE else np.float64
+    check_memory(draft.file, rows, width, np.dtype(dtype).itemsize)
+    x = np.zeros((rows, width), dtype=dtype)
+    start = used = 0
+    for column, code in zip(kept, encoding.columns, strict=True):
+        size = len(code.features)
+        if column.kind == "categorical":
+            assert column.codes is not None
+            place = {category: number for number, category in enumerate(code.categories)}
+            table = np.array([place.get(text, 0) for text in column.texts], dtype=np.int64)  # texts without rows have no place
+            x[np.arange(rows), start + table[column.codes[:rows]]] = 1
+            column.codes = None
+        else:
+            x[:, start : start + size] = draft.matrix[:rows, places[used : used + size]]
+            used += size
+        start += size
+    return x
+
+
+def _narrowed(matrix: NDArray[Any], rows: int, places: Sequence[int]) -> NDArray[Any]:
+    """Some columns of the matrix, moved together within its own memory."""
+    if list(places) == list(range(matrix.shape[1])):
+        return matrix[:rows]
+    flat, width = matrix.reshape(-1), len(places)
+    for start in range(0, rows, _PIECE):
+        stop = min(start + _PIECE, rows)
+        flat[start * width : stop * width] = matrix[start:stop][:, places].reshape(-1)
+    return flat[: rows * width].reshape(rows, width)

@@ -1,0 +1,238 @@
+"""What a training step is made of: the model, regularizers, losses and optimizers of R runs, in groups that are computed at once.
+
+Shapes: R runs, G rows of one group.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from dlrun.components import activations
+from dlrun.components.activations import Activation
+from dlrun.components.losses import GRADIENTS, SMOOTHED
+from dlrun.components.losses.shapes import laid_out
+from dlrun.components.optimizers import Optimizer, TorchOptimizer
+from dlrun.components.regularizers import (
+    AfterStep,
+    AroundActivation,
+    BatchTransform,
+    LabelSmoothing,
+    Penalty,
+    Regularizer,
+    Weights,
+)
+from dlrun.data.dataset import Data
+from dlrun.engine import module
+from dlrun.engine.cohort import Run, Settings
+from dlrun.engine.components import Component, Group, group, rowwise
+from dlrun.engine.layers import BatchNorm, Dropout, Layer, Pointwise
+from dlrun.engine.layout import Layout, Shape
+from dlrun.engine.model import Around, Model, build
+from dlrun.errors import InputError
+
+OF_MEMBERS = ("similarity", "metric_learning")  # tasks whose rows are pairs or triplets, each member of which has an output
+
+_HEADS: dict[str, str | None] = {
+    "value": None,
+    "logit": None,
+    "embedding": None,
+    "probability": "torch.nn.Sigmoid",
+    "softmax": "torch.nn.Softmax",
+    "log_probability": "torch.nn.LogSoftmax",
+}
+_OF_PIXELS = {  # the class axis of [R, B, K, height, width] is not the last
+    "torch.nn.Softmax": Activation(lambda x: torch.softmax(x, 2), elementwise=False),
+    "torch.nn.LogSoftmax": Activation(lambda x: torch.log_softmax(x, 2), elementwise=False),
+}
+
+
+class Builder:
+    """The components of a step for these runs, in the order of its rows. Creating one allocates nothing that grows with P."""
+
+    def __init__(self, runs: Sequence[Run], data: Data, settings: Settings) -> None:
+        self._runs, self._data, self._settings = runs, data, settings
+        around, self._rest = self._around()
+        self.model = self._model(around)
+
+    @cached_property
+    def weights(self) -> Weights:
+        """Which columns of theta are weights."""
+        return self._weights(self.model.layout)
+
+    @cached_property
+    def regularizers(self) -> list[Regularizer]:
+        """Those that are no layers."""
+        return [self._regularizer(parts) for parts in self._rest]
+
+    def losses(self) -> list[tuple[Group, dict[str, Any]]]:
+        """The losses, each with its hyperparameters."""
+        return [(g, self._loss_values(g)) for g in self._groups([run.loss for run in self._runs])]
+
+    def optimizers(self) -> list[tuple[Group, Optimizer]]:
+        """The optimizers; their hyperparameters are float64 where rows differ."""
+        return [(g, _construct(g)) for g in self._groups([run.optimizer for run in self._runs], torch.float64)]
+
+    def column(self, values: Sequence[float]) -> float | Tensor:
+        """One number for each run: a float where all agree, else a column [R, 1] in float64."""
+        if len(set(values)) == 1:
+            return values[0]
+        return torch.tensor(values, dtype=torch.float64, device=self._settings.device).unsqueeze(1)
+
+    def limit(self, values: Sequence[float | None]) -> float | Tensor | None:
+        """The same for limits, of which a run may have none, in the type of the cohort."""
+        if all(value is None for value in values):
+            return None
+        column = self.column([float("inf") if value is None else value for value in values])
+        return column.to(self._settings.dtype) if isinstance(column, Tensor) else column
+
+    def _model(self, around: Around) -> Model:
+        data, settings = self._data, self._settings
+        if settings.module is not None:
+            plan = blueprint_of(settings, data, self._runs[0].activation)
+            return module.model(plan, len(self._runs), self._head())
+        model = build(
+            settings.layers,
+            inputs=data.shape[1:] if data.task in OF_MEMBERS else data.shape,
+            outputs=settings.outputs,
+            activation=self._activation,
+            around=around,
+            head=self._head(),
+        )
+        _check_output(model.output_shape, data, settings)
+        return model
+
+    def _weights(self, layout: Layout) -> Weights:
+        places = tuple((s.start, s.stop, _place(s.spec)) for s in layout.slots if s.spec.role == "weight")
+        return Weights(layout.weight_mask(self._settings.dtype, self._settings.device), places)
+
+    def _groups(self, parts: Sequence[Component], dtype: torch.dtype | None = None) -> list[Group]:
+        return group(parts, dtype=dtype or self._settings.dtype, device=self._settings.device)
+
+    @cached_property
+    def _activations(self) -> list[tuple[Group, Activation]]:
+        return [(g, pointwise(g.part, self._settings)) for g in self._groups([run.activation for run in self._runs])]
+
+    def _activation(self) -> Pointwise:
+        pairs = self._activations
+        if not self._runs[0].learnable:
+            return Pointwise(pairs)
+        names = sorted(self._runs[0].activation.values)
+        start = torch.tensor([[float(run.activation.values[name]) for name in names] for run in self._runs], dtype=torch.float64)
+        return Pointwise(pairs, names, start)
+
+    def _head(self) -> Pointwise | None:
+        targets = [_HEADS[run.head] or "torch.nn.Identity" for run in self._runs]
+        if set(targets) == {"torch.nn.Identity"}:
+            return None
+        table = activations.ROWWISE | (_OF_PIXELS if self._data.task == "segmentation" else {})
+        parts = [Component(target, target, table[target].forward) for target in targets]
+        return Pointwise([(g, table[g.part.target]) for g in self._groups(parts)])
+
+    def _around(self) -> tuple[Around, list[list[Component]]]:
+        """Layers that regularizers put at every activation, and the other regularizers, each as the parts of all runs."""
+        before: list[Callable[[tuple[int, ...], int], Layer]] = []
+        after: list[Callable[[tuple[int, ...], int], Layer]] = []
+        rest = []
+        for parts in zip(*(run.regularizers for run in self._runs), strict=True):
+            if not issubclass(_class(parts[0]), AroundActivation):
+                rest.append(list(parts))
+                continue
+            # float64, so that a dropout mask's threshold is that of the number itself whatever the cohort's type
+            (shared,) = self._groups(parts, torch.float64)
+            regularizer: AroundActivation = shared.part.function(**shared.values)
+            make = _LAYERS[regularizer.kind](regularizer.values)
+            (before if regularizer.place == "before" else after).append(make)
+        return Around(tuple(before), tuple(after)), rest
+
+    def _regularizer(self, parts: Sequence[Component]) -> Regularizer:
+        (shared,) = self._groups(parts)
+        function = _class(shared.part)
+        make = cast(Callable[..., Regularizer], function)
+        if issubclass(function, Penalty | AfterStep):
+            return make(self.weights, **shared.values)
+        if issubclass(function, BatchTransform):
+            classes = self._settings.outputs if self._data.task in ("multiclass", "segmentation") else 1
+            return make(classes, **shared.values)
+        return make(**shared.values)
+
+    def _loss_values(self, g: Group) -> dict[str, Any]:
+        """A loss's hyperparameters in the shapes that broadcast against the output; dlrun's own losses take lists as tensors."""
+        dimensions = len(self.model.output_shape) + (3 if self._data.task in OF_MEMBERS else 2)
+        values = g.shaped(dimensions)
+        if g.part.function in GRADIENTS:
+            dtype, device = self._settings.dtype, self._settings.device
+            lists = {name: value for name, value in values.items() if isinstance(value, list)}
+            values |= {name: laid_out(value, dimensions, dtype, device) for name, value in lists.items()}
+        smoothed = next((r for r in self.regularizers if isinstance(r, LabelSmoothing)), None)
+        if smoothed is not None and g.part.function in SMOOTHED:
+            values["smoothing"] = self._column_of(g, smoothed.smoothing, dimensions)
+        return values | {"task": self._data.task} if "task" in rowwise(g.part.function) else values
+
+    @staticmethod
+    def _column_of(g: Group, value: float | Tensor, dimensions: int) -> float | Tensor:
+        """What a regularizer's number is for the rows of a group: a float, or a column [G, 1, ..., 1]."""
+        return g.rows.take(value).view(-1, *[1] * (dimensions - 1)) if isinstance(value, Tensor) else value
+
+
+def pointwise(part: Component, settings: Settings | None = None) -> Activation:
+    """The activation that a part names: dlrun's own form where it has one, torch's module, or a user's function.
+
+    A module's buffers follow the device and the type of the settings.
+    """
+    known = activations.ROWWISE.get(part.target)
+    if known is not None:
+        return known
+    if isinstance(part.function, type) and issubclass(part.function, nn.Module):
+        module = part.function(**part.values)
+        if settings is not None:
+            module.to(settings.device, settings.dtype)
+        return Activation(lambda x, **_: module(x))
+    return Activation(cast(Callable[..., Tensor], part.function))
+
+
+def blueprint_of(settings: Settings, data: Data, activation: Component) -> module.Blueprint:
+    """The blueprint of the user's module that the settings name, for rows of the data."""
+    assert settings.module is not None
+    pixels = data.shape[1:] if data.task == "segmentation" else ()
+    inputs = data.shape[1:] if data.task in OF_MEMBERS else data.shape
+    output_shape = (settings.outputs, *pixels)
+    return module.blueprint(settings.module, activation, inputs=inputs, output_shape=output_shape, dtype=settings.dtype)
+
+
+def _place(spec: Shape) -> tuple[int, ...]:
+    """A weight's shape as regularizers read it: [in, out], or [out, in, ...] with more axes, as a convolution has them."""
+    return (*spec.shape, 1, 1) if spec.units_first else spec.shape
+
+
+def _check_output(shape: tuple[int, ...], data: Data, settings: Settings) -> None:
+    """Raise InputError unless the model gives each row what the task wants: numbers, or numbers for each pixel."""
+    pixels = data.shape[1:] if data.task == "segmentation" else ()
+    if shape == (settings.outputs, *pixels):
+        return
+    if pixels:
+        wanted, advice = f"{settings.outputs} numbers for each of {pixels[0]} x {pixels[1]} pixels", "type model=segmenter"
+    else:
+        wanted, advice = f"{settings.outputs} numbers", "put flatten before output, and nothing with a size behind it"
+    raise InputError(f"model.layers: end in shape {list(shape)} for a row, and {data.task} data wants {wanted}; {advice}")
+
+
+def _class(part: Component) -> type[Any]:
+    """The class that a part names: regularizers are classes."""
+    return cast(type[Any], part.function)
+
+
+def _construct(g: Group) -> Optimizer:
+    function = g.part.function
+    if isinstance(function, type) and issubclass(function, Optimizer):
+        return function(**g.values)
+    return TorchOptimizer(cast(type[torch.optim.Optimizer], function), **g.values)
+
+
+_LAYERS: dict[str, Callable[[dict[str, Any]], Callable[[tuple[int, ...], int], Layer]]] = {
+    "dropout": lambda values: lambda shape, number: Dropout(values["p"], number),
+    "batch_norm": lambda values: lambda shape, number: BatchNorm(shape[0], places=math.prod(shape[1:]), **values),
+}

@@ -1,0 +1,158 @@
+"""Components as the engine takes them, and rows that share one.
+
+Runs of a cohort may differ in every component. Rows whose component is the same function with the same flags form a group that
+is computed at once: numbers on which they agree stay Python floats (the fast path), numbers on which they differ become a column
+with one value for each run.
+
+Shapes: R runs of the cohort, G rows of one group.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import torch
+from torch import Tensor
+
+from dlrun.components.hyperparameters import hyperparameters, type_hints
+
+
+@dataclass(frozen=True)
+class Component:
+    """One component of one run: the name that a conf file gives it, what that names, and its hyperparameters."""
+
+    name: str
+    target: str
+    function: Callable[..., Any]
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Rows:
+    """Some rows of a cohort: all of them, a slice of neighbours, or any others by index."""
+
+    def __init__(self, indices: Sequence[int], of: int, device: torch.device | None = None) -> None:
+        self.indices = tuple(indices)
+        self.everything = self.indices == tuple(range(of))
+        first, last = self.indices[0], self.indices[-1]
+        self.slice = slice(first, last + 1) if self.indices == tuple(range(first, last + 1)) else None
+        self.index = None if self.slice else torch.tensor(self.indices, device=device)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def take(self, x: Tensor) -> Tensor:
+        """These rows of ``x`` [R, ...]: a view where they are neighbours, else a copy."""
+        if self.everything:
+            return x
+        return x[self.slice] if self.index is None else x.index_select(0, self.index)
+
+    def put(self, out: Tensor, values: Tensor) -> None:
+        """Write ``values`` [G, ...] to these rows of ``out`` [R, ...]."""
+        if self.index is None:
+            out[self.slice] = values
+        else:
+            out.index_copy_(0, self.index, values)
+
+
+class Mosaic:
+    """Puts the pieces of groups, which together are all rows of a cohort, back into one tensor."""
+
+    def __init__(self, rows: Sequence[Rows]) -> None:
+        self._rows = list(rows)
+        device = next((mine.index.device for mine in rows if mine.index is not None), None)
+        order = [row for mine in rows for row in mine.indices]
+        self._places = None if device is None else torch.tensor(order).argsort().to(device)
+
+    def join(self, pieces: Sequence[Tensor], like: Tensor) -> Tensor:
+        """The pieces [G, ...] in the order of the groups as one tensor [R, ...] that lies in memory like ``like``."""
+        if self._places is not None and like.is_contiguous():  # half the time of copying by index
+            return torch.cat(list(pieces)).index_select(0, self._places)
+        out = torch.empty_like(like)
+        for mine, piece in zip(self._rows, pieces, strict=True):
+            mine.put(out, piece)
+        return out
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that share a component up to numbers. ``values`` holds floats, and columns where the runs differ."""
+
+    rows: Rows
+    part: Component  # of the first row
+    values: Mapping[str, Any]
+
+    def shaped(self, dimensions: int) -> dict[str, Any]:
+        """The values with each column shaped [G, 1, ..., 1] so that it broadcasts against data of that many dimensions."""
+        return {name: _shaped(value, dimensions) for name, value in self.values.items()}
+
+
+def _shaped(value: Any, dimensions: int) -> Any:
+    if isinstance(value, Tensor):
+        return value.view(-1, *[1] * (dimensions - 1))
+    return tuple(_shaped(item, dimensions) for item in value) if isinstance(value, tuple) else value
+
+
+def group(parts: Sequence[Component], *, dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> list[Group]:
+    """Gather equal components: one group for each function and set of flags, in the order in which they first appear."""
+    members: dict[Any, list[int]] = {}
+    for row, part in enumerate(parts):
+        members.setdefault(signature(part), []).append(row)
+    groups = []
+    for rows in members.values():
+        part = parts[rows[0]]
+        values = {name: _merge([parts[row].values[name] for row in rows], dtype, device) for name in part.values}
+        groups.append(Group(Rows(rows, len(parts), device), part, values))
+    return groups
+
+
+def signature(part: Component) -> tuple[Any, ...]:
+    """What two rows must share to be computed together: the target and every value that cannot become a column."""
+    admits = rowwise(part.function)
+    return (part.target, *(_frozen(_flags(value, admits.get(name, ()))) for name, value in sorted(part.values.items())))
+
+
+@cache
+def rowwise(function: Callable[..., Any]) -> dict[str, tuple[type, ...]]:
+    """Which hyperparameters may differ from run to run, and in which form: as a number (float) or as a tuple of them."""
+    hints = type_hints(function)
+    return {name: _columns(hints.get(name)) for name in hyperparameters(function)}
+
+
+def _columns(hint: Any) -> tuple[type, ...]:
+    if hint is Tensor:
+        return (float,)
+    if get_origin(hint) is Annotated:
+        return _columns(get_args(hint)[0])
+    if get_origin(hint) is tuple:
+        return (tuple,) if any(_columns(item) for item in get_args(hint)) else ()
+    if get_origin(hint) in (Union, UnionType):
+        return tuple(form for option in get_args(hint) for form in _columns(option))
+    return ()
+
+
+def _flags(value: Any, forms: tuple[type, ...]) -> Any:
+    """``value`` with its numbers blanked out where they may differ, so that only the structure is compared."""
+    if float in forms and isinstance(value, int | float) and not isinstance(value, bool):
+        return "number"
+    if tuple in forms and isinstance(value, list | tuple):
+        return tuple("number" for _ in value)
+    return value
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item) for item in value)
+    if isinstance(value, dict):
+        return tuple(sorted((key, _frozen(item)) for key, item in value.items()))
+    return value
+
+
+def _merge(values: Sequence[Any], dtype: torch.dtype, device: torch.device | None) -> Any:
+    first = values[0]
+    if all(value == first for value in values):
+        return first
+    if isinstance(first, list | tuple):
+        return tuple(_merge([value[i] for value in values], dtype, device) for i in range(len(first)))
+    return torch.tensor(values, dtype=dtype, device=device).view(-1, 1)

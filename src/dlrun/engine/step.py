@@ -1,0 +1,254 @@
+"""The step: what happens to theta for one batch of every run.
+
+A TrainStep holds everything that is known before training starts: the model, the groups of rows that share a component, the
+optimizers. What training changes is in the State, which is handed in, cut and saved as a whole. Of the State a TrainStep holds
+views: ``bind`` makes them, ``use`` turns those of theta to another matrix until ``bind`` is called again. So ``bind`` comes
+before everything that computes, and again whenever the State's tensors are replaced.
+
+Shapes: R runs, B batch rows, P parameters, G rows of one group.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlrun.components.hyperparameters import Row
+from dlrun.components.losses import GRADIENTS
+from dlrun.components.optimizers import Step
+from dlrun.components.regularizers import AfterStep, BatchTransform, Kink, Penalty, Stop
+from dlrun.data.dataset import Data
+from dlrun.engine.builder import OF_MEMBERS, Builder, blueprint_of, pointwise
+from dlrun.engine.cohort import VECTOR, Run, Settings
+from dlrun.engine.components import Group, group
+from dlrun.engine.keys import Keys, StepKeys
+from dlrun.engine.layers import SPREAD, Pass
+from dlrun.engine.schedule import Factor
+from dlrun.engine.state import State
+
+__all__ = ["TrainStep", "blueprint_of", "pointwise"]
+
+
+class TrainStep:
+    """How R runs take a step together. Rows are expected in an order that keeps equal optimizers adjacent."""
+
+    def __init__(self, runs: Sequence[Run], data: Data, settings: Settings) -> None:
+        self.runs, self.data, self.settings, self.task = list(runs), data, settings, data.task
+        self.seeds = [run.seed for run in self.runs]
+        parts = Builder(self.runs, data, settings)
+        self.model = parts.model
+        self.layout, self.first = self.model.layout, self.model.first_trained
+        self.has_weights = bool(parts.weights.places)  # a user's module may have parameters of one dimension alone
+        self.uses_dropout = any(layer.random for layer in self.model.layers)
+        self.regularizers = parts.regularizers
+        self.penalties = [r for r in self.regularizers if isinstance(r, Penalty)]
+        self.kinks = [r for r in self.regularizers if isinstance(r, Kink)]
+        self.after_steps = [r for r in self.regularizers if isinstance(r, AfterStep)]
+        self.transforms = [r for r in self.regularizers if isinstance(r, BatchTransform)]
+        self.stops = [r for r in self.regularizers if isinstance(r, Stop)]
+        self.losses = parts.losses()
+        self.optimizers = parts.optimizers()
+        self._steady = Factor([1.0] * len(self.optimizers))
+        self.schedules = group([run.scheduler for run in self.runs], dtype=torch.float64)  # on the CPU: see ``factors``
+        self.scheduled = any(run.scheduler.name != "constant" for run in self.runs)
+        self.lr = parts.column([run.optimizer.values["lr"] for run in self.runs])
+        self.clip_norm = parts.limit([run.clip_norm for run in self.runs])
+        self.clip_value = parts.limit([run.clip_value for run in self.runs])
+        rows = settings.batch_size
+        self.row_numbers = (self.layout.size, rows * self.model.narrowest, rows * settings.outputs)  # see cohort.filled
+        # Where products are small, a CPU's vectors lie across the runs, which lie innermost in memory (see Linear)
+        self.small = settings.device.type == "cpu" and self.model.largest(rows) <= SPREAD
+        self.innermost = self.small and self._whole()
+        self._apart = False
+
+    def _whole(self) -> bool:
+        """Whether the rows of every component fill whole vectors."""
+        activations_of = [g for layer in self.model.activations() for g, _ in layer.activations]
+        groups = [*(g for g, _ in self.optimizers), *(g for g, _ in self.losses), *activations_of]
+        return all(len(g.rows) % VECTOR == 0 for g in groups)
+
+    # What training changes
+
+    def fresh(self) -> State:
+        """The state before the first step."""
+        by_initializer: dict[Any, list[int]] = {}
+        for row, run in enumerate(self.runs):
+            by_initializer.setdefault(run.initializer, []).append(row)
+        device, dtype = self.settings.device, self.settings.dtype
+        theta = self.arranged(self.layout.initialize(self.seeds, list(by_initializer.items()), dtype).to(device))
+        buffers = self.model.buffers.initialize(self.seeds, list(by_initializer.items()), dtype).to(device)
+        optimizers = [optimizer.state(g.rows.take(theta)) for g, optimizer in self.optimizers]
+        kinks = [kink.state(theta) for kink in self.kinks]
+        return State(theta, buffers, optimizers, torch.zeros_like(theta), kinks=kinks)
+
+    def arranged(self, matrix: Tensor) -> Tensor:
+        """The same [R, P] with the runs outermost or innermost in memory, as this step works on it."""
+        return matrix.t().contiguous().t() if self.innermost else matrix.contiguous()
+
+    def bind(self, state: State, *, apart: bool = False) -> State:
+        """Make the views into ``state`` that a step works on, and return it. To be called whenever its tensors are replaced.
+
+        With ``apart`` the gradients of the layers are tensors of their own, joined in every step, instead of views into one
+        matrix: the form that compiles well.
+        """
+        state.theta, state.grad = self.arranged(state.theta), self.arranged(state.grad)
+        state.optimizers = [{name: self.arranged(value) for name, value in slots.items()} for slots in state.optimizers]
+        state.kinks = [{name: self.arranged(value) for name, value in slots.items()} for slots in state.kinks]
+        self.parameters = self.layout.views(state.theta)
+        self._apart = apart
+        self.gradient_views = self.layout.apart(state.grad, self.innermost) if apart else self.layout.views(state.grad)
+        self.buffers = self.model.buffers.views(state.buffers)
+        assert all(g.rows.slice for g, _ in self.optimizers), "rows with equal optimizers must be neighbours"
+        self._slices = self._cut(state.theta, state.grad)
+        return state
+
+    def _cut(self, theta: Tensor, grad: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The rows of each optimizer."""
+        return [(g.rows.take(theta), g.rows.take(grad)) for g, _ in self.optimizers]
+
+    def factors(self, first: int, count: int, epoch_steps: int, total_steps: int) -> Tensor | None:
+        """What the schedules multiply lr with in steps ``first`` .. ``first + count``: [count, R], on the CPU; None for 1."""
+        if not self.scheduled:
+            return None
+        steps = torch.arange(first, first + count).unsqueeze(1)
+        out = torch.empty(count, len(self.runs), dtype=torch.float64)
+        for g in self.schedules:
+            values = {name: value.view(1, -1) if isinstance(value, Tensor) else value for name, value in g.values.items()}
+            found: Tensor = g.part.function(steps, epoch_steps=epoch_steps, total_steps=total_steps, **values)
+            out[:, list(g.rows.indices)] = found.to(out.dtype).expand(count, len(g.rows))
+        return out
+
+    def keys(self) -> Keys:
+        """The random streams of these runs."""
+        device = self.settings.device
+        return Keys(self.seeds, dropout=self.uses_dropout, transforms=len(self.transforms), device=device)
+
+    # The step
+
+    def step(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, factor: Factor | None = None) -> None:
+        """One optimizer step of every run, in place on ``state``. x, y [R, B, ...], ``factor`` of the schedule."""
+        state.step += 1
+        x, y = self.transformed(x, y, keys)
+        factor = factor or self._steady
+        self.advance(state, state.step, x, y, keys.dropout, factor.each, factor.column)
+
+    def transformed(self, x: Tensor, y: Tensor, keys: StepKeys) -> tuple[Tensor, Tensor]:
+        """The batch as the regularizers want it."""
+        for transform, key in zip(self.transforms, keys.augment, strict=True):
+            x, y = transform.batch(x, y, key)
+        return x, y
+
+    def advance(
+        self, state: State, t: Step, x: Tensor, y: Tensor, dropout: Tensor | None, factors: Sequence[Row], column: Tensor | None
+    ) -> None:
+        """Step number ``t`` with a batch that is ready: forward, backward, penalties, clip, optimizers, kinks, after-step hooks.
+
+        ``factors`` has what the schedule multiplies lr with for each optimizer, ``column`` [R, 1] for all rows (None: 1).
+        """
+        output, tape = self.forward(x, Pass(True, dropout))
+        self.model.backward(
+            self.parameters, self.gradient_views, self._member_grad(self.loss_gradient(output, y)), tape, self.first
+        )
+        grad = self.layout.joined(self.gradient_views, self.innermost) if self._apart else state.grad
+        for penalty in self.penalties:
+            penalty.add_gradient(state.theta, grad)
+        sides = [
+            (kink, kink.choose(state.theta, grad, slots, t)) for kink, slots in zip(self.kinks, state.kinks, strict=True) if slots
+        ]
+        self._clip(grad)
+        slices = self._cut(state.theta, grad) if self._apart else self._slices
+        for (_, optimizer), (theta, mine), slots, factor in zip(self.optimizers, slices, state.optimizers, factors, strict=True):
+            optimizer.step(theta, mine, slots, t, factor)
+        for kink, signs in sides:
+            kink.project(state.theta, signs)
+        if self.after_steps:
+            lr = self.lr if column is None else self.lr * column
+            for regularizer in self.after_steps:
+                regularizer.after_step(state.theta, lr.to(state.theta.dtype) if isinstance(lr, Tensor) else lr)
+
+    def forward(self, x: Tensor, pass_: Pass, buffers: list[list[Tensor]] | None = None) -> tuple[Tensor, list[Any]]:
+        """The output of every run [R, B, K], and the tape. Members of pairs and triplets go through the model one by one."""
+        members = x.shape[2] if self.task in OF_MEMBERS else 0
+        if members:
+            x = x.flatten(1, 2)
+        output, tape = self.model.forward(self.parameters, buffers or self.buffers, x, pass_)
+        return (output.view(len(output), -1, members, output.shape[2]) if members else output), tape
+
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The output of every run at evaluation [R, B, K], and what stands before its head; without a head the output twice."""
+        if self.task in OF_MEMBERS:
+            output, _ = self.forward(x, Pass())
+            return output, output
+        return self.model.evaluate(self.parameters, self.buffers, x)
+
+    def _member_grad(self, grad: Tensor) -> Tensor:
+        return grad.flatten(1, 2) if self.task in OF_MEMBERS else grad
+
+    def gradients(
+        self, x: Tensor, y: Tensor, buffers: list[list[Tensor]], tape_of: Callable[[list[Any]], None]
+    ) -> list[list[Tensor]]:
+        """The gradient of the loss alone for a batch, as views for each layer; ``tape_of`` sees the tape. For diagnostics."""
+        output, tape = self.forward(x, Pass(True), buffers)
+        tape_of(tape)
+        self.model.backward(
+            self.parameters, self.gradient_views, self._member_grad(self.loss_gradient(output, y)), tape, self.first
+        )
+        return self.gradient_views
+
+    def loss(self, output: Tensor, y: Tensor) -> Tensor:
+        """The loss of every run: [R]."""
+        if len(self.losses) == 1:
+            return self._loss(*self.losses[0], output, y)
+        out = torch.empty(len(self.runs), dtype=output.dtype, device=output.device)
+        for g, values in self.losses:
+            g.rows.put(out, self._loss(g, values, g.rows.take(output), g.rows.take(y)))
+        return out
+
+    def loss_gradient(self, output: Tensor, y: Tensor) -> Tensor:
+        """The gradient of every run's loss with respect to its output: like ``output``."""
+        if len(self.losses) == 1:
+            return self._loss_gradient(*self.losses[0], output, y)
+        out = torch.empty_like(output)
+        for g, values in self.losses:
+            g.rows.put(out, self._loss_gradient(g, values, g.rows.take(output), g.rows.take(y)))
+        return out
+
+    @staticmethod
+    def _loss(g: Group, values: dict[str, Any], output: Tensor, y: Tensor) -> Tensor:
+        value: Tensor = g.part.function(output, y, **values)
+        return value
+
+    def _loss_gradient(self, g: Group, values: dict[str, Any], output: Tensor, y: Tensor) -> Tensor:
+        gradient = GRADIENTS.get(g.part.function)
+        if gradient is not None:
+            return gradient(output, y, **values)
+        with torch.enable_grad():
+            leaf = output.detach().requires_grad_()
+            (grad,) = torch.autograd.grad(self._loss(g, values, leaf, y).sum(), leaf)
+        return grad
+
+    def _clip(self, grad: Tensor) -> None:
+        if self.clip_norm is not None:
+            norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
+            grad.mul_((self.clip_norm / (norm + 1e-6)).clamp_(max=1.0))
+        if self.clip_value is not None:
+            limit = self.clip_value
+            if isinstance(limit, Tensor):
+                torch.clamp(grad, -limit, limit, out=grad)
+            else:
+                grad.clamp_(-limit, limit)
+
+    def evaluated(self, state: State) -> Tensor:
+        """The parameters to evaluate and to keep [R, P]: theta, unless an optimizer averages its weights."""
+        parts = [
+            optimizer.evaluation(theta, slots)
+            for (_, optimizer), (theta, _), slots in zip(self.optimizers, self._slices, state.optimizers, strict=True)
+        ]
+        if all(part is theta for part, (theta, _) in zip(parts, self._slices, strict=True)):
+            return state.theta
+        return torch.cat(parts)
+
+    def use(self, theta: Tensor) -> None:
+        """Let ``forward`` read its parameters from ``theta``; ``bind`` restores the state's own."""
+        self.parameters = self.layout.views(theta)

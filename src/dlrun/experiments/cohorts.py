@@ -1,0 +1,313 @@
+"""From runs to cohorts: what can be trained as one matrix is.
+
+Runs go together when they agree on the data, the architecture, the batch size, the number of steps and the structure of their
+regularizers. Inside a cohort everything else may differ from row to row.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from dlrun import isolation
+from dlrun.components.hyperparameters import show
+from dlrun.components.metrics import METRICS
+from dlrun.config import own_code
+from dlrun.config.checks.data import read as read_dataset
+from dlrun.config.settings import device
+from dlrun.config.spec import RunSpec
+from dlrun.config.watched_metrics import check_watched
+from dlrun.data.dataset import Data
+from dlrun.data.preparation import Preparation
+from dlrun.data.preprocessing import Preprocessing, fit
+from dlrun.data.splits import Split, splits
+from dlrun.engine import module
+from dlrun.engine.builder import OF_MEMBERS
+from dlrun.engine.cohort import Cohort, Run, Settings
+from dlrun.engine.components import Component, signature
+from dlrun.engine.step import TrainStep, blueprint_of
+from dlrun.errors import DataError, InputError, plural
+from dlrun.experiments import cost
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cohort with the specs of its rows, in the same order."""
+
+    cohort: Cohort
+    specs: tuple[RunSpec, ...]
+    note: str = ""  # what a user should know of how they go together
+
+
+class Datasets:
+    """Datasets, splits and fitted preprocessing, each made once however many runs share it."""
+
+    def __init__(self) -> None:
+        self._data: dict[str, Data] = {}
+        self._splits: dict[tuple[object, ...], Split] = {}
+        self._fitted: dict[tuple[object, ...], Preprocessing] = {}
+
+    def load(self, part: Component) -> Data:
+        """The dataset that a part describes."""
+        key = json.dumps([part.target, dict(part.values)], sort_keys=True, default=str)
+        if key not in self._data:
+            self._data[key] = read_dataset(part)
+        return self._data[key]
+
+    def splits(self, data: Data, how: Preparation, wanted: Sequence[tuple[int, int]]) -> list[Split]:
+        """The splits of ``data`` for some seeds and folds."""
+        base = (data.fingerprint, how.validation, how.test, how.folds, how.stratify)
+        new = [pair for pair in wanted if (*base, *pair) not in self._splits]
+        if new:
+            made = splits(
+                data,
+                [seed for seed, _ in new],
+                fold=[fold for _, fold in new],
+                validation=how.validation,
+                test=how.test,
+                folds=how.folds,
+                stratify=how.stratify,
+            )
+            self._splits |= {(*base, *pair): split for pair, split in zip(new, made, strict=True)}
+        return [self._splits[*base, *pair] for pair in wanted]
+
+    def fitted(self, data: Data, how: Preparation, split: Split) -> Preprocessing:
+        """What is fitted on the training rows of one of ``splits``."""
+        key = (data.fingerprint, how.standardize, how.standardize_target, id(split))
+        if key not in self._fitted:
+            self._fitted[key] = fit(data, split.train, standardize=how.standardize, standardize_target=how.standardize_target)
+        return self._fitted[key]
+
+
+def plan(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
+    """Group runs into cohorts, load their data and split it.
+
+    Raises:
+        InputError: with every problem that only the data can tell, such as a batch larger than the training set.
+    """
+    planned = []
+    for members in together(specs):
+        planned += _cohorts(members, datasets)
+    return planned
+
+
+def together(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
+    """Runs that can be rows of one matrix, in the order in which each kind is first met."""
+    found: dict[tuple[Any, ...], list[RunSpec]] = {}
+    for spec in specs:
+        found.setdefault(architecture(spec), []).append(spec)
+    return list(found.values())
+
+
+def architecture(spec: RunSpec) -> tuple[Any, ...]:
+    """What runs must share to be rows of one matrix."""
+    preparation = asdict(replace(spec.preparation, fold=None))
+    trainer = asdict(replace(spec.trainer, clip_norm=None, clip_value=None))
+    activation = spec.row.activation
+    learned = (activation.target, *sorted(activation.values)) if spec.row.learnable else ()
+    return (
+        spec.dataset.target,
+        _text(spec.dataset.values),
+        _text(preparation),
+        _text(trainer),
+        spec.layers,
+        _module(spec.module, activation),
+        spec.outputs,
+        spec.metric,
+        learned,
+        tuple(signature(part) for part in spec.row.regularizers),
+        # lists of one number a class, so that those of a wrong length spoil no other run
+        tuple(len(value) for value in spec.row.loss.values.values() if isinstance(value, list | tuple)),
+    )
+
+
+def _module(part: Component | None, activation: Component) -> tuple[str, ...]:
+    """What runs whose model is a user's module must share: its values, and the activation if it takes one."""
+    if part is None:
+        return ()
+    inside = (activation.target, _text(activation.values)) if module.takes_activation(part) else ()
+    return (part.target, _text(part.values), *inside)
+
+
+def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
+    """Cohorts of runs that share an architecture: one for each number of training rows that their splits have."""
+    first = specs[0]
+    data, preparation = datasets.load(first.dataset), first.preparation
+    if data.task != preparation.task:
+        raise DataError(f"dataset.task={preparation.task}: the data is for {data.task}; type dataset.task={data.task}")
+    wanted = sorted({(spec.seed, spec.fold or 0) for spec in specs})
+    made = datasets.splits(data, preparation, wanted)
+    by_size: dict[int, list[tuple[tuple[int, int], Split]]] = {}
+    for key, split in zip(wanted, made, strict=True):
+        by_size.setdefault(len(split.train), []).append((key, split))
+    planned = []
+    for train, pairs in by_size.items():
+        _check(first, data, train)
+        _check_weights(specs, data)
+        check_watched(specs, data, pairs)
+        place = {key: number for number, (key, _) in enumerate(pairs)}
+        rows = [spec for spec in specs if (spec.seed, spec.fold or 0) in place]
+        cohort = Cohort(
+            data=data,
+            splits=[split for _, split in pairs],
+            preprocessing=[datasets.fitted(data, preparation, split) for _, split in pairs],
+            runs=[replace(spec.row, split=place[spec.seed, spec.fold or 0]) for spec in rows],
+            settings=settings_of(first, data.outputs),
+        )
+        cost.check_memory(cohort)
+        _fits(cohort, train)
+        planned += _stacked(Planned(cohort, tuple(rows)))
+    return planned
+
+
+def _stacked(group: Planned) -> list[Planned]:
+    """The cohort as it is, or its rows one by one where a user's module cannot be stacked."""
+    cohort = group.cohort
+    part = cohort.settings.module
+    if part is None or len(cohort.runs) == 1:
+        return [group]
+    alone = isolation.call(_alone, cohort.settings, cohort.data, cohort.runs[0].activation)
+    if not alone:
+        return [group]
+    note = f"model={part.name}: its runs train one by one, since they cannot be stacked: {alone}"
+    return [replace(piece, note=note) for piece in in_pieces(group, len(cohort.runs))]
+
+
+def _alone(settings: Settings, data: Data, activation: Component) -> str:
+    """Why a user's module cannot be stacked; an empty string where it can."""
+    return module.tried(blueprint_of(settings, data, activation)).alone
+
+
+def _fits(cohort: Cohort, train: int) -> None:
+    """Raise an InputError where the layers do not fit the data, or batches of ``train`` rows the layers."""
+    size = cohort.settings.batch_size
+    members = cohort.data.shape[0] if cohort.data.task in OF_MEMBERS else 1
+    given = cohort.runs[:1], cohort.data, cohort.settings, size * members
+    try:
+        least = isolation.call(_normalized, *given) if cost.has_own(cohort.runs[0], cohort.settings) else _normalized(*given)
+    except InputError:
+        raise
+    except (Exception, SystemExit):  # a component of the user's own: training will tell which run it spoils, and the others go on
+        return
+    if least <= 1:
+        more = f"type trainer.batch_size={min(16, train)}, or " if train > 1 else ""
+        raise InputError(
+            f"trainer.batch_size={size}: batch_norm subtracts the mean over the batch, and of a batch of one row nothing is left "
+            f"to learn from; {more}leave batch_norm out of regularizer"
+        )
+
+
+def _normalized(runs: Sequence[Run], data: Data, settings: Settings, rows: int) -> float:
+    """Of how many numbers the layers take a mean over a batch, where they take the fewest."""
+    return TrainStep(runs, data, settings).model.normalized(rows)
+
+
+def settings_of(spec: RunSpec, outputs: int) -> Settings:
+    """What the engine is told of a run beside its row, for data with that many outputs."""
+    trainer = spec.trainer
+    return Settings(
+        layers=spec.layers,
+        outputs=spec.outputs or outputs,
+        epochs=trainer.epochs,
+        batch_size=trainer.batch_size,
+        max_steps=trainer.max_steps,
+        evaluate_every=trainer.evaluate_every,
+        metric=spec.metric,
+        dtype=getattr(torch, trainer.dtype),
+        device=device(trainer.device),
+        compile=trainer.compile,
+        module=spec.module,
+    )
+
+
+_FACTS = {
+    "anomalies": "which rows are anomalies; type dataset=reconstruction",
+    "members": "the classes of the members of its pairs; type dataset=pairs",
+}
+
+
+def _check(spec: RunSpec, data: Data, train: int) -> None:
+    """What a config and its data say together."""
+    found = []
+    if spec.trainer.batch_size > train:
+        found.append(
+            f"trainer.batch_size={spec.trainer.batch_size}: "
+            f"there {'is' if train == 1 else 'are'} {plural(train, 'training row')}; "
+            f"type trainer.batch_size={train} for full batches"
+        )
+    for part in spec.row.regularizers:
+        kind = part.values.get("kind")
+        if kind in ("shift", "flip", "rotate", "crop") and len(data.shape) != 3:
+            found.append(
+                f"regularizer.{part.name}.kind={kind}: needs images, and {data.name} is a table; type kind=noise, mask or mixup"
+            )
+        if kind == "mixup" and spec.trainer.batch_size == 1 < train:
+            found.append(
+                f"regularizer.{part.name}.kind=mixup: mixes the rows of a batch, and trainer.batch_size=1 leaves one; "
+                f"type trainer.batch_size={min(16, train)}"
+            )
+    if spec.outputs and data.task == "regression" and data.outputs > 1:
+        found.append(f"loss.tau: a list gives one output a level, and {data.name} has {data.outputs} targets; give one level")
+    known = METRICS[data.task].get(spec.metric)
+    if known is not None and known.fact and known.fact not in data.facts:
+        found.append(f"metric={spec.metric}: {data.name} does not say {_FACTS[known.fact]}")
+    if found:
+        raise InputError(*found)
+
+
+def _check_weights(specs: Sequence[RunSpec], data: Data) -> None:
+    """Lists of one number a class, in losses, must have as many as there are classes."""
+    found = []
+    for part in {id(spec.row.loss): spec.row.loss for spec in specs}.values():
+        for name in ("class_weight", "pos_weight", "alpha"):
+            value = part.values.get(name)
+            if isinstance(value, list | tuple) and len(value) != data.outputs:
+                classes = f" ({', '.join(data.classes)})" if data.classes else ""
+                found.append(f"loss.{name}={show(value)}: {data.name} has {data.outputs} outputs{classes}; give each one number")
+    if found:
+        raise InputError(*dict.fromkeys(found))
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return json.dumps(dict(values), sort_keys=True, default=str)
+
+
+def in_pieces(planned: Planned, count: int) -> list[Planned]:
+    """A cohort cut into ``count`` cohorts of about as many rows each, or into single rows when there are fewer."""
+    runs = len(planned.specs)
+    count = max(1, min(count, runs))
+    bounds = [round(runs * number / count) for number in range(count + 1)]
+    return [part(planned, range(start, stop)) for start, stop in pairwise(bounds)]
+
+
+def halves(planned: Planned) -> list[Planned]:
+    """A cohort in two: runs with other components of the user's own apart where there are any, else one half of the rows each."""
+    kinds = [own_code.own(spec.config) for spec in planned.specs]
+    known = [*dict.fromkeys(kinds)]
+    first = set(known[: len(known) // 2])
+    if not first:
+        return in_pieces(planned, 2)
+    rows = [number for number, kind in enumerate(kinds) if kind in first]
+    return [part(planned, rows), part(planned, [number for number in range(len(kinds)) if number not in set(rows)])]
+
+
+def uses_own(planned: Planned) -> bool:
+    """Whether any of a cohort's runs has components of the user's own."""
+    return any(cost.has_own(run, planned.cohort.settings) for run in planned.cohort.runs)
+
+
+def part(planned: Planned, rows: Sequence[int]) -> Planned:
+    """Some rows of a cohort as a cohort of their own, with the splits that they use."""
+    cohort = planned.cohort
+    used = sorted({cohort.runs[row].split for row in rows})
+    place = {split: number for number, split in enumerate(used)}
+    smaller = replace(
+        cohort,
+        splits=[cohort.splits[split] for split in used],
+        preprocessing=[cohort.preprocessing[split] for split in used],
+        runs=[replace(cohort.runs[row], split=place[cohort.runs[row].split]) for row in rows],
+    )
+    return Planned(smaller, tuple(planned.specs[row] for row in rows))

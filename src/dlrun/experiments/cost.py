@@ -1,0 +1,115 @@
+"""What a cohort will need: memory and time.
+
+The figures come from counting, by the shapes of the layers alone: nothing is allocated that grows with the model.
+Time uses six constants, measured on one core of a CPU; it is an order of magnitude for ``dlrun plan``, not a promise.
+
+Shapes: R runs, B batch rows, P parameters, W numbers that a pass of one sample leaves behind.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from dlrun import isolation, own_modules
+from dlrun.data.dataset import Data
+from dlrun.engine.batches import MATERIALIZED_BYTES
+from dlrun.engine.builder import OF_MEMBERS, Builder
+from dlrun.engine.cohort import Cohort, Run, Settings
+from dlrun.engine.diagnostics import ROWS as DIAGNOSED
+from dlrun.engine.trainer import EPOCH_ROWS
+from dlrun.memory import check, machine_bytes
+
+# For time
+STEP_SECONDS = 70e-6  # dispatching one step, whatever R
+MODULE_SECONDS = 400e-6  # for a user's module: its own dispatch, vmap and autograd
+GROUP_SECONDS = 25e-6  # for every further group of rows that has a component of its own
+FLOPS = 50e9  # multiplications and additions a second and core in batched products
+NUMBER_SECONDS = 4e-9  # for every number that a layer puts out for a row of a batch, forward and backward
+FORWARD_SHARE = 1 / 3  # of that for a row that is only looked at, to measure an epoch
+
+# For memory
+STATE_COPIES = 8  # theta, gradient, moments, scratch, best and final parameters, slack
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a cohort takes: bytes at the peak, steps, seconds on one core, parameters a row, numbers that a step touches."""
+
+    bytes: int
+    steps: int
+    seconds: float
+    parameters: int
+    numbers: int
+
+
+def needs(cohort: Cohort) -> Needs:
+    """Estimate a cohort's needs; nothing at all for one in which no row can be built and passed through."""
+    measured = _measured(cohort)
+    if measured is None:
+        return Needs(0, 0, 0.0, 1, 0)
+    parameters, passed = measured
+    runs, settings, data = len(cohort.runs), cohort.settings, cohort.data
+    train = len(cohort.splits[0].train)
+    rows = len(data)
+    size = settings.dtype.itemsize
+    row = (
+        STATE_COPIES * parameters + 6 * passed * max(settings.batch_size, min(DIAGNOSED, train)) + 6 * settings.outputs * rows
+    ) * size
+    copies = len(cohort.splits) * data.x.numel() * size
+    epoch_steps = math.ceil(train / settings.batch_size)
+    steps = min(settings.epochs * epoch_steps, settings.max_steps or settings.epochs * epoch_steps)
+    looks = math.ceil(steps / epoch_steps / settings.evaluate_every) * (min(train, EPOCH_ROWS) + len(cohort.splits[0].validation))
+    groups = sum(len(set(parts)) - 1 for parts in _parts(cohort))
+    each = (6 * settings.batch_size + 20) * parameters / FLOPS + passed * settings.batch_size * NUMBER_SECONDS
+    seconds = steps * (STEP_SECONDS + MODULE_SECONDS * (settings.module is not None) + GROUP_SECONDS * groups + runs * each)
+    seconds += looks * runs * passed * NUMBER_SECONDS * FORWARD_SHARE
+    memory = runs * row + min(copies, MATERIALIZED_BYTES) + data.x.numel() * size
+    return Needs(memory, steps, seconds, parameters, runs * (passed * settings.batch_size + parameters))
+
+
+def check_memory(cohort: Cohort) -> None:
+    """Refuse a cohort of which not even one run fits into memory.
+
+    Raises:
+        InputError: with what a run takes, and what there is.
+    """
+    found = needs(replace(cohort, runs=cohort.runs[:1]))
+    settings = cohort.settings
+    limit = machine_bytes() if settings.device.type == "cpu" else torch.cuda.mem_get_info(settings.device)[1]
+    rows = max(settings.batch_size, min(DIAGNOSED, len(cohort.splits[0].train)))
+    check(
+        found.bytes,
+        f"model: one run with {found.parameters:,} parameters and {rows:,} samples at a time",
+        "take fewer or smaller layers, or a smaller trainer.batch_size",
+        limit=limit,
+    )
+
+
+def _measured(cohort: Cohort) -> tuple[int, int] | None:
+    """P and W of the first run whose components do not raise: which one spoils what, training will tell."""
+    members = cohort.data.shape[0] if cohort.data.task in OF_MEMBERS else 1
+    for run in sorted(cohort.runs, key=lambda run: has_own(run, cohort.settings)):  # those of dlrun's components first
+        given = run, cohort.data, cohort.settings, members
+        try:
+            return isolation.call(_sizes, *given) if has_own(run, cohort.settings) else _sizes(*given)
+        except isolation.DiedError:  # every other one might take seconds to die
+            return None
+        except (Exception, SystemExit):
+            continue
+    return None
+
+
+def _sizes(run: Run, data: Data, settings: Settings, members: int) -> tuple[int, int]:
+    model = Builder([run], data, settings).model
+    return model.layout.size, members * model.numbers + sum(layer.inner for layer in model.layers)
+
+
+def has_own(run: Run, settings: Settings) -> bool:
+    """Whether a run has components of the user's own."""
+    parts = run.activation, run.loss, run.optimizer, run.scheduler, *run.regularizers, settings.module
+    return any(part is not None and own_modules.is_own(part.target) for part in parts)
+
+
+def _parts(cohort: Cohort) -> list[list[str]]:
+    return [[run.activation.target for run in cohort.runs], [run.optimizer.target for run in cohort.runs]]

@@ -1,0 +1,32 @@
+"""How many runs to train at once: as many as memory holds, and a CPU's cache."""
+
+import math
+import os
+
+import torch
+
+from dlrun.experiments.cohorts import Planned, in_pieces
+from dlrun.experiments.cost import Needs, needs
+
+__all__ = ["Needs", "cut", "free_bytes", "needs"]
+
+CACHE_BYTES = 6 << 20  # theta, gradient and moments of a cohort should stay within reach of a CPU's core
+FEWEST_ROWS = 32  # a cohort is not cut below this many rows for the cache's sake
+
+
+def free_bytes(device: torch.device | None = None) -> int:
+    """Memory that is free on this machine, or on a GPU, including what torch keeps there of earlier cohorts."""
+    if device is not None and device.type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def cut(planned: Planned, budget: int) -> list[Planned]:
+    """Cohorts of no more rows than fit into ``budget`` bytes, and on a CPU into the cache."""
+    runs, settings = len(planned.specs), planned.cohort.settings
+    needed = needs(planned.cohort)
+    rows = max(1, min(runs, budget // max(1, needed.bytes // runs)))
+    if settings.device.type == "cpu":
+        rows = min(rows, max(FEWEST_ROWS, CACHE_BYTES // (4 * needed.parameters * settings.dtype.itemsize)))
+    return in_pieces(planned, math.ceil(runs / rows))

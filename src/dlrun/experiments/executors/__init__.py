@@ -1,0 +1,1 @@
+"""Who trains cohorts: this process, or workers."""

@@ -1,0 +1,50 @@
+"""A predictor from a run folder. What lies there is data: names in its config are looked up where any config's are."""
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dlrun.config import own_code
+from dlrun.config.spec import from_config
+from dlrun.data.preprocessing import Preprocessing
+from dlrun.engine.predictor import Form, Predictor
+from dlrun.errors import DataError
+from dlrun.experiments.cohorts import settings_of
+from dlrun.results.record import RunRecord
+
+
+def revive(
+    config: Mapping[str, Any], record: RunRecord, kept: Mapping[str, Any], weights: Mapping[str, NDArray[Any]], device: str
+) -> Predictor:
+    """The trained model of a run.
+
+    Args:
+        config: the run's config.yaml.
+        record: its result.json.
+        kept: its preprocessing.json.
+        weights: its model.safetensors.
+        device: where to compute.
+
+    Raises:
+        InputError: the config names what it must not, or these files are not of one run.
+    """
+    config = dict(config) | {"trainer": dict(config.get("trainer") or {}) | {"device": device}}
+    config["dataset"] = dict(config.get("dataset") or {}) | {"task": record.data.get("task")}
+    spec = from_config(config, record.choices, record.overrides)
+    if own_code.digest(spec.config) != record.versions.get("source", ""):
+        warnings.warn(
+            f"run {record.id}: its components have changed since it was trained; they compute with its weights as they are now",
+            stacklevel=2,
+        )
+    try:
+        form = Form(tuple(kept["shape"]), record.data["task"], int(kept["outputs"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"preprocessing.json: does not say what the model's data is ({error}); the file is of another kind"
+        ) from error
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
+    return Predictor(spec.row, settings_of(spec, form.outputs), form, Preprocessing.from_json(kept), tensors)

@@ -1,0 +1,182 @@
+"""Carrying a plan out: train a cohort, and turn what came of it into run folders."""
+
+import platform
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+import yaml
+
+from dlrun import __version__, registry
+from dlrun.config import own_code
+from dlrun.config.spec import RunSpec
+from dlrun.data.dataset import Data
+from dlrun.engine.progress import Progress
+from dlrun.engine.trainer import Outcome, fit
+from dlrun.experiments.cohorts import Planned
+from dlrun.isolation import DiedError, RaisedError, reason
+from dlrun.results.formats import RunFiles
+from dlrun.results.identity import run_id
+from dlrun.results.record import RunRecord, utc_now
+from dlrun.results.store import Store
+
+FINISHED = ("done", "stopped", "diverged", "failed")  # what need not be trained again
+Report = Callable[[Progress], None]
+
+
+def identity(spec: RunSpec, fingerprint: str) -> str:
+    """The id of a run: what it computes, on what data, by which version, of the user's own code too."""
+    own = own_code.digest(spec.config)
+    return run_id(spec.config, fingerprint, f"{__version__} {own}" if own else __version__)
+
+
+def train(planned: Planned, *, report: Report | None = None, interrupted: Callable[[], bool] = lambda: False) -> list[RunFiles]:
+    """Train a cohort; the files of every run, in the cohort's order, ready to be written."""
+    started = time.perf_counter()
+    outcomes = fit(planned.cohort, report=report, interrupted=interrupted)
+    seconds = time.perf_counter() - started
+    texts = ConfigTexts()
+    return [_files(planned, number, outcome, seconds, texts) for number, outcome in enumerate(outcomes)]
+
+
+def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, texts: "ConfigTexts") -> RunFiles:
+    spec, cohort = planned.specs[number], planned.cohort
+    split = cohort.splits[cohort.runs[number].split]
+    runs = len(planned.specs)
+    record = RunRecord(
+        id=identity(spec, cohort.data.fingerprint),
+        status=outcome.status,
+        reason=outcome.reason,
+        name=spec.name,
+        overrides=spec.overrides,
+        seed=spec.seed,
+        fold=spec.fold,
+        metrics=outcome.metrics,
+        diagnostics=outcome.diagnostics,
+        parameters=outcome.parameters,
+        epochs=outcome.epochs,
+        seconds=seconds / runs,
+        data={
+            "name": cohort.data.name,
+            "task": cohort.data.task,
+            "fingerprint": cohort.data.fingerprint,
+            "rows": len(cohort.data),
+            **({"positive": cohort.data.classes[1]} if cohort.data.task == "binary" and len(cohort.data.classes) == 2 else {}),
+            "sizes": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+        },
+        versions=versions(own_code.digest(spec.config)),
+        cohort={
+            "runs": runs,
+            "seconds": seconds,
+            "steps": outcome.steps,
+            "device": str(cohort.settings.device),
+            "threads": torch.get_num_threads(),
+        },
+        choices=spec.choices,
+        finished=utc_now(),
+    )
+    log = [
+        f"{spec.name or record.id}: {' '.join(spec.overrides) or 'defaults'}",
+        *(f"warning: {warning}" for warning in spec.warnings),
+        *cohort.data.notes,
+        f"one of {runs} runs trained together on {cohort.settings.device}, {seconds:.3f} s for all",
+        f"{outcome.status} after {outcome.epochs} epochs, {outcome.steps} steps"
+        + (f": {outcome.reason}" if outcome.reason else ""),
+    ]
+    return RunFiles(
+        record=record,
+        config_yaml=texts.of(spec.config),
+        overrides=spec.overrides,
+        history=outcome.history,
+        weights={name: value.numpy() for name, value in outcome.weights.items()},
+        log=log,
+        extra=_extra(planned, number),
+    )
+
+
+def _extra(planned: Planned, number: int) -> dict[str, Any]:
+    """What it takes to predict for new rows, beside the weights."""
+    cohort = planned.cohort
+    data = cohort.data
+    form = {"shape": data.shape, "outputs": cohort.settings.outputs, "targets": data.targets, "classes": data.classes}
+    names = {"features": data.features} if data.encoding is None else {}
+    extra = {"preprocessing.json": cohort.preprocessing[cohort.runs[number].split].to_json() | form | names}
+    return extra if data.encoding is None else extra | {"encoding.json": data.encoding.to_json()}
+
+
+def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> RunFiles:
+    """What is kept of a run that raised: its reason in the record, its traceback in its own log; no ``data`` if that raised."""
+    fingerprint = "" if data is None else data.fingerprint
+    if isinstance(error, DiedError) and data is not None:
+        error = error.named(own_code.own(spec.config))
+    log = error.log if isinstance(error, RaisedError) else "".join(traceback.format_exception(error))
+    record = RunRecord(
+        id=identity(spec, fingerprint),
+        status="failed",
+        reason=reason(error),
+        name=spec.name,
+        overrides=spec.overrides,
+        seed=spec.seed,
+        fold=spec.fold,
+        data={} if data is None else {"name": data.name, "task": data.task, "fingerprint": fingerprint, "rows": len(data)},
+        versions=versions(own_code.digest(spec.config)),
+        cohort={"runs": 1, "threads": torch.get_num_threads()},
+        choices=spec.choices,
+        finished=utc_now(),
+    )
+    text = ConfigTexts().of(spec.config)
+    return RunFiles(record=record, config_yaml=text, overrides=spec.overrides, log=log or f"{record.reason}\n")
+
+
+def worth_keeping(files: Sequence[RunFiles], store: Store) -> list[RunFiles]:
+    """Those that may be written: a run that was interrupted takes the place of none that has ended."""
+
+    def ended(run: str) -> bool:
+        record = store.finished(run)
+        return record is not None and record.status in FINISHED
+
+    return [item for item in files if item.record.status != "interrupted" or not ended(item.record.id)]
+
+
+class ConfigTexts:
+    """Resolved configs as YAML, keys in their order. Runs of a sweep share most sections; each is put into words once."""
+
+    def __init__(self) -> None:
+        self._sections: dict[tuple[str, str], str] = {}
+
+    def of(self, config: Mapping[str, Any]) -> str:
+        """The text of one config."""
+        return "".join(self._section(key, value) for key, value in config.items())
+
+    def _section(self, key: str, value: Any) -> str:
+        place = (key, repr(value))
+        if place not in self._sections:
+            self._sections[place] = _dump({key: value})
+        return self._sections[place]
+
+
+def _dump(content: Mapping[str, Any]) -> str:
+    text: str = yaml.dump(content, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=1000)
+    return text
+
+
+@cache
+def _dumper() -> Any:
+    """YAML's dumper that puts quotation marks around the texts which dlrun and Hydra would read as numbers, such as 1e3."""
+    base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+    class Dumper(base):  # type: ignore[misc]
+        """With the floats that dlrun's loader knows."""
+
+    Dumper.add_implicit_resolver("tag:yaml.org,2002:float", registry.NUMBER, list("-+0123456789."))
+    return Dumper
+
+
+@cache
+def versions(own: str = "") -> dict[str, str]:
+    """What the figures depend on; ``own`` is the digest of the user's own code."""
+    found = {"dlrun": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
+    return found | {"source": own} if own else found

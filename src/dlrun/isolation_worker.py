@@ -1,0 +1,159 @@
+"""What a worker process does: see ``apart``. It is started with the descriptors of its connection and its traceback file."""
+
+import ctypes
+import faulthandler
+import io
+import json
+import os
+import pickle
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import redirect_stdout, suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+from dlrun.errors import DlrunError, InputError
+from dlrun.isolation import DATA, STOP, RaisedError, reason
+
+LOOK = 0.05  # seconds between two looks for the message that asks to stop
+REPORT = 0.1  # seconds between two reports of progress
+
+_datasets: list[Any] = []
+
+
+def main() -> None:
+    """What a new process does."""
+    serve(*json.loads(sys.argv[2]))
+
+
+def serve(descriptor: int, trace: int, parent: int) -> None:
+    """Serve the parent until it is gone.
+
+    Args:
+        descriptor, trace: of the connection, and of the file for the traceback of a fatal signal.
+        parent: the process.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # they are for the parent, which asks to stop
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+    _end_with(parent)
+    faulthandler.enable(trace, all_threads=False)
+    connection: Connection[bytes, bytes] = Connection(descriptor)
+    try:
+        modules, forks = pickle.loads(connection.recv_bytes())
+        _begin(connection, modules)
+        while True:
+            message = connection.recv_bytes()
+            if message == STOP:  # it came when the task had ended
+                continue
+            kind, content = message[:1], message[1:]
+            if kind == DATA:
+                _datasets.append(pickle.loads(content))
+            else:
+                (_forked if forks else _serve)(connection, content)
+    except (EOFError, OSError):  # the parent is gone
+        os._exit(1)
+
+
+def _end_with(parent: int) -> None:
+    """End when the parent does, whatever this process is doing. Elsewhere than on Linux the next look tells."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def _begin(connection: "Connection[bytes, bytes]", modules: list[str]) -> None:
+    import torch
+
+    from dlrun import own_modules
+
+    torch.set_num_threads(1)
+    try:
+        with redirect_stdout(io.StringIO()):  # what a module prints, the parent's import prints
+            for module in modules:
+                connection.send_bytes(pickle.dumps(("importing", module)))
+                if module == "__main__":  # the parent's: what is defined there travels as it is
+                    continue
+                own_modules.trust(module)
+    except BaseException as error:
+        connection.send_bytes(pickle.dumps(("raised", _told(error))))
+    else:
+        connection.send_bytes(pickle.dumps(("ready", None)))
+
+
+def _forked(connection: "Connection[bytes, bytes]", task: bytes) -> None:
+    """Serve in a child; what ends it leaves this process as it is."""
+    _flush()
+    child = os.fork()
+    if child == 0:
+        _end_with(os.getppid())
+        _serve(connection, task)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    connection.send_bytes(pickle.dumps(("ended", os.waitstatus_to_exitcode(status))))
+
+
+def _serve(connection: "Connection[bytes, bytes]", task: bytes) -> None:
+    """Do a task and send what came of it."""
+    try:
+        folder, function, given, hooks = _Unpickler(io.BytesIO(task)).load()
+        if folder is not None:
+            os.chdir(folder)
+        more = {"report": _reporter(connection), "interrupted": _Asked(connection)} if hooks else {}
+        answer = pickle.dumps(("done", function(*given, **more)), protocol=pickle.HIGHEST_PROTOCOL)
+    except BaseException as error:  # whatever it is: it is the user's code that raises here, and the parent that decides
+        answer = pickle.dumps(("raised", _told(error)))
+    _flush()
+    connection.send_bytes(answer)
+
+
+def _flush() -> None:
+    """Write out what components have printed; nobody may be there to read it."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError, ValueError):
+                stream.flush()
+
+
+class _Unpickler(pickle.Unpickler):
+    def persistent_load(self, place: Any) -> Any:
+        return _datasets[place]
+
+
+def _told(error: BaseException) -> DlrunError:
+    """An exception that can travel."""
+    if isinstance(error, InputError | RaisedError):
+        return error
+    log = "".join(traceback.format_exception(error))
+    return RaisedError(reason(error), log, foreign=not isinstance(error, DlrunError))
+
+
+def _reporter(connection: "Connection[bytes, bytes]") -> Callable[[Any], None]:
+    last = 0.0
+
+    def report(progress: Any) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= REPORT:
+            last = now
+            connection.send_bytes(pickle.dumps(("progress", progress)))
+
+    return report
+
+
+class _Asked:
+    """Whether the parent has asked to stop; looked up now and then, since training asks before every step."""
+
+    def __init__(self, connection: "Connection[bytes, bytes]") -> None:
+        self._connection, self._next, self._asked = connection, 0.0, False
+
+    def __call__(self) -> bool:
+        now = time.monotonic()
+        if not self._asked and now >= self._next:
+            self._next = now + LOOK
+            self._asked = self._connection.poll() and self._connection.recv_bytes() == STOP
+        return self._asked
