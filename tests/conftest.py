@@ -38,25 +38,25 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Callable[..., Any]]:
-    """Starts workers of the user's own code; it is made when a test first needs one."""
+def nursery() -> Iterator[Callable[[], Nursery]]:
+    """Forks workers and commands; it is made when a test first needs one."""
     made: list[Nursery] = []
 
-    def start(kept: tuple[int, int]) -> Any:
+    def get() -> Nursery:
         if not made:
             made.append(Nursery())
-        return made[0].start(kept)
+        return made[0]
 
-    yield start
+    yield get
     for each in made:
         each.close()
 
 
 @pytest.fixture(autouse=True)
-def forked_workers(request: pytest.FixtureRequest, nursery: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def forked_workers(request: pytest.FixtureRequest, nursery: Callable[[], Nursery], monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are forked, but for the tests that are marked ``starts_workers``."""
     if sys.platform == "linux" and request.node.get_closest_marker("starts_workers") is None:
-        monkeypatch.setattr("dlrun.isolation.start_python", nursery)
+        monkeypatch.setattr("dlrun.isolation.start_python", lambda kept: nursery().start(kept))
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@
 ``@pytest.mark.dose(3)`` injects a fault three times, each with another ``number`` to seed the chance; with DLRUN_FAULTS=20 twenty
 times (make faults).
 
+In the short doses the processes are forked from one that has imported torch, but for those of tests that are marked
+``starts_workers``.
+
 Moments are events of the process itself, so that a busy machine changes nothing: a line it prints, a file it writes, a result at
 which it waits (``Lab.hold``), or the processor time it has used (``Lab.work``).
 """
@@ -22,9 +25,11 @@ from typing import Any
 
 import pytest
 
+from nursery import Command, Nursery
+
 DOSE = int(os.environ.get("DLRUN_FAULTS", "0"))  # 0: the short doses of the usual tests
 
-Process = subprocess.Popen[str]
+Process = subprocess.Popen[str] | Command
 
 MINUTES = 600.0  # seconds after which a test gives up; nothing that works takes nearly as long, however busy the machine is
 
@@ -61,8 +66,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 class Lab:
     """A folder, and processes at work in it."""
 
-    def __init__(self, folder: Path, call: Callable[..., tuple[int, str, str]]) -> None:
+    def __init__(self, folder: Path, call: Callable[..., tuple[int, str, str]], nursery: Callable[[], Nursery] | None) -> None:
         self.folder, self.root = folder, folder / "out"
+        self._nursery = nursery  # None: processes start as those of a user
+        self.pace = 1.0 if nursery is None else 0.3  # the processor time of a sweep with its start, against such a process's
         self._call = call
         self.modules = folder.parent / "modules"  # on the import path of the processes
         self.modules.mkdir()
@@ -70,17 +77,22 @@ class Lab:
 
     def start(self, *words: str, limit: Callable[[], None] | None = None) -> Process:
         """``dlrun`` with these words and the output folder ``root``, in a process group of its own."""
-        child = subprocess.Popen(
-            [sys.executable, "-m", "dlrun", *words],
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
-            | {"OMP_NUM_THREADS": "1", "DLRUN_OUTPUT_DIR": str(self.root), "PYTHONPATH": str(self.modules)},
-            start_new_session=True,
-            preexec_fn=limit,
-        )
+        environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+        environment |= {"OMP_NUM_THREADS": "1", "DLRUN_OUTPUT_DIR": str(self.root), "PYTHONPATH": str(self.modules)}
+        child: Process
+        if self._nursery is None:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "dlrun", *words],
+                cwd=self.folder,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=limit,
+            )
+        else:
+            child = self._nursery().command(words, self.folder, environment, limit)
         self._children.append(child)
         return child
 
@@ -195,9 +207,16 @@ def wait_for(condition: Callable[[], Any], child: Process | None = None) -> None
 
 
 @pytest.fixture
-def lab(folder: Path, call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def lab(
+    folder: Path,
+    call: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    nursery: Callable[[], Nursery],
+    request: pytest.FixtureRequest,
+) -> Iterator[Lab]:
     monkeypatch.setenv("DLRUN_OUTPUT_DIR", str(folder / "out"))
-    made = Lab(folder, call)
+    started = DOSE or sys.platform != "linux" or request.node.get_closest_marker("starts_workers") is not None
+    made = Lab(folder, call, None if started else nursery)
     yield made
     made.close()
 

@@ -14,8 +14,8 @@ import pytest
 Wait = Callable[..., None]
 Family = Callable[[int], list[int]]
 
-WIDTHS = 5  # cohorts: one for each width of the network
-SEEDS = 60 if "DLRUN_FAULTS" in os.environ else 20
+# WIDTHS: cohorts, one for each width of the network
+WIDTHS, SEEDS, EPOCHS = (5, 60, 300) if "DLRUN_FAULTS" in os.environ else (3, 12, 60)
 RUNS = WIDTHS * SEEDS
 SWEEP = (
     "-m",
@@ -53,7 +53,7 @@ def check_same(found: Mapping[str, dict[str, Any]], reference: Mapping[str, dict
             assert record["metrics"] == pytest.approx(there["metrics"], rel=1e-6, abs=1e-6)
 
 
-@pytest.mark.dose(3)
+@pytest.mark.dose(2)
 def test_killed_at_random_moments_and_resumed(
     lab: Any, wait: Wait, reference: tuple[dict[str, dict[str, Any]], float], number: int
 ) -> None:
@@ -104,11 +104,11 @@ class Reader:
 
 @pytest.mark.dose(1)
 def test_a_run_that_is_killed_leaves_the_earlier_one(lab: Any, number: int) -> None:
-    words = ("dataset=moons", "trainer.epochs=300", "baseline=[]")
+    words = ("dataset=moons", f"trainer.epochs={EPOCHS}", "baseline=[]")
     assert lab.run(*words)[0] == 0
     before = lab.records()
     child = lab.start(*words)
-    lab.work(lambda: living(child), random.Random(number).uniform(1.0, 4.0))
+    lab.work(lambda: living(child), random.Random(number).uniform(1.0, 4.0) * lab.pace)
     lab.kill(child)
     metrics = {run: record["metrics"] for run, record in before.items()}
     assert {run: record["metrics"] for run, record in lab.records().items()} == metrics
@@ -120,7 +120,7 @@ def test_a_run_that_is_killed_leaves_the_earlier_one(lab: Any, number: int) -> N
 def test_workers_do_not_outlive_their_parent(lab: Any, wait: Wait, processes_of: Family, number: int) -> None:
     child = lab.start(*SWEEP, "trainer.epochs=20000", "hydra.launcher.processes=2")
     wait(lambda: len(workers(processes_of(child.pid))) == 2, child)
-    lab.work(lambda: workers(processes_of(child.pid)), random.Random(number).uniform(0.0, 6.0))
+    lab.work(lambda: workers(processes_of(child.pid)), random.Random(number).uniform(0.0, 6.0) * lab.pace)
     all_of_it = processes_of(child.pid)[1:]
     lab.kill(child)
     wait(lambda: not any(is_alive(process) for process in all_of_it))
@@ -128,9 +128,9 @@ def test_workers_do_not_outlive_their_parent(lab: Any, wait: Wait, processes_of:
 
 @pytest.mark.dose(1)
 def test_a_worker_that_is_killed_costs_no_run(lab: Any, wait: Wait, processes_of: Family, number: int) -> None:
-    child = lab.start(*SWEEP, "seed=range(0,8)", "trainer.epochs=300", "hydra.launcher.processes=2")
+    child = lab.start(*SWEEP, "seed=range(0,8)", f"trainer.epochs={EPOCHS}", "hydra.launcher.processes=2")
     wait(lambda: len(workers(processes_of(child.pid))) == 2, child)
-    lab.work(lambda: workers(processes_of(child.pid)), random.Random(number).uniform(0.0, 8.0))
+    lab.work(lambda: workers(processes_of(child.pid)), random.Random(number).uniform(0.0, 8.0) * lab.pace)
     for worker in workers(processes_of(child.pid))[:1]:
         os.kill(worker, signal.SIGKILL)
     code, out, err = lab.end(child)
@@ -146,12 +146,13 @@ def living(child: Any) -> list[int]:
 
 def workers(processes: list[int]) -> list[int]:
     """Those that train: not the parent."""
-    return [process for process in processes[1:] if "apart_worker" in command_of(process)]
+    return [process for process in processes[1:] if "isolation_worke" in command_of(process)]
 
 
 def command_of(process: int) -> str:
+    """Its words, and the name it has: one that was forked has the words of another."""
     try:
-        return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
+        return " ".join(Path(f"/proc/{process}/{part}").read_text().replace("\0", " ") for part in ("comm", "cmdline"))
     except OSError:
         return ""
 

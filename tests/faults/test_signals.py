@@ -11,13 +11,14 @@ import pytest
 
 Wait = Callable[..., None]
 
-WIDTHS, SEEDS = 5, 20  # cohorts: one for each width of the network
+# WIDTHS: cohorts, one for each width of the network
+WIDTHS, SEEDS, EPOCHS = (5, 20, 60) if "DLRUN_FAULTS" in os.environ else (3, 8, 30)
 RUNS = WIDTHS * SEEDS
 SWEEP = (
     "-m",
     f"model.hidden={','.join(f'[{width}]' for width in range(3, 3 + WIDTHS))}",
     f"seed=range(0,{SEEDS})",
-    "trainer.epochs=60",
+    f"trainer.epochs={EPOCHS}",
     "dataset=moons",
     "baseline=[]",
 )
@@ -155,11 +156,12 @@ def test_a_signal_while_the_culprit_is_searched(
 
 
 @pytest.mark.dose(1)
+@pytest.mark.starts_workers  # the start is among the moments
 def test_a_signal_at_any_moment(lab: Any, number: int) -> None:
     rng = random.Random(number)
     which = rng.choice([signal.SIGINT, signal.SIGTERM])
     child = lab.start(*SWEEP)
-    lab.work(lambda: [child.pid] if child.poll() is None else [], rng.uniform(0.1, 5.0))
+    lab.work(lambda: [child.pid] if child.poll() is None else [], rng.uniform(0.1, 5.0) * lab.pace)
     os.kill(child.pid, which)
     code, _, err = lab.end(child)
     assert code in (0, 128 + which, -which), err
