@@ -1,6 +1,6 @@
 """Whatever is typed as an override, the answer is a run that can be trained or lines that say what to type: never a traceback.
 
-Valid overrides are joined, cut and changed by a few characters, then composed and checked; nothing is trained. 100 strings a test
+Valid overrides are joined, cut and changed by a few characters, then composed and checked; nothing is trained. 20 strings a test
 run; `make slow` tries 1,000, and DLRUN_EXPLORE=1 draws other ones each time.
 """
 
@@ -101,7 +101,7 @@ def _no_data(self: Any, config: Any, choices: Any) -> tuple[Any, str]:
 
 
 def test_some_overrides(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    explore(monkeypatch, 100)
+    explore(monkeypatch, 20)
     assert not list(folder.iterdir())
 
 
@@ -111,8 +111,9 @@ def test_many_overrides(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     assert not list(folder.iterdir())
 
 
-def test_every_valid_override_has_an_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("each", [12, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_valid_override_has_an_answer(folder: Path, monkeypatch: pytest.MonkeyPatch, each: int) -> None:
     """Some of them do not fit together with the defaults, and are refused."""
     monkeypatch.setattr("dlrun.config.validation.Problems.dataset", _no_data)
-    for word in WORDS[::3]:
+    for word in WORDS[::each]:
         answer([word], sweeps=True)

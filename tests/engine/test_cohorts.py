@@ -173,8 +173,7 @@ def test_equal_rows_are_equal_runs(one_cohort: Callable[..., Cohort]) -> None:
 # One run breaks
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("dataset", LOSSES)
+@pytest.mark.parametrize(("dataset", "dtype"), [*((name, "float32") for name in LOSSES), ("iris", "float64")])
 def test_a_diverging_run_leaves_the_others_bit_for_bit(dataset: str, dtype: str, one_cohort: Callable[..., Cohort]) -> None:
     """Against the same cohort in which that run fares well."""
     rows = [mixed(dataset, row) | {"trainer.dtype": dtype, "trainer.epochs": 2} for row in range(RUNS)]
@@ -206,7 +205,8 @@ def test_a_diverging_run_leaves_the_others_bit_for_bit(dataset: str, dtype: str,
             "model": "cnn",
             "regularizer": ["batch_norm", "dropout"],
             "dataset.validation": 0.02,
-            "dataset.test": 0.9,
+            "dataset.test": 0.95,
+            "trainer.max_steps": 3,
         },
     ],
     ids=["notes", "odd sizes", "activations", "optimizers", "cnn"],
@@ -255,8 +255,7 @@ def test_in_a_wild_mixture_only_rounding_differs(one_cohort: Callable[..., Cohor
         same(mine, theirs, 1e-9)
 
 
-@pytest.mark.parametrize("loss", ["mse", "huber", "mae"])
-@pytest.mark.parametrize("epoch", [1, 2, 4])
+@pytest.mark.parametrize(("loss", "epoch"), [("mse", 1), ("huber", 2), ("mae", 4)])
 def test_a_nan_that_comes_at_any_time_stays_in_its_row(
     loss: str, epoch: int, one_cohort: Callable[..., Cohort], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -217,6 +217,7 @@ STOPPING = [
         "scheduler": "cosine",
         "activation": activation,
         "trainer.epochs": 8,
+        "trainer.batch_size": 20,
     }
     for optimizer in ("sgd", "adam")
     for rate in (0.05, 1e200)

@@ -31,8 +31,18 @@ def received(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place.parent
 
 
-@pytest.mark.parametrize("how", [(), ("-m", "seed=0,1"), ("plan",)])
-@pytest.mark.parametrize("name", ["environment", "default", "built", "elsewhere"])
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("environment", ()),
+        ("default", ("plan",)),
+        ("built", ()),
+        ("built", ("-m", "seed=0,1")),
+        ("elsewhere", ()),
+        ("elsewhere", ("-m", "seed=0,1")),
+        ("elsewhere", ("plan",)),
+    ],
+)
 def test_a_received_file_is_refused(call: Call, folder: Path, received: Path, name: str, how: tuple[str, ...]) -> None:
     code, out, err = call(*how, "--config-dir", str(received), f"experiment={name}", *XOR)
     assert (code, out, err.count("\n")) == (2, "", 1)

@@ -14,29 +14,29 @@ Latest = Callable[..., Sweep]
 Outputs = Callable[..., dict[str, dict[str, Any]]]
 
 MIXED = (
-    "activation=relu,tanh,gelu",
+    "activation=relu,tanh",
     "optimizer=adam,sgd",
     "optimizer.lr=0.01,0.003",
     "loss=mse,huber",
     "regularizer=[],[l2,dropout]",
-    "seed=range(0,3)",
-    "trainer.max_steps=300",
+    "seed=0,1",
+    "trainer.max_steps=200",
     "baseline=[]",
 )
-TOLERANCE = 1e-4  # float32 after 300 steps
+TOLERANCE = 1e-4  # float32 after 200 steps
 
 
 def test_some_of_many(call: Call, folder: Path, outputs: Outputs, latest: Latest) -> None:
     code, out, err = call("-m", *MIXED)
-    assert (code, "144 runs: 144 done" in out) == (0, True), err
+    assert (code, "64 runs: 64 done" in out) == (0, True), err
     together = outputs()
-    assert len(together) == 144
-    for cell in random.Random(0).sample(latest().cells, 6):
+    assert len(together) == 64
+    for cell in random.Random(0).sample(latest().cells, 4):
         code, _, err = call(*cell.overrides, "output_dir=alone")
         assert code == 0, err
         alone = outputs(folder / "alone")[cell.id]  # the id is the same too
         mine = together[cell.id]
-        assert (alone["cohort"]["runs"], alone["cohort"]["steps"]) == (1, 300)
+        assert (alone["cohort"]["runs"], alone["cohort"]["steps"]) == (1, 200)
         assert mine["cohort"]["runs"] > 1
         assert alone["metrics"].keys() == mine["metrics"].keys()
         for name, value in alone["metrics"].items():

@@ -167,7 +167,7 @@ def check(loader: ConfigLoaderImpl, words: Sequence[str], rng: random.Random, mo
         assert list(composed[number].config.get("regularizer") or {}) == order
 
 
-@pytest.mark.parametrize("number", range(16))
+@pytest.mark.parametrize("number", [pytest.param(number, marks=[pytest.mark.slow] * (number > 5)) for number in range(40)])
 def test_random_overrides(loader: ConfigLoaderImpl, number: int) -> None:
     rng = random.Random(number)
     by_key: dict[str, str] = {}

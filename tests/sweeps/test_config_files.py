@@ -33,8 +33,14 @@ def test_a_list_under_params_is_swept(call: Call, write: Write) -> None:
     assert "6 runs: 6 to train" in out
 
 
-@pytest.mark.parametrize("name", ["activation: [relu, tanh]", "optimizer: [sgd, adam]", "dataset: [iris, moons]"])
-@pytest.mark.parametrize("where", ["experiment", "primary"])
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [
+        ("experiment", "activation: [relu, tanh]"),
+        ("primary", "optimizer: [sgd, adam]"),
+        ("experiment", "dataset: [iris, moons]"),
+    ],
+)
 def test_a_list_where_one_option_belongs(call: Call, write: Write, folder: Path, where: str, name: str) -> None:
     group, _, options = name.partition(": ")
     write("experiment/a", f"{GLOBAL}defaults:\n  - override /{name}\n")
@@ -112,8 +118,10 @@ def test_keys_that_are_mentioned_are_read(call: Call, write: Write) -> None:
     assert call(*COMMON, "+rate=0.02", "optimizer.lr=${rate}") == (0, "", "")
 
 
-@pytest.mark.parametrize("head", ["", "# A study.\n# @package _global_\n"])
-@pytest.mark.parametrize("text", ["defaults:\n  - override /dataset: moons\n", "name: x\n"])
+@pytest.mark.parametrize(
+    ("head", "text"),
+    [("", "defaults:\n  - override /dataset: moons\n"), ("# A study.\n# @package _global_\n", "name: x\n")],
+)
 def test_an_experiment_that_is_not_global(call: Call, write: Write, head: str, text: str) -> None:
     write("experiment/a", head + text)
     code, _, err = call("plan", "-cd", "mine", "experiment=a")

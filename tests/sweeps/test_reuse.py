@@ -43,11 +43,11 @@ def test_reissuing_trains_nothing(call: Call, folder: Path, latest: Latest) -> N
 
 
 def test_widening_trains_the_new_ones_alone(call: Call, folder: Path) -> None:
-    assert call("-m", *WORDS, "seed=range(0,3)")[0] == 0
+    assert call("-m", *WORDS, "seed=0,1")[0] == 0
     before = stamps(folder / "outputs")
-    assert call("-m", *WORDS, "seed=range(0,8)", "optimizer.lr=0.001")[0] == 0  # the default, said aloud
+    assert call("-m", *WORDS, "seed=range(0,4)", "optimizer.lr=0.001")[0] == 0  # the default, said aloud
     after = stamps(folder / "outputs")
-    assert (len(before), len(after)) == (6, 16)
+    assert (len(before), len(after)) == (4, 8)
     assert untouched(before, after)
 
 
