@@ -95,6 +95,7 @@ def test_every_experiment_composes(call: Call) -> None:
         assert f"name: {name}" in out
 
 
+@pytest.mark.starts_workers
 def test_completion(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMP_LINE", "dlrun optimizer=ada")
     monkeypatch.setenv("COMP_POINT", "19")

@@ -183,6 +183,7 @@ def test_an_experiment_with_a_wrong_name(call: Call, tmp_path: Path) -> None:
     assert "bad.yaml" in err
 
 
+@pytest.mark.starts_workers
 def test_a_process_says_the_same(process: Process, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = process("optimizer=adm")
     assert (done.returncode, done.stdout) == (2, "")

@@ -12,6 +12,7 @@ Call = Callable[..., tuple[int, str, str]]
 Process = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.mark.starts_workers
 def test_a_run(process: Process, folder: Path) -> None:
     done = process("dataset=moons", "seed=3", "trainer=smoke")
     assert done.returncode == 0, done.stderr

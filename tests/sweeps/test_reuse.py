@@ -113,6 +113,7 @@ def test_status_and_resume_by_every_name(call: Call, folder: Path, monkeypatch: 
     for which in ((str(sweep),), ("output_dir=here",), ("latest", "output_dir=here"), ("first one", "output_dir=here")):
         code, out, _ = call("status", *which)
         assert (code, out.splitlines()) == (0, [str(sweep), "2 runs: 2 done", "no process is training it"])
+    for which in ((str(sweep),), ("first one", "output_dir=here")):
         assert call("resume", *which)[0] == 0
     other = folder / "elsewhere"
     other.mkdir()
