@@ -304,10 +304,10 @@ def _trust(imports: Modules) -> None:
 
 def _metric(rows: Sequence[Row], wanted: str | None) -> str | None:
     """The measured metric that is wanted, with its subset, or the main one of the rows' task; None when nothing was measured."""
-    from dlrun.components.metrics import METRICS, main_metric
+    from dlrun.components.tasks import TASKS
 
     measured = dict.fromkeys(name for row in rows for name, value in row.metrics.items() if value is not None)
-    mains = [*dict.fromkeys(map(main_metric, METRICS))] if wanted is None else [wanted]
+    mains = [*dict.fromkeys(task.main_metric for task in TASKS.values())] if wanted is None else [wanted]
     for main in mains:
         for name in (main, *(f"{subset}/{main}" for subset in ("test", "validation", "train"))):
             if name in measured:

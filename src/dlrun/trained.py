@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 PREPROCESSING = "preprocessing.json"
 ENCODING = "encoding.json"
-_WITHOUT_CLASSES = ("regression", "similarity", "metric_learning")
 # what the config of every run has
 _SECTIONS = ("seed", "dataset", "model", "activation", "loss", "optimizer", "scheduler", "trainer", "regularizer")
 
@@ -129,11 +128,15 @@ class Run:
             >>> run = dlrun.run("dataset=iris")                        # doctest: +SKIP
             >>> run.predict([[5.1, 3.5, 1.4, 0.2]]).argmax(axis=1)     # doctest: +SKIP
         """
-        task = self.record.data["task"]
-        if log and task in _WITHOUT_CLASSES:
-            raise DataError(f"predict: log=True is for probabilities of classes, and the model is of {task} data; leave it out")
+        from dlrun.components.tasks import TASKS
+
+        task = TASKS[self.record.data["task"]]
+        if log and not task.classes:
+            raise DataError(
+                f"predict: log=True is for probabilities of classes, and the model is of {task.name} data; leave it out"
+            )
         found = self._predictor(self._rows(X), log=log).numpy()
-        return found[:, 0] if task in ("regression", "binary") and found.shape[1] == 1 else found
+        return found[:, 0] if task.single and found.shape[1] == 1 else found
 
     def __repr__(self) -> str:
         shown = [f"{name} {value:.4g}" for name, value in self.metrics.items() if name.startswith("test/")][:3]

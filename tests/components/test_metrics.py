@@ -18,7 +18,8 @@ from torchmetrics import classification as tm
 from torchmetrics.functional import segmentation as tm_segmentation
 
 from dlrun.components import metrics
-from dlrun.components.metrics import METRICS, Metric, embedding, main_metric, mean_top_probability, regression
+from dlrun.components.metrics import METRICS, Metric, embedding, mean_top_probability, regression
+from dlrun.components.tasks import TASKS
 from dlrun.engine.evaluation import figure
 from dlrun.engine.forms import Forms
 
@@ -366,7 +367,7 @@ def test_mean_top_probability() -> None:
 
 
 def test_tables_name_a_main_metric_with_a_direction() -> None:
-    assert {task: main_metric(task) for task in METRICS} == {
+    assert {task: TASKS[task].main_metric for task in METRICS} == {
         "regression": "r2",
         "binary": "accuracy",
         "multiclass": "accuracy",
@@ -377,8 +378,8 @@ def test_tables_name_a_main_metric_with_a_direction() -> None:
     }
     for task, table in METRICS.items():
         assert all(isinstance(metric, Metric) for metric in table.values())
-        assert table[main_metric(task)].default
-        assert table[main_metric(task)].higher_is_better
+        assert table[TASKS[task].main_metric].default
+        assert table[TASKS[task].main_metric].higher_is_better
     assert metrics.__doc__ is not None
 
 

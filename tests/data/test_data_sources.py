@@ -175,10 +175,10 @@ def test_the_fingerprint_sees_everything() -> None:
     [
         ({"task": "guessing"}, "one of regression, binary"),
         ({"x": torch.zeros(150, 4, dtype=torch.int64)}, "floating-point"),
-        ({"x": torch.zeros(150, 2, 4)}, "2 or 4 axes"),
+        ({"x": torch.zeros(150, 2, 4, 4, 1)}, "2 or 3 or 4 axes"),
         ({"x": torch.zeros(0, 4), "y": torch.zeros(0, dtype=torch.int64)}, "nothing in x"),
         ({"x": torch.full((150, 4), torch.inf)}, "infinite"),
-        ({"features": ("a",)}, "1 names were given for 4 features"),
+        ({"features": ("a",)}, "4 features, and 1 names were given"),
         ({"y": torch.zeros(150, 1)}, "int64 with 1 axes"),
         ({"y": torch.zeros(149, dtype=torch.int64)}, "149 rows"),
         ({"y": torch.full((150,), 3)}, "outside 0 to 2"),

@@ -12,7 +12,7 @@ from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import fit
 from dlrun.data.splits import splits
 from dlrun.engine import batches as tables
-from dlrun.engine.batches import SUBSETS, Table
+from dlrun.engine.batches import SUBSETS, Batches
 
 CPU = torch.device("cpu")
 
@@ -27,10 +27,10 @@ def regression(rows: int = 50, shape: tuple[int, ...] = (3,), offset: float = 5.
 
 def table_of(
     data: Data, seeds: list[int], split_of: list[int], dtype: torch.dtype = torch.float64
-) -> tuple[Table, list[Any], list[Any]]:
+) -> tuple[Batches, list[Any], list[Any]]:
     made = splits(data, seeds, validation=0.2, test=0.2)
     fitted = [fit(data, split.train) for split in made]
-    return Table(data, made, fitted, split_of, dtype=dtype, device=CPU), made, fitted
+    return Batches(data, made, fitted, split_of, dtype=dtype, device=CPU), made, fitted
 
 
 @pytest.fixture(params=["held", "scaled when drawn"])

@@ -18,7 +18,7 @@ from dlrun.baselines import estimators
 from dlrun.baselines import rows as baselines
 from dlrun.baselines.rows import Fold, baseline_problems, beside, names_of
 from dlrun.comparison.table import Row
-from dlrun.components.metrics import main_metric
+from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import fit
 from dlrun.data.sources import curves, images, points, real, relations, tables
@@ -285,7 +285,7 @@ def test_names() -> None:
 )
 def test_auto_is_what_costs_next_to_nothing(source: Callable[[], Data], expected: list[str]) -> None:
     data = source()
-    rows, notes = beside(["auto"], folds_of(data, [0]), main_metric(data.task), {})
+    rows, notes = beside(["auto"], folds_of(data, [0]), TASKS[data.task].main_metric, {})
     assert ([row.factors["baseline"] for row in rows], notes) == (expected, [])
 
 

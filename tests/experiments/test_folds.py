@@ -11,7 +11,7 @@ from dlrun.config.compose import Composed
 from dlrun.data.preprocessing import fit
 from dlrun.data.sources.real import diabetes
 from dlrun.data.splits import splits
-from dlrun.engine.batches import Table
+from dlrun.engine.batches import Batches
 from dlrun.errors import InputError
 from dlrun.experiments import folds as folds_module
 from dlrun.experiments.folds import every_fold
@@ -101,7 +101,7 @@ def test_a_table_knows_which_rows_are_whose() -> None:
     data = diabetes()
     made = splits(data, [7] * 5, fold=range(5), folds=5)
     scaling = [fit(data, part.train) for part in made]
-    table = Table(data, made, scaling, range(5), dtype=torch.float64, device=torch.device("cpu"))
+    table = Batches(data, made, scaling, range(5), dtype=torch.float64, device=torch.device("cpu"))
     for subset in ("train", "validation", "test"):
         x, _ = table.subset(subset)
         seen = {}

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dlrun.components.tasks import TASKS
 from dlrun.engine import module as modules
-from dlrun.engine.batches import Table
+from dlrun.engine.batches import Batches
 from dlrun.engine.blueprint import seeded
 from dlrun.engine.components import Component
 from dlrun.engine.predictor import Form, Predictor
@@ -207,7 +208,7 @@ def loop(planned: Planned, optimizer: Callable[[Any], torch.optim.Optimizer], lo
     with torch.no_grad():
         for place, value in zip([*(p for _, p in trained), *rest], [*start, *kept], strict=True):
             place.copy_(value[0])
-    table = Table(cohort.data, cohort.splits, cohort.preprocessing, [0], dtype=settings.dtype, device=settings.device)
+    table = Batches(cohort.data, cohort.splits, cohort.preprocessing, [0], dtype=settings.dtype, device=settings.device)
     stepper, keys, done, epoch = optimizer([p for _, p in trained]), train_step.keys(), 0, 0
     per_epoch = -(-table.sizes["train"] // settings.batch_size)
     while done < steps:
@@ -371,7 +372,7 @@ def test_what_is_used_twice_is_one_layer(spec: Callable[..., Any], datasets: Any
 def predicts_as_torch_does(planned: Planned, outcome: Outcome) -> None:
     """A predictor of what is kept of a run, and torch's module with the same weights."""
     cohort, part = planned.cohort, planned.cohort.settings.module
-    form = Form(cohort.data.shape, cohort.data.task, cohort.data.outputs)
+    form = Form(cohort.data.shape, TASKS[cohort.data.task], cohort.data.outputs)
     kept = {key: value.view(value.shape or (1,)) for key, value in outcome.weights.items()}  # a file has no scalars
     predictor = Predictor(cohort.runs[0], cohort.settings, form, cohort.preprocessing[0], kept)
     made = part.function(inputs=form.shape, outputs=form.outputs, **part.values).double().eval()

@@ -28,6 +28,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dlrun.components.tasks import TASKS, Task
+
 RIDGE = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
 LASSO = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 POLYNOMIAL = (1e-2, 1e-1, 1.0)  # C of the logistic regression; ridge has its own list
@@ -58,7 +60,7 @@ class Sample:
         seeds: of the splits, for what draws random numbers.
     """
 
-    task: str
+    task: Task
     outputs: int
     x: Tensor
     y: Tensor
@@ -69,12 +71,12 @@ class Sample:
     @property
     def regression(self) -> bool:
         """Whether values are predicted, and not probabilities."""
-        return self.task == "regression"
+        return not self.task.classes
 
     @property
     def exclusive(self) -> bool:
         """Whether each row is of one class of several."""
-        return self.task == "multiclass"
+        return self.task.exclusive
 
     def values(self, prediction: Tensor) -> Tensor:
         """What a prediction says: values, or probabilities."""
@@ -352,25 +354,29 @@ def _one_output(sample: Sample, make: Callable[[], Any], logarithms: Logarithms,
 
 @dataclass(frozen=True)
 class Estimator:
-    """How it is fitted, and the tasks that it serves."""
+    """How it is fitted. The tasks that it serves name it (see ``Task.baselines``)."""
 
+    name: str
     fit: Callable[[Sample], Predict]
-    tasks: tuple[str, ...]
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the tasks that it serves."""
+        return tuple(name for name, task in TASKS.items() if self.name in task.baselines)
 
-_CLASSES = ("binary", "multiclass", "multilabel")
-TASKS = ("regression", *_CLASSES)
-EMBEDDED = ("similarity", "metric_learning")
 
 ESTIMATORS = {
-    "mean": Estimator(mean, TASKS),
-    "naive": Estimator(naive, ("regression",)),
-    "linear": Estimator(linear, ("regression",)),
-    "ridge": Estimator(ridge, ("regression",)),
-    "lasso": Estimator(lasso, ("regression",)),
-    "logistic": Estimator(logistic, _CLASSES),
-    "polynomial": Estimator(polynomial, TASKS),
-    "tree": Estimator(tree, TASKS),
-    "boosting": Estimator(boosting, TASKS),
-    "raw": Estimator(raw, EMBEDDED),
+    name: Estimator(name, fit)
+    for name, fit in {
+        "mean": mean,
+        "naive": naive,
+        "linear": linear,
+        "ridge": ridge,
+        "lasso": lasso,
+        "logistic": logistic,
+        "polynomial": polynomial,
+        "tree": tree,
+        "boosting": boosting,
+        "raw": raw,
+    }.items()
 }

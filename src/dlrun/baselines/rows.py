@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.baselines.estimators import EMBEDDED, ESTIMATORS, Predict, Sample
+from dlrun.baselines.estimators import ESTIMATORS, Predict, Sample
 from dlrun.comparison.table import BASELINE, Row
-from dlrun.components.metrics import METRICS, main_metric
+from dlrun.components.tasks import TASKS, Link
 from dlrun.data.dataset import Data
+from dlrun.data.modality import TABLE
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.splits import Split
-from dlrun.engine.batches import SUBSETS, Table
+from dlrun.engine.batches import SUBSETS, Batches
 from dlrun.engine.evaluation import figure
 from dlrun.engine.forms import Forms, Kind
 from dlrun.errors import nearest
@@ -33,11 +34,8 @@ TOGETHER = 1 << 23  # numbers of the splits that are fitted together
 
 Key = tuple[int, int | None]  # seed, fold
 _X = ("fill", "shift", "factor")  # what is fitted on features
-_KINDS: dict[str, Kind] = {  # see Predict
-    "binary": ("logit", "sigmoid"),
-    "multilabel": ("logit", "sigmoid"),
-    "multiclass": ("logit", "exp"),
-}
+_KINDS: dict[Link, Kind] = {"identity": ("value", "identity"), "sigmoid": ("logit", "sigmoid"), "softmax": ("logit", "exp")}
+"""What a prediction of an estimator is (see Predict), by what the task makes of a logit."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +86,10 @@ def beside(
     """
     chosen, notes = choose(wanted, folds, metric)
     data = next(iter(folds.values())).data
-    metrics = METRICS[data.task]
+    metrics = TASKS[data.task].metrics
     also = [name for name, known in metrics.items() if known.default or known.fact in data.facts]
     measured = list(dict.fromkeys((metric, *also)))
-    if chosen == ["mean"] and data.x.dim() == 2:  # which looks at no feature: of a large table none need be scaled
+    if chosen == ["mean"] and data.modality is TABLE:  # which looks at no feature: of a large table none need be scaled
         folds = _first_feature(data, folds)
         data = next(iter(folds.values())).data
     rows = [
@@ -106,11 +104,11 @@ def beside(
 def choose(wanted: Sequence[str], folds: Mapping[Key, Fold], metric: str) -> tuple[list[str], list[str]]:
     """The estimators to fit, and why others are not; see ``beside``."""
     data = next(iter(folds.values())).data
-    if wanted and not any(data.task in estimator.tasks for estimator in ESTIMATORS.values()):
+    task = TASKS[data.task]
+    if wanted and not task.baselines:
         return [], [] if tuple(wanted) == (AUTO,) else [f"no baselines: there are none for {data.task} data"]
-    metrics = METRICS[data.task]
-    if wanted and (metric not in metrics or metrics[metric].takes_taus):
-        return [], [f"no baselines: they have no {metric}; type metric={main_metric(data.task)} to compare with them"]
+    if wanted and (metric not in task.metrics or task.metrics[metric].takes_taus):
+        return [], [f"no baselines: they have no {metric}; type metric={task.main_metric} to compare with them"]
     chosen: dict[str, None] = {}
     notes = []
     for name in wanted:
@@ -123,16 +121,14 @@ def choose(wanted: Sequence[str], folds: Mapping[Key, Fold], metric: str) -> tup
                     notes.append(
                         f"baseline {cheap} left out: it would take about {seconds:.0f} s; type baseline=[{cheap}] for it"
                     )
-        elif data.task not in ESTIMATORS[name].tasks:
+        elif name not in task.baselines:
             notes.append(
                 f"baseline {name} left out: it serves {', '.join(ESTIMATORS[name].tasks)} data, and {data.name} is {data.task}"
             )
         elif name == "naive" and _last(data) is None:
             notes.append(f"baseline naive left out: {data.name} has no windows of a series, whose last value is named 'lag 0'")
         elif name == "polynomial" and _products(data, folds) > LARGEST:
-            notes.append(
-                f"baseline polynomial left out: {math.prod(data.shape)} features have {_products(data, folds):,} products in all"
-            )
+            notes.append(f"baseline polynomial left out: {_width(data)} features have {_products(data, folds):,} products in all")
         else:
             chosen[name] = None
     return list(chosen), notes
@@ -140,28 +136,32 @@ def choose(wanted: Sequence[str], folds: Mapping[Key, Fold], metric: str) -> tup
 
 def _auto(data: Data) -> list[str]:
     """What every table can afford: quick to fit, and without scikit-learn, which takes seconds to import."""
-    if data.task in EMBEDDED:
-        return ["raw"]
-    if data.task != "regression":
-        return ["mean", "logistic"]
-    known = data.targets == data.features  # a linear map that gives back its inputs is no achievement
-    return ["mean", *(["naive"] if _last(data) is not None else []), *([] if known else ["linear"])]
+    pointless = {
+        "naive": _last(data) is None,
+        "linear": data.targets == data.features,  # a linear map that gives back its inputs is no achievement
+    }
+    return [name for name in TASKS[data.task].quick if not pointless.get(name, False)]
 
 
 def _last(data: Data) -> int | None:
     """The column that holds the last value of a window; None when the data is no windows of a series."""
-    return data.features.index("lag 0") if "lag 0" in data.features and data.x.dim() == 2 else None
+    return data.features.index("lag 0") if "lag 0" in data.features and data.modality is TABLE else None
 
 
 def _operations(name: str, data: Data, folds: Mapping[Key, Fold]) -> float:
     """Multiplications that fitting takes, about."""
-    rows, width = sum(len(fold.split.train) for fold in folds.values()), math.prod(data.shape)
+    rows, width = sum(len(fold.split.train) for fold in folds.values()), _width(data)
     return {"linear": 8.0 * rows * width * width, "logistic": 1200.0 * rows * width * data.outputs}.get(name, 0.0)
 
 
 def _products(data: Data, folds: Mapping[Key, Fold]) -> int:
-    width = math.prod(data.shape)
+    width = _width(data)
     return width * (width + 3) // 2 * max(len(fold.split.train) for fold in folds.values())
+
+
+def _width(data: Data) -> int:
+    """How many numbers of a row an estimator sees."""
+    return (TASKS[data.task].members or 1) * data.modality.flat_width(data.sample, len(data.vocabulary))
 
 
 def _first_feature(data: Data, folds: Mapping[Key, Fold]) -> dict[Key, Fold]:
@@ -180,7 +180,7 @@ def _together(folds: Mapping[Key, Fold]) -> list[list[Key]]:
         by_size.setdefault(sizes, []).append(key)
     found = []
     for sizes, keys in by_size.items():
-        count = max(1, TOGETHER // (sum(sizes) * math.prod(folds[keys[0]].data.shape)))
+        count = max(1, TOGETHER // (sum(sizes) * _width(folds[keys[0]].data)))
         found += [keys[start : start + count] for start in range(0, len(keys), count)]
     return found
 
@@ -189,7 +189,7 @@ def _measure(
     chosen: Iterable[str], data: Data, folds: Mapping[Key, Fold], metrics: Sequence[str]
 ) -> dict[str, list[dict[str, float | None]]]:
     """For each estimator and each of the folds, which have the same sizes, the metrics on all subsets."""
-    table = Table(
+    table = Batches(
         data,
         [fold.split for fold in folds.values()],
         [fold.preprocessing for fold in folds.values()],
@@ -197,9 +197,10 @@ def _measure(
         dtype=torch.float64,
         device=torch.device("cpu"),
     )
-    subsets = {name: _rows(table, name) for name in SUBSETS if table.sizes[name]}
+    task = TASKS[data.task]
+    subsets = {name: _rows(table, data, name) for name in SUBSETS if table.sizes[name]}
     sample = Sample(
-        task=data.task,
+        task=task,
         outputs=data.outputs,
         x=subsets["train"][0],
         y=subsets["train"][1],
@@ -213,11 +214,11 @@ def _measure(
         figures: dict[str, list[float]] = {}
         for subset, (x, _) in subsets.items():
             output = predict(x)
-            if data.task == "regression":
+            if task.scaled:
                 output = table.original(output)
-            forms = Forms([_KINDS.get(data.task, ("value", "identity"))] * len(folds), output, output)
+            forms = Forms([_KINDS[task.link]] * len(folds), output, output)
             true, facts = table.true(table.sample(subset, table.sizes[subset])), table.facts(subset)
-            figures |= {f"{subset}/{name}": figure(METRICS[data.task][name], forms, true, facts).tolist() for name in metrics}
+            figures |= {f"{subset}/{name}": figure(task.metrics[name], forms, true, facts).tolist() for name in metrics}
         found[name] = [
             {metric: value if math.isfinite(value) else None for metric, values in figures.items() for value in [values[place]]}
             for place in range(len(folds))
@@ -225,12 +226,13 @@ def _measure(
     return found
 
 
-def _rows(table: Table, subset: str) -> tuple[Tensor, Tensor]:
+def _rows(table: Batches, data: Data, subset: str) -> tuple[Tensor, Tensor]:
+    """Rows as lists of numbers [S, n, D], in which members of pairs and triplets stay apart, and their targets."""
     x, y = table.subset(subset)
-    return x if len(table.row_shape) == 2 else x.flatten(2), y  # members of pairs and triplets stay apart
+    return data.modality.flat(x, len(data.vocabulary)), y
 
 
-def _last_value(data: Data, table: Table, folds: Sequence[Fold]) -> Predict | None:
+def _last_value(data: Data, table: Batches, folds: Sequence[Fold]) -> Predict | None:
     column = _last(data)
     if column is None:
         return None

@@ -46,6 +46,19 @@ class Interval:
         return f"a number in {'(' if self.open_low else '['}{low}, {high}{')' if self.open_high else ']'}"
 
 
+@dataclass(frozen=True)
+class OneOf:
+    """Allowed words, of a table that is written elsewhere."""
+
+    options: tuple[str, ...]
+
+    def mismatch(self, value: Any) -> str:
+        """What is allowed, in words, when ``value`` is not."""
+        if value in self.options:
+            return ""
+        return f"one of {', '.join(map(show, self.options))}{nearest(str(value), map(str, self.options))}"
+
+
 Finite = Annotated[Row, Interval()]
 Positive = Annotated[Row, Interval(0, open_low=True)]
 NonNegative = Annotated[Row, Interval(0)]
@@ -130,14 +143,10 @@ def mismatch(hint: Any, value: Any) -> str:
             whole = base is int
             fits = _is_number(value, whole) and value in interval
             return "" if fits else str(interval).replace("a number", "a whole number") if whole else str(interval)
-        return mismatch(base, value)
+        choice = next((extra for extra in extras if isinstance(extra, OneOf)), None)
+        return choice.mismatch(value) if choice is not None else mismatch(base, value)
     if get_origin(hint) is Literal:
-        allowed = get_args(hint)
-        return (
-            ""
-            if value in allowed
-            else f"one of {', '.join(show(option) for option in allowed)}{nearest(str(value), map(str, allowed))}"
-        )
+        return OneOf(get_args(hint)).mismatch(value)
     if get_origin(hint) in (Union, UnionType):
         said = [mismatch(option, value) for option in get_args(hint) if option is not Tensor]
         return "" if "" in said else " or ".join(dict.fromkeys(said))

@@ -14,23 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlrun.components.regularizers import AroundActivation, Augmentation, BatchTransform, LabelSmoothing, Stop
+from dlrun.components.tasks import TASKS, Task
 from dlrun.engine.components import Component
 from dlrun.engine.model import LayerSpec
 from dlrun.engine.module import takes_activation
 
-DEFAULT_LOSS = {
-    "regression": "mse",
-    "binary": "bce_with_logits",
-    "multiclass": "cross_entropy",
-    "multilabel": "bce_with_logits",
-    "segmentation": "cross_entropy",
-    "similarity": "cosine_embedding",
-    "metric_learning": "triplet_margin",
-}
 HEADS = ("value", "logit", "probability", "softmax", "log_probability", "embedding")
 LOSS_FACTS: dict[str, Any] = {"tasks": [], "head": "value", "soft_targets": False, "prediction": "auto"}
 _PLAIN = ("value", "logit", "embedding")  # nothing behind the last layer
-_CLASSES = ("binary", "multiclass", "multilabel", "segmentation")
 
 
 @dataclass(frozen=True)
@@ -46,7 +37,7 @@ class Fit:
 
 def check(
     *,
-    task: str,
+    task: Task,
     loss: Component,
     facts: Mapping[str, Any],
     head: str,
@@ -59,22 +50,25 @@ def check(
     wants = str(facts["head"])
     chosen = wants if head == "auto" else head
     mistakes, refusals, warnings = [], [], []
-    if task not in facts["tasks"]:
-        said = _wrong_task(loss.name, facts["tasks"], task)
-        if task == "multiclass" and "multilabel" in facts["tasks"]:
+    if task.name not in facts["tasks"]:
+        values_alone = facts["tasks"] == [name for name, other in TASKS.items() if other.scaled]
+        said = _wrong_task(loss.name, facts["tasks"], task, values_alone)
+        one_class = task.exclusive and not task.pixels
+        labels = [name for name, other in TASKS.items() if other.link == "sigmoid" and not other.two_classes]
+        if one_class and any(name in facts["tasks"] for name in labels):
             warnings.append(
                 f"loss={loss.name} on exclusive classes: each class gets a sigmoid of its own, and they need not sum to 1; "
                 "loss=cross_entropy is made for them"
             )
             loss = replace(loss, function=on_one_hot(loss.function))
-        elif task in ("binary", "multiclass") and facts["tasks"] == ["regression"]:
+        elif (one_class or task.two_classes) and values_alone:
             mistakes.append(said)
-            loss = replace(loss, function=on_one_hot(loss.function)) if task == "multiclass" else loss
+            loss = replace(loss, function=on_one_hot(loss.function)) if one_class else loss
         else:
             refusals.append(said)
     if _kind(chosen) != _kind(wants):
         mistakes.append(_wrong_head(loss.name, wants, chosen))
-    if task == "multiclass" and chosen == "probability" and _kind(wants) == "probability" and head != "auto":
+    if task.exclusive and not task.pixels and chosen == "probability" and _kind(wants) == "probability" and head != "auto":
         warnings.append("model.head=probability on exclusive classes: the sigmoids need not sum to 1")
     if activation.target == "torch.nn.Softmax":
         warnings.append(
@@ -126,21 +120,21 @@ def _kind(head: str) -> str:
     return "plain" if head in _PLAIN else head
 
 
-def _prediction(head: str, wants: str, task: str) -> str:
+def _prediction(head: str, wants: str, task: Task) -> str:
     """How the model's output becomes a prediction."""
-    if head in ("probability", "softmax") or task not in _CLASSES:
+    if head in ("probability", "softmax") or not task.classes:
         return "identity"
     if "log_probability" in (head, wants):
         return "exp"
     if wants in ("probability", "value"):
         return "identity"
-    return "softmax" if task in ("multiclass", "segmentation") else "sigmoid"
+    return task.link
 
 
-def _wrong_task(loss: str, tasks: Sequence[str], task: str) -> str:
-    no_distances = list(tasks) == ["regression"] and task in _CLASSES
+def _wrong_task(loss: str, tasks: Sequence[str], task: Task, values_alone: bool) -> str:
+    no_distances = values_alone and task.classes
     why = "class labels have no distances" if no_distances else f"it is made for {', '.join(tasks)}"
-    return f"loss={loss}: does not serve {task} data, since {why}; type loss={DEFAULT_LOSS[task]}"
+    return f"loss={loss}: does not serve {task.name} data, since {why}; type loss={task.loss}"
 
 
 def _wrong_head(loss: str, wants: str, chosen: str) -> str:
@@ -156,15 +150,15 @@ def _wrong_head(loss: str, wants: str, chosen: str) -> str:
     return f"model.head={chosen} with loss={loss}: {why}; type model.head={remedy}"
 
 
-def _regularizer_problems(part: Component, task: str, loss: str, soft: bool, validation: float) -> list[str]:
-    if part.function is LabelSmoothing and task not in ("binary", "multiclass", "multilabel"):
-        return [f"regularizer.{part.name}: there are no labels to smooth in {task} data; leave it out"]
+def _regularizer_problems(part: Component, task: Task, loss: str, soft: bool, validation: float) -> list[str]:
+    if part.function is LabelSmoothing and (task.pixels or not task.classes):
+        return [f"regularizer.{part.name}: there are no labels to smooth in {task.name} data; leave it out"]
     kind = part.function if isinstance(part.function, type) else object
     mixes = kind is Augmentation and part.values.get("kind") == "mixup"
     softens = mixes or (issubclass(kind, BatchTransform) and kind.soft_targets)
-    if softens and task != "regression" and not soft:
+    if softens and not task.scaled and not soft:
         why = f"makes targets soft, and loss={loss} takes class labels only"
-        other = f"type loss={DEFAULT_LOSS[task]} or leave it out" if DEFAULT_LOSS[task] != loss else "leave it out"
+        other = f"type loss={task.loss} or leave it out" if task.loss != loss else "leave it out"
         return [f"regularizer.{part.name}: {why}; {other}"]
     if issubclass(kind, Stop) and validation == 0:
         return [f"regularizer.{part.name}: watches validation rows, and there are none; type dataset.validation=0.2"]

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from dlrun import registry
+from dlrun.components.tasks import TASKS
 from dlrun.config import compatibility
 from dlrun.config.resolver import UntrustedError
 from dlrun.config.settings import Trainer
@@ -96,7 +97,7 @@ def from_config(
         prepared["task"] = task
         config["dataset"] = _settled(json.dumps(dataset_config | {"task": task}, default=str))
     if not config.get("loss"):
-        name = compatibility.DEFAULT_LOSS.get(task, "mse")
+        name = TASKS.get(task, next(iter(TASKS.values()))).loss  # any will do where the task is unknown, which is reported
         config["loss"] = _default_loss(name)
         choices = dict(choices) | {"loss": name}
     if not config.get("regularizer"):
@@ -139,7 +140,7 @@ def from_config(
         raise UnusableError(*found.unusable)
 
     fit = compatibility.check(
-        task=task,
+        task=TASKS[task],
         loss=loss,
         facts=loss_facts,
         head=head,

@@ -11,7 +11,7 @@ from dlrun.comparison.groups import BEST, words_of
 from dlrun.components import activations
 from dlrun.components.hyperparameters import Count, hyperparameters, mismatch, problems, show, type_hints
 from dlrun.components.initializers import INITIALIZERS
-from dlrun.components.metrics import METRICS, main_metric
+from dlrun.components.tasks import TASKS
 from dlrun.config import compatibility
 from dlrun.config.checks.components import problems as component_problems
 from dlrun.config.names import GROUP, KEYS
@@ -132,7 +132,7 @@ class Problems:
         outputs = len(loss.values["tau"]) if isinstance(loss.values.get("tau"), list | tuple) else None
         if outputs == 0:
             self.lines.append("loss.tau=[]: must name at least one level, such as [0.1,0.5,0.9]")
-        if task in ("similarity", "metric_learning"):
+        if task in TASKS and TASKS[task].members:
             outputs = config.get("embedding", 16)
             said = mismatch(Count, outputs)
             if said:
@@ -189,11 +189,11 @@ class Problems:
 
     def metric(self, name: Any, task: str, where: str = "metric") -> str:
         """The metric that selects and sorts: the task's main one unless the user says."""
-        if task not in METRICS:  # a problem of the dataset, told already
+        if task not in TASKS:  # a problem of the dataset, which is reported already
             return "loss"
         if name is None:
-            return main_metric(task)
-        known = METRICS[task]
+            return TASKS[task].main_metric
+        known = TASKS[task].metrics
         if name != "loss" and name not in known:
             self.lines.append(f"{where}={name}: the metrics of {task} are loss, {', '.join(known)}{nearest(str(name), known)}")
         elif name != "loss" and known[name].higher_is_better is None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from dlrun.components.metrics import METRICS
 from dlrun.components.regularizers import Stop
+from dlrun.components.tasks import TASKS
 from dlrun.config.spec import RunSpec
 from dlrun.data.dataset import Data
 from dlrun.data.splits import Split
@@ -23,9 +23,10 @@ def check_watched(specs: Sequence[RunSpec], data: Data, splits: Sequence[tuple[K
     Raises:
         InputError: what is watched, what it needs, the first split without that, and what to type.
     """
+    known = TASKS[data.task].metrics
     for part in specs[0].row.regularizers:
         name = part.values.get("metric")
-        if not (isinstance(part.function, type) and issubclass(part.function, Stop)) or name not in METRICS[data.task]:
+        if not (isinstance(part.function, type) and issubclass(part.function, Stop)) or name is None or name not in known:
             continue
         without = [(key, split) for key, split in splits if not is_defined(name, data, split.validation)]
         if not without:
@@ -36,6 +37,6 @@ def check_watched(specs: Sequence[RunSpec], data: Data, splits: Sequence[tuple[K
         where = f"regularizer.{part.name}.metric"
         rows = plural(len(split.validation), "validation row")
         raise InputError(
-            f"{where}={name}: needs {METRICS[data.task][name].needs}, missing from the {rows} of seed={seed}{folded}{more}; "
+            f"{where}={name}: needs {known[name].needs}, missing from the {rows} of seed={seed}{folded}{more}; "
             f"type {where}=loss, or give more rows to dataset.validation"
         )

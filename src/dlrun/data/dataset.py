@@ -1,33 +1,27 @@
 """A dataset as tensors: raw features, targets, the task, and a fingerprint of all of it.
 
-Shapes: N rows, D features, K outputs or classes, C channels, H x W pixels, M members of a pair (2) or triplet (3).
+What y is follows from the task (components/tasks.py), what a row of x is from its modality (modality.py): a table [N, D],
+signals [N, C, L], images [N, C, H, W], sequences int64 [N, T]. Segmentation wants images; of a pair or triplet x is [N, M, D].
 
-    task              x                            y                      outputs
-    regression        [N, D] or [N, C, H, W]       float [N, K]           K
-    binary            [N, D] or [N, C, H, W]       float [N, 1], 0 or 1   1
-    multiclass        [N, D] or [N, C, H, W]       int64 [N]              K
-    multilabel        [N, D] or [N, C, H, W]       float [N, K], 0 or 1   K
-    segmentation      [N, C, H, W]                 int64 [N, H, W]        K
-    similarity        [N, 2, D]                    float [N, 1], +1 or -1 1
-    metric_learning   [N, 3, D]                    int64 [N]              1
+Shapes: N rows, D features, K outputs or classes, C channels, H x W pixels, T places of a sequence, M members of a pair (2) or
+triplet (3).
 """
 
 import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import Interval
+from dlrun.components.tasks import TASKS, Task
+from dlrun.data.modality import IMAGES, SEQUENCES, SIGNALS, TABLE, Modality, modality_of, sequence_problem
 from dlrun.data.table.encoding import Encoding
 from dlrun.errors import DataError, raise_all
-
-Task = Literal["regression", "binary", "multiclass", "multilabel", "segmentation", "similarity", "metric_learning"]
-TASKS: tuple[str, ...] = get_args(Task)
 
 # Hyperparameters of data are always plain numbers: runs that differ in one of them hold different data.
 Amount = Annotated[float, Interval(0)]
@@ -39,10 +33,6 @@ Seed = Annotated[int, Interval(0, (1 << 63) - 1)]
 
 _TOGETHER = 1 << 20  # numbers looked at together: checking a large table must not take a second one's memory
 
-_TARGET_DIMS = {"multiclass": 1, "metric_learning": 1, "segmentation": 3}
-_TARGET_VALUES = {"binary": (0, 1), "multilabel": (0, 1), "similarity": (-1, 1)}
-_FEATURE_DIMS = {"segmentation": (4,), "similarity": (3,), "metric_learning": (3,)}
-
 
 @dataclass(frozen=True, eq=False)
 class Data:
@@ -50,27 +40,28 @@ class Data:
 
     Args:
         name: what the user calls it.
-        x: features, float [N, ...] (see the table above); NaN is a missing value. float64 for the built-in sets.
-        y: targets, float or int64 by task (see the table above).
-        task: what is to be learnt.
+        x: features, float [N, ...]; NaN is a missing value. float64 for the built-in sets. int64 for sequences of words.
+        y: targets, float or int64 by task.
+        task: the name of what is to be learnt.
         outputs: K, the number of outputs that a model must produce; 1 for binary.
-        features: a name for each column of x (each channel of an image).
+        features: a name for each column of x (each channel of an image or a signal; one name for words).
         targets: a name for each column of y (one name when y is a class or a mask).
         classes: label names, in the order of their numbers; empty for regression.
         train_y: replaces y on training rows, like y; for targets that are corrupted in training alone.
         anomalies: which rows are no ordinary ones, bool [N]; splits share them out evenly, and no model is told.
         members: the class of each member of a pair, int64 [N, M], where it is known; no model is told.
         encoding: how a user's table became x; None where x is the source itself.
-        notes: what was found out about a user's file, a line each, to be told once.
+        notes: what was found out about a user's file, a line each, to be reported once.
+        vocabulary: the words of sequences, in the order of their numbers, of which the first is 1; empty for other data.
 
     Raises:
-        DataError: when the tensors do not fit the task or each other; every problem is told.
+        DataError: when the tensors do not fit the task or each other; every problem is named.
     """
 
     name: str
     x: Tensor
     y: Tensor
-    task: Task
+    task: str
     outputs: int
     features: tuple[str, ...]
     targets: tuple[str, ...]
@@ -80,6 +71,7 @@ class Data:
     members: Tensor | None = None
     encoding: Encoding | None = None
     notes: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         raise_all([f"dataset {self.name}: {said}" for said in self._problems()], DataError)
@@ -89,19 +81,28 @@ class Data:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one row of x: (D,), (C, H, W) or (M, D)."""
+        """The shape of one row of x: (D,), (C, L), (C, H, W), (T,) or (M, D)."""
         return tuple(self.x.shape[1:])
+
+    @property
+    def sample(self) -> tuple[int, ...]:
+        """The shape of what a model sees at a time: a row, or one of its members."""
+        return TASKS[self.task].sample(self.shape)
+
+    @property
+    def modality(self) -> Modality:
+        """What a sample is made of."""
+        found = modality_of(self.sample, integral=not self.x.is_floating_point())
+        assert found is not None, "data is checked when it is made"
+        return found
 
     @property
     def labels(self) -> Tensor | None:
         """The class of every row, int64 [N], for the data that a split can stratify; None for other data."""
         if self.anomalies is not None:
             return self.anomalies.to(torch.int64)
-        if self.task == "binary":
-            return self.y[:, 0].to(torch.int64)
-        if self.task == "similarity":
-            return (self.y[:, 0] > 0).to(torch.int64)
-        return self.y if self.task in ("multiclass", "metric_learning") else None
+        strata = TASKS[self.task].strata
+        return None if strata is None else strata(self.y)
 
     @property
     def facts(self) -> dict[str, Tensor]:
@@ -118,13 +119,16 @@ class Data:
         head: list[object] = [self.task, self.outputs, self.features, self.targets, self.classes, shapes]
         if self.encoding is not None:
             head.append(self.encoding.to_json())
+        if self.vocabulary:
+            head.append(self.vocabulary)
         digest = hashlib.sha256(json.dumps(head).encode())
         for tensor in tensors:
             digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
         return digest.hexdigest()[:16]
 
     def _problems(self) -> list[str]:
-        if self.task not in TASKS:
+        task = TASKS.get(self.task)
+        if task is None:
             return [f"task={self.task}: must be one of {', '.join(TASKS)}"]
         given: dict[str, object] = {"x": self.x, "y": self.y, "train_y": self.train_y, **self.facts}
         found = [
@@ -134,37 +138,50 @@ class Data:
         ]
         if found:
             return found
-        dims = _FEATURE_DIMS.get(self.task, (2, 4))
         if self.x.numel() == 0:
             found.append(f"there is nothing in x, of shape {list(self.x.shape)}; give at least one row and one feature")
-        if not self.x.is_floating_point() or self.x.dim() not in dims:
-            found.append(f"x must be floating-point with {' or '.join(map(str, dims))} axes, not {_said(self.x)}")
-        elif any(part.isinf().any() for part in torch.split(self.x.flatten(), _TOGETHER)):
-            found.append("x has infinite values; replace them by numbers, or by NaN where they are missing")
-        if self.x.dim() in (2, 4) and len(self.features) != self.x.shape[1]:
-            found.append(f"{len(self.features)} names were given for {self.x.shape[1]} features; give a name to each")
+        found += [f"x {said}" for said in self._input_problems(task)]
         if self.members is not None and (self.members.dtype != torch.int64 or self.members.shape != self.x.shape[:2]):
-            found.append(f"members must be int64 {list(self.x.shape[:2])}, a class for each member, not {_said(self.members)}")
+            found.append(
+                f"members must be int64 {list(self.x.shape[:2])}, a class for each member, not {_described(self.members)}"
+            )
         targets = [("y", self.y)] if self.train_y is None else [("y", self.y), ("train_y", self.train_y)]
         return found + [f"{what} {said}" for what, target in targets if (said := self._target_problem(target))]
 
+    def _input_problems(self, task: Task) -> list[str]:
+        modality = modality_of(task.sample(self.shape), integral=self.x.dtype == torch.int64)
+        if self.vocabulary and not (task.members or task.pixels):
+            if modality is not SEQUENCES:
+                return [f"must be int64 with 2 axes, as there is a vocabulary, not {_described(self.x)}"]
+            return [said] if (said := sequence_problem(self.x, len(self.vocabulary))) else []
+        takes = (TABLE,) if task.members else (IMAGES,) if task.pixels else (TABLE, SIGNALS, IMAGES)
+        if not self.x.is_floating_point() or modality not in takes:
+            dims = [str(each.axes + 1 + bool(task.members)) for each in takes]
+            return [f"must be floating-point with {' or '.join(dims)} axes, not {_described(self.x)}"]
+        found = []
+        if any(part.isinf().any() for part in torch.split(self.x.flatten(), _TOGETHER)):
+            found.append("has infinite values; replace them by numbers, or by NaN where they are missing")
+        if not task.members and len(self.features) != self.x.shape[1]:
+            found.append(f"has {self.x.shape[1]} features, and {len(self.features)} names were given; give a name to each")
+        return found
+
     def _target_problem(self, target: Tensor) -> str:
-        integral = self.task in _TARGET_DIMS
-        dims = _TARGET_DIMS.get(self.task, 2)
+        task = TASKS[self.task]
+        integral, dims = task.integral, task.target_axes
         if target.dim() != dims or (target.dtype != torch.int64 if integral else not target.is_floating_point()):
             kind = "int64" if integral else "floating-point"
-            return f"must be {kind} with {dims} axes for task {self.task}, not {_said(target)}"
+            return f"must be {kind} with {dims} axes for task {self.task}, not {_described(target)}"
         if len(target) != len(self.x):
             return f"has {len(target)} rows, and x has {len(self.x)}; give a target to every row"
         if not integral and not target.isfinite().all():
             return "has missing or infinite values; leave those rows out"
-        if self.task in ("multiclass", "segmentation") and ((target < 0) | (target >= self.outputs)).any():
+        if task.exclusive and ((target < 0) | (target >= self.outputs)).any():
             return f"has class numbers outside 0 to {self.outputs - 1}; number the classes from 0"
-        allowed = _TARGET_VALUES.get(self.task)
+        allowed = task.values
         if allowed and not ((target == allowed[0]) | (target == allowed[1])).all():
             return f"must be {allowed[0]} or {allowed[1]} for task {self.task}"
         return ""
 
 
-def _said(tensor: Tensor) -> str:
+def _described(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from dlrun.components.hyperparameters import Count, Natural, problems
-from dlrun.data.dataset import Fraction, Task
+from dlrun.components.tasks import TASKS, TaskName
+from dlrun.data.dataset import Fraction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class Preparation:
         hidden: sizes of the hidden layers that a model takes on this data unless it is told others.
     """
 
-    task: Task
+    task: TaskName
     validation: Fraction = 0.2
     test: Fraction = 0.2
     folds: Count = 1
@@ -54,7 +55,7 @@ def preparation_problems(params: Mapping[str, Any], where: str = "dataset") -> l
     """Every problem of the common keys in ``params``, one line each; other keys are left to the source's own signature."""
     common = {name: value for name, value in params.items() if name in COMMON_KEYS}
     if "task" in common and undecided(common["task"]):
-        common["task"] = "regression"  # any task will do: the other keys do not depend on it
+        common["task"] = next(iter(TASKS))  # any task will do: the other keys do not depend on it
     found = problems(Preparation, common, where)
     if not found:
         chosen = Preparation(**common)

@@ -5,7 +5,8 @@ The raw data is held once, and a split adds nothing but a fill, a shift and a fa
     x -> (x - shift) * factor, missing values filled first        y -> (y - y_shift) * y_factor   (regression)
 
 Shapes: N rows, D features, K outputs, C channels, M members of a pair or triplet. The numbers are [D] for tables and for
-pairs and triplets (all members share them), and [C, 1, 1] for images (all pixels of a channel share them).
+pairs and triplets (all members share them), [C, 1, 1] for images and [C, 1] for signals (all places of a channel share them).
+Numbers of words are not scaled: theirs are [1], and have no effect.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.errors import DataError
 
@@ -41,7 +43,12 @@ class Preprocessing:
     y_factor: Tensor
 
     def inputs(self, x: Tensor) -> Tensor:
-        """``(where(isnan(x), fill, x) - shift) * factor``, in the dtype and on the device of x: [..., *shape] to the same."""
+        """``(where(isnan(x), fill, x) - shift) * factor``, in the dtype and on the device of x: [..., *shape] to the same.
+
+        Numbers of words stay as they are.
+        """
+        if not x.is_floating_point():
+            return x
         filled = torch.where(x.isnan(), self.fill.to(x), x)
         return filled.sub_(self.shift.to(x)).mul_(self.factor.to(x))
 
@@ -82,7 +89,23 @@ def fit(data: Data, train: Tensor, *, standardize: bool = True, standardize_targ
     Returns:
         The fitted numbers.
     """
-    features = data.x.movedim(2 if data.x.dim() == 3 else 1, 0)
+    fill, shift, factor = _fitted_inputs(data, train, standardize)
+    y_shift, y_factor = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    if TASKS[data.task].scaled:
+        y = (data.y if data.train_y is None else data.train_y).index_select(0, train).to(torch.float64)
+        y_shift, y_factor = torch.zeros_like(y[0]), torch.ones_like(y[0])
+        if standardize_target:
+            y_shift, y_deviation = y.mean(0), torch.where(y.amax(0) > y.amin(0), y.std(0, correction=0), 0.0)
+            y_factor = torch.where(y_deviation > 0, _inverse(y_deviation), 1.0)
+    return Preprocessing(fill, shift, factor, y_shift, y_factor)
+
+
+def _fitted_inputs(data: Data, train: Tensor, standardize: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Fill, shift and factor of the features, as they broadcast against a sample."""
+    if data.modality.integral:
+        nothing = torch.zeros(1, dtype=torch.float64)
+        return nothing, nothing, torch.ones_like(nothing)
+    features = data.x.movedim(-len(data.sample), 0)  # the axis of features or channels
     parts = [_statistics(part) for part in _chunks(features, train)]
     fill, mean, deviation, missing = (torch.cat(part) for part in zip(*parts, strict=True))
     shift, factor = (mean, _inverse(deviation)) if standardize else (torch.zeros_like(mean), torch.ones_like(mean))
@@ -90,16 +113,8 @@ def fit(data: Data, train: Tensor, *, standardize: bool = True, standardize_targ
         shift = torch.where(data.encoding.indicators, 0.0, shift)
         factor = torch.where(data.encoding.indicators, (deviation > 0).to(torch.float64), factor)
     factor = torch.where(missing, 0.0, factor)
-    if data.x.dim() == 4:
-        fill, shift, factor = (value[:, None, None] for value in (fill, shift, factor))
-    y_shift, y_factor = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    if data.task == "regression":
-        y = (data.y if data.train_y is None else data.train_y).index_select(0, train).to(torch.float64)
-        y_shift, y_factor = torch.zeros_like(y[0]), torch.ones_like(y[0])
-        if standardize_target:
-            y_shift, y_deviation = y.mean(0), torch.where(y.amax(0) > y.amin(0), y.std(0, correction=0), 0.0)
-            y_factor = torch.where(y_deviation > 0, _inverse(y_deviation), 1.0)
-    return Preprocessing(fill, shift, factor, y_shift, y_factor)
+    shape = data.modality.scale_shape(data.sample)
+    return fill.view(shape), shift.view(shape), factor.view(shape)
 
 
 def _chunks(features: Tensor, train: Tensor) -> Iterator[Tensor]:

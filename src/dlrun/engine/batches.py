@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dlrun import streams
+from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.splits import Split
@@ -26,7 +27,7 @@ DEVICE_CHUNK_BYTES = 1 << 26  # the same for a GPU, which reads 4 MB in less tim
 SUBSETS = ("train", "validation", "test")
 
 
-class Table:
+class Batches:
     """The splits of one dataset on one device. ``split_of`` gives the split of each run: R numbers in [0, S).
 
     All splits have the same number of training rows. Their validation and test rows may differ in number (see ``spans``).
@@ -59,7 +60,7 @@ class Table:
         of_train = torch.arange(self.rows) < self.sizes["train"]
         self._source = (order + len(data) * of_train if data.train_y is not None else order).to(device)
         self._values = data.y if data.train_y is None else torch.cat([data.y, data.train_y])
-        self._scaled = data.task == "regression"
+        self._scaled = TASKS[data.task].scaled
         self._y = torch.stack(
             [self._targets(self._values[rows], p) for rows, p in zip(self._source.cpu(), preprocessing, strict=True)]
         )
@@ -90,7 +91,7 @@ class Table:
         self.split_of = split_of
         self._in_order = split_of.tolist() == list(range(len(split_of)))
 
-    def select(self, runs: Sequence[int]) -> "Table":
+    def select(self, runs: Sequence[int]) -> "Batches":
         """The same data for some of the runs, by their places among the present ones; nothing is copied."""
         table = copy.copy(self)
         table._assign(self.split_of[torch.tensor(list(runs), device=self.device)])

@@ -25,6 +25,7 @@ from dlrun.components.regularizers import (
     Regularizer,
     Weights,
 )
+from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.engine import module
 from dlrun.engine.cohort import Run, Settings
@@ -33,8 +34,6 @@ from dlrun.engine.layers import BatchNorm, Dropout, Layer, Pointwise
 from dlrun.engine.layout import Layout, Shape
 from dlrun.engine.model import Around, Model, build
 from dlrun.errors import InputError
-
-OF_MEMBERS = ("similarity", "metric_learning")  # tasks whose rows are pairs or triplets, each member of which has an output
 
 _HEADS: dict[str, str | None] = {
     "value": None,
@@ -55,6 +54,7 @@ class Builder:
 
     def __init__(self, runs: Sequence[Run], data: Data, settings: Settings) -> None:
         self._runs, self._data, self._settings = runs, data, settings
+        self._task = TASKS[data.task]
         around, self._rest = self._around()
         self.model = self._model(around)
 
@@ -96,7 +96,7 @@ class Builder:
             return module.model(plan, len(self._runs), self._head())
         model = build(
             settings.layers,
-            inputs=data.shape[1:] if data.task in OF_MEMBERS else data.shape,
+            inputs=data.sample,
             outputs=settings.outputs,
             activation=self._activation,
             around=around,
@@ -128,7 +128,7 @@ class Builder:
         targets = [_HEADS[run.head] or "torch.nn.Identity" for run in self._runs]
         if set(targets) == {"torch.nn.Identity"}:
             return None
-        table = activations.ROWWISE | (_OF_PIXELS if self._data.task == "segmentation" else {})
+        table = activations.ROWWISE | (_OF_PIXELS if self._task.pixels else {})
         parts = [Component(target, target, table[target].forward) for target in targets]
         return Pointwise([(g, table[g.part.target]) for g in self._groups(parts)])
 
@@ -155,13 +155,12 @@ class Builder:
         if issubclass(function, Penalty | AfterStep):
             return make(self.weights, **shared.values)
         if issubclass(function, BatchTransform):
-            classes = self._settings.outputs if self._data.task in ("multiclass", "segmentation") else 1
-            return make(classes, **shared.values)
+            return make(self._task.exclusive_classes(self._settings.outputs), **shared.values)
         return make(**shared.values)
 
     def _loss_values(self, g: Group) -> dict[str, Any]:
         """A loss's hyperparameters in the shapes that broadcast against the output; dlrun's own losses take lists as tensors."""
-        dimensions = len(self.model.output_shape) + (3 if self._data.task in OF_MEMBERS else 2)
+        dimensions = 2 + len(self.model.output_shape) + bool(self._task.members)
         values = g.shaped(dimensions)
         if g.part.function in GRADIENTS:
             dtype, device = self._settings.dtype, self._settings.device
@@ -197,10 +196,8 @@ def pointwise(part: Component, settings: Settings | None = None) -> Activation:
 def blueprint_of(settings: Settings, data: Data, activation: Component) -> module.Blueprint:
     """The blueprint of the user's module that the settings name, for rows of the data."""
     assert settings.module is not None
-    pixels = data.shape[1:] if data.task == "segmentation" else ()
-    inputs = data.shape[1:] if data.task in OF_MEMBERS else data.shape
-    output_shape = (settings.outputs, *pixels)
-    return module.blueprint(settings.module, activation, inputs=inputs, output_shape=output_shape, dtype=settings.dtype)
+    output_shape = (settings.outputs, *TASKS[data.task].pixels_of(data.shape))
+    return module.blueprint(settings.module, activation, inputs=data.sample, output_shape=output_shape, dtype=settings.dtype)
 
 
 def _place(spec: Shape) -> tuple[int, ...]:
@@ -210,7 +207,7 @@ def _place(spec: Shape) -> tuple[int, ...]:
 
 def _check_output(shape: tuple[int, ...], data: Data, settings: Settings) -> None:
     """Raise InputError unless the model gives each row what the task wants: numbers, or numbers for each pixel."""
-    pixels = data.shape[1:] if data.task == "segmentation" else ()
+    pixels = TASKS[data.task].pixels_of(data.shape)
     if shape == (settings.outputs, *pixels):
         return
     if pixels:

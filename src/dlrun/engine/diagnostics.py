@@ -15,14 +15,14 @@ Shapes: R runs, n rows, H units.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dlrun.components.metrics import mean_top_probability, quantile_crossing, zero_probabilities
-from dlrun.engine.batches import Table
+from dlrun.engine.batches import Batches
 from dlrun.engine.evaluation import by_levels, by_size, levels, outputs, predictions
 from dlrun.engine.forms import Forms
 from dlrun.engine.layers import Pointwise
@@ -32,6 +32,11 @@ from dlrun.engine.step import TrainStep
 ROWS = 256  # enough to call a unit dead, few enough to cost less than an epoch
 
 Diagnostics = dict[str, Tensor]
+
+_OF_CLASSES: dict[str, Callable[[Forms], Tensor]] = {  # what a task names in its ``diagnostics``
+    "mean_top_probability": lambda forms: mean_top_probability(forms["probability"]),
+    "zero_probabilities": lambda forms: zero_probabilities(forms["log_probability"]),
+}
 
 
 SETTLED, JUMP, AT_START = 5, 100.0, 0.01
@@ -57,7 +62,7 @@ def jumps(losses: Tensor) -> Tensor:
     return torch.where(found.any(1), found.int().argmax(1) + SETTLED, -1)
 
 
-def diagnose(train_step: TrainStep, table: Table, state: State) -> Diagnostics:
+def diagnose(train_step: TrainStep, table: Batches, state: State) -> Diagnostics:
     """All of the above for the state's own theta: tensors [R], or [R, layers] where there is one number a layer."""
     x, y = table.at(table.sample("train", ROWS))
     tapes: list[list[Any]] = []
@@ -87,13 +92,13 @@ def weights(train_step: TrainStep, theta: Tensor) -> Diagnostics:
     return {"zero_weights": zeros, "weight_norm": (theta * mask).norm(dim=1)}
 
 
-def of_predictions(train_step: TrainStep, table: Table, measured: dict[str, Tensor]) -> Diagnostics:
+def of_predictions(train_step: TrainStep, table: Batches, measured: dict[str, Tensor]) -> Diagnostics:
     """What test rows tell: the gap between test and training loss, and what the predictions are like. [R] each."""
     if "test/loss" not in measured:
         return {}
     found = {"loss_gap": measured["test/loss"] - measured["train/loss"]}
-    quantiles = train_step.task == "regression" and any(len(levels(run)) > 1 for run in train_step.runs)
-    if quantiles or train_step.task in ("binary", "multiclass"):
+    quantiles = train_step.task.scaled and any(len(levels(run)) > 1 for run in train_step.runs)
+    if quantiles or train_step.task.diagnostics:
         output, before, _ = outputs(train_step, table, table.sample("test", table.sizes["test"]))
         found |= by_size(
             table,
@@ -104,12 +109,9 @@ def of_predictions(train_step: TrainStep, table: Table, measured: dict[str, Tens
 
 
 def _of_predicted(train_step: TrainStep, forms: Forms) -> Diagnostics:
-    if train_step.task == "regression":
+    if train_step.task.scaled:
         return {"quantile_crossing": by_levels(train_step, forms.output, lambda p, rows, taus: quantile_crossing(p, taus))}
-    found = {"mean_top_probability": mean_top_probability(forms["probability"])}
-    if train_step.task == "multiclass":
-        found["zero_probabilities"] = zero_probabilities(forms["log_probability"])
-    return found
+    return {name: _OF_CLASSES[name](forms) for name in train_step.task.diagnostics}
 
 
 def _units(layer: Pointwise, saved: Sequence[Any]) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from dlrun.components.metrics import METRICS, Metric, median
+from dlrun.components.metrics import Metric, median
+from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
-from dlrun.engine.batches import Table
+from dlrun.engine.batches import Batches
 from dlrun.engine.cohort import Run
 from dlrun.engine.components import Rows
 from dlrun.engine.forms import Forms, kind_of
@@ -20,7 +21,7 @@ from dlrun.engine.step import TrainStep
 CHUNK_NUMBERS = 1 << 24  # inputs and hidden values held at once during an evaluation
 
 
-def outputs(train_step: TrainStep, table: Table, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
+def outputs(train_step: TrainStep, table: Batches, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
     """Of the rows ``here``: outputs of the model and what stands before its head, [R, n, K, ...], and targets [R, n, ...]."""
     together = max(1, CHUNK_NUMBERS // (len(train_step.runs) * max(train_step.model.widest, math.prod(table.row_shape))))
     chunks: Sequence[Tensor | slice] = (
@@ -36,17 +37,17 @@ def outputs(train_step: TrainStep, table: Table, here: Tensor | slice) -> tuple[
     return joined, joined if before[0] is output[0] else torch.cat(before, 1), torch.cat(y, 1)
 
 
-def predictions(train_step: TrainStep, table: Table, output: Tensor, before: Tensor) -> Forms:
+def predictions(train_step: TrainStep, table: Batches, output: Tensor, before: Tensor) -> Forms:
     """What the metrics see of outputs [R, n, K, ...] and what stands before the head."""
     kinds = [kind_of(run) for run in train_step.runs]
-    if train_step.task == "regression":
+    if train_step.task.scaled:
         values = table.original(output)
         return Forms(kinds, values, values)
     return Forms(kinds, output, before)
 
 
 def measure(
-    train_step: TrainStep, table: Table, subset: str, names: Sequence[str], limit: int | None = None
+    train_step: TrainStep, table: Batches, subset: str, names: Sequence[str], limit: int | None = None
 ) -> dict[str, Tensor]:
     """The loss and the named metrics of every run on a subset: {"loss": [R], "r2": [R], ...}."""
     here = table.sample(subset, limit or table.sizes[subset])
@@ -60,13 +61,13 @@ def measure(
             known = {fact: values[:, rows] for fact, values in facts.items()}
             forms = predictions(train_step, table, output[:, rows], before[:, rows])
             for name in wanted:
-                found[name] = _metric(train_step, METRICS[train_step.task][name], forms, true[:, rows], known)
+                found[name] = _metric(train_step, train_step.task.metrics[name], forms, true[:, rows], known)
         return found
 
     return by_size(table, subset, figures)
 
 
-def by_size(table: Table, subset: str, figures: Callable[[slice], dict[str, Tensor]]) -> dict[str, Tensor]:
+def by_size(table: Batches, subset: str, figures: Callable[[slice], dict[str, Tensor]]) -> dict[str, Tensor]:
     """What ``figures`` [R] says of the rows that each run has: of all alike, or once for each size that the subset comes in."""
     (rows, _), *others = table.spans(subset)
     found = figures(rows)
@@ -84,12 +85,12 @@ def figure(metric: Metric, forms: Forms, true: Tensor, facts: Mapping[str, Tenso
 
 def is_defined(name: str, data: Data, rows: Tensor) -> bool:
     """Whether a metric of the data's task has a value on these rows of it, whatever is predicted there (int64 [n])."""
-    metric = METRICS[data.task][name]
+    task = TASKS[data.task]
+    metric = task.metrics[name]
     if not metric.needs or (metric.fact and metric.fact not in data.facts):
         return True
     y = data.y[rows].unsqueeze(0)
-    shape = {"multiclass": (data.outputs,), "similarity": (2, 1), "metric_learning": (3, 1)}.get(data.task, (data.outputs,))
-    nothing = torch.zeros(1, len(rows), *shape)
+    nothing = torch.zeros(1, len(rows), *task.output_shape(data.outputs))
     facts = {name: values[rows].unsqueeze(0) for name, values in data.facts.items()}
     return not figure(metric, Forms([("logit", "sigmoid")], nothing, nothing), y, facts).isnan().any()
 
@@ -97,7 +98,7 @@ def is_defined(name: str, data: Data, rows: Tensor) -> bool:
 def _metric(train_step: TrainStep, metric: Metric, forms: Forms, true: Tensor, facts: Mapping[str, Tensor]) -> Tensor:
     if metric.takes_taus:
         return by_levels(train_step, forms.output, lambda p, rows, taus: metric.function(p, rows.take(true), taus=taus))
-    if train_step.task == "regression" and forms.output.shape[2] > true.shape[2]:  # quantiles: the one nearest to the median
+    if train_step.task.scaled and forms.output.shape[2] > true.shape[2]:  # quantiles: the one nearest to the median
         middle = by_levels(train_step, forms.output, lambda p, rows, taus: median(p, taus))
         forms = Forms(forms.kinds, middle, middle)
     return figure(metric, forms, true, facts)
@@ -132,6 +133,6 @@ def default_metrics(data: Data, runs: Sequence[Run]) -> list[str]:
     quantiles = any("tau" in run.loss.values for run in runs)
     return [
         name
-        for name, metric in METRICS[data.task].items()
+        for name, metric in TASKS[data.task].metrics.items()
         if metric.default or (metric.takes_taus and quantiles) or metric.fact in data.facts
     ]

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from dlrun.components.metrics import Form as Reading
-from dlrun.data.dataset import Data, Task
+from dlrun.components.tasks import Task
+from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.engine.cohort import Run, Settings
 from dlrun.engine.evaluation import CHUNK_NUMBERS
@@ -20,9 +21,6 @@ from dlrun.engine.process import exact
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
 from dlrun.errors import DataError
-
-_OF_MEMBERS = ("similarity", "metric_learning")
-_QUESTIONS = ("binary", "multilabel")
 
 
 @dataclass(frozen=True)
@@ -35,16 +33,9 @@ class Form:
 
     def stand_in(self) -> Data:
         """Data of this form with one row, which means nothing."""
-        channels = self.shape[0]
-        y: dict[str, Tensor] = {
-            "multiclass": torch.zeros(1, dtype=torch.int64),
-            "metric_learning": torch.zeros(1, dtype=torch.int64),
-            "similarity": torch.ones(1, 1),
-            "segmentation": torch.zeros(1, *self.shape[1:], dtype=torch.int64),
-        }
-        names = tuple(map(str, range(channels))) if len(self.shape) != 2 else ()
-        target = y.get(self.task, torch.zeros(1, self.outputs))
-        return Data("", torch.zeros(1, *self.shape), target, self.task, self.outputs, names, ())
+        names = () if self.task.members else tuple(map(str, range(self.shape[0])))
+        target = self.task.target(1, self.outputs, self.task.pixels_of(self.shape))
+        return Data("", torch.zeros(1, *self.shape), target, self.task.name, self.outputs, names, ())
 
 
 class Predictor:
@@ -83,19 +74,19 @@ class Predictor:
         Members of pairs and triplets, [n, D] or [n, M, D], give their embeddings, [n, E] or [n, M, E]. With ``log`` classes have
         log probabilities, and log odds where a column is a question of its own (two classes, labels).
         """
-        reading: Reading = "probability" if not log else "log_odds" if self.form.task in _QUESTIONS else "log_probability"
+        reading: Reading = "probability" if not log else "log_odds" if self.form.task.link == "sigmoid" else "log_probability"
         together = max(1, CHUNK_NUMBERS // max(self.train_step.model.widest, x[0].numel() if len(x) else 1))
         with exact(self.settings.device):
             return torch.cat([self._predict(part, reading) for part in torch.split(x, together)])
 
     def _predict(self, x: Tensor, reading: Reading) -> Tensor:
         scaled = self.preprocessing.inputs(x.double()).to(dtype=self.settings.dtype, device=self.settings.device).unsqueeze(0)
-        single = self.form.task in _OF_MEMBERS and x.dim() == len(self.form.shape)
+        single = self.form.task.members and x.dim() == len(self.form.shape)
         output, before = self.train_step.evaluate(scaled.unsqueeze(2) if single else scaled)
         if single:
             return output[0, :, 0].cpu()
-        if self.form.task in _OF_MEMBERS:
+        if self.form.task.members:
             return output[0].cpu()
-        if self.form.task == "regression":
+        if self.form.task.scaled:
             return self.preprocessing.original(output[0].cpu().double())
         return Forms([kind_of(self.run)], output, before)[reading][0].cpu()

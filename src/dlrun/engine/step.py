@@ -18,8 +18,9 @@ from dlrun.components.hyperparameters import Row
 from dlrun.components.losses import GRADIENTS
 from dlrun.components.optimizers import Step
 from dlrun.components.regularizers import AfterStep, BatchTransform, Kink, Penalty, Stop
+from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
-from dlrun.engine.builder import OF_MEMBERS, Builder, blueprint_of, pointwise
+from dlrun.engine.builder import Builder, blueprint_of, pointwise
 from dlrun.engine.cohort import VECTOR, Run, Settings
 from dlrun.engine.components import Group, group
 from dlrun.engine.keys import Keys, StepKeys
@@ -34,7 +35,7 @@ class TrainStep:
     """How R runs take a step together. Rows are expected in an order that keeps equal optimizers adjacent."""
 
     def __init__(self, runs: Sequence[Run], data: Data, settings: Settings) -> None:
-        self.runs, self.data, self.settings, self.task = list(runs), data, settings, data.task
+        self.runs, self.data, self.settings, self.task = list(runs), data, settings, TASKS[data.task]
         self.seeds = [run.seed for run in self.runs]
         parts = Builder(self.runs, data, settings)
         self.model = parts.model
@@ -169,7 +170,7 @@ class TrainStep:
 
     def forward(self, x: Tensor, pass_: Pass, buffers: list[list[Tensor]] | None = None) -> tuple[Tensor, list[Any]]:
         """The output of every run [R, B, K], and the tape. Members of pairs and triplets go through the model one by one."""
-        members = x.shape[2] if self.task in OF_MEMBERS else 0
+        members = x.shape[2] if self.task.members else 0
         if members:
             x = x.flatten(1, 2)
         output, tape = self.model.forward(self.parameters, buffers or self.buffers, x, pass_)
@@ -177,13 +178,13 @@ class TrainStep:
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The output of every run at evaluation [R, B, K], and what stands before its head; without a head the output twice."""
-        if self.task in OF_MEMBERS:
+        if self.task.members:
             output, _ = self.forward(x, Pass())
             return output, output
         return self.model.evaluate(self.parameters, self.buffers, x)
 
     def _member_grad(self, grad: Tensor) -> Tensor:
-        return grad.flatten(1, 2) if self.task in OF_MEMBERS else grad
+        return grad.flatten(1, 2) if self.task.members else grad
 
     def gradients(
         self, x: Tensor, y: Tensor, buffers: list[list[Tensor]], tape_of: Callable[[list[Any]], None]

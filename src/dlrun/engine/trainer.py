@@ -18,9 +18,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dlrun.components.metrics import METRICS, main_metric
 from dlrun.engine import diagnostics
-from dlrun.engine.batches import SUBSETS, Table
+from dlrun.engine.batches import SUBSETS, Batches
 from dlrun.engine.cohort import VECTOR, Cohort, filled, kind
 from dlrun.engine.compiled import Stepper
 from dlrun.engine.evaluation import default_metrics, measure
@@ -62,7 +61,7 @@ class Training:
         # rows with equal optimizers side by side are a slice of theta; activations and losses may be taken by index
         self.kinds = [kind(run) for run in runs]
         self.order = sorted(range(len(runs)), key=lambda row: (self.kinds[row], row))
-        self.all_data = Table(
+        self.all_data = Batches(
             cohort.data,
             cohort.splits,
             cohort.preprocessing,
@@ -86,7 +85,7 @@ class Training:
         self.final = (torch.empty_like(self.state.theta), torch.empty_like(self.state.buffers))  # in the order of ``order``
         self.start = diagnostics.diagnose(self.train_step, self.table, self.state)["gradient_norm"]
 
-    def _seat(self, active: list[int], table: Table) -> None:
+    def _seat(self, active: list[int], table: Batches) -> None:
         """Let these runs be the rows of theta."""
         self.active, self.table = active, table
         self.train_step = TrainStep([self.cohort.runs[row] for row in active], self.cohort.data, self.settings)
@@ -95,7 +94,7 @@ class Training:
 
     def _watch(self, name: str) -> tuple[str, bool]:
         """What an early stopping watches: the key in the records, and whether higher is better."""
-        return f"validation/{name}", name != "loss" and METRICS[self.train_step.task][name].higher_is_better is True
+        return f"validation/{name}", name != "loss" and self.train_step.task.metrics[name].higher_is_better is True
 
     # One epoch
 
@@ -213,7 +212,7 @@ class Training:
             return f"{self.watched[0][0]} stopped improving; the weights of the best epoch were restored"
         if status == "done" and self.state.best is not None and self.state.best.value[place].isinf():
             watched = self.watched[0][0]
-            other = main_metric(self.train_step.task) if watched.endswith("/loss") else "loss"
+            other = self.train_step.task.main_metric if watched.endswith("/loss") else "loss"
             return (
                 f"{watched} had no finite value in any epoch, so early stopping had nothing to go by and the last weights were "
                 f"kept; type regularizer.early_stopping.metric={other}"

@@ -14,7 +14,8 @@ import torch
 
 from dlrun import isolation
 from dlrun.components.hyperparameters import show
-from dlrun.components.metrics import METRICS
+from dlrun.components.regularizers import Augmentation
+from dlrun.components.tasks import TASKS
 from dlrun.config import own_code
 from dlrun.config.checks.data import read as read_dataset
 from dlrun.config.settings import device
@@ -25,7 +26,6 @@ from dlrun.data.preparation import Preparation
 from dlrun.data.preprocessing import Preprocessing, fit
 from dlrun.data.splits import Split, splits
 from dlrun.engine import module
-from dlrun.engine.builder import OF_MEMBERS
 from dlrun.engine.cohort import Cohort, Run, Settings
 from dlrun.engine.components import Component, signature
 from dlrun.engine.step import TrainStep, blueprint_of
@@ -184,7 +184,7 @@ def _alone(settings: Settings, data: Data, activation: Component) -> str:
 def _fits(cohort: Cohort, train: int) -> None:
     """Raise an InputError where the layers do not fit the data, or batches of ``train`` rows the layers."""
     size = cohort.settings.batch_size
-    members = cohort.data.shape[0] if cohort.data.task in OF_MEMBERS else 1
+    members = TASKS[cohort.data.task].members or 1
     given = cohort.runs[:1], cohort.data, cohort.settings, size * members
     try:
         least = isolation.call(_normalized, *given) if cost.has_own(cohort.runs[0], cohort.settings) else _normalized(*given)
@@ -240,18 +240,20 @@ def _check(spec: RunSpec, data: Data, train: int) -> None:
         )
     for part in spec.row.regularizers:
         kind = part.values.get("kind")
-        if kind in ("shift", "flip", "rotate", "crop") and len(data.shape) != 3:
-            found.append(
-                f"regularizer.{part.name}.kind={kind}: needs images, and {data.name} is a table; type kind=noise, mask or mixup"
-            )
+        fit = data.modality.augmentations
+        if part.function is Augmentation and kind not in fit:
+            what = f"{data.name} is {data.modality.name}"
+            needs = f"does not serve {data.modality.name}, and" if not fit else "needs images, and"
+            other = f"type kind={', '.join(fit[:-1])} or {fit[-1]}" if fit else f"leave {part.name} out"
+            found.append(f"regularizer.{part.name}.kind={kind}: {needs} {what}; {other}")
         if kind == "mixup" and spec.trainer.batch_size == 1 < train:
             found.append(
                 f"regularizer.{part.name}.kind=mixup: mixes the rows of a batch, and trainer.batch_size=1 leaves one; "
                 f"type trainer.batch_size={min(16, train)}"
             )
-    if spec.outputs and data.task == "regression" and data.outputs > 1:
+    if spec.outputs and TASKS[data.task].scaled and data.outputs > 1:
         found.append(f"loss.tau: a list gives one output a level, and {data.name} has {data.outputs} targets; give one level")
-    known = METRICS[data.task].get(spec.metric)
+    known = TASKS[data.task].metrics.get(spec.metric)
     if known is not None and known.fact and known.fact not in data.facts:
         found.append(f"metric={spec.metric}: {data.name} does not say {_FACTS[known.fact]}")
     if found:

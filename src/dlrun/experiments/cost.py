@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from dlrun import isolation, own_modules
+from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.engine.batches import MATERIALIZED_BYTES
-from dlrun.engine.builder import OF_MEMBERS, Builder
+from dlrun.engine.builder import Builder
 from dlrun.engine.cohort import Cohort, Run, Settings
 from dlrun.engine.diagnostics import ROWS as DIAGNOSED
 from dlrun.engine.trainer import EPOCH_ROWS
@@ -88,7 +89,7 @@ def check_memory(cohort: Cohort) -> None:
 
 def _measured(cohort: Cohort) -> tuple[int, int] | None:
     """P and W of the first run whose components do not raise: which one spoils what, training will tell."""
-    members = cohort.data.shape[0] if cohort.data.task in OF_MEMBERS else 1
+    members = TASKS[cohort.data.task].members or 1
     for run in sorted(cohort.runs, key=lambda run: has_own(run, cohort.settings)):  # those of dlrun's components first
         given = run, cohort.data, cohort.settings, members
         try:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dlrun.components.tasks import TASKS
 from dlrun.config import own_code
 from dlrun.config.spec import from_config
 from dlrun.data.preprocessing import Preprocessing
@@ -41,7 +42,7 @@ def revive(
             stacklevel=2,
         )
     try:
-        form = Form(tuple(kept["shape"]), record.data["task"], int(kept["outputs"]))
+        form = Form(tuple(kept["shape"]), TASKS[record.data["task"]], int(kept["outputs"]))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"preprocessing.json: does not say what the model's data is ({error}); the file is of another kind"

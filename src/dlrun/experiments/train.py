@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from dlrun import __version__, registry
+from dlrun.components.tasks import TASKS
 from dlrun.config import own_code
 from dlrun.config.spec import RunSpec
 from dlrun.data.dataset import Data
@@ -64,7 +65,7 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, text
             "task": cohort.data.task,
             "fingerprint": cohort.data.fingerprint,
             "rows": len(cohort.data),
-            **({"positive": cohort.data.classes[1]} if cohort.data.task == "binary" and len(cohort.data.classes) == 2 else {}),
+            **_positive(cohort.data),
             "sizes": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         },
         versions=versions(own_code.digest(spec.config)),
@@ -95,6 +96,11 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, text
         log=log,
         extra=_extra(planned, number),
     )
+
+
+def _positive(data: Data) -> dict[str, str]:
+    """Which of two classes probabilities are of."""
+    return {"positive": data.classes[1]} if TASKS[data.task].two_classes and len(data.classes) == 2 else {}
 
 
 def _extra(planned: Planned, number: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch.nn.functional import logsigmoid
 from dlrun.components.hyperparameters import NonNegative, Row
 from dlrun.components.losses.multiclass import minus_one
 from dlrun.components.losses.shapes import Weights, along_classes, entries, holds_classes, log_softmax, per_run
+from dlrun.components.tasks import TASKS
 
 Alpha = NonNegative | Weights | None
 
@@ -25,7 +26,7 @@ def focal(output: Tensor, target: Tensor, *, task: str, gamma: NonNegative = 2.0
     Args:
         output: [R, B, K], logits.
         target: [R, B, K] in [0, 1] for binary and multilabel; int64 [R, B] or probabilities [R, B, K] for multiclass.
-        task: "binary", "multilabel" or "multiclass".
+        task: the name of a task of classes, for whether they exclude each other.
         gamma: how strongly easy rows are played down.
         alpha: binary and multilabel: the weight of positives, negatives weigh 1 - alpha (a number, or one a label).
             multiclass: one weight a class; a number scales the loss. None weighs all by 1.
@@ -34,7 +35,7 @@ def focal(output: Tensor, target: Tensor, *, task: str, gamma: NonNegative = 2.0
         [R]. The mean divides by the number of rows, not by the sum of weights.
     """
     weight = _weights(alpha, output)
-    if task == "multiclass":
+    if TASKS[task].exclusive:
         log_p = log_softmax(output)
         cost = -log_p * (-torch.expm1(log_p)) ** gamma
         if weight is not None:
@@ -55,7 +56,7 @@ def focal_gradient(output: Tensor, target: Tensor, *, task: str, gamma: NonNegat
     No power below gamma appears, so it stays finite where p_t rounds to 1, for any gamma.
     """
     weight = _weights(alpha, output)
-    if task == "multiclass":
+    if TASKS[task].exclusive:
         return _multiclass_gradient(output, target, gamma, weight)
     p, q = torch.sigmoid(output), torch.sigmoid(-output)
     yes = (logsigmoid(output).mul_(p).mul_(gamma).sub_(q)).mul_(q**gamma).mul_(target)

@@ -32,7 +32,6 @@ __all__ = [
     "METRICS",
     "Form",
     "Metric",
-    "main_metric",
     "mean_top_probability",
     "median",
     "quantile_crossing",
@@ -137,8 +136,3 @@ METRICS: dict[str, dict[str, Metric]] = {
         "triplet_accuracy": Metric(embedding.triplet_accuracy, True, unit="share of triplets"),
     },
 }
-
-
-def main_metric(task: str) -> str:
-    """The name of the metric that selects and sorts by default."""
-    return next(iter(METRICS[task]))

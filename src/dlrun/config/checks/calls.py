@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import hyperparameters, mismatch, type_hints
+from dlrun.components.tasks import TASKS
 from dlrun.engine.components import rowwise
 
 R, B, K, PIXELS = 2, 3, 3, 4
@@ -33,20 +34,22 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
 
 def pair(task: str, head: str, taus: int = 0, rows: int = B) -> tuple[Tensor, Tensor]:
     """Outputs as the head gives them, and targets, for a task."""
-    several = K if task in ("multiclass", "multilabel", "segmentation") else taus or 1
-    pixels = (PIXELS, PIXELS) if task == "segmentation" else ()
-    members = {"similarity": (2,), "metric_learning": (3,)}.get(task, ())
-    output = numbers(R, rows, *members, 4 if members else several, *pixels)
+    known = TASKS[task]
+    outputs = 4 if known.members else known.outputs or (K if known.classes else taus or 1)
+    pixels = (PIXELS, PIXELS) if known.pixels else ()
+    output = numbers(R, rows, *known.output_shape(outputs, pixels))
     if head in ("softmax", "log_probability"):
         output = output.log_softmax(2)
     output = {"probability": output.sigmoid, "softmax": output.exp}.get(head, output.clone)()
-    if task in ("multiclass", "segmentation"):
+    if known.exclusive:
         return output, torch.arange(R * rows).view(R, rows, *[1] * len(pixels)).expand(R, rows, *pixels) % K
-    if task == "metric_learning":
+    if known.integral:
         return output, torch.zeros(R, rows, dtype=torch.int64)
-    target = numbers(R, rows, several if task == "multilabel" else 1, seed=1)
-    labels = {"binary": (target > 0).float(), "multilabel": (target > 0).float(), "similarity": target.sign()}
-    return output, labels.get(task, target)
+    target = numbers(R, rows, outputs if known.classes else 1, seed=1)
+    if known.values is None:
+        return output, target
+    low, high = map(float, known.values)
+    return output, torch.where(target > 0, high, low)
 
 
 def has_shape(what: str, found: Any, wanted: Sequence[int]) -> None:

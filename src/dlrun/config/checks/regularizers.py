@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dlrun import streams
 from dlrun.components.regularizers import AfterStep, AroundActivation, BatchTransform, Kink, Penalty, Regularizer, Stop, Weights
+from dlrun.components.tasks import TASKS
 from dlrun.config.checks.calls import (
     ALL,
     NOT_FINITE,
@@ -59,7 +60,7 @@ def regularizer(function: Callable[..., Any], values: dict[str, Any], task: str,
     if issubclass(function, Penalty | AfterStep):
         first = (_WEIGHTS,)
     elif issubclass(function, BatchTransform):
-        first = (K if task in ("multiclass", "segmentation") else 1,)
+        first = (TASKS[task].exclusive_classes(K),)
 
     made = cast(Callable[..., Regularizer], function)(*first, **values)
 
@@ -206,8 +207,8 @@ def _stop(function: Callable[..., Any], values: Mapping[str, Any], make: Make) -
 
 def _batches(function: Callable[..., Any], values: Mapping[str, Any], make: Make, task: str) -> None:
     """Batches of tables, or of images where the hook cannot take tables; as many rows as runs too, where axes can be confused."""
-    members = {"similarity": 2, "metric_learning": 3}
-    row = (members[task], 4) if task in members else _IMAGE if task == "segmentation" else (4,)
+    known = TASKS[task]
+    row = (known.members, 4) if known.members else _IMAGE if known.pixels else (4,)
     for rows in (B, R):
         trial = partial(_batch, function, values, make, task, rows)
         try:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dlrun.components.hyperparameters import Natural
+from dlrun.components.tasks import TableTask
 from dlrun.data.dataset import Data
 from dlrun.data.sources.kept import file_key, once
 from dlrun.data.table.amounts import PLAIN, codes_in, number, plainly
@@ -29,7 +30,6 @@ from dlrun.data.table.delimited import FEWEST_ROWS, Delimited, Piece
 from dlrun.data.table.foreign import foreign
 from dlrun.data.table.quoted import MARK, marked, settled
 from dlrun.data.table.tabular import chosen, to_data
-from dlrun.data.table.target import TableTask
 from dlrun.data.table.textfile import GZIP, examine, located, open_file
 from dlrun.errors import DataError
 

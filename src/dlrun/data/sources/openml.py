@@ -5,12 +5,12 @@ import warnings
 from pathlib import Path
 
 from dlrun.components.hyperparameters import Count
+from dlrun.components.tasks import TableTask
 from dlrun.data.dataset import Data
 from dlrun.data.sources.files import Name, Names, words
 from dlrun.data.sources.kept import once
 from dlrun.data.table.cells import listed, shown
 from dlrun.data.table.tabular import of_frame
-from dlrun.data.table.target import TableTask
 from dlrun.errors import DataError
 
 _PATIENCE = 60.0  # seconds until a download that failed is tried again

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.data.table.advice import meant, naming
 from dlrun.data.table.cells import listed, shown
@@ -17,8 +18,9 @@ def with_positive(data: Data, positive: str | int | float | None) -> Data:
     if positive is None:
         return data
     said = f"dataset.positive={shown(positive)}: "
-    if data.task != "binary":
-        what = f"{len(data.classes)} classes" if data.task == "multiclass" else f"the task {data.task}"
+    task = TASKS[data.task]
+    if not task.two_classes:
+        what = f"{len(data.classes)} classes" if task.exclusive and not task.pixels else f"the task {data.task}"
         raise DataError(f"{said}{data.name} has {what}, and a positive class is one of two; leave dataset.positive out")
     name = str(positive)
     if name not in data.classes:

@@ -24,7 +24,7 @@ from dlrun.data.table.encoding import ColumnCode, Encoding
 from dlrun.data.table.hints import as_amounts, as_dates
 from dlrun.data.table.notes import hinted, left_out, named, notes_of
 from dlrun.data.table.positive import with_positive
-from dlrun.data.table.target import outcome
+from dlrun.data.table.target import target_of
 from dlrun.data.table.typed import counted, typed
 from dlrun.errors import DataError
 
@@ -114,7 +114,7 @@ def to_data(
         empty = f"no row has {values} of the {named(targets)}" if draft.untargeted else "it has names and no rows"
         raise DataError(f"{file}: {empty}")
     hints = _hints(draft, categorical)
-    learnt = outcome(file, draft.targets, rows, task, hints)
+    learnt = target_of(file, draft.targets, rows, task, hints)
     reasons = dict(unread or {})
     reasons |= {column.name: reason for column in draft.columns if (reason := _useless(column, draft, column.name in unnamed))}
     kept = [column for column in draft.columns if column.name not in reasons]
@@ -127,7 +127,7 @@ def to_data(
         name=file,
         x=torch.from_numpy(x),
         y=learnt.y,
-        task=learnt.task,
+        task=learnt.task.name,
         outputs=learnt.outputs,
         features=encoding.features,
         targets=targets,
@@ -135,9 +135,9 @@ def to_data(
         encoding=encoding,
     )
     data = with_positive(data, positive)
-    if data.task == "binary":
+    if learnt.task.two_classes:
         remarks = [*remarks, f"positive class {shown(data.classes[1])}"]
-    return replace(data, notes=notes_of(draft, kept, encoding, reasons, learnt.said, remarks, hints))
+    return replace(data, notes=notes_of(draft, kept, encoding, reasons, learnt.note, remarks, hints))
 
 
 def of_frame(

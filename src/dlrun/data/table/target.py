@@ -15,20 +15,20 @@ Shapes: N rows, K targets.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dlrun.components.tasks import BINARY, MULTICLASS, MULTILABEL, REGRESSION, TASKS, Task
 from dlrun.data.table.advice import naming
 from dlrun.data.table.cells import listed, shown, text_of, truth
 from dlrun.data.table.columns import Column
 from dlrun.errors import DataError, nearest
 
-TableTask = Literal["regression", "binary", "multiclass", "multilabel"]
-SERVED: tuple[str, ...] = get_args(TableTask)
+SERVED = tuple(name for name, task in TASKS.items() if task.tabular)
 MOST_CLASSES = 1000
 FEW = 10  # different whole numbers that are taken for classes
 _EXACT = 2.0**53  # beyond it a float no longer stands for one whole number
@@ -36,17 +36,25 @@ ROWS_EACH = 4  # rows for each of them, at the least
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """The target as Data wants it, and what to say of it."""
+class Target:
+    """The target as Data takes it.
 
-    task: TableTask
+    Args:
+        task: what is to be learnt.
+        y: the targets, as the task has them.
+        outputs: how many outputs a model needs.
+        classes: the names of the classes; empty for a regression.
+        note: what was found, to be reported.
+    """
+
+    task: Task
     y: Tensor
     outputs: int
     classes: tuple[str, ...]
-    said: str
+    note: str
 
 
-def outcome(file: str, targets: Sequence[Column], rows: int, task: str | None, hints: Mapping[str, tuple[str, str]]) -> Outcome:
+def target_of(file: str, targets: Sequence[Column], rows: int, task: str | None, hints: Mapping[str, tuple[str, str]]) -> Target:
     """The task and the targets of a table.
 
     Args:
@@ -70,9 +78,10 @@ def outcome(file: str, targets: Sequence[Column], rows: int, task: str | None, h
     return _several(file, targets, rows, task, hints) if len(targets) > 1 else _single(file, targets[0], rows, task, hints)
 
 
-def _several(file: str, targets: Sequence[Column], rows: int, task: str | None, hints: Mapping[str, tuple[str, str]]) -> Outcome:
+def _several(file: str, targets: Sequence[Column], rows: int, task: str | None, hints: Mapping[str, tuple[str, str]]) -> Target:
     names = tuple(target.name for target in targets)
-    if task in ("binary", "multiclass"):
+    wanted = TASKS.get(task or "")
+    if wanted in (BINARY, MULTICLASS):
         raise DataError(f"dataset.task={task}: has one target, not {len(targets)}; type {naming('target', names[0])}")
     problems, columns = [], []
     for target in targets:
@@ -84,26 +93,27 @@ def _several(file: str, targets: Sequence[Column], rows: int, task: str | None, 
         elif target.kind == "categorical":
             text, remedy = hints.get(target.name, (words[0], f"for classes, type {naming('target', target.name)}"))
             problems.append(f"{where} holds texts such as {shown(text)!r}, and several targets must be numbers; {remedy}")
-        elif task == "multilabel" and not _is_label(distinct):
+        elif wanted is MULTILABEL and not _is_label(distinct):
             problems.append(f"{where} has values such as {shown(words[-1])}, and a label is 0 or 1; leave dataset.task out")
     if problems:
         raise DataError(*problems)
     y = np.stack(columns, axis=1).astype(np.float64)
-    if task == "multilabel" or (task is None and _is_label(y)):
+    if wanted is MULTILABEL or (wanted is None and _is_label(y)):
         ones = [f"{shown(name, 20)}: {count:,}" for name, count in zip(names, y.sum(0, dtype=np.int64).tolist(), strict=True)]
-        said = f"{len(names)} labels, {listed(ones, 6)}"
-        said += "" if task else "; dataset.task=regression takes them for amounts"
-        return Outcome("multilabel", torch.from_numpy(y), len(names), names, _said("multilabel", said, task))
-    return Outcome("regression", torch.from_numpy(y), len(names), (), _said("regression", f"{len(names)} numbers a row", task))
+        found = f"{len(names)} labels, {listed(ones, 6)}"
+        found += "" if task else "; dataset.task=regression takes them for amounts"
+        return Target(MULTILABEL, torch.from_numpy(y), len(names), names, _note(MULTILABEL, found, task))
+    return Target(REGRESSION, torch.from_numpy(y), len(names), (), _note(REGRESSION, f"{len(names)} numbers a row", task))
 
 
 def _is_label(values: NDArray[Any]) -> bool:
     return bool(((values == 0) | (values == 1)).all())
 
 
-def _single(file: str, target: Column, rows: int, task: str | None, hints: Mapping[str, tuple[str, str]]) -> Outcome:
+def _single(file: str, target: Column, rows: int, task: str | None, hints: Mapping[str, tuple[str, str]]) -> Target:
     where = f"{file}: target {shown(target.name)}"
-    if task == "multilabel":
+    wanted = TASKS.get(task or "")
+    if wanted is MULTILABEL:
         raise DataError("dataset.task=multilabel: wants several targets that are 0 or 1; type dataset.target=[NAME,NAME]")
     values, distinct, counts, names = _values(target, rows)
     if (
@@ -111,7 +121,7 @@ def _single(file: str, target: Column, rows: int, task: str | None, hints: Mappi
         and target.whole
         and np.abs(values).max() > _EXACT
         and len(distinct) <= FEW
-        and task != "regression"
+        and wanted is not REGRESSION
     ):
         raise DataError(
             f"{where} has whole numbers beyond 2^53, of which different ones become one; for classes, type "
@@ -128,15 +138,15 @@ def _single(file: str, target: Column, rows: int, task: str | None, hints: Mappi
             f"{where} holds {len(distinct):,} different texts in {rows:,} rows, such as {shown(text)!r}: "
             f"neither numbers nor classes; {remedy}"
         )
-    chosen = task or _infer(target, counts, rows)
-    if chosen == "regression":
+    chosen = wanted or _infer(target, counts, rows)
+    if chosen is REGRESSION:
         if target.kind == "categorical":
             raise DataError(f"{where} holds texts such as {shown(text)!r}, and a regression wants numbers; {remedy}")
         words = f"{len(distinct):,} different {'whole ' if target.whole else ''}numbers"
         if task is None and target.whole and len(distinct) <= FEW and counts.min() == 1:
             words += "; dataset.task=multiclass takes them for classes"
-        return Outcome("regression", torch.from_numpy(values)[:, None], 1, (), _said("regression", words, task))
-    if chosen == "binary" and len(distinct) != 2:
+        return Target(REGRESSION, torch.from_numpy(values)[:, None], 1, (), _note(REGRESSION, words, task))
+    if chosen is BINARY and len(distinct) != 2:
         raise DataError(f"{where} has {len(distinct):,} different values, and task binary wants 2; leave dataset.task out")
     if len(distinct) > MOST_CLASSES:
         raise DataError(f"{where} has {len(distinct):,} different values, and at most {MOST_CLASSES:,} can be classes")
@@ -145,9 +155,9 @@ def _single(file: str, target: Column, rows: int, task: str | None, hints: Mappi
     if target.kind == "numeric" and task is None:
         words += "; dataset.task=regression takes them for amounts"
     labels = torch.from_numpy(np.searchsorted(distinct, values))
-    if chosen == "binary":
-        return Outcome("binary", labels.to(torch.float64)[:, None], 1, names, _said("binary", words, task))
-    return Outcome("multiclass", labels, len(distinct), names, _said("multiclass", words, task))
+    if chosen is BINARY:
+        return Target(BINARY, labels.to(torch.float64)[:, None], 1, names, _note(BINARY, words, task))
+    return Target(MULTICLASS, labels, len(distinct), names, _note(MULTICLASS, words, task))
 
 
 def _values(target: Column, rows: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64], tuple[str, ...]]:
@@ -171,7 +181,7 @@ def _values(target: Column, rows: int) -> tuple[NDArray[Any], NDArray[Any], NDAr
     return values, distinct, counts, tuple(texts[int(value)] if texts else text_of(value) for value in named)
 
 
-def _infer(target: Column, counts: NDArray[np.int64], rows: int) -> TableTask:
+def _infer(target: Column, counts: NDArray[np.int64], rows: int) -> Task:
     """The task of a target with these counts of its different values.
 
     A whole number that stands in a single row is the end of a count (children, visits) rather than a class, of which nothing
@@ -179,16 +189,16 @@ def _infer(target: Column, counts: NDArray[np.int64], rows: int) -> TableTask:
     """
     distinct = len(counts)
     if target.kind in ("boolean", "categorical"):
-        return "binary" if distinct == 2 else "multiclass"
+        return BINARY if distinct == 2 else MULTICLASS
     if distinct == 2 and rows >= ROWS_EACH:
-        return "binary"
+        return BINARY
     classes = target.whole and distinct <= FEW and rows >= ROWS_EACH * distinct and counts.min() > 1
-    return "multiclass" if classes else "regression"
+    return MULTICLASS if classes else REGRESSION
 
 
 def _too_many(distinct: int, rows: int) -> bool:
     return distinct == rows or distinct > MOST_CLASSES or (distinct > 20 and 2 * distinct > rows)
 
 
-def _said(task: str, words: str, given: str | None) -> str:
-    return f"{task}{', as given' if given else ''} ({words})"
+def _note(task: Task, words: str, given: str | None) -> str:
+    return f"{task.name}{', as given' if given else ''} ({words})"

@@ -1,0 +1,84 @@
+"""Modalities: what a sample is made of, and all that follows from it.
+
+    table       float [D]           features; NaN is a missing value
+    signals     float [C, L]        C channels of L values, one after the other
+    images      float [C, H, W]     C channels of H x W pixels
+    sequences   int64 [T]           numbers of words, 1 to V; behind the last word of a short sequence stands 0, the padding
+
+A modality is one object: which layers, augmentations and baselines fit is asked of it, so a new one is an entry here.
+
+Shapes: N rows, D features, C channels, T places of a sequence, V words.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PADDING = 0  # the number that fills a short sequence up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Modality:
+    """What a sample is made of.
+
+    Args:
+        name: in messages.
+        axes: how many axes a sample has.
+        model: an option of the group model that is made for it.
+        augmentations: the kinds of ``regularizer=[augmentation]`` that fit.
+        integral: whether samples are numbers of words (int64), which are embedded and never scaled.
+    """
+
+    name: str
+    axes: int
+    model: str
+    augmentations: tuple[str, ...]
+    integral: bool = False
+
+    def scale_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """How the numbers of a scaling lie against a sample of this shape: one for each feature or channel; one for words."""
+        return (1,) if self.integral else (shape[0], *[1] * (self.axes - 1))
+
+    def described(self, shape: Sequence[int]) -> str:
+        """What samples of this shape are, in words."""
+        if self.axes == 1:
+            return f"sequences of up to {shape[0]} words" if self.integral else f"{shape[0]} features"
+        return f"{self.name} of shape {list(shape)}"
+
+    def flat_width(self, shape: Sequence[int], vocabulary: int) -> int:
+        """How many numbers a sample has for a model that takes a list of them; see ``flat``."""
+        return vocabulary if self.integral else torch.Size(shape).numel()
+
+    def flat(self, x: Tensor, vocabulary: int) -> Tensor:
+        """Samples [..., *shape] as lists of numbers [..., n]: how often a sequence has each word; the values of others."""
+        if not self.integral:
+            return x.flatten(-self.axes)
+        return F.one_hot(x, vocabulary + 1).sum(-2)[..., 1:].double()
+
+
+_ANY = ("noise", "mask", "mixup")
+TABLE = Modality(name="a table", axes=1, model="mlp", augmentations=_ANY)
+SIGNALS = Modality(name="signals", axes=2, model="cnn1d", augmentations=_ANY)
+IMAGES = Modality(name="images", axes=3, model="cnn", augmentations=(*_ANY, "shift", "flip", "rotate", "crop"))
+SEQUENCES = Modality(name="sequences", axes=1, model="bag_of_words", augmentations=(), integral=True)
+MODALITIES = (TABLE, SIGNALS, IMAGES, SEQUENCES)
+
+
+def modality_of(sample: Sequence[int], *, integral: bool) -> Modality | None:
+    """The modality of samples of this shape; None where there is none."""
+    return next((each for each in MODALITIES if each.axes == len(sample) and each.integral == integral), None)
+
+
+def sequence_problem(x: Tensor, vocabulary: int) -> str:
+    """What is wrong with sequences [N, T] of ``vocabulary`` words; an empty string when nothing is."""
+    present = x != PADDING
+    if bool(((x < 0) | (x > vocabulary)).any()):
+        return f"has numbers outside 0 to {vocabulary}; words are numbered from 1, and 0 is the padding behind them"
+    if not bool(present[:, 0].all()):
+        return "has rows that begin with 0, the padding, which stands behind words alone"
+    if bool((present[:, 1:] & ~present[:, :-1]).any()):
+        return "has 0, the padding, between words; number words from 1"
+    return ""
