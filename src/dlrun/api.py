@@ -268,14 +268,14 @@ def _composed(
     """Compose, and say in dlrun's words what is wrong."""
     from dlrun.cli.arguments import Arguments
     from dlrun.cli.explain import Caller, explain, refuse
-    from dlrun.config.from_python import apart
+    from dlrun.config.session import composing
 
     folder = None if config_dir is None else Path(config_dir).absolute()
     if folder is not None and not folder.is_dir():
         raise InputError(f"config_dir={config_dir}: is not a folder")
     if folder is not None:
         registry.add_folder(folder)
-    with apart():
+    with composing():
         caller = Caller(sweeps, python=True)
         refuse(line, caller)
         try:

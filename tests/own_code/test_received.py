@@ -21,6 +21,11 @@ def received(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "environment": "name: ${oc.env:CANARY}",
         "default": "name: ${oc.env:MISSING,${oc.env:CANARY}}",
         "built": 'part: env\nname: ${oc.decode:"x${oc.${part}:CANARY}"}',
+        "named": "part: env\nname: ${oc.${part}:CANARY}",
+        "chosen": "part: CANARY\nname: ${oc.env:${part}}",
+        "decoded": "part: '\\${oc.env:CANARY}'\nname: ${oc.decode:${part}}",
+        "created": "name: ${oc.create:{a:'\\${oc.env:CANARY}'}}",
+        "listed": "dataset:\n  drop: ['${oc.env:CANARY}']",
         "elsewhere": f"output_dir: {folder / 'elsewhere'}",
         "harmless": "name: ${dataset.path_of_none}\ndataset:\n  path_of_none: fine",
     }
@@ -38,6 +43,11 @@ def received(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("default", ("plan",)),
         ("built", ()),
         ("built", ("-m", "seed=0,1")),
+        ("named", ()),
+        ("chosen", ("-m", "seed=0,1")),
+        ("decoded", ()),
+        ("created", ()),
+        ("listed", ()),
         ("elsewhere", ()),
         ("elsewhere", ("-m", "seed=0,1")),
         ("elsewhere", ("plan",)),
@@ -46,7 +56,7 @@ def received(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_received_file_is_refused(call: Call, folder: Path, received: Path, name: str, how: tuple[str, ...]) -> None:
     code, out, err = call(*how, "--config-dir", str(received), f"experiment={name}", *XOR)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert ("output_dir=" if name == "elsewhere" else "${oc.env:") in err
+    assert ("output_dir=" if name == "elsewhere" else "=${oc.") in err
     assert "may come from anybody" in err
     assert "canary-of-the-environment" not in err
     assert not (folder / "elsewhere").exists()

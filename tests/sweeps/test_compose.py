@@ -7,19 +7,17 @@ from typing import Any, TypeVar
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from dlrun import registry
 from dlrun.config.compose import Composed, Composer
 from dlrun.config.grid import expand
+from dlrun.config.loader import Loader
+from dlrun.config.session import apart, search_path
+from dlrun.errors import InputError
 
 T = TypeVar("T")
 
@@ -109,20 +107,15 @@ AWKWARD = [
 
 
 @pytest.fixture(scope="module")
-def loader(own_options: Path) -> Iterator[ConfigLoaderImpl]:
-    """Hydra's config loader as ``dlrun --config-dir`` sets it up."""
-    GlobalHydra.instance().clear()
-    path = create_config_search_path(str(registry.root()))
-    path.prepend("command-line", f"file://{own_options}", anchor=SearchPathQuery(provider="schema"))
-    found = Hydra.create_main_hydra2(task_name="dlrun", config_search_path=path).config_loader
-    assert isinstance(found, ConfigLoaderImpl)
-    yield found
-    GlobalHydra.instance().clear()
+def loader(own_options: Path) -> Iterator[Loader]:
+    """The config loader that ``dlrun --config-dir`` sets up."""
+    with apart():
+        yield Loader(search_path(added=own_options))
 
 
-def by_hydra(loader: ConfigLoaderImpl, master: Any, job: Sequence[str], number: int) -> Composed:
-    """What Hydra's own launcher would give to the job."""
-    composed = loader.load_sweep_config(master, list(job))
+def by_hydra(loader: Loader, master: Any, job: Sequence[str], number: int) -> Composed:
+    """What Hydra's own launcher and loader would give to the job."""
+    composed = ConfigLoaderImpl(loader.config_search_path).load_sweep_config(master, list(job))
     with open_dict(composed):
         composed.hydra.job.num = number
     HydraConfig.instance().set_config(composed)
@@ -138,11 +131,11 @@ def attempt(compose: Callable[[], T]) -> T | Exception:
     """What comes of composing, or why nothing does."""
     try:
         return compose()
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, InputError, ValueError) as error:
         return error
 
 
-def check(loader: ConfigLoaderImpl, words: Sequence[str], rng: random.Random, most: int, primary: str = "config") -> None:
+def check(loader: Loader, words: Sequence[str], rng: random.Random, most: int, primary: str = "config") -> None:
     """Compose the sweep that ``words`` span, and ``most`` of its jobs by Hydra too."""
     try:
         master = loader.load_configuration(primary, list(words), RunMode.MULTIRUN)
@@ -168,7 +161,7 @@ def check(loader: ConfigLoaderImpl, words: Sequence[str], rng: random.Random, mo
 
 
 @pytest.mark.parametrize("number", [pytest.param(number, marks=[pytest.mark.slow] * (number > 5)) for number in range(40)])
-def test_random_overrides(loader: ConfigLoaderImpl, number: int) -> None:
+def test_random_overrides(loader: Loader, number: int) -> None:
     rng = random.Random(number)
     by_key: dict[str, str] = {}
     for word in rng.sample(SWEPT, rng.randint(1, 3)) + rng.sample(FIXED, rng.randint(0, 3)):
@@ -179,17 +172,17 @@ def test_random_overrides(loader: ConfigLoaderImpl, number: int) -> None:
 
 
 @pytest.mark.parametrize("line", AWKWARD)
-def test_awkward_overrides(loader: ConfigLoaderImpl, line: str) -> None:
+def test_awkward_overrides(loader: Loader, line: str) -> None:
     check(loader, line.split(), random.Random(0), 2)
 
 
 @pytest.mark.parametrize("primary", ["own", "dependent"])
-def test_a_users_own_primary_config(loader: ConfigLoaderImpl, primary: str) -> None:
+def test_a_users_own_primary_config(loader: Loader, primary: str) -> None:
     words = ["optimizer=sgd,adam", "activation=relu,tanh", "optimizer.lr=1,2"]
     check(loader, words, random.Random(0), 2, primary)
 
 
-def test_what_is_shared_is_not_changed(loader: ConfigLoaderImpl) -> None:
+def test_what_is_shared_is_not_changed(loader: Loader) -> None:
     words = ["optimizer=sgd,adam", "optimizer.lr=0.1,0.2", "model.hidden=[1],[2]", "seed=1,2"]
     jobs = expand(words, loader)
     composed = Composer(loader, loader.load_configuration("config", words, RunMode.MULTIRUN)).compose(jobs)
@@ -200,7 +193,7 @@ def test_what_is_shared_is_not_changed(loader: ConfigLoaderImpl) -> None:
         assert str(job.config["seed"]) == said["seed"]
 
 
-def test_options_are_read_and_values_set_without_hydra(loader: ConfigLoaderImpl, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_are_read_and_values_set_without_hydra(loader: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["activation=glob(*,exclude=s*)", "optimizer=sgd,adam,adamw", "optimizer.lr=0.1,0.2", "seed=range(0,20)"]
     words += ["regularizer=[],[l2]", "regularizer.l2.weight=0.1,0.2"]
     master = loader.load_configuration("config", words, RunMode.MULTIRUN)
@@ -221,7 +214,7 @@ LEFT_OUT = [
 
 
 @pytest.mark.parametrize("line", LEFT_OUT)
-def test_settings_apply_to_the_jobs_that_have_them(loader: ConfigLoaderImpl, line: str) -> None:
+def test_settings_apply_to_the_jobs_that_have_them(loader: Loader, line: str) -> None:
     words = line.split()
     fixed = ("momentum=0.9", "delta=2")
     master = loader.load_configuration("config", [w for w in words if not w.endswith(fixed)], RunMode.MULTIRUN)
@@ -244,7 +237,7 @@ def test_settings_apply_to_the_jobs_that_have_them(loader: ConfigLoaderImpl, lin
     assert 0 < taken < len(jobs)
 
 
-def test_a_setting_that_no_job_has_is_refused(loader: ConfigLoaderImpl) -> None:
+def test_a_setting_that_no_job_has_is_refused(loader: Loader) -> None:
     words = ["optimizer=adam,adamw", "optimizer.momentum=0.1,0.5"]
     master = loader.load_configuration("config", words, RunMode.MULTIRUN)
     with pytest.raises(HydraException, match="momentum"):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
@@ -134,12 +135,12 @@ def explain(error: Exception, arguments: Arguments, caller: Caller | None = None
 
 def explained(jobs: "Iterable[Composed]", arguments: Arguments, caller: Caller | None = None) -> "list[Composed]":
     """Jobs of a sweep; the errors of those whose files are broken in dlrun's words."""
-    from dlrun.config.from_python import apart
+    from dlrun.config.session import composing
 
     def job_with(job: "Composed", error: Exception) -> "Composed":
         return replace(job, error=explain(error, replace(arguments, overrides=list(job.overrides)), caller))
 
-    with apart():
+    with composing():
         return [job_with(job, job.error) if job.error else job for job in jobs]
 
 
@@ -289,18 +290,17 @@ def _first(groups: Sequence[Override]) -> list[str]:
 
 def _compose(words: Sequence[str], arguments: Arguments) -> DictConfig | Exception:
     """What Hydra composes of these words, or what goes wrong."""
-    from hydra import compose, initialize_config_dir
-
-    from dlrun.config.untrusted import guarded
+    from dlrun.config.loader import Loader
+    from dlrun.config.session import PRIMARY, composing, search_path
+    from dlrun.config.untrusted import Rules
 
     typed = [word for word in arguments.overrides if word.lstrip("+").startswith("hydra.searchpath=")]
     words = [*words, *(word for word in typed if word not in words)]
-    if "--config-dir" in arguments.flags and not typed:
-        words.append(f"hydra.searchpath=['{arguments.flags['--config-dir']}']")
-    folder = arguments.flags.get("--config-path", str(registry.root()))
+    path = search_path(arguments.flags.get("--config-path"), arguments.flags.get("--config-dir"))
     try:
-        with guarded(words, acts=False), initialize_config_dir(folder, version_base="1.3"):
-            return compose(arguments.flags.get("--config-name", "config"), overrides=words, return_hydra_config=True)
+        with composing():
+            loader = Loader(path, Rules(tuple(words), acts=False))
+            return loader.load_configuration(arguments.flags.get("--config-name", PRIMARY), words, RunMode.RUN)
     except Exception as error:
         return error
 
@@ -311,6 +311,8 @@ def _composing(error: Exception, groups: Sequence[Override], arguments: Argument
         yield from map(Problem, error.problems)
     elif isinstance(error, MissingConfigException):
         yield Problem(_missing(error))
+    elif isinstance(error, YAMLError) and (line := _in_a_line(error)):
+        yield Problem(line)
     elif guilty := next(
         (each for each in groups if _composes([other for other in groups if other is not each], arguments)), None
     ):

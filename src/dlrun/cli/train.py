@@ -42,12 +42,7 @@ Examples:
 """
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
-active = False  # read by the search path plugin: Hydra applications other than dlrun must not see dlrun's config
-
-
-def config_folder() -> Path:
-    """Where dlrun's own config lies; the search path plugin adds it when --config-path puts another in its place."""
-    return registry.root()
+SHOWS = ("--cfg", "--info", "--shell-completion", "--hydra-help")  # flags that print something instead of training
 
 
 def run(words: Sequence[str]) -> int:
@@ -159,26 +154,27 @@ class Session:
         return self.code
 
     def _hydra(self) -> None:
-        global active
         with waiting("composing the settings"):
-            import hydra
+            from hydra.core.global_hydra import GlobalHydra
             from omegaconf import OmegaConf
 
-        from dlrun.config.grammar import plain
-        from dlrun.config.untrusted import guarded
+            from dlrun.config.grammar import plain
+            from dlrun.config.session import PRIMARY, Application, apart, search_path
+            from dlrun.config.untrusted import Rules
 
         OmegaConf.register_new_resolver("dlrun.sweep_folder", self.sweep_folder, use_cache=True, replace=True)
-        words = Arguments(self.arguments.flags, plain(self.arguments.overrides)).words()
-        before, sys.argv = sys.argv, [sys.argv[0], *words]
-        active = True
-        try:
-            # With a full error asked for, Hydra raises instead of printing and leaving: the error is for dlrun to tell.
-            shows = {"--cfg", "--info", "--shell-completion", "--hydra-help"} & self.arguments.flags.keys()
-            with guarded(self.arguments.overrides, acts=not shows, typed=self.resume is None), _environment(FULL_ERROR, "1"):
-                hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")(self.job)()
-        finally:
-            active = False
-            sys.argv = before
+        flags, words = self.arguments.flags, plain(self.arguments.overrides)
+        shows = not flags.keys().isdisjoint(SHOWS)
+        # With a full error asked for, Hydra raises instead of printing and leaving: the error is for dlrun to tell.
+        with apart(), _environment(FULL_ERROR, "1"):
+            rules = Rules(tuple(self.arguments.overrides), acts=not shows, resumed=self.resume is not None)
+            path = search_path(flags.get("--config-path"), flags.get("--config-dir"))
+            application = Application(path, rules, flags.get("--config-name", PRIMARY))
+            GlobalHydra.instance().initialize(application)
+            if shows:
+                application.show(flags, words)
+            else:
+                application.begin(words, self.job, sweeps="--multirun" in flags)
 
     def job(self, config: "DictConfig") -> None:
         """Train one composed configuration. A failure is told and counted, and the next job of a sweep goes on."""

@@ -27,8 +27,9 @@ from dlrun.config.options import Brought, Options, keys, mentions, root
 from dlrun.errors import InputError
 
 if TYPE_CHECKING:
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import DictConfig
+
+    from dlrun.config.loader import Loader
 
 Config = dict[str, Any]
 _UNREADABLE = (HydraException, OmegaConfBaseException, YAMLError, InputError, ValueError, OSError)  # what a broken file raises
@@ -38,7 +39,7 @@ _CHECKED = 2  # jobs of a sweep that Hydra composes once more, to be sure
 class Composer:
     """Composes the jobs of one sweep. ``loader`` is Hydra's config loader, ``master`` the composed config of the sweep itself."""
 
-    def __init__(self, loader: "ConfigLoaderImpl", master: "DictConfig") -> None:
+    def __init__(self, loader: "Loader", master: "DictConfig") -> None:
         self._loader, self._master = loader, master
         self._options = Options(loader, str(master.hydra.job.config_name))
         self._parsed: dict[str, Override] = {}

@@ -19,8 +19,9 @@ from dlrun.config.options import mentions
 from dlrun.errors import InputError
 
 if TYPE_CHECKING:
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import DictConfig
+
+    from dlrun.config.loader import Loader
 
 Config = dict[str, Any]
 
@@ -57,7 +58,7 @@ class Base:
         return Composed(self.config, self.choices, tuple(overrides), self.mentioned)
 
 
-def read(config: "DictConfig", settings: "DictConfig", loader: "ConfigLoaderImpl | None") -> Base:
+def read(config: "DictConfig", settings: "DictConfig", loader: "Loader | None") -> Base:
     """Take a composed config out of Hydra's containers.
 
     Args:
@@ -130,7 +131,7 @@ def _without_choice(raw: Config, choices: Mapping[str, str], words: Sequence[str
 class _Defaults:
     """The defaults list of a composed config."""
 
-    def __init__(self, loader: "ConfigLoaderImpl", settings: "DictConfig") -> None:
+    def __init__(self, loader: "Loader", settings: "DictConfig") -> None:
         self._repository = loader.repository
         words = [*typed(settings, "hydra"), *typed(settings)]
         self._found = loader.compute_defaults_list(settings.job.config_name, words, RunMode.RUN).defaults

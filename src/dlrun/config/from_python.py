@@ -12,15 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.singleton import Singleton
-from hydra.core.utils import JobRuntime, setup_globals
 from hydra.types import RunMode
-from hydra.version import VersionBase, setbase
 from omegaconf import OmegaConf
 
 from dlrun import registry
@@ -29,8 +22,10 @@ from dlrun.config.composed import Composed, read, typed
 from dlrun.config.grammar import items, plain, word, words_of
 from dlrun.config.grid import expand
 from dlrun.config.lists import takes_list
+from dlrun.config.loader import Loader
 from dlrun.config.names import exact
-from dlrun.config.untrusted import guarded
+from dlrun.config.session import PRIMARY, composing, search_path
+from dlrun.config.untrusted import Rules
 from dlrun.errors import InputError
 
 
@@ -66,10 +61,10 @@ def single(overrides: Sequence[str], folder: Path | None = None) -> Composed:
 
     Raises:
         InputError: the config asks for a sweep, or sets what a file must not.
-        Whatever Hydra raises for an override that cannot be composed.
+        HydraException: the words cannot be composed.
     """
     with _loader(overrides, folder) as loader:
-        config = loader.load_configuration("config", list(overrides), RunMode.RUN, from_shell=False)
+        config = loader.load_configuration(PRIMARY, list(overrides), RunMode.RUN, from_shell=False)
         if config.hydra.mode == RunMode.MULTIRUN:
             raise InputError(f"{' '.join(overrides)}: asks for a sweep; call dlrun.sweep")
         HydraConfig.instance().set_config(config)
@@ -81,11 +76,11 @@ def several(overrides: Sequence[str], folder: Path | None = None) -> tuple[list[
 
     Raises:
         InputError: the sweep cannot be enumerated, or a file sets what it must not.
-        Whatever Hydra raises for an override that cannot be composed.
+        HydraException: the words cannot be composed.
     """
     overrides = plain(overrides)
     with _loader(overrides, folder) as loader:
-        master = loader.load_configuration("config", list(overrides), RunMode.MULTIRUN, from_shell=False)
+        master = loader.load_configuration(PRIMARY, list(overrides), RunMode.MULTIRUN, from_shell=False)
         HydraConfig.instance().set_config(master)
         params = OmegaConf.to_container(master.hydra.sweeper.get("params") or OmegaConf.create({}))
         swept = words_of(cast(dict[str, Any], params), takes_list)
@@ -94,28 +89,9 @@ def several(overrides: Sequence[str], folder: Path | None = None) -> tuple[list[
 
 
 @contextmanager
-def _loader(overrides: Sequence[str], folder: Path | None) -> Iterator[ConfigLoaderImpl]:
-    """Hydra's loader with dlrun's options and the user's."""
-    with apart(), guarded(overrides):
-        setup_globals()
-        setbase("1.3")
-        JobRuntime.instance().set("name", "dlrun")
-        path = create_config_search_path(str(registry.root()))
-        if folder is not None:
-            registry.add_folder(folder)
-            path.prepend(provider="dlrun", path=f"file://{folder}", anchor=SearchPathQuery(provider="schema"))
-        yield ConfigLoaderImpl(path)
-
-
-@contextmanager
-def apart() -> Iterator[None]:
-    """Leave alone what a caller has set up in Hydra: its state is put aside, and back in its place afterwards."""
-    kinds = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)
-    known: dict[type, Any] = Singleton._instances
-    before: dict[type, Any] = {kind: known.pop(kind) for kind in kinds if kind in known}
-    try:
-        yield
-    finally:
-        for kind in kinds:
-            known.pop(kind, None)
-        known.update(before)
+def _loader(overrides: Sequence[str], folder: Path | None) -> Iterator[Loader]:
+    """A loader of dlrun's options and the user's."""
+    if folder is not None:
+        registry.add_folder(folder)
+    with composing():
+        yield Loader(search_path(added=folder), Rules(tuple(overrides)))

@@ -13,8 +13,9 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 if TYPE_CHECKING:
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.plugins.config_source import ConfigResult
+
+    from dlrun.config.loader import Loader
 
 Config = dict[str, Any]
 
@@ -34,12 +35,16 @@ class Options:
         primary: the name of the primary config.
     """
 
-    def __init__(self, loader: "ConfigLoaderImpl", primary: str) -> None:
+    def __init__(self, loader: "Loader", primary: str) -> None:
         self._loader, self._primary = loader, primary
         self._loaded: dict[str, ConfigResult | None] = {}
 
     def brought(self, override: Override) -> Brought | None:
-        """What an override that chooses options brings; None when only Hydra can tell."""
+        """What an override that chooses options brings; None when only Hydra can tell.
+
+        Raises:
+            InputError: a file says what it must not.
+        """
         group, value = override.key_or_group, override.value()
         if override.is_delete() or override.is_add() or override.is_force_add() or override.package is not None:
             return None
@@ -49,6 +54,7 @@ class Options:
             path = _place(group, loaded) if loaded is not None else []
             if loaded is None or not path or not _put(content, path, OmegaConf.to_container(loaded.config)):
                 return None
+        self._loader.check_values(content)
         return Brought(content.get(root(override)))
 
     def alone(self, words: Sequence[str], groups: Sequence[str]) -> set[str]:

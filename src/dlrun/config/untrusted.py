@@ -1,190 +1,149 @@
-"""What a config file may say to Hydra. Files may come from anybody; the command line is the user's own.
+"""What a config file may say. Files may come from anybody; the command line is the user's own.
 
 The settings of runs are free, but for two. ``output_dir`` says where files are written, and ``oc.env`` copies the environment,
 which may hold secrets, into results that are passed on: both have to be typed. Beside the settings of runs, Hydra's config has
 some that run code or reach beyond the output folder: callbacks, launchers, logging classes, environment variables, folders. Hydra
-acts on them as soon as it has composed them. ``guarded`` stands in between: what a file of the user's folders says to Hydra must
-be what dlrun's own config (or Hydra's) says with the same words typed, but for how to sweep. And a file with
-more nodes or levels than a config can have is refused before it is read.
+acts on them as soon as it has composed them. What a file of the user's folders says to Hydra must therefore be what dlrun's own
+config (or Hydra's) says with the same words typed, but for how to sweep.
+
+All of this is looked up in the composed config before anything is resolved or acted on. ``Loader`` does so for all it composes.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import create_config_search_path
-from hydra.errors import ConfigCompositionException, HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict, resolvers
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import GrammarParseError
+from omegaconf.grammar.gen.OmegaConfGrammarParser import OmegaConfGrammarParser as Grammar
+from omegaconf.grammar_parser import parse
 
 from dlrun import registry
-from dlrun.config import names
 from dlrun.config.hydra_settings import is_hydras
 from dlrun.errors import InputError
 
 _FREE = ("mode", "sweeper.params", "overrides", "runtime", "help", "hydra_help", "job.override_dirname", "job.config_name")
 _TOLD = 5  # settings told at once
+_ENVIRONMENT = "oc.env"
+_OUTPUT = "DLRUN_OUTPUT_DIR"  # the variable that dlrun's own config reads
+_READING = ("oc.decode", "oc.create")  # resolvers that read interpolations in the texts that they are given
 
-Load = Callable[..., DictConfig]
+Compose = Callable[[str | None, Sequence[str]], DictConfig]
 
 
-@contextmanager
-def guarded(overrides: Sequence[str], *, acts: bool = True, typed: bool = True) -> Iterator[None]:
-    """While this lasts, what Hydra composes is checked before it is used.
+@dataclass(frozen=True)
+class Rules:
+    """The rules for one command line or call.
 
     Args:
-        overrides: those of the command line.
+        words: its overrides.
         acts: whether Hydra will do what the config says; False when it only shows it.
-        typed: whether the user typed them; False when they come from a sweep's folder.
+        resumed: whether the words come from a sweep's folder instead of the user.
     """
-    original: Load = ConfigLoaderImpl.load_configuration
-    environment = _Environment(overrides) if typed else _Environment((), received=True)
-    search, read_file = ConfigLoaderImpl._process_config_searchpath, OmegaConf.load
-    reference = Reference(original, [word for word in overrides if is_hydras(word)])
 
-    def load(
-        loader: ConfigLoaderImpl, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **kwargs: Any
-    ) -> DictConfig:
-        def compose(words: Sequence[str]) -> DictConfig:
-            return original(loader, config_name, list(words), run_mode, *args, **kwargs)
+    words: tuple[str, ...]
+    acts: bool = True
+    resumed: bool = False
 
-        config = _master(compose, overrides) if run_mode == RunMode.MULTIRUN else compose(overrides)
-        if acts and _is_foreign(config):
-            environment.received = True
-            reference.check(config)
+    def check(self, config: DictConfig, overrides: Sequence[str], compose_own: Compose) -> None:
+        """Refuse a composed config in which a file says what it must not.
+
+        Args:
+            config: what was composed, with Hydra's part.
+            overrides: the words it was composed from.
+            compose_own: composes words from dlrun's own config, or (None) from Hydra's alone.
+
+        Raises:
+            InputError: naming what was said.
+        """
+        received = self.acts and _is_foreign(config)
+        if received or self.resumed:
+            self.check_values(OmegaConf.to_container(config, resolve=False))
+        if received:
+            _check_hydra(config, [word for word in self.words if is_hydras(word)], compose_own)
             _check_output(config, overrides)
-        return config
 
-    def process(loader: ConfigLoaderImpl, name: str | None, parsed: Any, repository: Any) -> None:
-        primary = repository.load_config(config_path=name) if name is not None else None
-        typed = any(override.get_key_element() == "hydra.searchpath" for override in parsed)
-        if primary is not None and not typed and OmegaConf.select(primary.config, "hydra.searchpath"):
-            raise InputError(
-                f"hydra.searchpath: stands in {name}.yaml; a file cannot add folders, type hydra.searchpath=[FOLDER]"
+    def check_values(self, content: Any) -> None:
+        """Refuse interpolations that read the environment, in whatever way, but for variables that were typed.
+
+        Args:
+            content: nested plain containers, not resolved.
+
+        Raises:
+            InputError: naming the interpolation.
+        """
+        allowed = {_OUTPUT, *(() if self.resumed else (name for word in self.words for name, _ in _read(word)))}
+        for key, text in _texts(content):
+            for name, interpolation in _read(text):
+                if name not in allowed:
+                    raise InputError(f"{key}={interpolation}: {self._why}")
+
+    @property
+    def _why(self) -> str:
+        if self.resumed:
+            return (
+                "stands in the sweep's folder, which may come from anybody; type its command again, and finished runs are reused"
             )
-        search(loader, name, parsed, repository)
-
-    def read(file: Any) -> Any:
-        path = Path(getattr(file, "name", file))
-        if registry.root() not in path.parents:
-            registry.check_size(path)
-            registry.check_times(path, names.KEYS)
-        config = read_file(file)
-        if registry.root() not in path.parents:
-            names.restore(config, path)
-        return config
-
-    with (
-        _instead(ConfigLoaderImpl, "load_configuration", load),
-        _instead(ConfigLoaderImpl, "_process_config_searchpath", process),
-        _instead(OmegaConf, "load", staticmethod(read)),
-        environment.guarded(),
-    ):
-        yield
+        return "stands in a config file, which may come from anybody; type the setting on the command line"
 
 
-def _master(compose: Callable[[Sequence[str]], DictConfig], words: Sequence[str]) -> DictConfig:
-    """The config of a sweep itself. Settings of components that it does not select are kept for the jobs that may.
+def _texts(content: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text with an interpolation in nested containers, with its dotted key."""
+    if isinstance(content, Mapping | list):
+        for key, value in content.items() if isinstance(content, Mapping) else enumerate(content):
+            yield from _texts(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(content, str) and "${" in content:
+        yield path, content
 
-    Hydra checks what is not swept against the options that are selected when nothing is swept: ``optimizer=sgd,rmsprop
-    optimizer.momentum=0.9`` would be refused because adam has no momentum.
+
+def _read(text: str) -> Iterator[tuple[str, str]]:
+    """The environment variables that a text reads, each with its interpolation.
+
+    The name is empty where it follows from other settings, and where a resolver's own name does, or where one reads a text with
+    interpolations in it: all of these could come to read the environment.
     """
-    kept: list[str] = []
-    while True:
-        try:
-            config = compose([word for word in words if word not in kept])
-        except ConfigCompositionException as error:
-            match = re.search(r"Could not override '([^'.]+)\.([^']+)'", str(error))
-            key = f"{match[1]}.{match[2]}" if match and match[1] in registry.groups() else ""
-            found = [word for word in words if word.partition("=")[0] == key and word not in kept]
-            if not found:
-                raise
-            kept += found
-            continue
-        if kept:
-            with open_dict(config.hydra):
-                config.hydra.overrides.task = [word for word in words if not is_hydras(word)]
-        return config
-
-
-@contextmanager
-def _instead(owner: type, name: str, ours: Any) -> Iterator[None]:
-    """Let a class have another method for a while. Hydra offers no place of its own between composing and acting."""
-    theirs = vars(owner)[name]
-    setattr(owner, name, ours)
     try:
-        yield
-    finally:
-        setattr(owner, name, theirs)
+        tree = parse(text) if "${" in text else None
+    except GrammarParseError:  # nobody can resolve it
+        return
+    waiting: list[Any] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Grammar.InterpolationResolverContext):
+            _, name_node, _, arguments, *_ = node.getChildren()  # ${ name : arguments }
+            resolver = name_node.getText()
+            given = arguments.getText() if isinstance(arguments, Grammar.SequenceContext) else ""
+            if "${" in resolver or (resolver in _READING and "$" in given):
+                yield "", f"${{{resolver}:{given}}}"
+            elif resolver == _ENVIRONMENT:
+                name = arguments.getChild(0).getText() if given else ""
+                yield ("" if "$" in name else name.strip().strip("'\"")), f"${{{resolver}:{given}}}"
+        if hasattr(node, "getChildren"):
+            waiting += node.getChildren()
 
 
-class Reference:
-    """What Hydra's part of the config is when no file but dlrun's and Hydra's own has a say, for the words that were typed."""
+def _check_hydra(config: DictConfig, typed: Sequence[str], compose_own: Compose) -> None:
+    """Refuse settings of Hydra's own that another file than dlrun's and Hydra's own has changed."""
+    words = [word for word in typed if not word.lstrip("+").startswith("hydra.searchpath")]
+    found, missing = _leaves(config), object()
 
-    def __init__(self, load: Load, typed: Sequence[str]) -> None:
-        self._load, self._typed = load, [word for word in typed if not word.lstrip("+").startswith("hydra.searchpath")]
-        self._known: dict[str | None, dict[str, Any]] = {}
-
-    def check(self, config: DictConfig) -> None:
-        """Raise InputError for what another file has changed."""
-        found = _leaves(config)
-        wrong = [key for key in found.keys() | self._of("config").keys() if not self._same(key, found, "config")]
-        wrong = sorted(key for key in wrong if not self._same(key, found, None))
-        if wrong:
-            more = f" and {len(wrong) - _TOLD} more" if len(wrong) > _TOLD else ""
-            raise InputError(
-                f"{', '.join(f'hydra.{key}' for key in wrong[:_TOLD])}{more}: set by a config file, and a file may come from "
-                "anybody; take it out, and type on the command line what you want of it"
-            )
-
-    def _same(self, key: str, found: Mapping[str, Any], name: str | None) -> bool:
-        missing = object()
-        return bool(found.get(key, missing) == self._of(name).get(key, missing))
-
-    def _of(self, name: str | None) -> dict[str, Any]:
-        """The settings in dlrun's own config, or (None) in Hydra's alone."""
-        if name not in self._known:
-            loader = ConfigLoaderImpl(create_config_search_path(str(registry.root())))
-            try:
-                config = self._load(loader, config_name=name, overrides=self._typed, run_mode=RunMode.MULTIRUN)
-            except HydraException as error:
-                raise InputError(f"{' '.join(self._typed)}: names what only a file of yours has ({_line(error)})") from error
-            self._known[name] = _leaves(config)
-        return self._known[name]
-
-
-class _Environment:
-    """The environment variables that configs may read with ``oc.env``.
-
-    All of them where no file but dlrun's own has a say (``received`` is False), else those that were typed. The resolver itself
-    refuses the others, however a file comes to ask for them.
-    """
-
-    def __init__(self, typed: Sequence[str], *, received: bool = False) -> None:
-        self.received = received
-        self._why = (
-            "stands in the sweep's folder, which may come from anybody; type its command again, and finished runs are reused"
-            if received
-            else "stands in a config file, which may come from anybody; type the setting on the command line"
-        )
-        self._typed = {name for word in typed for name in re.findall(r"oc\.env:\s*(\w+)", word)} | {"DLRUN_OUTPUT_DIR"}
-
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """While this lasts, what may not be read is refused."""
-        OmegaConf.register_new_resolver("oc.env", self._read, replace=True)
+    def differing(keys: Sequence[str], name: str | None) -> list[str]:
         try:
-            yield
-        finally:
-            OmegaConf.register_new_resolver("oc.env", resolvers.oc.env, replace=True)
+            reference = _leaves(compose_own(name, words))
+        except HydraException as error:
+            raise InputError(f"{' '.join(words)}: names what only a file of yours has ({_line(error)})") from error
+        keys = keys or [*found.keys() | reference.keys()]
+        return sorted(key for key in keys if found.get(key, missing) != reference.get(key, missing))
 
-    def _read(self, key: str, *default: Any) -> str | None:
-        if self.received and key not in self._typed:
-            raise InputError(f"${{oc.env:{key}}}: {self._why}")
-        return resolvers.oc.env(key, *default)
+    wrong = differing([], "config")
+    if wrong and (wrong := differing(wrong, None)):
+        more = f" and {len(wrong) - _TOLD} more" if len(wrong) > _TOLD else ""
+        raise InputError(
+            f"{', '.join(f'hydra.{key}' for key in wrong[:_TOLD])}{more}: set by a config file, and a file may come from "
+            "anybody; take it out, and type on the command line what you want of it"
+        )
 
 
 def _check_output(config: DictConfig, typed: Sequence[str]) -> None:
