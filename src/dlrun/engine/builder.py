@@ -3,7 +3,6 @@
 Shapes: R runs, G rows of one group.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, cast
@@ -30,9 +29,9 @@ from dlrun.data.dataset import Data
 from dlrun.engine import module
 from dlrun.engine.cohort import Run, Settings
 from dlrun.engine.components import Component, Group, group, rowwise
-from dlrun.engine.layers import BatchNorm, Dropout, Layer, Pointwise
+from dlrun.engine.layers import AROUND, Around, Layer, Pointwise, Sample
 from dlrun.engine.layout import Layout, Shape
-from dlrun.engine.model import Around, Model, build
+from dlrun.engine.model import Model, build
 from dlrun.errors import InputError
 
 _HEADS: dict[str, str | None] = {
@@ -96,7 +95,7 @@ class Builder:
             return module.model(plan, len(self._runs), self._head())
         model = build(
             settings.layers,
-            inputs=data.sample,
+            inputs=Sample(data.sample),
             outputs=settings.outputs,
             activation=self._activation,
             around=around,
@@ -144,7 +143,7 @@ class Builder:
             # float64, so that a dropout mask's threshold is that of the number itself whatever the cohort's type
             (shared,) = self._groups(parts, torch.float64)
             regularizer: AroundActivation = shared.part.function(**shared.values)
-            make = _LAYERS[regularizer.kind](regularizer.values)
+            make = AROUND[regularizer.kind](regularizer.values)
             (before if regularizer.place == "before" else after).append(make)
         return Around(tuple(before), tuple(after)), rest
 
@@ -227,9 +226,3 @@ def _construct(g: Group) -> Optimizer:
     if isinstance(function, type) and issubclass(function, Optimizer):
         return function(**g.values)
     return TorchOptimizer(cast(type[torch.optim.Optimizer], function), **g.values)
-
-
-_LAYERS: dict[str, Callable[[dict[str, Any]], Callable[[tuple[int, ...], int], Layer]]] = {
-    "dropout": lambda values: lambda shape, number: Dropout(values["p"], number),
-    "batch_norm": lambda values: lambda shape, number: BatchNorm(shape[0], places=math.prod(shape[1:]), **values),
-}

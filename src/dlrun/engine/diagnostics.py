@@ -76,8 +76,8 @@ def diagnose(train_step: TrainStep, table: Batches, state: State) -> Diagnostics
     found: Diagnostics = {"gradient_norm": torch.stack(norms, 1)}
     units = [
         _units(layer, saved)
-        for layer, saved, name in zip(train_step.model.layers, tapes[0], train_step.model.names, strict=True)
-        if isinstance(layer, Pointwise) and name == "activation"
+        for number, (layer, saved) in enumerate(zip(train_step.model.layers, tapes[0], strict=True))
+        if isinstance(layer, Pointwise) and train_step.model.is_activation(number)
     ]
     if units:
         for number, key in enumerate(("mean_activation", "dead_units", "saturation")):

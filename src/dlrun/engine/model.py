@@ -15,12 +15,12 @@ Sizes follow from the data. Regularizers add layers before the activation (batch
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
-from dlrun.engine.layers import BatchNorm, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, Pass, Pointwise, Upsample
+from dlrun.engine.layers import LAYER_TYPES, Around, Layer, LayerType, Pass, Place, Pointwise, Sample
 from dlrun.engine.layout import Layout
 from dlrun.errors import InputError, nearest
 
@@ -34,17 +34,8 @@ class LayerSpec:
     options: tuple[tuple[str, Any], ...] = ()
 
 
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "linear": {},
-    "conv2d": {"kernel": 3, "stride": 1, "padding": 1},
-    "max_pool2d": {},
-    "upsample": {},
-    "flatten": {},
-    "activation": {},
-    "hidden": {"depth": None, "width": None},
-    "repeat": {"layers": None},
-    "output": {},
-}
+_MACROS: dict[str, tuple[str, ...]] = {"hidden": ("depth", "width"), "repeat": ("layers",)}
+"""Keys that stand for several layers, with their options."""
 
 LAYERS = 20_000  # layers of a model; more are a mistake more often than a wish
 
@@ -75,51 +66,50 @@ def _expand(layers: Sequence[Any], problems: list[str]) -> list[LayerSpec]:
                 flat += [LayerSpec("linear", width), LayerSpec("activation")]
         elif kind == "repeat":
             if _whole(size, "model.layers: repeat", problems, minimum=0):
-                repeated = _expand(options["layers"] or [], problems)
+                repeated = _expand(options.get("layers") or [], problems)
                 if _few(size * len(repeated), f"model.layers: repeat={size}", problems):
                     flat += repeated * size
         elif kind:
-            if kind not in ("flatten", "activation", "output"):
-                _whole(size, f"model.layers: {kind}", problems)
-            elif size is not None:
-                problems.append(f"model.layers: {kind} takes no size, and was given {size}; write {kind} alone")
-                size = None
-            flat.append(LayerSpec(kind, size, tuple(sorted(options.items()))))
+            flat.append(_single(LAYER_TYPES[kind], size, options, problems))
     return flat
 
 
+def _single(each: LayerType, size: Any, options: Mapping[str, Any], problems: list[str]) -> LayerSpec:
+    """One layer of a type that is written with this size and these options."""
+    if not each.sized and size is not None:
+        problems.append(f"model.layers: {each.key} takes no size, and was given {size}; write {each.key} alone")
+    if each.sized:
+        size = each.size if size is None else size
+        _whole(size, f"model.layers: {each.key}", problems)
+    for name, value in options.items():
+        _whole(value, f"model.layers: {each.key}.{name}", problems, each.options[name].minimum)
+    values = {name: option.default for name, option in each.options.items()} | dict(options)
+    return LayerSpec(each.key, size if each.sized else None, tuple(sorted(values.items())))
+
+
 def _parse(entry: Any, problems: list[str]) -> tuple[str, Any, dict[str, Any]]:
+    """The key of an entry, its size, and the options that are written there; an empty key where something is wrong."""
     words = {entry: None} if isinstance(entry, str) else dict(entry) if isinstance(entry, Mapping) else {}
-    kind = next((word for word in words if word in _OPTIONS), None)
+    known = {key: tuple(each.options) for key, each in LAYER_TYPES.items()} | _MACROS
+    kind = next((word for word in words if word in known), None)
     if kind is None:
         word = next(iter(words), str(entry))
-        problems.append(
-            f"model.layers: no layer is called '{word}'; layers are {', '.join(_OPTIONS)}{nearest(str(word), _OPTIONS)}"
-        )
+        problems.append(f"model.layers: no layer is called '{word}'; layers are {', '.join(known)}{nearest(str(word), known)}")
         return "", None, {}
     size = words.pop(kind)
-    if size is None and kind in ("max_pool2d", "upsample"):
-        size = 2
-    unknown = [word for word in words if word not in _OPTIONS[kind]]
+    unknown = [word for word in words if word not in known[kind]]
     if unknown:
-        takes = ", ".join(_OPTIONS[kind]) or "no options"
-        problems.append(
-            f"model.layers: {kind} has no option '{unknown[0]}'; it takes {takes}{nearest(unknown[0], _OPTIONS[kind])}"
-        )
+        takes = ", ".join(known[kind]) or "no options"
+        problems.append(f"model.layers: {kind} has no option '{unknown[0]}'; it takes {takes}{nearest(unknown[0], known[kind])}")
         return "", None, {}
-    for name, value in words.items():
-        if name in ("kernel", "stride"):
-            _whole(value, f"model.layers: {kind}.{name}", problems)
-        elif name == "padding":
-            _whole(value, f"model.layers: {kind}.{name}", problems, minimum=0)
-    return kind, size, _OPTIONS[kind] | words
+    return kind, size, words
 
 
 def _widths(size: Any, options: Mapping[str, Any], problems: list[str]) -> list[int]:
-    if size is None and options["depth"] is not None:
-        depth, width = options["depth"], options["width"]
+    if size is None and options.get("depth") is not None:
+        depth, width = options["depth"], options.get("width")
         fine = _whole(depth, "model.depth", problems, minimum=0) & _whole(width, "model.width", problems)
-        return [width] * depth if fine and _few(2 * depth, f"model.depth={depth}", problems) else []
+        return [int(options["width"])] * depth if fine and _few(2 * depth, f"model.depth={depth}", problems) else []
     sizes = [size] if isinstance(size, int) else size
     if not isinstance(sizes, list | tuple):
         problems.append(f"model.hidden={size}: must be a list of whole numbers; for example model.hidden=[64,64]")
@@ -142,28 +132,18 @@ def _whole(value: Any, where: str, problems: list[str], minimum: int = 1) -> boo
     return fine
 
 
-@dataclass(frozen=True)
-class Around:
-    """What regularizers put around every activation: functions from (shape of a row, number of the activation) to a layer."""
-
-    before: tuple[Callable[[tuple[int, ...], int], Layer], ...] = ()
-    after: tuple[Callable[[tuple[int, ...], int], Layer], ...] = ()
-
-
 class Model:
     """A chain of stacked layers and the layout of their parameters and buffers. It holds no values: they are passed in.
 
     Args:
         layers: the layers.
-        names: the kind of each.
         shapes: of one row, before the first layer and after each step of the chain.
         numbers: how many numbers a row leaves behind: its own, and those that each layer puts out for it.
+        headed: whether the last layer is the head, which makes predictions of logits.
     """
 
-    def __init__(self, layers: Sequence[Layer], names: Sequence[str], shapes: Sequence[tuple[int, ...]], numbers: int) -> None:
-        self.layers = list(layers)
-        self.numbers = numbers
-        self.names = list(names)  # the kind of each layer: "linear", "activation", ...
+    def __init__(self, layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]], numbers: int, headed: bool) -> None:
+        self.layers, self.numbers, self.headed = list(layers), numbers, headed
         self.output_shape = shapes[-1]  # of one row
         self.widest = max(math.prod(shape) for shape in shapes)  # the most numbers of one row between two layers
         self.narrowest = min(math.prod(shape) for shape in shapes[1:-1] or shapes)  # the fewest inside
@@ -185,7 +165,7 @@ class Model:
         before = x
         for layer, mine, remembered in zip(self.layers, parameters, buffers, strict=True):
             before, x = x, layer.forward(mine, remembered, x, Pass())[0]
-        return x, before if self.names[-1] == "head" else x
+        return x, before if self.headed else x
 
     def backward(
         self, parameters: list[list[Tensor]], gradients: list[list[Tensor]], grad: Tensor, tape: list[Any], down_to: int = 0
@@ -196,18 +176,21 @@ class Model:
             assert signal is not None
             signal = self.layers[i].backward(parameters[i], gradients[i], signal, tape[i], i == down_to)
 
-    def activations(self) -> list[Pointwise]:
-        """The layers that may compute other functions for other rows."""
+    def pointwise(self) -> list[Pointwise]:
+        """The layers that may compute other functions for other rows: activations and the head."""
         return [layer for layer in self.layers if isinstance(layer, Pointwise)]
 
-    def normalized(self, rows: int) -> float:
-        """The fewest numbers of a unit that a batch_norm averages over in a batch of ``rows``; infinite without one."""
-        return min((rows * layer.places for layer in self.layers if isinstance(layer, BatchNorm)), default=math.inf)
+    def is_activation(self, number: int) -> bool:
+        """Whether layer ``number`` is an activation of hidden units."""
+        return isinstance(self.layers[number], Pointwise) and not (self.headed and number == len(self.layers) - 1)
+
+    def averaged(self, rows: int) -> float:
+        """The fewest numbers of a unit that a layer averages over in a batch of ``rows``; infinite where none does."""
+        return min((rows * layer.averaged for layer in self.layers if layer.averaged), default=math.inf)
 
     def largest(self, rows: int) -> float:
         """The multiplications of the largest product of one run with a batch of ``rows``; infinite with images."""
-        flat = all(isinstance(layer, Linear | Pointwise | Dropout | Flatten | BatchNorm) for layer in self.layers)
-        return max(rows * layer.size for layer in self.layers if isinstance(layer, Linear)) if flat else math.inf
+        return max(rows * layer.product for layer in self.layers)
 
     @property
     def first_trained(self) -> int:
@@ -218,85 +201,30 @@ class Model:
 def build(
     layers: Sequence[LayerSpec],
     *,
-    inputs: tuple[int, ...],
+    inputs: Sample,
     outputs: int,
     activation: Callable[[], Pointwise],
     around: Around,
     head: Pointwise | None,
 ) -> Model:
-    """A model for inputs of shape ``inputs`` (without run and batch axes) and ``outputs`` values a row (or pixel).
+    """A model for samples such as ``inputs`` and ``outputs`` values a row (or pixel).
 
     Raises InputError where a layer cannot follow the one before, such as a convolution on a table.
     """
     built: list[Layer] = []
-    names: list[str] = []
-    shape = inputs
-    shapes = [shape]
-    numbers = math.prod(shape)
-    activations = 0
+    place = Place(inputs, outputs, activation, around)
+    shapes = [inputs.shape]
+    numbers = math.prod(inputs.shape)
     for spec in layers:
-        _demand(spec.kind, shape)
-        options = dict(spec.options)
-        made: list[Layer] = []
-        if spec.kind == "activation":
-            made += [make(shape, activations) for make in around.before]
-            made.append(activation())
-            made += [make(shape, activations) for make in around.after]
-            activations += 1
-        elif spec.kind == "linear" or (spec.kind == "output" and len(shape) == 1):
-            width = outputs if spec.kind == "output" else spec.size
-            made.append(Linear(shape[0], width))
-            shape = (width,)
-        elif spec.kind == "output":
-            made.append(Conv2d(shape[0], outputs, kernel=1))
-            shape = (outputs, *shape[1:])
-        elif spec.kind == "conv2d":
-            made.append(Conv2d(shape[0], spec.size, **options))
-            shape = (spec.size, *(_convolved(side, **options) for side in shape[1:]))
-        elif spec.kind == "max_pool2d":
-            made.append(MaxPool2d(spec.size))
-            shape = (shape[0], shape[1] // spec.size, shape[2] // spec.size)
-        elif spec.kind == "upsample":
-            made.append(Upsample(spec.size))
-            shape = (shape[0], shape[1] * spec.size, shape[2] * spec.size)
-        elif len(shape) > 1:  # flatten
-            made.append(Flatten())
-            shape = (math.prod(shape),)
-        if min(shape) < 1:
-            raise InputError(
-                f"model.layers: {spec.kind} leaves nothing of inputs of shape {list(inputs)}; take fewer pooling layers"
-            )
+        made, sample = LAYER_TYPES[spec.kind].build(place, spec.size, dict(spec.options))
+        if min(sample.shape) < 1:
+            given = list(inputs.shape)
+            raise InputError(f"model.layers: {spec.kind} leaves nothing of inputs of shape {given}; take fewer pooling layers")
         built += made
-        shapes.append(shape)
-        numbers += len(made) * math.prod(shape)
-        names += [_name(layer) for layer in made]
+        shapes.append(sample.shape)
+        numbers += len(made) * math.prod(sample.shape)
+        place = replace(place, sample=sample, number=place.number + (spec.kind == "activation"))
     if head is not None:
         built.append(head)
-        names.append("head")
-        numbers += math.prod(shape)
-    return Model(built, names, shapes, numbers)
-
-
-def _demand(kind: str, shape: tuple[int, ...]) -> None:
-    if kind in ("conv2d", "max_pool2d", "upsample") and len(shape) != 3:
-        raise InputError(f"model.layers: {kind} needs images, but the rows have {shape[0]} features; type model=mlp")
-    if kind == "linear" and len(shape) != 1:
-        raise InputError(f"model.layers: linear needs flat rows, but they have shape {list(shape)}; put flatten before it")
-
-
-def _convolved(side: int, *, kernel: int, stride: int, padding: int) -> int:
-    return (side + 2 * padding - kernel) // stride + 1
-
-
-def _name(layer: Layer) -> str:
-    kinds = {
-        Pointwise: "activation",
-        Linear: "linear",
-        Conv2d: "conv2d",
-        MaxPool2d: "max_pool2d",
-        Upsample: "upsample",
-        Flatten: "flatten",
-        Dropout: "dropout",
-        BatchNorm: "batch_norm",
-    }
-    return kinds[type(layer)]
+        numbers += math.prod(place.sample.shape)
+    return Model(built, shapes, numbers, head is not None)

@@ -62,7 +62,7 @@ def model(plan: Blueprint, runs: int, head: Pointwise | None) -> Model:
     layer = ModuleLayer(plan, runs)
     layers: list[Layer] = [layer] if head is None else [layer, head]
     numbers = math.prod(plan.inputs) + len(layers) * math.prod(plan.output_shape)
-    return Model(layers, ["module", "head"][: len(layers)], [plan.inputs, (layer.inner,), plan.output_shape], numbers)
+    return Model(layers, [plan.inputs, (layer.inner,), plan.output_shape], numbers, head is not None)
 
 
 class ModuleLayer(Layer):

@@ -65,7 +65,7 @@ class TrainStep:
 
     def _whole(self) -> bool:
         """Whether the rows of every component fill whole vectors."""
-        activations_of = [g for layer in self.model.activations() for g, _ in layer.activations]
+        activations_of = [g for layer in self.model.pointwise() for g, _ in layer.activations]
         groups = [*(g for g, _ in self.optimizers), *(g for g, _ in self.losses), *activations_of]
         return all(len(g.rows) % VECTOR == 0 for g in groups)
 

@@ -202,7 +202,7 @@ def _fits(cohort: Cohort, train: int) -> None:
 
 def _normalized(runs: Sequence[Run], data: Data, settings: Settings, rows: int) -> float:
     """Of how many numbers the layers take a mean over a batch, where they take the fewest."""
-    return TrainStep(runs, data, settings).model.normalized(rows)
+    return TrainStep(runs, data, settings).model.averaged(rows)
 
 
 def settings_of(spec: RunSpec, outputs: int) -> Settings:

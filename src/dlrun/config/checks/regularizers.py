@@ -34,6 +34,7 @@ from dlrun.config.checks.calls import (
     rates,
     strengths,
 )
+from dlrun.engine.layers import AROUND
 
 Make = Callable[[Mapping[str, Any]], Any]
 
@@ -75,8 +76,8 @@ def regularizer(function: Callable[..., Any], values: dict[str, Any], task: str,
         _batches(function, values, make, task)
     if isinstance(made, Stop):
         _stop(function, values, make)
-    if isinstance(made, AroundActivation) and made.kind not in ("dropout", "batch_norm"):
-        raise FaultError("its kind has to be dropout or batch_norm, the layers that the engine can put around activations")
+    if isinstance(made, AroundActivation) and made.kind not in AROUND:
+        raise FaultError(f"its kind has to be {' or '.join(AROUND)}, the layers that the engine can put around activations")
 
 
 def _penalty(function: Callable[..., Any], values: Mapping[str, Any], make: Make) -> None:

@@ -1,0 +1,54 @@
+"""Stacked layers: each computes one layer of every run at once, and knows its own gradient. See base.py for what a layer is.
+
+dense           linear, output
+convolution     conv2d
+pooling         max_pool2d
+reshaping       upsample, flatten
+activation      activation: the selected one, with what regularizers put around it
+normalization   batch_norm, which a regularizer puts before activations
+dropout         dropout, which a regularizer puts behind activations
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dlrun.engine.layers import activation, convolution, dense, dropout, normalization, pooling, reshaping
+from dlrun.engine.layers.activation import Pointwise
+from dlrun.engine.layers.base import Around, Layer, LayerType, Pass, Place, Sample
+from dlrun.engine.layers.convolution import Conv2d
+from dlrun.engine.layers.dense import SPREAD, Linear
+from dlrun.engine.layers.dropout import Dropout
+from dlrun.engine.layers.normalization import BatchNorm
+from dlrun.engine.layers.pooling import MaxPool2d
+from dlrun.engine.layers.reshaping import Flatten, Upsample
+
+__all__ = [
+    "AROUND",
+    "LAYER_TYPES",
+    "SPREAD",
+    "Around",
+    "BatchNorm",
+    "Conv2d",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "LayerType",
+    "Linear",
+    "MaxPool2d",
+    "Pass",
+    "Place",
+    "Pointwise",
+    "Sample",
+    "Upsample",
+]
+
+LAYER_TYPES: dict[str, LayerType] = {
+    each.key: each for family in (dense, convolution, pooling, reshaping, activation) for each in family.TYPES
+}
+"""By the key that selects them in ``model.layers``."""
+
+AROUND: dict[str, Callable[[Mapping[str, Any]], Callable[[tuple[int, ...], int], Layer]]] = {
+    "dropout": dropout.around,
+    "batch_norm": normalization.around,
+}
+"""Layers at activations, by the kind that a regularizer names: from its hyperparameters to a function that makes one."""
