@@ -29,6 +29,11 @@ TASKS = {"regression", "binary", "multiclass", "multilabel", "segmentation", "si
 B, K = 6, 4
 
 
+def of_runs(loss: Callable[..., losses.Values], *given: Any, **values: Any) -> Tensor:
+    """The loss of every run: [R]."""
+    return losses.per_run(loss(*given, **values))
+
+
 def values(runs: int, *sizes: int) -> Tensor:
     generator = torch.Generator().manual_seed(runs + sum(sizes))
     return torch.randn(runs, *sizes, generator=generator, dtype=torch.float64) * 2
@@ -280,7 +285,7 @@ def as_columns(hypers: list[dict[str, float]], output: Tensor) -> dict[str, Tens
 
 def gradient_by_autograd(case: Case, output: Tensor, target: Tensor, **hypers: Any) -> Tensor:
     leaf = output.detach().clone().requires_grad_()
-    case.loss(leaf, target, **hypers).sum().backward()
+    of_runs(case.loss, leaf, target, **hypers).sum().backward()
     assert leaf.grad is not None
     return leaf.grad
 
@@ -289,7 +294,7 @@ def gradient_by_autograd(case: Case, output: Tensor, target: Tensor, **hypers: A
 @pytest.mark.parametrize("runs", [1, 3])
 def test_equals_the_oracle_for_each_run(case: Case, runs: int) -> None:
     output, target = case.inputs(runs)
-    loss = case.loss(output, target, **case.rows, **case.fixed)
+    loss = of_runs(case.loss, output, target, **case.rows, **case.fixed)
     expected = [float(case.oracle(output[r], target[r], **case.rows, **case.fixed)) for r in range(runs)]
     assert loss.shape == (runs,)
     torch.testing.assert_close(loss, torch.tensor(expected, dtype=torch.float64), rtol=1e-6, atol=1e-9)
@@ -311,11 +316,11 @@ def test_class_weights_with_label_smoothing_are_torchs(function: Callable[..., T
     ]
     for scale in (1, 1000):
         weights = [scale * weight for weight in WEIGHTS]
-        found = function(output, soft, s, class_weight=weights)
+        found = of_runs(function, output, soft, s, class_weight=weights)
         torch.testing.assert_close(found, torch.stack(expected), rtol=1e-9, atol=0)
         gradient = losses.GRADIENTS[function](output, soft, s, class_weight=weights)
         leaf = output.clone().requires_grad_()
-        function(leaf, soft, s, class_weight=weights).sum().backward()
+        of_runs(function, leaf, soft, s, class_weight=weights).sum().backward()
         assert leaf.grad is not None
         torch.testing.assert_close(gradient, leaf.grad, rtol=1e-9, atol=1e-12)
 
@@ -333,8 +338,8 @@ def test_columns_give_each_run_its_own_hyperparameters(case: Case) -> None:
     hypers = each_run(case, 3)
     if case.loss is losses.triplet_margin and case.rows["p"] == 1.0:
         hypers = [{**run, "p": 1.0} for run in hypers]
-    together = case.loss(output, target, **as_columns(hypers, output), **case.fixed)
-    alone = [case.loss(output[[r]], target[[r]], **hypers[r], **case.fixed) for r in range(3)]
+    together = of_runs(case.loss, output, target, **as_columns(hypers, output), **case.fixed)
+    alone = [of_runs(case.loss, output[[r]], target[[r]], **hypers[r], **case.fixed) for r in range(3)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-12, atol=1e-12)
 
 
@@ -365,7 +370,7 @@ def test_targets_may_be_shared_between_runs(case: Case) -> None:
     output, target = case.inputs(3)
     shared = target[:1].expand(target.shape)
     hypers = case.rows | case.fixed
-    assert torch.equal(case.loss(output, shared, **hypers), case.loss(output, shared.contiguous(), **hypers))
+    assert torch.equal(of_runs(case.loss, output, shared, **hypers), of_runs(case.loss, output, shared.contiguous(), **hypers))
     if case.loss in losses.GRADIENTS:
         gradient = losses.GRADIENTS[case.loss]
         assert torch.equal(gradient(output, shared, **hypers), gradient(output, shared.contiguous(), **hypers))
@@ -375,10 +380,10 @@ def test_targets_may_be_shared_between_runs(case: Case) -> None:
 def test_a_nan_stays_in_its_run(case: Case) -> None:
     output, target = case.inputs(3)
     hypers = case.rows | case.fixed
-    clean = case.loss(output, target, **hypers)
+    clean = of_runs(case.loss, output, target, **hypers)
     broken = output.clone()
     broken[1] = float("nan")
-    loss = case.loss(broken, target, **hypers)
+    loss = of_runs(case.loss, broken, target, **hypers)
     assert loss[1].isnan()
     assert torch.equal(loss[[0, 2]], clean[[0, 2]])
     if case.loss in losses.GRADIENTS:
@@ -433,5 +438,7 @@ def test_losses_that_take_soft_targets_have_a_case_with_them() -> None:
 
 def test_minimum_of_quantile_loss_is_the_quantile() -> None:
     y = values(1, 1001, 1)
-    found = minimize(lambda c: float(losses.quantile(torch.full_like(y, c[0]), y, tau=0.8)), [0.0], method="Nelder-Mead").x[0]
+    found = minimize(
+        lambda c: float(of_runs(losses.quantile, torch.full_like(y, c[0]), y, tau=0.8)), [0.0], method="Nelder-Mead"
+    ).x[0]
     assert found == pytest.approx(float(y.quantile(0.8)), abs=0.02)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as f
 
 from dlrun.components import losses
-from dlrun.components.losses import GRADIENTS, shapes, sparsemax
+from dlrun.components.losses import GRADIENTS, per_row, per_run, shapes, sparsemax
 
 Call = tuple[Callable[..., Tensor], Tensor, dict[str, Any]]
 
@@ -58,7 +58,7 @@ def test_softmax_and_sigmoid_that_the_notes_print() -> None:
 )
 def test_regression_losses_by_hand(loss: Callable[..., Tensor], hypers: dict[str, float], expected: float) -> None:
     y = torch.tensor([[[2.0], [-0.5]]])
-    assert float(loss(torch.zeros_like(y), y, **hypers)) == pytest.approx(expected)
+    assert float(per_run(loss(torch.zeros_like(y), y, **hypers))) == pytest.approx(expected)
 
 
 def extreme() -> list[Call]:
@@ -89,10 +89,10 @@ def test_logits_of_200_in_float32_agree_with_float64(loss: Callable[..., Tensor]
     hypers = dict(hypers)
     z = hypers.pop("z")
     exact = target.double() if target.is_floating_point() else target
-    value, gradient = loss(z, target, **hypers), GRADIENTS[loss](z, target, **hypers)
+    value, gradient = per_run(loss(z, target, **hypers)), GRADIENTS[loss](z, target, **hypers)
     assert value.isfinite().all()
     assert gradient.isfinite().all()
-    torch.testing.assert_close(value.double(), loss(z.double(), exact, **hypers), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(value.double(), per_run(loss(z.double(), exact, **hypers)), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(gradient.double(), GRADIENTS[loss](z.double(), exact, **hypers), rtol=1e-4, atol=1e-6)
 
 
@@ -109,7 +109,7 @@ def test_bce_is_bounded_where_probabilities_are_0_and_1_as_torch_is() -> None:
     y = torch.tensor([[[1.0], [0.0], [0.0], [1.0], [1.0]]])
     expected = f.binary_cross_entropy(p, y)
     expected.backward()
-    torch.testing.assert_close(losses.bce(p.detach(), y)[0], expected.detach())
+    torch.testing.assert_close(per_run(losses.bce(p.detach(), y))[0], expected.detach())
     torch.testing.assert_close(GRADIENTS[losses.bce](p.detach(), y), p.grad)
 
 
@@ -135,7 +135,7 @@ def test_identities_between_losses(z: Tensor, label: int) -> None:
         (losses.huber(z, each, delta=1e9), 0.5 * losses.mse(z, each)),
     ]
     for left, right in same:
-        torch.testing.assert_close(left, right, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(per_run(left), per_run(right), rtol=1e-9, atol=1e-9)
 
 
 @settings(max_examples=25, deadline=None)
@@ -174,7 +174,7 @@ def test_sparsemax_and_its_loss_equal_entmax(z: Tensor, seed: int) -> None:
     reference = entmax.sparsemax(z, dim=2)
     torch.testing.assert_close(p, reference, rtol=0, atol=1e-12)
     expected = entmax.SparsemaxLoss(reduction="elementwise_mean")(z[0], y[0])
-    torch.testing.assert_close(losses.sparsemax_loss(z, y)[0], expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(per_run(losses.sparsemax_loss(z, y))[0], expected, rtol=1e-9, atol=1e-12)
     gradient = (reference - torch.nn.functional.one_hot(y, 4)) / 5
     torch.testing.assert_close(GRADIENTS[losses.sparsemax_loss](z, y), gradient, rtol=0, atol=1e-12)
 
@@ -205,8 +205,8 @@ def test_dice_of_equal_masks_is_zero_and_of_an_absent_class_too() -> None:
     z = 100.0 * f.one_hot(y, 3).movedim(-1, 2).float()
     # of 16 pixels two classes have 8 each, without any overlap, and the third is neither there nor predicted
     for background, expected in ((False, (1 - 1 / 17) / 2), (True, 2 * (1 - 1 / 17) / 3)):
-        assert float(losses.dice(z, y, background=background)) == pytest.approx(0, abs=1e-6)
-        assert float(losses.dice(z, 1 - y, background=background)) == pytest.approx(expected)
+        assert float(per_run(losses.dice(z, y, background=background))) == pytest.approx(0, abs=1e-6)
+        assert float(per_run(losses.dice(z, 1 - y, background=background))) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("background", "towards_the_shape"), [(False, True), (True, False)])
@@ -230,3 +230,61 @@ def test_softmax_of_many_rows_equals_that_of_few() -> None:
 
 def test_public_names_exist() -> None:
     assert all(hasattr(losses, name) for name in losses.__all__)
+
+
+# Reductions
+
+
+def weights_of(rows: int, seed: int = 0) -> Tensor:
+    return torch.rand(2, rows, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + 0.1
+
+
+def a_batch(classes: bool) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(2, 6, 3, dtype=torch.float64, generator=generator)
+    return z, torch.randint(3, (2, 6), generator=generator) if classes else torch.randn(2, 6, 3, generator=generator).double()
+
+
+REDUCED: list[tuple[Callable[..., losses.Values], bool, dict[str, Any]]] = [
+    (losses.mse, False, {}),
+    (losses.quantile, False, {"tau": [0.1, 0.5, 0.9]}),
+    (losses.cross_entropy, True, {}),
+    (losses.cross_entropy, True, {"class_weight": [0.5, 2.0, 0.0]}),
+    (losses.hinge, True, {}),
+]
+
+
+@pytest.mark.parametrize(("loss", "classes", "hypers"), REDUCED)
+def test_a_weight_of_2_counts_a_row_twice_and_of_0_leaves_it_out(
+    loss: Callable[..., losses.Values], classes: bool, hypers: dict[str, Any]
+) -> None:
+    z, y = a_batch(classes)
+    counts = torch.tensor([2.0, 1, 0, 1, 3, 0], dtype=torch.float64)
+    rows = counts.long().repeat_interleave(counts.long()).new_tensor([row for row in range(6) for _ in range(int(counts[row]))])
+    found = per_run(loss(z, y, **hypers), counts)
+    torch.testing.assert_close(found, per_run(loss(z[:, rows], y[:, rows], **hypers)))
+    torch.testing.assert_close(
+        per_run(loss(z, y, **hypers), counts, "sum"), per_run(loss(z[:, rows], y[:, rows], **hypers), reduction="sum")
+    )
+
+
+@pytest.mark.parametrize(("loss", "classes", "hypers"), REDUCED)
+def test_a_rows_loss_is_that_of_a_batch_of_it(loss: Callable[..., losses.Values], classes: bool, hypers: dict[str, Any]) -> None:
+    z, y = a_batch(classes)
+    found = per_row(loss(z, y, **hypers))
+    assert found is not None
+    alone = torch.stack([per_run(loss(z[:, [row]], y[:, [row]], **hypers)) for row in range(6)], 1)
+    torch.testing.assert_close(found, alone.nan_to_num())  # a row whose class weighs nothing has no loss of its own
+
+
+def test_class_weights_and_row_weights_together_are_torchs() -> None:
+    z, y = a_batch(classes=True)
+    weight, rows = torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64), weights_of(6)
+    found = per_run(losses.cross_entropy(z, y, class_weight=weight.tolist()), rows)
+    each = torch.stack([f.cross_entropy(z[run], y[run], weight=weight, reduction="none") for run in range(2)])
+    torch.testing.assert_close(found, (each * rows).sum(1) / (weight[y] * rows).sum(1))
+
+
+def test_a_loss_that_gives_one_number_a_run_is_taken_as_it_is() -> None:
+    assert torch.equal(per_run(torch.tensor([1.0, 2.0])), torch.tensor([1.0, 2.0]))
+    assert per_row(torch.tensor([1.0, 2.0])) is None

@@ -95,6 +95,9 @@ def scalar(output, target):
 def unreduced(output, target):
     return (output - target) ** 2
 
+def turned(output, target):
+    return ((output - target) ** 2).transpose(0, 1)
+
 def rows(output, target):
     return ((output - target) ** 2).mean((0, 2))
 
@@ -367,6 +370,7 @@ GOOD: list[tuple[str, str, dict[str, Any], str]] = [
     ("activation", "plain", {"sharpness": 2.0}, "sharpness"),
     ("activation", "Hard", {"limit": 2.0}, "limit"),
     ("loss", "mse", {"scale": 2.0, **REGRESSION}, "scale"),
+    ("loss", "unreduced", REGRESSION, ""),
     ("optimizer", "Sign", {"lr": 0.01}, "lr"),
     ("optimizer", "Torch", {"lr": 0.01}, "lr"),
     ("scheduler", "down", {"floor": 0.2}, "floor"),
@@ -444,7 +448,7 @@ BAD = [
     ("activation", "Nothing", {}, r"is a class that is no torch\.nn\.Module"),
     ("activation", "swish", {"bta": 1.0}, r"activation\.bta: no such key; activation takes beta"),
     ("loss", "scalar", REGRESSION, rf"returned one number for all runs for outputs of shape \[2, 3, 1\].*{MEAN}"),
-    ("loss", "unreduced", REGRESSION, rf"returned shape \[2, 3, 1\].*{MEAN}"),
+    ("loss", "turned", REGRESSION, rf"returned shape \[3, 2, 1\].*{MEAN}"),
     ("loss", "rows", REGRESSION, rf"returned shape \[3\].*{MEAN}"),
     ("loss", "couples", REGRESSION, "one run's values depend on another run"),
     (

@@ -67,6 +67,21 @@ def measure(
     return by_size(table, subset, figures)
 
 
+def row_losses(train_step: TrainStep, batches: Batches, subset: str) -> Tensor:
+    """The loss of every run on each row of a subset, in the subset's order: [R, n].
+
+    NaN where a run has no such row (see ``Batches.spans``), and for runs whose loss gives one number a run.
+    """
+    output, _, y = outputs(train_step, batches, batches.sample(subset, batches.sizes[subset]))
+    found = torch.full(output.shape[:2], torch.nan, dtype=output.dtype, device=output.device)
+    every = list(range(len(train_step.runs)))
+    (first, _), *others = batches.spans(subset)
+    for rows, runs in ((first, every), *others):
+        found[runs] = torch.nan
+        found[runs, rows] = train_step.row_losses(output[:, rows], y[:, rows])[runs]
+    return found
+
+
 def by_size(table: Batches, subset: str, figures: Callable[[slice], dict[str, Tensor]]) -> dict[str, Tensor]:
     """What ``figures`` [R] says of the rows that each run has: of all alike, or once for each size that the subset comes in."""
     (rows, _), *others = table.spans(subset)

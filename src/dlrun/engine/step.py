@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import Row
-from dlrun.components.losses import GRADIENTS
+from dlrun.components.losses import GRADIENTS, Values, per_row, per_run
 from dlrun.components.optimizers import Step
 from dlrun.components.regularizers import AfterStep, BatchTransform, Kink, Penalty, Stop
 from dlrun.components.tasks import TASKS
@@ -200,10 +200,19 @@ class TrainStep:
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
         """The loss of every run: [R]."""
         if len(self.losses) == 1:
-            return self._loss(*self.losses[0], output, y)
+            return per_run(self._values(*self.losses[0], output, y))
         out = torch.empty(len(self.runs), dtype=output.dtype, device=output.device)
         for g, values in self.losses:
-            g.rows.put(out, self._loss(g, values, g.rows.take(output), g.rows.take(y)))
+            g.rows.put(out, per_run(self._values(g, values, g.rows.take(output), g.rows.take(y))))
+        return out
+
+    def row_losses(self, output: Tensor, y: Tensor) -> Tensor:
+        """The loss of every row of a batch: [R, B]; NaN for runs whose loss gives one number a run."""
+        out = output.new_full(output.shape[:2], torch.nan)
+        for g, values in self.losses:
+            found = per_row(self._values(g, values, g.rows.take(output), g.rows.take(y)))
+            if found is not None:
+                g.rows.put(out, found)
         return out
 
     def loss_gradient(self, output: Tensor, y: Tensor) -> Tensor:
@@ -216,9 +225,9 @@ class TrainStep:
         return out
 
     @staticmethod
-    def _loss(g: Group, values: dict[str, Any], output: Tensor, y: Tensor) -> Tensor:
-        value: Tensor = g.part.function(output, y, **values)
-        return value
+    def _values(g: Group, values: dict[str, Any], output: Tensor, y: Tensor) -> Values:
+        found: Values = g.part.function(output, y, **values)
+        return found
 
     def _loss_gradient(self, g: Group, values: dict[str, Any], output: Tensor, y: Tensor) -> Tensor:
         gradient = GRADIENTS.get(g.part.function)
@@ -226,7 +235,7 @@ class TrainStep:
             return gradient(output, y, **values)
         with torch.enable_grad():
             leaf = output.detach().requires_grad_()
-            (grad,) = torch.autograd.grad(self._loss(g, values, leaf, y).sum(), leaf)
+            (grad,) = torch.autograd.grad(per_run(self._values(g, values, leaf, y)).sum(), leaf)
         return grad
 
     def _clip(self, grad: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Losses: functions of (output, target) that give one number a run, and their gradients.
+"""Losses: functions of (output, target) that give a value for each entry of the output, and their gradients.
 
     regression      mse, mae, huber, quantile, log_cosh                     values
     binary          bce, bce_with_logits                                    one probability or logit a label
@@ -9,9 +9,10 @@
     segmentation    dice, dice_cross_entropy                                masks
     embedding       cosine_embedding, triplet_margin                        pairs and triplets of vectors
 
-A loss takes output [R, B, ...] and target and returns [R], the mean over everything but the runs. No run's loss reads another's
-rows, so the gradient of the sum over runs is the gradient of every run's own loss. ``GRADIENTS`` holds that gradient for each
-loss that has it in closed form: the same arguments, and a tensor like the output. The others go through autograd.
+A loss takes output [R, B, ...] and target and returns values [R, B, ...], of which ``reduction`` makes the loss of each row
+[R, B] and of each run [R], the mean over everything but the runs. No run's values read another's rows, so the gradient of the sum
+over runs is the gradient of every run's own loss. ``GRADIENTS`` holds the gradient of the mean for each loss that has it in
+closed form: the same arguments, and a tensor like the output. The others go through autograd.
 
 Hyperparameters are numbers, or columns that hold one number a run and broadcast against the output: [R, 1, 1] for an output
 [R, B, K], [R, 1, 1, 1] for [R, B, 2, E], [R, 1, 1, 1, 1] for [R, B, K, height, width].
@@ -26,6 +27,7 @@ from dlrun.components.losses.embedding import cosine_embedding, triplet_margin
 from dlrun.components.losses.focal import focal, focal_gradient
 from dlrun.components.losses.margin import hinge, hinge_gradient
 from dlrun.components.losses.multiclass import cross_entropy, cross_entropy_gradient, nll, nll_gradient
+from dlrun.components.losses.reduction import Mixed, Reduction, Values, Weighted, per_row, per_run
 from dlrun.components.losses.regression import (
     huber,
     huber_gradient,
@@ -44,6 +46,10 @@ from dlrun.components.losses.sparse import sparsemax, sparsemax_loss, sparsemax_
 __all__ = [
     "GRADIENTS",
     "SMOOTHED",
+    "Mixed",
+    "Reduction",
+    "Values",
+    "Weighted",
     "bce",
     "bce_with_logits",
     "cosine_embedding",
@@ -57,13 +63,15 @@ __all__ = [
     "mae",
     "mse",
     "nll",
+    "per_row",
+    "per_run",
     "quantile",
     "sparsemax",
     "sparsemax_loss",
     "triplet_margin",
 ]
 
-GRADIENTS: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
+GRADIENTS: dict[Callable[..., Values], Callable[..., Tensor]] = {
     mse: mse_gradient,
     mae: mae_gradient,
     huber: huber_gradient,

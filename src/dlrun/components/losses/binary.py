@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from dlrun.components.hyperparameters import NonNegative, Row
-from dlrun.components.losses.shapes import Weights, along_classes, entries, per_run
+from dlrun.components.losses.shapes import Weights, along_classes, entries
 
 _LOWEST_LOG = -100.0  # torch.nn.BCELoss holds log p to this, so that p = 0 costs 100 and not infinity
 _LEAST_VARIANCE = 1e-12  # torch's bound on p (1 - p) in the gradient, for the same reason
@@ -25,11 +25,11 @@ def bce(output: Tensor, target: Tensor) -> Tensor:
         target: [R, B, K], in [0, 1].
 
     Returns:
-        [R], in nats.
+        [R, B, K], in nats.
     """
     yes = output.log().clamp(min=_LOWEST_LOG)
     no = torch.log1p(-output).clamp(min=_LOWEST_LOG)
-    return per_run((target - 1) * no - target * yes)
+    return (target - 1) * no - target * yes
 
 
 def bce_gradient(output: Tensor, target: Tensor) -> Tensor:
@@ -47,11 +47,11 @@ def bce_with_logits(output: Tensor, target: Tensor, *, pos_weight: NonNegative |
         pos_weight: w, the weight of positives: one number, or one for each of K labels. None is 1.
 
     Returns:
-        [R], in nats.
+        [R, B, K], in nats.
     """
     weight = _weight(pos_weight, output)
     yes = target if weight is None else weight * target
-    return per_run((target - 1) * logsigmoid(-output) - yes * logsigmoid(output))
+    return (target - 1) * logsigmoid(-output) - yes * logsigmoid(output)
 
 
 def bce_with_logits_gradient(output: Tensor, target: Tensor, *, pos_weight: NonNegative | Weights | None = None) -> Tensor:

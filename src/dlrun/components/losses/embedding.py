@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import Interval, NonNegative, Row
-from dlrun.components.losses.shapes import per_run
 
 Cosine = Annotated[Row, Interval(-1, 1)]
 NormOrder = Annotated[Row, Interval(1)]
@@ -30,13 +29,13 @@ def cosine_embedding(output: Tensor, target: Tensor, *, margin: Cosine = 0.0) ->
         margin: the cosine up to which a different pair costs nothing; a column is [R, 1, 1, 1].
 
     Returns:
-        [R].
+        [R, B].
     """
     first, second = output[:, :, 0], output[:, :, 1]
     squares = (first.square().sum(2) + _LEAST_SQUARE) * (second.square().sum(2) + _LEAST_SQUARE)
     cosine = (first * second).sum(2) * squares.rsqrt()
     excess = torch.relu(cosine - (margin.flatten(1) if isinstance(margin, Tensor) else margin))
-    return per_run(torch.where(target.squeeze(2) > 0, 1 - cosine, excess))
+    return torch.where(target.squeeze(2) > 0, 1 - cosine, excess)
 
 
 def triplet_margin(output: Tensor, target: Tensor, *, margin: NonNegative = 1.0, p: NormOrder = 2.0) -> Tensor:
@@ -49,8 +48,8 @@ def triplet_margin(output: Tensor, target: Tensor, *, margin: NonNegative = 1.0,
         p: the norm; a column is [R, 1, 1, 1].
 
     Returns:
-        [R], in units of distance.
+        [R, B], in units of distance.
     """
     difference = output[:, :, :1] - output[:, :, 1:] + _OFFSET
     distance = difference.abs().pow(p).sum(3, keepdim=True).pow(1 / p)
-    return per_run(torch.relu(distance[:, :, :1] - distance[:, :, 1:] + margin))
+    return torch.relu(distance[:, :, :1] - distance[:, :, 1:] + margin)

@@ -12,7 +12,7 @@ from torch.nn.functional import logsigmoid
 
 from dlrun.components.hyperparameters import NonNegative, Row
 from dlrun.components.losses.multiclass import minus_one
-from dlrun.components.losses.shapes import Weights, along_classes, entries, holds_classes, log_softmax, per_run
+from dlrun.components.losses.shapes import Weights, along_classes, entries, holds_classes, log_softmax
 from dlrun.components.tasks import TASKS
 
 Alpha = NonNegative | Weights | None
@@ -32,7 +32,7 @@ def focal(output: Tensor, target: Tensor, *, task: str, gamma: NonNegative = 2.0
             multiclass: one weight a class; a number scales the loss. None weighs all by 1.
 
     Returns:
-        [R]. The mean divides by the number of rows, not by the sum of weights.
+        [R, B, K]. The mean divides by the number of rows, not by the sum of weights.
     """
     weight = _weights(alpha, output)
     if TASKS[task].exclusive:
@@ -41,13 +41,13 @@ def focal(output: Tensor, target: Tensor, *, task: str, gamma: NonNegative = 2.0
         if weight is not None:
             cost = weight * cost
         if holds_classes(output, target):
-            return per_run(cost.gather(2, target.unsqueeze(2)))
-        return per_run((target * cost).sum(2))
+            return cost.gather(2, target.unsqueeze(2))
+        return (target * cost).sum(2)
     yes = -logsigmoid(output) * torch.sigmoid(-output) ** gamma
     no = -logsigmoid(-output) * torch.sigmoid(output) ** gamma
     if weight is not None:
         yes, no = weight * yes, (1 - weight) * no
-    return per_run(target * yes + (1 - target) * no)
+    return target * yes + (1 - target) * no
 
 
 def focal_gradient(output: Tensor, target: Tensor, *, task: str, gamma: NonNegative = 2.0, alpha: Alpha = None) -> Tensor:

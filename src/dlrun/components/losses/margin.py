@@ -6,7 +6,7 @@ Shapes: R runs, B batch rows, K scores.
 import torch
 from torch import Tensor
 
-from dlrun.components.losses.shapes import entries, holds_classes, per_run
+from dlrun.components.losses.shapes import entries, holds_classes
 
 
 def hinge(output: Tensor, target: Tensor, *, squared: bool = False) -> Tensor:
@@ -20,13 +20,13 @@ def hinge(output: Tensor, target: Tensor, *, squared: bool = False) -> Tensor:
         squared: square each term.
 
     Returns:
-        [R].
+        [R, B, K].
     """
     if holds_classes(output, target):
         short = _class_shortfall(output, target)
     else:
         short = torch.relu(1 - (2 * target - 1) * output)
-    return per_run(short.square() if squared else short)
+    return short.square() if squared else short
 
 
 def hinge_gradient(output: Tensor, target: Tensor, *, squared: bool = False) -> Tensor:

@@ -13,14 +13,17 @@ Shapes: R runs, B batch rows, K classes, the class axis is axis 2, pixels may fo
 the class axis) or probabilities that sum to 1 (with it).
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import Row
-from dlrun.components.losses.shapes import Weights, along_classes, entries, holds_classes, log_softmax, per_run, softmax
+from dlrun.components.losses.reduction import Values, Weighted
+from dlrun.components.losses.shapes import Weights, along_classes, entries, holds_classes, log_softmax, softmax
 
 
-def nll(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | None = None) -> Tensor:
+def nll(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | None = None) -> Values:
     """Negative log-likelihood: mean of -log p_y, or of -sum_k y_k log p_k for probability targets. As torch.nn.NLLLoss.
 
     Args:
@@ -30,18 +33,18 @@ def nll(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: W
         class_weight: one weight w_k a class; the mean is then weighted, see above.
 
     Returns:
-        [R], in nats.
+        [R, B, ...], in nats; weighted with class weights.
     """
     if holds_classes(output, target):
         cost = output.gather(2, target.unsqueeze(2)).squeeze(2)
         if class_weight is None:
-            return -per_run(cost)
+            return -cost
         weight = _row_weights(class_weight, output, target)
-        return -(weight * cost).flatten(1).sum(1) / weight.flatten(1).sum(1)
+        return Weighted(-(weight * cost), weight)
     if class_weight is None:
-        return per_run((-target * output).sum(2))
+        return (-target * output).sum(2)
     weighted = target * along_classes(class_weight, output)
-    return -(weighted * output).flatten(1).sum(1) / _count(weighted, class_weight, smoothing).flatten()
+    return Weighted(-(weighted * output).sum(2), _count(weighted, class_weight, smoothing, (2,)).squeeze(2))
 
 
 def nll_gradient(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | None = None) -> Tensor:
@@ -58,7 +61,7 @@ def nll_gradient(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_
     return gradient.scatter_(2, target.unsqueeze(2), -_row_shares(class_weight, output, target))
 
 
-def cross_entropy(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | None = None) -> Tensor:
+def cross_entropy(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | None = None) -> Values:
     """Cross entropy of logits: nll(log_softmax(z), y). As torch.nn.CrossEntropyLoss.
 
     Args:
@@ -68,7 +71,7 @@ def cross_entropy(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class
         class_weight: one weight a class, as in ``nll``.
 
     Returns:
-        [R], in nats.
+        [R, B, ...], in nats; weighted with class weights.
     """
     return nll(log_softmax(output), target, smoothing, class_weight=class_weight)
 
@@ -105,16 +108,18 @@ def _row_shares(class_weight: Weights, output: Tensor, target: Tensor) -> Tensor
     return weight / _divisor(weight.sum(dim=tuple(range(1, weight.dim())), keepdim=True))
 
 
-def _count(weighted: Tensor, class_weight: Weights, smoothing: Row) -> Tensor:
+def _count(weighted: Tensor, class_weight: Weights, smoothing: Row, axes: tuple[int, ...] = ()) -> Tensor:
     """How often the rows of each run count, [R, 1, ..., 1]: sum over rows and classes of w_k u_k, u the targets before smoothing.
 
     From w_k y_k [R, B, K, ...]: sum_k w_k y_k = (1 - s) sum_k w_k u_k + s mean(w). Smoothing by 1 leaves nothing of the labels,
-    and each row counts mean(w).
+    and each row counts mean(w). With ``axes``, of which the class axis 2 is one, the sum is over these alone.
     """
-    count = weighted.sum(dim=tuple(range(1, weighted.dim())), keepdim=True)
+    axes = axes or tuple(range(1, weighted.dim()))
+    count = weighted.sum(dim=axes, keepdim=True)
     if not isinstance(smoothing, Tensor) and smoothing in (0, 1):
         return count
-    mean = along_classes(class_weight, weighted).mean() * (entries(weighted) // weighted.shape[2])
+    summed = math.prod(weighted.shape[axis] for axis in axes) // weighted.shape[2]
+    mean = along_classes(class_weight, weighted).mean() * summed
     hard = (count - smoothing * mean) / (1 - smoothing)
     return torch.where(smoothing < 1, hard, count) if isinstance(smoothing, Tensor) else hard
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import OpenShare, Positive, Row
-from dlrun.components.losses.shapes import along_classes, entries, per_run
+from dlrun.components.losses.shapes import along_classes, entries
 
 
 def mse(output: Tensor, target: Tensor) -> Tensor:
@@ -20,9 +20,9 @@ def mse(output: Tensor, target: Tensor) -> Tensor:
         target: [R, B, K].
 
     Returns:
-        [R], in squared units of the target.
+        [R, B, K], in squared units of the target.
     """
-    return per_run((output - target).square())
+    return (output - target).square()
 
 
 def mse_gradient(output: Tensor, target: Tensor) -> Tensor:
@@ -38,9 +38,9 @@ def mae(output: Tensor, target: Tensor) -> Tensor:
         target: [R, B, K].
 
     Returns:
-        [R], in units of the target.
+        [R, B, K], in units of the target.
     """
-    return per_run((output - target).abs())
+    return (output - target).abs()
 
 
 def mae_gradient(output: Tensor, target: Tensor) -> Tensor:
@@ -57,11 +57,11 @@ def huber(output: Tensor, target: Tensor, *, delta: Positive = 1.0) -> Tensor:
         delta: the residual at which the price turns from squared to linear, in units of the target.
 
     Returns:
-        [R], in squared units of the target.
+        [R, B, K], in squared units of the target.
     """
     size = (output - target).abs()
     inner = size.clamp(max=delta)
-    return per_run(inner * (size - 0.5 * inner))
+    return inner * (size - 0.5 * inner)
 
 
 def huber_gradient(output: Tensor, target: Tensor, *, delta: Positive = 1.0) -> Tensor:
@@ -80,11 +80,11 @@ def quantile(output: Tensor, target: Tensor, *, tau: OpenShare | list[OpenShare]
         tau: the share of targets that should lie below the output.
 
     Returns:
-        [R], in units of the target.
+        [R, B, K], in units of the target.
     """
     shortfall = target - output
     share = _shares(tau, output)
-    return per_run(torch.where(shortfall >= 0, share * shortfall, (share - 1) * shortfall))
+    return torch.where(shortfall >= 0, share * shortfall, (share - 1) * shortfall)
 
 
 def quantile_gradient(output: Tensor, target: Tensor, *, tau: OpenShare | list[OpenShare] = 0.5) -> Tensor:
@@ -110,11 +110,11 @@ def log_cosh(output: Tensor, target: Tensor) -> Tensor:
         target: [R, B, K].
 
     Returns:
-        [R], in units of the target for large residuals.
+        [R, B, K], in units of the target for large residuals.
     """
     size = (output - target).abs()
     inner = size.clamp(max=_LINEAR_FROM)
-    return per_run(torch.log1p(2 * torch.sinh(0.5 * inner).square()) + (size - inner))
+    return torch.log1p(2 * torch.sinh(0.5 * inner).square()) + (size - inner)
 
 
 def log_cosh_gradient(output: Tensor, target: Tensor) -> Tensor:

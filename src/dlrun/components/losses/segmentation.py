@@ -14,7 +14,8 @@ from torch.nn.functional import one_hot
 
 from dlrun.components.hyperparameters import NonNegative, Probability, Row
 from dlrun.components.losses.multiclass import cross_entropy, cross_entropy_gradient
-from dlrun.components.losses.shapes import holds_classes, per_run, softmax
+from dlrun.components.losses.reduction import Mixed
+from dlrun.components.losses.shapes import holds_classes, softmax
 
 
 def dice(output: Tensor, target: Tensor, *, smooth: NonNegative = 1.0, background: bool = False) -> Tensor:
@@ -29,10 +30,10 @@ def dice(output: Tensor, target: Tensor, *, smooth: NonNegative = 1.0, backgroun
         background: whether the mean is over class 0 too.
 
     Returns:
-        [R], from 0 (equal masks) to about 1.
+        [R, B, C, 1, 1] for C classes that count, from 0 (equal masks) to about 1.
     """
     overlap, area, _, _ = _overlap(output, target, smooth)
-    return per_run(1 - (overlap / area)[:, :, _first(background) :])
+    return 1 - (overlap / area)[:, :, _first(background) :]
 
 
 def dice_gradient(output: Tensor, target: Tensor, *, smooth: NonNegative = 1.0, background: bool = False) -> Tensor:
@@ -49,7 +50,7 @@ def dice_gradient(output: Tensor, target: Tensor, *, smooth: NonNegative = 1.0, 
 
 def dice_cross_entropy(
     output: Tensor, target: Tensor, *, weight: Probability = 0.5, smooth: NonNegative = 1.0, background: bool = False
-) -> Tensor:
+) -> Mixed:
     """Dice and cross entropy, weight * dice + (1 - weight) * cross_entropy: overlap with a smooth gradient.
 
     Args:
@@ -59,10 +60,10 @@ def dice_cross_entropy(
         smooth, background: as in ``dice``; cross entropy counts every pixel, whatever its class.
 
     Returns:
-        [R].
+        A mixture of [R, B, C, 1, 1] and [R, B, I, J].
     """
     share = weight.flatten() if isinstance(weight, Tensor) else weight
-    return share * dice(output, target, smooth=smooth, background=background) + (1 - share) * cross_entropy(output, target)
+    return Mixed((share, 1 - share), (dice(output, target, smooth=smooth, background=background), cross_entropy(output, target)))
 
 
 def dice_cross_entropy_gradient(

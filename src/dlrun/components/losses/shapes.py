@@ -16,11 +16,6 @@ Weights = list[Annotated[float, Interval(0)]]  # one number a class, the same fo
 _TRANSPOSE_FROM = 4096  # entries; below that, the extra copies cost more than they save
 
 
-def per_run(values: Tensor) -> Tensor:
-    """The mean over everything but the runs: [R, ...] -> [R]."""
-    return values.flatten(1).mean(1)
-
-
 def entries(values: Tensor) -> int:
     """How many entries one run has: the product of all sizes but the first."""
     return values.shape[1:].numel()

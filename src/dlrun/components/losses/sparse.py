@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dlrun.components.losses.multiclass import minus_one
-from dlrun.components.losses.shapes import entries, holds_classes, per_run
+from dlrun.components.losses.shapes import entries, holds_classes
 
 
 def sparsemax(scores: Tensor, dim: int = -1) -> Tensor:
@@ -44,15 +44,15 @@ def sparsemax_loss(output: Tensor, target: Tensor) -> Tensor:
         target: int64 [R, B], or probabilities [R, B, K] that sum to 1.
 
     Returns:
-        [R].
+        [R, B].
     """
     probability = sparsemax(output, 2)
     squares = 0.5 * probability.square().sum(2)
     if holds_classes(output, target):
         aim = output.gather(2, target.unsqueeze(2)).squeeze(2)
         # (p - y)'z with z measured from z_y, where y'z is 0
-        return per_run((probability * (output - aim.unsqueeze(2))).sum(2) - squares + 0.5)
-    return per_run(((probability - target) * output).sum(2) - squares + 0.5 * target.square().sum(2))
+        return (probability * (output - aim.unsqueeze(2))).sum(2) - squares + 0.5
+    return ((probability - target) * output).sum(2) - squares + 0.5 * target.square().sum(2)
 
 
 def sparsemax_loss_gradient(output: Tensor, target: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from dlrun import isolation
 from dlrun.components import activations
 from dlrun.components.hyperparameters import Row
+from dlrun.components.losses import Mixed, Weighted, per_run
 from dlrun.components.optimizers import Optimizer, TorchOptimizer
 from dlrun.config.checks.calls import (
     NOT_FINITE,
@@ -114,15 +115,20 @@ def _module(function: type, values: dict[str, Any]) -> Callable[..., Any]:
 
 
 def _loss(function: Callable[..., Any], values: dict[str, Any], task: str, head: str) -> None:
-    loss = partial(function, **values | ({"task": task} if "task" in rowwise(function) else {}))
+    hypers = values | ({"task": task} if "task" in rowwise(function) else {})
+
+    def loss(output: Tensor, target: Tensor, **given: Any) -> Any:
+        found = function(output, target, **hypers | given)
+        return per_run(found) if isinstance(found, Weighted | Mixed) else found
+
     output, target = pair(task, head, len(values["tau"]) if isinstance(values.get("tau"), list) else 0)
     found = loss(output, target)
     if not isinstance(found, Tensor):
         raise FaultError(
-            f"returned a {type(found).__name__}; a loss is a function (output, target) -> tensor with one number a run"
+            f"returned a {type(found).__name__}; a loss is a function (output, target) -> tensor of numbers for rows or runs"
         )
-    if tuple(found.shape) != (R,):
-        mean = "average over all axes but the first, which counts the runs: values.flatten(1).mean(1)"
+    if tuple(found.shape) != (R,) and tuple(found.shape[:2]) != tuple(output.shape[:2]):
+        mean = "leave the first two axes, which count runs and rows, or average over all but the first: values.flatten(1).mean(1)"
         much = "one number for all runs" if found.dim() == 0 else f"shape {list(found.shape)}"
         raise FaultError(f"returned {much} for outputs of shape {list(output.shape)} ([runs, rows, ...]); {mean}")
     has_type("what it returned", found, output)
