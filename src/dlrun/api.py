@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from dlrun import registry
 from dlrun.comparison.foreign import rows_of_frame
 from dlrun.comparison.groups import comparison
 from dlrun.comparison.longtable import of_sweep
@@ -73,7 +72,7 @@ def run(
     from dlrun.experiments.job import prepare
 
     _trust(imports)
-    job = prepare(_composed(single, words(overrides, settings), config_dir, sweeps=False))
+    job = prepare(_composed(single, words(overrides, settings), config_dir))
     for warning in job.spec.warnings:
         warnings.warn(warning, stacklevel=2)
     with RunProgress(job.spec.name or job.planned.cohort.data.name, enabled=progress) as shown:
@@ -118,7 +117,6 @@ def sweep(
     """
     check_working_folder()  # before torch is imported
     from dlrun.cli.arguments import Arguments
-    from dlrun.cli.explain import Caller, explained
     from dlrun.cli.sweep_display import SweepProgress
     from dlrun.config.from_python import several, words
     from dlrun.experiments import sweep as sweeps
@@ -129,8 +127,7 @@ def sweep(
 
     _trust(imports)
     line = words(overrides, settings, swept=True)
-    jobs, launcher = _composed(several, line, config_dir, sweeps=True)
-    jobs = explained(jobs, Arguments(_flags(config_dir), line), Caller(sweeps=True, python=True))
+    jobs, launcher = _composed(several, line, config_dir)
     first = next(job.config for job in jobs if not job.error)
     with own_process():
         grid = sweeps.lay_out(jobs)
@@ -262,29 +259,12 @@ def _table(runs: pd.DataFrame | Folder, output_dir: Folder | None) -> pd.DataFra
     return of_sweep(found, Store(found.folder.parent.parent))
 
 
-def _composed(
-    compose: Callable[[Sequence[str], Path | None], Jobs], line: Sequence[str], config_dir: Folder | None, *, sweeps: bool
-) -> Jobs:
-    """Compose, and say in dlrun's words what is wrong."""
-    from dlrun.cli.arguments import Arguments
-    from dlrun.cli.explain import Caller, explain, refuse
-    from dlrun.config.session import composing
-
+def _composed(compose: Callable[[Sequence[str], Path | None], Jobs], line: Sequence[str], config_dir: Folder | None) -> Jobs:
+    """Compose the words of a caller."""
     folder = None if config_dir is None else Path(config_dir).absolute()
     if folder is not None and not folder.is_dir():
         raise InputError(f"config_dir={config_dir}: is not a folder")
-    if folder is not None:
-        registry.add_folder(folder)
-    with composing():
-        caller = Caller(sweeps, python=True)
-        refuse(line, caller)
-        try:
-            return compose(line, folder)
-        except DlrunError:
-            raise
-        except Exception as error:
-            cause = error if os.environ.get("HYDRA_FULL_ERROR") == "1" else None  # eighty lines of Hydra's, which say less
-            raise explain(error, Arguments(_flags(config_dir), list(line)), caller) from cause
+    return compose(line, folder)
 
 
 def _flags(config_dir: Folder | None) -> dict[str, str]:

@@ -73,7 +73,7 @@ def answer(words: list[str], *, sweeps: bool) -> None:
         check_settings(arguments)
         if arguments.flags:
             return
-        composed: Any = _composed(several if sweeps else single, arguments.overrides, None, sweeps=sweeps)
+        composed: Any = _composed(several if sweeps else single, arguments.overrides, None)
         for job in composed[0][:3] if sweeps else [composed]:
             from_config(job.config, job.choices, job.overrides, job.mentioned)
     except InputError as error:
@@ -117,3 +117,9 @@ def test_every_valid_override_has_an_answer(folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("dlrun.config.validation.Problems.dataset", _no_data)
     for word in WORDS[::each]:
         answer([word], sweeps=True)
+
+
+@pytest.mark.parametrize("sweeps", [False, True])
+def test_what_refers_to_nothing_has_an_answer(folder: Path, sweeps: bool) -> None:
+    for word in ("optimizer.lr=${nothing}", "name=${nothing.at.all}", "name=${no_resolver:1}"):
+        answer([word], sweeps=sweeps)

@@ -146,12 +146,13 @@ def check(loader: Loader, words: Sequence[str], rng: random.Random, most: int, p
     references = [attempt(lambda number=number: by_hydra(loader, master, jobs[number], number)) for number in numbers]
     composed = attempt(lambda: Composer(loader, master).compose(jobs))
     if isinstance(composed, Exception):
-        assert type(composed) in map(type, references)
+        assert isinstance(composed, InputError)
+        assert any(isinstance(reference, Exception) for reference in references)
         return
     assert len(composed) == len(jobs)
     for number, reference in zip(numbers, references, strict=True):
         if isinstance(reference, Exception):  # it costs its own job alone
-            assert type(composed[number].error) is type(reference)
+            assert isinstance(composed[number].error, InputError)
             continue
         assert composed[number].config == reference.config
         assert composed[number].choices == reference.choices
@@ -232,7 +233,7 @@ def test_settings_apply_to_the_jobs_that_have_them(loader: Loader, line: str) ->
             assert job.config == reference.config
         assert job.choices == reference.choices
         for word in job.left_out:
-            with pytest.raises(HydraException, match="Could not override"):
+            with pytest.raises(InputError, match=word.partition("=")[0]):
                 loader.load_sweep_config(master, [*job.overrides, word])
     assert 0 < taken < len(jobs)
 
@@ -240,5 +241,5 @@ def test_settings_apply_to_the_jobs_that_have_them(loader: Loader, line: str) ->
 def test_a_setting_that_no_job_has_is_refused(loader: Loader) -> None:
     words = ["optimizer=adam,adamw", "optimizer.momentum=0.1,0.5"]
     master = loader.load_configuration("config", words, RunMode.MULTIRUN)
-    with pytest.raises(HydraException, match="momentum"):
+    with pytest.raises(InputError, match="momentum"):
         Composer(loader, master).compose(expand(words, loader))

@@ -44,8 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _dispatch(list(arguments))
     except DlrunError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        report(error)
+            import traceback
+
+            traceback.print_exception(error)
+        else:
+            report(error)
         return error.exit_code
     except OSError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":

@@ -130,9 +130,6 @@ class Session:
     def run(self) -> int:
         """Compose, then print, complete, train or sweep as the flags say."""
         gc.disable()  # composing makes many small objects and hardly any garbage: a sixth faster without the collector
-        from dlrun.cli.explain import caller_of, explain, refuse
-
-        refuse(self.arguments.overrides, caller_of(self.arguments))
         try:
             with isolation.own_process():
                 self._hydra()
@@ -146,7 +143,9 @@ class Session:
 
                 traceback.print_exc()
                 return 2
-            raise explain(error, self.arguments) from error
+            from dlrun.config.explain import explain
+
+            raise explain(error, self.arguments.overrides) from error
         finally:
             gc.enable()
             if not self.jobs:
@@ -158,16 +157,15 @@ class Session:
             from hydra.core.global_hydra import GlobalHydra
             from omegaconf import OmegaConf
 
-            from dlrun.config.grammar import plain
             from dlrun.config.session import PRIMARY, Application, apart, search_path
             from dlrun.config.untrusted import Rules
 
         OmegaConf.register_new_resolver("dlrun.sweep_folder", self.sweep_folder, use_cache=True, replace=True)
-        flags, words = self.arguments.flags, plain(self.arguments.overrides)
+        flags, words = self.arguments.flags, self.arguments.overrides
         shows = not flags.keys().isdisjoint(SHOWS)
         # With a full error asked for, Hydra raises instead of printing and leaving: the error is for dlrun to tell.
         with apart(), _environment(FULL_ERROR, "1"):
-            rules = Rules(tuple(self.arguments.overrides), acts=not shows, resumed=self.resume is not None)
+            rules = Rules(tuple(words), acts=not shows, resumed=self.resume is not None)
             path = search_path(flags.get("--config-path"), flags.get("--config-dir"))
             application = Application(path, rules, flags.get("--config-name", PRIMARY))
             GlobalHydra.instance().initialize(application)
@@ -235,7 +233,6 @@ class Session:
     def sweep(self, loader: Any, config: "DictConfig", jobs: Sequence[Sequence[str]]) -> int:
         """Compose all jobs of a sweep and train them together (or show the plan). Called by the cohort launcher."""
         with waiting("loading torch"):
-            from dlrun.cli.explain import explained
             from dlrun.cli.sweep import Sweeping
             from dlrun.config.compose import Composer
 
@@ -244,7 +241,7 @@ class Session:
             _set(str(name), str(value))
         composed = Composer(loader, config).compose([list(job) for job in jobs])
         self.code = Sweeping(
-            explained(composed, self.arguments),
+            composed,
             config.hydra.launcher,
             command=self.arguments.command(),
             plan_only=self.plan_only,
@@ -310,7 +307,7 @@ def _all_folds(config: "DictConfig") -> bool:
 def _as_failure(error: BaseException, arguments: Arguments) -> DlrunError:
     from omegaconf.errors import OmegaConfBaseException
 
-    from dlrun.cli.explain import in_config
+    from dlrun.config.explain import in_config
 
     if isinstance(error, DlrunError) and not (isinstance(error, isolation.RaisedError) and error.foreign):
         return error

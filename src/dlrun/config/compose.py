@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from dlrun.config.composed import Base, Composed, read
+from dlrun.config.explain import UNREADABLE, cause, explain, of_choices
 from dlrun.config.grammar import parse
 from dlrun.config.options import Brought, Options, keys, mentions, root
-from dlrun.errors import InputError
+from dlrun.errors import DlrunError, InputError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from dlrun.config.loader import Loader
 
 Config = dict[str, Any]
-_UNREADABLE = (HydraException, OmegaConfBaseException, YAMLError, InputError, ValueError, OSError)  # what a broken file raises
 _CHECKED = 2  # jobs of a sweep that Hydra composes once more, to be sure
 
 
@@ -53,15 +50,17 @@ class Composer:
         A job whose options stand in a broken file has an error instead of a config, when there are others.
 
         Raises:
-            Whatever Hydra raises for an override that cannot be composed, or that no job has a component for.
+            InputError: no job can be composed, or an override sets what no job has a component for.
         """
         try:
             composed = self._composed(jobs)
-        except _UNREADABLE:
+        except UNREADABLE as error:
             broken = self._broken(jobs)
             sound = [job for job in jobs if self._chosen(job) not in broken]
-            if not broken or not sound:
-                raise
+            if broken and not sound:
+                raise InputError(*dict.fromkeys(str(each) for each in broken.values())) from cause(error)
+            if not broken:
+                raise explain(error, jobs[0]) from cause(error)
             rest = iter(self.compose(sound))
             return [
                 Composed({}, {}, tuple(job), error=broken[words]) if (words := self._chosen(job)) in broken else next(rest)
@@ -90,9 +89,9 @@ class Composer:
                 return self._by_hydra(jobs)
         return composed
 
-    def _broken(self, jobs: Sequence[Sequence[str]]) -> dict[tuple[str, ...], Exception]:
+    def _broken(self, jobs: Sequence[Sequence[str]]) -> dict[tuple[str, ...], DlrunError]:
         """The choices of options whose files cannot be composed, with the reason; nothing where one of them does not exist."""
-        broken: dict[tuple[str, ...], Exception] = {}
+        broken: dict[tuple[str, ...], DlrunError] = {}
         for words in dict.fromkeys(map(self._chosen, jobs)):
             for override in map(self._parse, words):
                 value = override.value()
@@ -101,9 +100,16 @@ class Composer:
                     return {}
             try:
                 self._compose(words)
-            except _UNREADABLE as error:
-                broken[words] = error
+            except UNREADABLE as error:
+                broken[words] = of_choices(error, [*map(self._parse, words)], self._composes)
         return broken
+
+    def _composes(self, words: Sequence[str]) -> bool:
+        try:
+            self._compose(tuple(words))
+        except UNREADABLE:
+            return False
+        return True
 
     def _chosen(self, job: Sequence[str]) -> tuple[str, ...]:
         """The words of a job that choose options."""

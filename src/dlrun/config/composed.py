@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dlrun import registry
 from dlrun.config.options import mentions
-from dlrun.errors import InputError
+from dlrun.errors import DlrunError, InputError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -41,7 +41,7 @@ class Composed:
     overrides: tuple[str, ...]
     mentioned: frozenset[str] = frozenset()
     left_out: tuple[str, ...] = ()
-    error: Exception | None = None
+    error: DlrunError | None = None
 
 
 @dataclass(frozen=True)

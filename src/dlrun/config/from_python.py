@@ -19,14 +19,16 @@ from omegaconf import OmegaConf
 from dlrun import registry
 from dlrun.config.compose import Composer
 from dlrun.config.composed import Composed, read, typed
+from dlrun.config.explain import UNREADABLE, cause, explain
 from dlrun.config.grammar import items, plain, word, words_of
 from dlrun.config.grid import expand
 from dlrun.config.lists import takes_list
 from dlrun.config.loader import Loader
 from dlrun.config.names import exact
-from dlrun.config.session import PRIMARY, composing, search_path
+from dlrun.config.session import PRIMARY, compose, composing, search_path
 from dlrun.config.untrusted import Rules
-from dlrun.errors import InputError
+from dlrun.config.words import Caller
+from dlrun.errors import DlrunError, InputError
 
 
 def words(given: Sequence[str], settings: Mapping[str, Any], *, swept: bool = False) -> list[str]:
@@ -60,12 +62,11 @@ def single(overrides: Sequence[str], folder: Path | None = None) -> Composed:
     """One job. ``folder`` holds options of the user's own.
 
     Raises:
-        InputError: the config asks for a sweep, or sets what a file must not.
-        HydraException: the words cannot be composed.
+        InputError: with every problem of the words and files; or the config asks for a sweep.
     """
     with _loader(overrides, folder) as loader:
-        config = loader.load_configuration(PRIMARY, list(overrides), RunMode.RUN, from_shell=False)
-        if config.hydra.mode == RunMode.MULTIRUN:
+        config = compose(loader, PRIMARY, overrides, Caller(sweeps=False, python=True))
+        if config is None or config.hydra.mode == RunMode.MULTIRUN:
             raise InputError(f"{' '.join(overrides)}: asks for a sweep; call dlrun.sweep")
         HydraConfig.instance().set_config(config)
         return read(config, config.hydra, loader).job(typed(config.hydra))
@@ -75,12 +76,11 @@ def several(overrides: Sequence[str], folder: Path | None = None) -> tuple[list[
     """The jobs of a sweep, and the settings of its launcher.
 
     Raises:
-        InputError: the sweep cannot be enumerated, or a file sets what it must not.
-        HydraException: the words cannot be composed.
+        InputError: with every problem of the words and files; or the sweep cannot be enumerated.
     """
-    overrides = plain(overrides)
     with _loader(overrides, folder) as loader:
-        master = loader.load_configuration(PRIMARY, list(overrides), RunMode.MULTIRUN, from_shell=False)
+        compose(loader, PRIMARY, overrides, Caller(sweeps=True, python=True))
+        master = loader.load_configuration(PRIMARY, plain(overrides), RunMode.MULTIRUN, from_shell=False)
         HydraConfig.instance().set_config(master)
         params = OmegaConf.to_container(master.hydra.sweeper.get("params") or OmegaConf.create({}))
         swept = words_of(cast(dict[str, Any], params), takes_list)
@@ -90,8 +90,13 @@ def several(overrides: Sequence[str], folder: Path | None = None) -> tuple[list[
 
 @contextmanager
 def _loader(overrides: Sequence[str], folder: Path | None) -> Iterator[Loader]:
-    """A loader of dlrun's options and the user's."""
+    """A loader of dlrun's options and the user's; what goes wrong with it is explained."""
     if folder is not None:
         registry.add_folder(folder)
     with composing():
-        yield Loader(search_path(added=folder), Rules(tuple(overrides)))
+        try:
+            yield Loader(search_path(added=folder), Rules(tuple(overrides)))
+        except DlrunError:
+            raise
+        except UNREADABLE as error:
+            raise explain(error, overrides) from cause(error)

@@ -18,13 +18,16 @@ from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from dlrun import registry
+from dlrun.config.keys import SettingError, value_problem
 from dlrun.config.sources import Repository, Stamp
 from dlrun.config.untrusted import Rules
-from dlrun.errors import InputError
+from dlrun.errors import InputError, raise_all
 
 _SEARCHPATH = "hydra.searchpath"
 _MOST = 64  # trees kept; a sweep over more options composes each once all the same
@@ -61,8 +64,8 @@ class Loader(ConfigLoaderImpl):
         """Compose a config, and check it.
 
         Raises:
-            InputError: a file says what it must not.
-            HydraException: the words cannot be composed.
+            InputError: a value cannot be set, or a file says what it must not.
+            HydraException: the options cannot be composed.
         """
         config = super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
         if self.rules is not None:
@@ -96,7 +99,7 @@ class Loader(ConfigLoaderImpl):
         values = [override for override in fixed if override not in options]
         if run_mode == RunMode.MULTIRUN:
             values = [override for override in values if not _is_of_another_option(override, config)]
-        self._apply_overrides_to_config(values, config)
+        self._set(values, config)
         _note(config, config_name, parsed)
         return config
 
@@ -114,6 +117,26 @@ class Loader(ConfigLoaderImpl):
             while len(known) > _MOST:
                 known.pop(next(iter(known)))
         return copy.deepcopy(tree[0])
+
+    def _set(self, values: Sequence[Override], config: DictConfig) -> None:
+        """Set values in a composed config.
+
+        Raises:
+            SettingError: with all of those that it does not take.
+        """
+        problems = []
+        for override in values:
+            try:
+                self._apply_overrides_to_config([override], config)
+            except (HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
+                problems.append(value_problem(override, config, error))
+        raise_all(problems, SettingError)
+
+    def has(self, option: str) -> bool:
+        """Whether an option, given as ``group/name``, is on the search path, with the folders that were typed."""
+        typed = [word for word in (self.rules.words if self.rules else ()) if word.lstrip("+").startswith(f"{_SEARCHPATH}=")]
+        _, repository = self._parse_overrides_and_create_caching_repo(None, typed)
+        return bool(repository.config_exists(option))
 
     @property
     def is_own(self) -> bool:

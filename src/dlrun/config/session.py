@@ -16,17 +16,22 @@ from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobRuntime, setup_globals
+from hydra.core.utils import JobRuntime, configure_log, setup_globals
 from hydra.types import RunMode, TaskFunction
 from hydra.version import VersionBase, setbase
 from omegaconf import DictConfig
 
 from dlrun import registry
-from dlrun.config.grammar import parse
+from dlrun.config.explain import UNREADABLE, cause, of_choices
+from dlrun.config.grammar import plain
+from dlrun.config.keys import SettingError, of_another_option
 from dlrun.config.loader import Loader
 from dlrun.config.untrusted import Rules
+from dlrun.config.words import Caller, first, is_choice, parsed, word_problems
+from dlrun.errors import DlrunError, InputError, raise_all
 
 PRIMARY = "config"  # the name of the primary config when none is given
+_AT_MOST = 12  # problems told at once
 _lock = threading.RLock()
 
 
@@ -66,6 +71,49 @@ def search_path(main: Path | str | None = None, added: Path | str | None = None)
     return path
 
 
+def compose(loader: Loader, name: str, words: Sequence[str], caller: Caller) -> DictConfig | None:
+    """What words make, with the first of the values that each sweeps over; None where the file of a first option is broken.
+
+    Args:
+        loader: where configs are found.
+        name: the primary config.
+        words: overrides.
+        caller: who composes them.
+
+    Raises:
+        InputError: with every problem of the words, of the keys that they set, and of the files that they choose.
+    """
+    found = word_problems(words, caller, loader.has)
+    blamed = {problem.override for problem in found if not problem.unless_swept}
+    sound = parsed([word for word in words if word not in blamed])
+    choices = [override for override in sound if is_choice(override)]
+    sound = [override for override in sound if override in choices or not of_another_option(override, choices)]
+    config: DictConfig | None = None
+    error: DlrunError | None = None
+
+    def composes(words: Sequence[str]) -> bool:
+        try:
+            loader.load_configuration(name, list(words), RunMode.RUN)
+        except UNREADABLE:
+            return False
+        return True
+
+    try:
+        config = loader.load_configuration(name, [word for override in sound if (word := first(override))], RunMode.RUN)
+    except UNREADABLE as raised:
+        error = of_choices(raised, [override for override in choices if first(override)], composes)
+        error.__cause__ = cause(raised)
+    sweeps = caller.sweeps or (config is not None and config.hydra.mode == RunMode.MULTIRUN)
+    lines = [problem.line for problem in found if not (sweeps and problem.unless_swept)]
+    if isinstance(error, DlrunError) and not isinstance(error, SettingError):
+        if not lines and any(override.is_sweep_override() for override in choices):
+            return None  # it costs its own runs alone
+        if not lines:
+            raise error
+    raise_all([*dict.fromkeys([*lines, *(error.problems if isinstance(error, InputError) else ())])][:_AT_MOST])
+    return config
+
+
 class Application(Hydra):
     """Hydra's application object around dlrun's loader.
 
@@ -83,7 +131,7 @@ class Application(Hydra):
         self._begun: DictConfig | None = None
 
     def begin(self, words: Sequence[str], task: TaskFunction, *, sweeps: bool) -> None:
-        """Run a job, or sweep where that is asked for: by the caller or by a file (``hydra.mode``). It is composed once.
+        """Run a job, or sweep where that is asked for: by the caller or by a file (``hydra.mode``).
 
         Args:
             words: overrides.
@@ -91,25 +139,43 @@ class Application(Hydra):
             sweeps: whether it is a sweep, whatever files say.
 
         Raises:
-            InputError: a word holds several values, and nothing asks for a sweep.
-            HydraException: the words cannot be composed.
+            InputError: the words cannot be composed.
         """
         words = [*words, *(["hydra.mode=MULTIRUN"] if sweeps else [])]
-        several = [word for word in words if parse([word], self.config_loader)[0].is_sweep_override()]
-        mode = RunMode.MULTIRUN if sweeps or several else RunMode.RUN
-        config = super().compose_config(self.name, words, mode, with_log_configuration=True, validate_sweep_overrides=sweeps)
-        if config.hydra.mode != RunMode.MULTIRUN and several:
-            self.config_loader.validate_sweep_overrides_legal(parse(several), RunMode.RUN, from_shell=True)
+        config = compose(self.config_loader, self.name, words, Caller(sweeps))
+        words = plain(words)
+        if config is None or any(override.is_sweep_override() for override in parsed(words)):
+            config = self.config_loader.load_configuration(self.name, words, RunMode.MULTIRUN)
         self._begun = config
         (self.multirun if config.hydra.mode == RunMode.MULTIRUN else self.run)(self.name, task, words)
 
-    def compose_config(self, *args: Any, **kwargs: Any) -> DictConfig:
+    def compose_config(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        with_log_configuration: bool = False,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
         """What ``begin`` has composed, or else what is asked for."""
         begun, self._begun = self._begun, None
-        return begun if begun is not None else super().compose_config(*args, **kwargs)
+        if begun is None:
+            return super().compose_config(
+                config_name, overrides, run_mode, with_log_configuration, from_shell, validate_sweep_overrides
+            )
+        configure_log(begun.hydra.hydra_logging, begun.hydra.verbose)
+        return begun
 
     def show(self, flags: Mapping[str, str], words: Sequence[str]) -> None:
-        """Print what a flag asks for: ``--cfg``, ``--info``, ``--hydra-help`` or ``--shell-completion``, with their values."""
+        """Print what a flag asks for: ``--cfg``, ``--info``, ``--hydra-help`` or ``--shell-completion``, with their values.
+
+        Raises:
+            InputError: the words cannot be composed.
+        """
+        if not flags.keys().isdisjoint(("--cfg", "--info")):
+            compose(self.config_loader, self.name, words, Caller(sweeps=False))
+        words = plain(words)
         if "--cfg" in flags:
             self.show_cfg(self.name, [*words], flags["--cfg"], flags.get("--package"), "--resolve" in flags)
         elif "--info" in flags:
