@@ -226,10 +226,17 @@ def _loss(run: dlrun.Run) -> float | None:
     return float(f"{value:.7g}") if math.isfinite(value) else None
 
 
+# By task, metrics that versions after the recorded one measure in every run.
+LATER = {"regression": {"mse"}, "multiclass": {"brier"}, "segmentation": {"accuracy"}}
+
+
 def _digest(run: dlrun.Run) -> str:
     """Of all that a run computed: its end, its metrics, its history and its weights."""
+    later = LATER.get(run.record.data["task"], set())
     content = sha256(f"{run.status} {run.record.epochs} {run.record.parameters}".encode())
     for key, value in sorted(run.metrics.items()):
+        if key.partition("/")[2] in later:
+            continue
         content.update(key.encode() + struct.pack("<d", value if not math.isnan(value) else math.nan))
     for column in sorted(run.history.columns):
         content.update(column.encode())

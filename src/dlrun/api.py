@@ -23,7 +23,7 @@ import pandas as pd
 from dlrun.comparison.foreign import rows_of_frame
 from dlrun.comparison.groups import comparison
 from dlrun.comparison.longtable import of_sweep
-from dlrun.comparison.table import Row, factors_that_vary, shared_rows
+from dlrun.comparison.table import Row, factors_that_vary, shared_rows, shown
 from dlrun.errors import DlrunError, InputError, RunError, StoreError, check_working_folder, nearest
 from dlrun.report.columns import columns, legend, undefined
 from dlrun.report.tables import full_table
@@ -195,7 +195,7 @@ def compare(
     scale = ("dataset", "loss") if _is_of_the_loss(metric) else ("dataset",)
     about = [key for key in factors_that_vary(rows) if key.partition(".")[0] in scale]
     for row in rows:
-        parts.setdefault(tuple(row.factors.get(key, "") for key in about), []).append(row)
+        parts.setdefault(tuple(shown(row.factors.get(key, "")) for key in about), []).append(row)
     tables, notes = [], []
     for data, mine in parts.items():
         name = _metric(mine, metric)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dlrun.baselines.estimators import ESTIMATORS, Predict, Sample
-from dlrun.comparison.table import BASELINE, Row
+from dlrun.comparison.table import BASELINE, Factor, Row
 from dlrun.components.tasks import TASKS, Link
 from dlrun.data.dataset import Data
 from dlrun.data.modality import TABLE
@@ -71,7 +71,7 @@ def baseline_problems(value: Any) -> list[str]:
 
 
 def beside(
-    wanted: Sequence[str], folds: Mapping[Key, Fold], metric: str, factors: Mapping[str, str]
+    wanted: Sequence[str], folds: Mapping[Key, Fold], metric: str, factors: Mapping[str, Factor]
 ) -> tuple[list[Row], list[str]]:
     """Rows of a comparison, one for each estimator, seed and fold.
 
@@ -87,7 +87,7 @@ def beside(
     chosen, notes = choose(wanted, folds, metric)
     data = next(iter(folds.values())).data
     metrics = TASKS[data.task].metrics
-    also = [name for name, known in metrics.items() if known.default or known.fact in data.facts]
+    also = [name for name, known in metrics.items() if not known.takes_taus and (not known.fact or known.fact in data.facts)]
     measured = list(dict.fromkeys((metric, *also)))
     if chosen == ["mean"] and data.modality is TABLE:  # which looks at no feature: of a large table none need be scaled
         folds = _first_feature(data, folds)

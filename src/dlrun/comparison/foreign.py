@@ -10,9 +10,11 @@ import numbers
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dlrun import registry
 from dlrun.comparison.measures import is_measured
-from dlrun.comparison.table import BASELINE, Row
+from dlrun.comparison.table import BASELINE, Factor, Row
 from dlrun.errors import raise_all
 from dlrun.results.record import STATUSES
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 _HEAD = ("id", "status", "seed", "fold", "reason")
 _STATUSES = (*STATUSES, "pending")
 _INDEX = ("Unnamed: ", "level_")  # how pandas calls an index that became a column
-_WHOLE = 1e15  # up to here a whole float is written as an integer
+_WHOLE = 1e15  # up to here a whole float is an integer
 
 
 def rows_of_frame(table: "pandas.DataFrame", metric: str | None = None) -> list[Row]:
@@ -39,7 +41,7 @@ def rows_of_frame(table: "pandas.DataFrame", metric: str | None = None) -> list[
     raise_all([f"{name}: {names.count(name)} columns have this name; rename or drop all but one" for name in twice])
     table = table.set_axis(names, axis=1)
     kinds = {name: _is_factor(name, table[name]) for name in names if name not in _HEAD and name != metric}
-    texts = {name: _texts(table[name].tolist()) for name, factor in kinds.items() if factor}
+    texts = {name: _reader(table[name].tolist()) for name, factor in kinds.items() if factor}
     measured = [name for name in names if name not in _HEAD and name not in texts]
     problems: list[str] = []
     rows = [_row(number, values, texts, measured, problems) for number, values in enumerate(table.to_dict("records"))]
@@ -48,7 +50,7 @@ def rows_of_frame(table: "pandas.DataFrame", metric: str | None = None) -> list[
 
 
 def _row(
-    number: int, values: Mapping[Any, Any], texts: Mapping[str, Callable[[Any], str]], measured: list[str], problems: list[str]
+    number: int, values: Mapping[Any, Any], texts: Mapping[str, Callable[[Any], Factor]], measured: list[str], problems: list[str]
 ) -> Row:
     def whole(name: str, default: int | None) -> int | None:
         value = values.get(name, default)
@@ -102,8 +104,8 @@ def _is_factor(name: str, column: "pandas.Series[Any]") -> bool:
     return not name.startswith(_INDEX) and name != "index" and 2 * known.nunique() <= len(known)
 
 
-def _texts(values: list[Any]) -> Callable[[Any], str]:
-    """How the values of a factor are written: a number like the text of the same number, if the column has one."""
+def _reader(values: list[Any]) -> Callable[[Any], Factor]:
+    """How the values of a factor are read: a number like the text of the same number, if the column has one."""
     written: dict[float, str] = {}
     for value in values:
         if isinstance(value, str):
@@ -112,17 +114,17 @@ def _texts(values: list[Any]) -> Callable[[Any], str]:
             except ValueError:
                 continue
 
-    def text(value: Any) -> str:
+    def read(value: Any) -> Factor:
         if _missing(value):
             return ""
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        if isinstance(value, bool | np.bool_):
+            return bool(value)
+        if not isinstance(value, numbers.Real):
             return str(value.tolist() if hasattr(value, "tolist") else value)
         number = float(value)
-        if number in written:
-            return written[number]
-        return str(int(number)) if number.is_integer() and abs(number) < _WHOLE else str(number)
+        return written.get(number, int(number) if number.is_integer() and abs(number) < _WHOLE else number)
 
-    return text
+    return read
 
 
 def _missing(value: Any) -> bool:

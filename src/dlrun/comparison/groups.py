@@ -13,7 +13,7 @@ from dlrun.comparison.measures import bounds
 from dlrun.comparison.pairing import Key, Lost, common, defined
 from dlrun.comparison.power import ALPHA
 from dlrun.comparison.statistics import Paired, Verdict, holm, paired, verdict, with_losses
-from dlrun.comparison.table import Group, Row, groups
+from dlrun.comparison.table import Factor, Group, Row, groups, shown
 from dlrun.errors import InputError, nearest
 from dlrun.results.record import MEASURED, RunRecord
 
@@ -233,14 +233,14 @@ def named(table: Sequence[Group], reference: str | Sequence[str]) -> Group:
         return found[0]
     said = f"names {len(found)} groups" if found else "names no group"
     known = [_typed(group.factors) for group in (found or table)]
-    pairs = [(key, value) for group in table for key, value in group.factors.items() if value != ""]
+    pairs = [(key, shown(value)) for group in table for key, value in group.factors.items() if value != ""]
     values = dict.fromkeys(name for key, value in pairs for name in (value, f"{key}={value}"))
     close = next((hint for word in words if word not in values and (hint := nearest(word, values))), "")
     more = f" and {len(known) - 8} more" if len(known) > 8 else ""
     raise InputError(f"reference={' '.join(words)}: {said}; type reference=best or one of {', '.join(known[:8])}{more}{close}")
 
 
-def _speaks_of(word: str, factors: Mapping[str, str], *, exactly: bool) -> bool:
+def _speaks_of(word: str, factors: Mapping[str, Factor], *, exactly: bool) -> bool:
     """Whether a word is the value of a factor, alone or behind its name.
 
     Args:
@@ -249,9 +249,8 @@ def _speaks_of(word: str, factors: Mapping[str, str], *, exactly: bool) -> bool:
     key, equals, value = word.partition("=")
     said = [(key, value)] if equals and key in factors else []
     pairs = [*((name, word) for name in factors), *said]
-    return any(
-        factors[name] == text or (not exactly and name not in _NAMES and _same(text, factors[name])) for name, text in pairs
-    )
+    values = {name: shown(value) for name, value in factors.items()}
+    return any(values[name] == text or (not exactly and name not in _NAMES and _same(text, values[name])) for name, text in pairs)
 
 
 def _same(word: str, value: str) -> bool:
@@ -261,7 +260,8 @@ def _same(word: str, value: str) -> bool:
     return False
 
 
-def _typed(factors: Mapping[str, str]) -> str:
+def _typed(factors: Mapping[str, Factor]) -> str:
     """The reference that names the group with these factors, as one types it in a shell."""
-    words = [value if _PLAIN.fullmatch(value) else f'"{key}={value}"' for key, value in factors.items() if value != ""]
+    texts = {key: shown(value) for key, value in factors.items() if value != ""}
+    words = [text if _PLAIN.fullmatch(text) else f'"{key}={text}"' for key, text in texts.items()]
     return quote("reference=" + (words[0] if len(words) == 1 else f"[{','.join(words)}]"))

@@ -4,7 +4,6 @@ Pure functions: rows in, groups out. Nothing here knows the disk or the terminal
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,44 +13,39 @@ from dlrun.comparison.measures import bounds
 from dlrun.comparison.pairing import Key, Lost, common, defined, lost
 from dlrun.comparison.summary import Summary, summarize
 from dlrun.errors import InputError, nearest
-from dlrun.results.identity import OF_A_SWEEP
 from dlrun.results.record import MEASURED, STATUSES, RunRecord
 
 if TYPE_CHECKING:
     import pandas
 
+Factor = str | int | float | bool  # an option's name, or a setting; "" where a run has none
+
 REPEATS = ("seed", "fold")  # what is repeated and not compared
 MEASURES = ("parameters", "epochs", "seconds")  # numbers of every run that no split belongs to
 BASELINE = "baseline"  # the factor by which a row that is no run is known
-_UNCOMPARED = frozenset({*REPEATS, BASELINE, "dataset.fold", "name", *OF_A_SWEEP})
-_UNTOLD = frozenset({"logger", "experiment"})  # options that are no part of what a run computes, or bring such parts
 _DATA = "dataset"  # what a baseline depends on begins with it
+_EXACT = 2**53  # up to here a float stands for one whole number
 _FLAT = frozenset({"id", "status", "reason", *REPEATS})
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One run: what was chosen (``factors``, as text) and what was measured (``metrics``, by split/name)."""
+    """One run: what tells it from others (``factors``) and what was measured (``metrics``, by split/name)."""
 
     id: str
     status: str
     seed: int = 0
     fold: int | None = None
-    factors: Mapping[str, str] = field(default_factory=dict)
+    factors: Mapping[str, Factor] = field(default_factory=dict)
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     reason: str = ""
 
     @staticmethod
-    def of(source: "Row | RunRecord | Mapping[str, Any]", overrides: Sequence[str] | None = None) -> "Row":
-        """A row from a record or from a flat mapping, in which a key with a slash (``test/r2``) is a metric.
-
-        Args:
-            overrides: the overrides to tell the run by, instead of those in the record.
-        """
+    def of(source: "Row | RunRecord | Mapping[str, Any]") -> "Row":
+        """A row from a record or from a flat mapping, in which a key with a slash (``test/r2``) is a metric."""
         if isinstance(source, Row):
             return source
         if isinstance(source, RunRecord):
-            factors = told(source.choices, source.overrides if overrides is None else overrides)
             measures = {name: float(getattr(source, name)) for name in MEASURES}
             measures |= {f"{subset}/rows": float(rows) for subset, rows in source.data.get("sizes", {}).items()}
             numbers = {key: item for key, item in source.diagnostics.items() if item is None or isinstance(item, int | float)}
@@ -60,49 +54,14 @@ class Row:
                 source.status,
                 source.seed,
                 source.fold,
-                factors,
+                source.factors,
                 {**measures, **numbers, **source.metrics},
                 source.reason,
             )
         metrics = {key: value for key, value in source.items() if key in MEASURES or "/" in key}
-        factors = {key: str(value) for key, value in source.items() if key not in _FLAT and key not in metrics}
+        factors = {key: value for key, value in source.items() if key not in _FLAT and key not in metrics}
         head = {key: source[key] for key in _FLAT if key in source}
         return Row(**{"id": "", "status": "done", **head, "factors": factors, "metrics": metrics})
-
-
-def rows_of(records: Iterable[RunRecord], overrides: Mapping[str, Sequence[str]] | None = None) -> list[Row]:
-    """The long table of ``records``; ``overrides`` (run id -> overrides) goes before what the records say."""
-    return [Row.of(record, None if overrides is None else overrides.get(record.id)) for record in records]
-
-
-def told(choices: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, str]:
-    """What a run is told by: the option chosen in each group, and overrides."""
-    return {key: str(option) for key, option in choices.items() if key not in _UNTOLD} | parsed(overrides)
-
-
-def parsed(overrides: Iterable[str]) -> dict[str, str]:
-    """Overrides as key -> value, without the keys that are not compared (seed, fold, name, hydra.*, ...).
-
-    ``+`` and ``++`` are dropped, ``~key`` has the value ``removed``.
-    """
-    found = {}
-    for text in overrides:
-        key, equals, value = text.lstrip("+").partition("=")
-        if key.startswith("~"):
-            key, value = key[1:], "removed"
-        elif not equals:
-            continue
-        if key not in _UNCOMPARED and not key.startswith(("hydra.", "hydra/", "logger")):
-            found[key] = _unquoted(value)
-    return found
-
-
-def _unquoted(value: str) -> str:
-    """The text that a quoted value stands for in Hydra's grammar; any other value as it is."""
-    if len(value) < 2 or value[0] != value[-1] or value[0] not in "'\"":
-        return value
-    text = re.sub(rf"\\+(?:{value[0]}|\Z)", lambda found: found[0][1::2], value[1:-1])
-    return text.replace("\\${", "${")
 
 
 @dataclass(frozen=True)
@@ -115,7 +74,7 @@ class Group:
         summaries: metric -> its summary over the measured runs, for metrics that have a finite value.
     """
 
-    factors: Mapping[str, str]
+    factors: Mapping[str, Factor]
     rows: tuple[Row, ...]
     summaries: Mapping[str, Summary]
 
@@ -150,9 +109,16 @@ class Group:
         return lost(self.values(metric), elsewhere, endings)
 
 
-def label(factors: Mapping[str, str]) -> str:
+def label(factors: Mapping[str, Factor]) -> str:
     """Factors as a user would type them; ``all runs`` when nothing varies."""
-    return " ".join(f"{key}={value}" for key, value in factors.items() if value != "") or "all runs"
+    return " ".join(f"{key}={shown(value)}" for key, value in factors.items() if value != "") or "all runs"
+
+
+def shown(value: Factor) -> str:
+    """A factor's value as a user would type it; a truth value in YAML's words, a whole number without a point."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else str(value)
 
 
 def groups(
@@ -179,17 +145,18 @@ def groups(
     table = [Row.of(row) for row in rows]
     _check_metric(table, metric)
     varying = factors_that_vary(table)
-    cells: dict[tuple[str, ...], dict[str, Row]] = {}
+    cells: dict[tuple[tuple[bool, Factor], ...], dict[str, Row]] = {}
     for number, row in enumerate(table):
         beside = bool(row.factors.get(BASELINE))
-        key = tuple(row.factors.get(name, "") if not beside or name.startswith((BASELINE, _DATA)) else "" for name in varying)
+        values = [row.factors.get(name, "") if not beside or name.startswith((BASELINE, _DATA)) else "" for name in varying]
+        key = tuple((isinstance(value, bool), value) for value in values)  # true is not 1
         this = f"{row.seed} {row.fold}" if beside else row.id or str(number)
         members = cells.setdefault(key, {})
         if this not in members or row.status in MEASURED:  # a run that the table has twice counts once
             members[this] = row
     found = []
     for key, members in cells.items():
-        factors = dict(zip(varying, key, strict=True))
+        factors = {name: value for name, (_, value) in zip(varying, key, strict=True)}
         mine = _one_each(members.values(), metric, factors)
         summaries = {name: _summary(mine, name) for name in dict.fromkeys((metric, *metrics))}
         found.append(Group(factors, mine, {name: summary for name, summary in summaries.items() if summary is not None}))
@@ -230,9 +197,15 @@ def frame(rows: Iterable[Row | RunRecord | Mapping[str, Any]]) -> "pandas.DataFr
     factors = dict.fromkeys(name for row in table for name in row.factors)
     metrics = dict.fromkeys(name for row in table for name in row.metrics)
     columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in table] for name in head}
-    columns |= {name: [row.factors.get(name, "") for row in table] for name in factors}
+    columns |= {name: _column([row.factors.get(name) for row in table]) for name in factors}
     columns |= {name: [_number(row.metrics.get(name)) for row in table] for name in metrics}
     return pandas.DataFrame(columns)
+
+
+def _column(values: list[Factor | None]) -> list[Any]:
+    """The values of a factor: numbers where all that are there are numbers, so that they sort and draw; else as they are."""
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values if value is not None)
+    return [(math.nan if numeric else "") if value is None else value for value in values]
 
 
 def _number(value: float | None) -> float:
@@ -247,7 +220,7 @@ def _summary(rows: Iterable[Row], metric: str) -> Summary | None:
     return summarize([value for row in rows if math.isfinite(value := _value(row, metric))], bounds(metric))
 
 
-def _one_each(rows: Iterable[Row], metric: str, factors: Mapping[str, str]) -> tuple[Row, ...]:
+def _one_each(rows: Iterable[Row], metric: str, factors: Mapping[str, Factor]) -> tuple[Row, ...]:
     """The rows of a group, one for each seed and fold; which of two different ones to take is not known."""
     kept: dict[Key, Row] = {}
     for row in rows:

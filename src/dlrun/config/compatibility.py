@@ -92,7 +92,7 @@ def module_problems(module: Component, activation: Component, learnable: bool, r
         f"regularizer.{part.name}: stands at the activations of dlrun's own models, and model={module.name} is none of them; "
         "put such a layer into the module, or leave it out"
         for part in regularizers
-        if isinstance(part.function, type) and issubclass(part.function, AroundActivation)
+        if is_around(part)
     ]
     if learnable and takes_activation(module):
         found.append(
@@ -100,6 +100,11 @@ def module_problems(module: Component, activation: Component, learnable: bool, r
             "type activation.learnable=false"
         )
     return found
+
+
+def is_around(part: Component) -> bool:
+    """Whether a regularizer stands at activations."""
+    return isinstance(part.function, type) and issubclass(part.function, AroundActivation)
 
 
 def without_effect(model: str, layers: Sequence[LayerSpec], regularizers: Sequence[Component], asked: Sequence[str]) -> list[str]:
@@ -112,7 +117,7 @@ def without_effect(model: str, layers: Sequence[LayerSpec], regularizers: Sequen
         f"regularizer.{part.name}: has no effect, since it stands at activations and model={model} has none; "
         "leave it out, or take a model with hidden layers"
         for part in regularizers
-        if isinstance(part.function, type) and issubclass(part.function, AroundActivation)
+        if is_around(part)
     ]
 
 

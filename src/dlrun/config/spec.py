@@ -14,6 +14,7 @@ from typing import Any
 from dlrun import registry
 from dlrun.components.tasks import TASKS
 from dlrun.config import compatibility
+from dlrun.config.factors import Factor, factors
 from dlrun.config.resolver import UntrustedError
 from dlrun.config.settings import Trainer
 from dlrun.config.unused import twice, unread
@@ -25,6 +26,7 @@ from dlrun.engine.model import LayerSpec
 from dlrun.engine.module import takes_activation
 from dlrun.errors import InputError, MismatchError, UnusableError
 
+WIDTHS = ("hidden", "depth", "width")  # keys of a model that say how large its hidden layers are
 HIDDEN = (32, 32)  # sizes of the hidden layers when neither the model nor the dataset names any
 
 
@@ -46,6 +48,8 @@ class RunSpec:
     choices: Mapping[str, str] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    factors: Mapping[str, Factor] = field(default_factory=dict)
 
     @property
     def fold(self) -> int | None:
@@ -103,7 +107,8 @@ def from_config(
     if not config.get("regularizer"):
         config["regularizer"] = {}
 
-    config["model"] = _sized(config.get("model") or {}, prepared.get("hidden") or HIDDEN)
+    sizes = prepared.get("hidden") or HIDDEN
+    config["model"] = _sized(config.get("model") or {}, sizes)
     activation_config = dict(config.get("activation") or {})
     learnable = activation_config.pop("learnable", False)
     activation = found.part(activation_config, "activation", choices)
@@ -158,6 +163,7 @@ def from_config(
         odd = compatibility.without_effect(str(choices.get("model", "")), layers, regularizers, overrides)
         odd += _sizes_without_effect(config["model"], choices, overrides)
     warnings = [*fit.warnings, *odd]
+    unused = without_effect(config, layers, regularizers, module)
     row = Run(
         seed=config["seed"],
         split=0,
@@ -188,7 +194,26 @@ def from_config(
         choices=choices,
         overrides=tuple(overrides),
         warnings=tuple(warnings),
+        unused=unused,
+        factors=factors(config, choices, unused, sizes),
     )
+
+
+def without_effect(
+    config: Mapping[str, Any], layers: Sequence[LayerSpec], regularizers: Sequence[Component], module: Component | None
+) -> tuple[str, ...]:
+    """Keys that change nothing of what a run computes: what its model has no use for, and shares of rows that folds decide."""
+    found = ["dataset.test"] if (config["dataset"].get("folds") or 1) > 1 else []
+    if module is not None:
+        return (*found, *(() if takes_activation(module) else ("activation",)))
+    model, text = config["model"], str(config["model"].get("layers"))
+    if "'hidden'" not in text:
+        found += [f"model.{key}" for key in WIDTHS if key in model]
+    elif model.get("hidden") is not None:
+        found += [f"model.{key}" for key in WIDTHS[1:] if key in model]
+    if not any(layer.kind == "activation" for layer in layers):
+        found += ["activation", *(f"regularizer.{part.name}" for part in regularizers if compatibility.is_around(part))]
+    return tuple(found)
 
 
 def _without_effect(module: Component, activation: Component, overrides: Sequence[str]) -> list[str]:

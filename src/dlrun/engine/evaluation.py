@@ -142,12 +142,12 @@ def levels(run: Run) -> tuple[float, ...]:
 
 
 def default_metrics(data: Data, runs: Sequence[Run]) -> list[str]:
-    """What is measured at the end unless the user says: the task's usual metrics, those of quantiles where a run has some, and
-    those that take a fact which the data knows.
+    """What is measured at the end: all metrics of the task, those of quantiles where a run has some, and those that take a fact
+    where the data knows it.
     """
     quantiles = any("tau" in run.loss.values for run in runs)
     return [
         name
         for name, metric in TASKS[data.task].metrics.items()
-        if metric.default or (metric.takes_taus and quantiles) or metric.fact in data.facts
+        if (quantiles if metric.takes_taus else not metric.fact or metric.fact in data.facts)
     ]

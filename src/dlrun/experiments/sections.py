@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from dlrun.baselines.rows import AUTO, Fold, Key, beside, choose
 from dlrun.comparison.groups import BEST, Compared, comparison, named, words_of
-from dlrun.comparison.table import BASELINE, Row, factors_that_vary, groups, parsed, shared_rows, told
+from dlrun.comparison.table import BASELINE, Factor, Row, factors_that_vary, groups, shared_rows
 from dlrun.components.metrics import METRICS
 from dlrun.config.spec import RunSpec
 from dlrun.errors import InputError
@@ -18,7 +18,6 @@ from dlrun.experiments.cohorts import Planned
 from dlrun.experiments.sweep import Grid
 from dlrun.report.columns import DETAIL, columns, legend, undefined
 from dlrun.report.tables import Cell, Table, full_table, markdown_text, to_csv, to_markdown
-from dlrun.results.identity import run_id
 from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
@@ -75,8 +74,7 @@ def compare(grid: Grid, sweep: Sweep, store: Store, *, tell: Callable[[str], Non
         members.setdefault(at := place(spec), []).append(record)
         examples.setdefault(at, spec)
     folds = folds_of(grid.cohorts) if grid.baselines else {}
-    factors, settings, experiments = factors_of(grid.specs), _settings(examples), _experiments(grid.specs)
-    settings = {at: said | experiments.get(at, {}) for at, said in settings.items()}
+    factors, settings = {run: spec.factors for run, spec in grid.specs.items()}, _settings(examples)
     judged: Any = {"reference": grid.reference, "margin": grid.margin}
     found = [
         (at, section(at, mine, factors, folds.get(at, {}), grid.baselines, **judged, tell=tell)) for at, mine in members.items()
@@ -93,10 +91,9 @@ def check_reference(grid: Grid) -> None:
     if words_of(grid.reference) == [BEST]:
         return
     folds = folds_of(grid.cohorts) if grid.baselines else {}
-    factors = factors_of(grid.specs)
     tables: dict[Place, list[Row]] = {}
     for run, spec in grid.specs.items():
-        tables.setdefault(place(spec), []).append(Row(run, "pending", spec.seed, spec.fold, factors[run], {}))
+        tables.setdefault(place(spec), []).append(Row(run, "pending", spec.seed, spec.fold, spec.factors, {}))
     for at, rows in tables.items():
         known = choose(grid.baselines, folds[at], at.metric)[0] if at in folds else []
         more = [Row("", "pending", 0, None, {BASELINE: name}, {}) for name in known]
@@ -106,7 +103,7 @@ def check_reference(grid: Grid) -> None:
 def section(
     at: Place,
     members: Sequence[RunRecord],
-    factors: Mapping[str, Mapping[str, str]] | None,
+    factors: Mapping[str, Mapping[str, Factor]] | None,
     folds: Mapping[Key, Fold],
     baselines: Sequence[str],
     *,
@@ -127,11 +124,15 @@ def section(
     if subset is None:
         return None
     main = f"{subset}/{metric}"
-    others = tuple(f"{subset}/{name}" for name in METRICS[task] if name != metric and f"{subset}/{name}" in measured)
+    others = tuple(
+        f"{subset}/{name}"
+        for name, known in METRICS[task].items()
+        if name != metric and f"{subset}/{name}" in measured and (known.default or known.takes_taus or known.fact)
+    )
     if factors is None:
         rows = [Row.of(record) for record in members]
     else:
-        rows = [replace(Row.of(record, ()), factors=factors[record.id]) for record in members]
+        rows = [replace(Row.of(record), factors=factors[record.id]) for record in members]
     varying = factors_that_vary(rows)
     notes: list[str] = []
     if folds and baselines:
@@ -151,33 +152,13 @@ def section(
         notes = [*notes, *(f"{problem}, so the reference is the best" for problem in error.problems)]
     notes += undefined(compared, (main, *others))
     if not varying:  # one group of runs, which needs a name
-        compared = [_named(item, rows[0].factors.get("model", "")) for item in compared]
+        compared = [_named(item, str(rows[0].factors.get("model", ""))) for item in compared]
     return Section(dataset, main, others, tuple(compared), tuple(notes))
 
 
 def _named(item: Compared, model: str) -> Compared:
-    factors = {"model": "" if item.group.is_baseline else model, **item.group.factors}
+    factors: dict[str, Factor] = {"model": "" if item.group.is_baseline else model, **item.group.factors}
     return replace(item, group=replace(item.group, factors=factors))
-
-
-def factors_of(specs: Mapping[str, RunSpec]) -> dict[str, Mapping[str, str]]:
-    """Run id -> what the run is told by: this sweep's own words and options, whatever it was trained under before.
-
-    Runs whose configs are equal apart from seed and fold are told by the same, whatever words made them. An experiment is named
-    only where nothing else tells two groups apart.
-    """
-    words = {run: (tuple(spec.choices.items()), tuple(parsed(spec.overrides).items())) for run, spec in specs.items()}
-    group: dict[Any, str] = {}  # words -> the identity of all that is computed, but for seed and fold
-    first: dict[str, RunSpec] = {}
-    for run, spec in specs.items():
-        if words[run] not in group:
-            dataset = {key: value for key, value in spec.config["dataset"].items() if key != "fold"}
-            group[words[run]] = run_id({**spec.config, "dataset": dataset, "seed": 0}, str(dataset.get("path", "")), "")
-            first.setdefault(group[words[run]], spec)
-    full = {found: told(spec.choices, spec.overrides) for found, spec in first.items()}
-    brief = {found: {key: value for key, value in said.items() if key != "experiment"} for found, said in full.items()}
-    names = brief if len({tuple(sorted(said.items())) for said in brief.values()}) == len(brief) else full
-    return {run: names[group[words[run]]] for run in specs}
 
 
 def _settings(examples: Mapping[Place, RunSpec]) -> dict[Place, dict[str, str]]:
@@ -192,15 +173,6 @@ def _settings(examples: Mapping[Place, RunSpec]) -> dict[Place, dict[str, str]]:
         varying = [name for name in names if len({said[name] for said in places.values() if name in said}) > 1]
         found |= {at: {name: said[name] for name in varying if name in said} for at, said in places.items()}
     return found
-
-
-def _experiments(specs: Mapping[str, RunSpec]) -> dict[Place, dict[str, str]]:
-    """The experiment of each place whose runs are all of one, where there are several: its name is in no table's rows."""
-    found: dict[Place, set[str]] = {}
-    for spec in specs.values():
-        found.setdefault(place(spec), set()).add(str(spec.choices.get("experiment")))
-    several = len(set().union(*found.values())) > 1
-    return {at: {"experiment": name} for at, (name, *others) in found.items() if several and not others and name != "None"}
 
 
 def _text(value: Any) -> str:

@@ -16,6 +16,7 @@ from dlrun import registry
 from dlrun.baselines import rows as baselines
 from dlrun.comparison.groups import BEST
 from dlrun.config.composed import Composed
+from dlrun.config.factors import Factor, factors
 from dlrun.config.resolver import UntrustedError
 from dlrun.config.spec import RunSpec, from_config
 from dlrun.engine.progress import Progress
@@ -150,10 +151,11 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
     for job, spec in zip(jobs, specs, strict=True):
         if isinstance(spec, RunSpec) and id(spec) in ids:
             first.setdefault(ids[id(spec)], spec)
-            cells.append(Cell(ids[id(spec)], job.overrides, spec.seed, spec.fold))
+            cells.append(Cell(ids[id(spec)], job.overrides, spec.seed, spec.fold, factors=spec.factors))
         else:
             why = spec if isinstance(spec, _Without) else without[id(spec)]
-            cells.append(Cell("", job.overrides, int(job.config.get("seed") or 0), None, why.status, why.reason))
+            told = spec.factors if isinstance(spec, RunSpec) else _asked(job)
+            cells.append(Cell("", job.overrides, int(job.config.get("seed") or 0), None, why.status, why.reason, told))
     if not first:
         raise_some(list(dict.fromkeys(cell.reason for cell in cells)))
     kept = {id(spec) for spec in first.values()}
@@ -168,6 +170,14 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
     return Grid(
         cells, first, cohorts, kept_of, dict(warnings), beside, reference or BEST, margin, tuple(left_out), strict=bool(strict)
     )
+
+
+def _asked(job: Composed) -> dict[str, Factor]:
+    """The factors of a job that is no run; of one whose files are broken the options that it names."""
+    if job.config:
+        return factors(job.config, job.choices)
+    words = [word.lstrip("+").partition("=") for word in job.overrides]
+    return {group: name for group, _, name in words if group in registry.groups()}
 
 
 def raise_some(problems: Sequence[str]) -> None:

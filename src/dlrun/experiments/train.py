@@ -4,6 +4,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -31,7 +32,24 @@ Report = Callable[[Progress], None]
 def identity(spec: RunSpec, fingerprint: str) -> str:
     """The id of a run: what it computes, on what data, by which version, of the user's own code too."""
     own = own_code.digest(spec.config)
-    return run_id(spec.config, fingerprint, f"{__version__} {own}" if own else __version__)
+    return run_id(_computed(spec), fingerprint, f"{__version__} {own}" if own else __version__)
+
+
+def _computed(spec: RunSpec) -> dict[str, Any]:
+    """The config without what has no effect: a model is its layers, whatever words described them."""
+    unused = {key for key in spec.unused if "." not in key}
+    config = {key: value for key, value in spec.config.items() if key not in unused}
+    for key in spec.unused:
+        group, _, name = key.partition(".")
+        if name and group in config:
+            config[group] = {other: value for other, value in config[group].items() if other != name}
+    if spec.module is None:
+        model = {key: value for key, value in config["model"].items() if key in ("init", "head", "embedding")}
+        config["model"] = model | {"layers": [asdict(layer) for layer in spec.layers]}
+    metric = TASKS[spec.preparation.task].metrics.get(spec.metric)
+    if metric is not None and metric.takes_taus and "tau" not in spec.row.loss.values:
+        config["measured"] = spec.metric  # it is measured for this run alone since it was asked for
+    return config
 
 
 def train(planned: Planned, *, report: Report | None = None, interrupted: Callable[[], bool] = lambda: False) -> list[RunFiles]:
@@ -77,6 +95,7 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, text
             "threads": torch.get_num_threads(),
         },
         choices=spec.choices,
+        factors=spec.factors,
         finished=utc_now(),
     )
     log = [
@@ -131,6 +150,7 @@ def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> Ru
         versions=versions(own_code.digest(spec.config)),
         cohort={"runs": 1, "threads": torch.get_num_threads()},
         choices=spec.choices,
+        factors=spec.factors,
         finished=utc_now(),
     )
     text = ConfigTexts().of(spec.config)

@@ -11,6 +11,7 @@ from dlrun.comparison.pairing import common, defined
 from dlrun.comparison.power import LEAST, MANY, POWER
 from dlrun.comparison.statistics import BY_CHANCE
 from dlrun.comparison.summary import Summary
+from dlrun.comparison.table import shown
 from dlrun.report.tables import clean
 from dlrun.results.record import MEASURED
 
@@ -49,7 +50,7 @@ def columns(compared: Sequence[Compared], metric: str, metrics: Sequence[str] = 
     subset = metric.partition("/")[0] + "/"
     main = [item.group.summaries.get(metric) for item in compared]
     found = [
-        Column(clean(name), tuple(clean(item.group.factors[name]) for item in compared), right=False)
+        Column(clean(name), tuple(clean(shown(item.group.factors[name])) for item in compared), right=False)
         for name in compared[0].group.factors
     ]
     found.append(Column("n", tuple(str(summary.n if summary else 0) for summary in main)))

@@ -10,6 +10,10 @@ from typing import Any
 VOLATILE: Mapping[str, str] = {
     "name": "a label for people",
     "output_dir": "where results are kept",
+    "metric": "what sorts and is tested; all metrics of a task are measured",
+    "allow_mismatch": "whether a known mistake is refused; it is the same mistake either way",
+    "predictions": "what is kept of the outputs",
+    "folders": "whether runs are written as folders too",
     "reuse": "whether finished runs are taken over",
     "retry_failed": "whether failed runs are tried again",
     "strict": "whether a combination that is skipped makes a sweep a failure",

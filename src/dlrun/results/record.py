@@ -38,6 +38,7 @@ class RunRecord:
         versions: dlrun, torch, python; ``source``: a digest of the user's own code that took part.
         cohort: how many runs were trained together, and whatever else says how.
         choices: option chosen in each config group, such as ``{"optimizer": "adam"}``.
+        factors: what tells it from other runs, such as ``{"optimizer": "adam", "optimizer.lr": 0.01}``.
         finished: when it ended, ISO 8601 in UTC.
         digests: SHA-256 of the files that are read back, written by the store.
     """
@@ -58,6 +59,7 @@ class RunRecord:
     versions: Mapping[str, str] = field(default_factory=dict)
     cohort: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, str] = field(default_factory=dict)
+    factors: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     finished: str = ""
     digests: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,7 +75,8 @@ class RunRecord:
         lost: list[str] = []
         metrics, diagnostics = plain(self.metrics, "", lost), plain(self.diagnostics, "", lost)
         rest = {
-            key: plain(getattr(self, key), key, lost) for key in ("seconds", "data", "versions", "cohort", "choices", "digests")
+            key: plain(getattr(self, key), key, lost)
+            for key in ("seconds", "data", "versions", "cohort", "choices", "factors", "digests")
         }
         reason = self.reason
         if lost:

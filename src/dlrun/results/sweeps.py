@@ -41,6 +41,7 @@ class Cell:
     fold: int | None = None
     status: Status | Literal["pending"] = "pending"
     reason: str = ""
+    factors: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
 
 _FIELDS = tuple(item.name for item in fields(Cell))

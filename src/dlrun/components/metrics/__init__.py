@@ -51,7 +51,7 @@ class Metric:
         function: (prediction, target) -> [R]; one that reads two forms takes both before the target.
         reads: the forms of a prediction that it takes.
         higher_is_better: None where neither is: coverage should meet its nominal level.
-        default: False for those that are computed only when asked for.
+        default: False for those that tables show only when asked for.
         unit: what one unit of it means; empty for a plain number.
         takes_taus: True when it also takes ``taus``, the quantile levels of the prediction's columns.
         fact: what it also takes of the data, by this name (see ``Data.facts``); for data that says it.
