@@ -322,7 +322,7 @@ def test_a_sweep_is_a_long_table(folder: Path) -> None:
     assert set(runs["status"]) == {"done"}
     assert runs["id"].is_unique
     assert list(table.columns[:5]) == ["id", "status", "seed", "fold", "reason"]
-    assert set(runs["optimizer.lr"]) == {"0.01", "0.1"}
+    assert set(runs["optimizer.lr"]) == {0.01, 0.1}
     one = runs[
         (runs["dataset"] == "xor") & (runs["seed"] == 1) & (runs["activation"] == "tanh") & (runs["optimizer.lr"] == "0.1")
     ]
@@ -447,7 +447,7 @@ def test_sweeps_that_are_listed_by_name(folder: Path) -> None:
     common = ("dataset=xor", "trainer=smoke", "baseline=none")
     rates = np.arange(0.1, 0.25, 0.1) * 3  # 0.30000000000000004 and 0.6000000000000001
     paper = dlrun.sweep(*common, "name=paper", **{"optimizer.lr": rates}, seed=[0, 1], **QUIET)
-    assert set(paper["optimizer.lr"]) == {"0.3", "0.6"}
+    assert set(paper["optimizer.lr"]) == {0.3, 0.6}
     weekly = dlrun.sweep(*common, "name=weekly", "optimizer.lr=0.3,0.5", seed=[2, 3], **QUIET)
     found = dlrun.compare(["paper", "weekly"])
     assert dict(zip(found["optimizer.lr"], found["n"], strict=True)) == {"0.3": 4, "0.6": 2, "0.5": 2}

@@ -20,10 +20,11 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from dlrun.comparison.factors import shown
 from dlrun.comparison.foreign import rows_of_frame
 from dlrun.comparison.groups import comparison
 from dlrun.comparison.longtable import of_sweep
-from dlrun.comparison.table import Row, factors_that_vary, shared_rows, shown
+from dlrun.comparison.table import Row, factors_that_vary, shared_rows
 from dlrun.errors import DlrunError, InputError, RunError, StoreError, check_working_folder, nearest
 from dlrun.report.columns import columns, legend, undefined
 from dlrun.report.tables import full_table

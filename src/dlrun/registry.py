@@ -5,7 +5,7 @@ Reading the registry needs neither torch nor Hydra, so that names can be listed 
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,27 @@ def path(group: str, name: str) -> Path:
     if name not in known:
         raise InputError(f"{group}={name}: no such option; {group} takes {', '.join(known)}{nearest(name, known)}")
     return next(file for folder in folders() if (file := folder / group / f"{name}.yaml").is_file())
+
+
+def content(group: str, name: str) -> Mapping[str, Any]:
+    """What an option's file holds, read once while the file stays as it is; nothing where there is no such file.
+
+    Raises:
+        InputError: the file is not a YAML mapping.
+    """
+    for folder in folders():
+        file = folder / group / f"{name}.yaml"
+        try:
+            changed = file.stat().st_mtime_ns
+        except OSError:
+            continue
+        return _content(file, changed)
+    return {}
+
+
+@cache
+def _content(file: Path, changed: int) -> Mapping[str, Any]:
+    return read(file)
 
 
 def header(group: str, name: str) -> list[str]:

@@ -25,6 +25,7 @@ def test_round_trip_keeps_everything():
         {"dlrun": "1"},
         {"runs": 64},
         {"activation": "relu"},
+        {"activation": "relu", "optimizer.lr": 0.1, "optimizer.nesterov": True},
         "2026-01-31T12:00:00Z",
         {"model.safetensors": "00"},
     )

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dlrun.comparison.longtable import Options
 from dlrun.errors import StoreError
 from dlrun.results.formats import RunFiles
 from dlrun.results.store import Store
@@ -16,7 +15,7 @@ Make = Callable[..., RunFiles]
 
 
 def cells() -> list[Cell]:
-    return [Cell(run, (f"optimizer.lr={index}",), index) for index, run in enumerate(IDS)]
+    return [Cell(run, (f"optimizer.lr={index}",), index, factors={"optimizer.lr": index}) for index, run in enumerate(IDS)]
 
 
 def test_a_sweep_is_read_back_as_it_was_written(store: Store):
@@ -34,6 +33,7 @@ def test_a_sweep_is_read_back_as_it_was_written(store: Store):
         "fold": None,
         "status": "pending",
         "reason": "",
+        "factors": {"optimizer.lr": 1},
     }
 
 
@@ -113,11 +113,3 @@ def test_the_comparison_is_written(store: Store):
     sweep.write_comparison("a\n2\n", "| a |\n")
     assert (sweep.folder / "comparison.csv").read_text() == "a\n2\n"
     assert sorted(path.name for path in sweep.folder.iterdir()) == ["comparison.csv", "comparison.md", "sweep.json"]
-
-
-def test_a_run_that_was_not_reached_is_told_by_what_its_group_is_told_by() -> None:
-    relu, tanh = ({"optimizer": "adam", "activation": name, "loss": loss} for name, loss in (("relu", "mse"), ("tanh", "mae")))
-    options = Options([({"activation": "relu"}, relu), ({"activation": "tanh"}, tanh)])
-    assert options.of({"activation": "tanh"}) == tanh
-    assert options.of({"activation": "elu"}) == {"optimizer": "adam", "activation": "elu"}, "what all runs have in common"
-    assert Options([]).of({"activation": "elu"}) == {"activation": "elu"}

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dlrun.comparison.factors import label, shown
 from dlrun.comparison.measures import bounds
 from dlrun.comparison.summary import summarize
-from dlrun.comparison.table import Row, factors_that_vary, frame, groups, label, parsed, rows_of
+from dlrun.comparison.table import Row, factors_that_vary, frame, groups
 from dlrun.errors import InputError
 from dlrun.results.record import RunRecord
 
@@ -122,18 +123,6 @@ def test_a_metric_that_no_run_has_is_refused_with_the_nearest():
     assert groups([], "test/r2", higher_is_better=True) == []
 
 
-def test_overrides_are_parsed():
-    assert parsed(
-        ["activation=relu", "+optimizer.lr=1e-2", "++a.b=", "~loss", "seed=3", "name=x", "hydra.job.num=1", "x='a=b'"]
-    ) == {
-        "activation": "relu",
-        "optimizer.lr": "1e-2",
-        "a.b": "",
-        "loss": "removed",
-        "x": "a=b",
-    }
-
-
 def test_records_become_rows():
     record = RunRecord(
         "a" * 12,
@@ -144,17 +133,17 @@ def test_records_become_rows():
         diagnostics={"zeros": 0.1, "grad": [1.0]},
         parameters=61,
         epochs=5,
-        choices={"optimizer": "adam", "activation": "relu"},
+        choices={"optimizer": "adam", "activation": "relu", "logger": "none"},
+        factors={"optimizer": "adam", "activation": "relu", "optimizer.lr": 0.1},
     )
     found = Row.of(record)
-    assert found.factors == {"optimizer": "adam", "activation": "relu", "optimizer.lr": "0.1"}
+    assert found.factors == {"optimizer": "adam", "activation": "relu", "optimizer.lr": 0.1}
     assert found.metrics == {"parameters": 61.0, "epochs": 5.0, "seconds": 0.0, "zeros": 0.1, "test/r2": 0.5}
-    assert rows_of([record], {"a" * 12: ["optimizer.lr=0.10"]})[0].factors["optimizer.lr"] == "0.10"
 
 
 def test_a_flat_mapping_becomes_a_row():
     found = Row.of({"id": "x", "seed": 1, "activation": "relu", "optimizer.lr": 0.1, "test/r2": 0.5, "epochs": 3})
-    assert found == Row("x", "done", 1, None, {"activation": "relu", "optimizer.lr": "0.1"}, {"test/r2": 0.5, "epochs": 3})
+    assert found == Row("x", "done", 1, None, {"activation": "relu", "optimizer.lr": 0.1}, {"test/r2": 0.5, "epochs": 3})
 
 
 def test_a_factor_that_applies_to_some_groups_only_is_not_in_the_label_of_others():
@@ -172,6 +161,25 @@ def test_the_long_table_as_a_frame():
     assert list(table.columns) == ["id", "status", "seed", "fold", "reason", "activation", "test/r2", "epochs"]
     assert table["test/r2"].dtype == np.float64
     assert table["activation"].tolist() == ["relu", ""]
+
+
+def test_numbers_stay_numbers_in_the_long_table() -> None:
+    rows = [
+        Row("a", "done", 0, None, {"optimizer": "sgd", "optimizer.lr": 0.1, "optimizer.nesterov": True, "model.hidden": "[8]"}),
+        Row("b", "done", 0, None, {"optimizer": "adam", "optimizer.lr": 1}),
+        Row("c", "done", 0, None, {"optimizer": "adam"}),
+    ]
+    table = frame(rows)
+    assert table["optimizer.lr"].dtype == np.float64
+    assert table.sort_values("optimizer.lr")["id"].tolist() == ["c", "a", "b"], "c has the default"
+    assert table["optimizer.nesterov"].tolist() == [True, "", ""]
+    assert [shown(value) for value in (True, 1.0, 0.1, 1e-05, 16, "[8]")] == ["true", "1", "0.1", "1e-05", "16", "[8]"]
+
+
+def test_true_is_not_one() -> None:
+    rows = [Row(str(seed), "done", seed, None, {"x": value}, {"test/r2": 0.5}) for seed, value in enumerate((True, 1, 1.0))]
+    found = groups(rows, "test/r2", higher_is_better=True)
+    assert [(group.label, len(group.rows)) for group in found] == [("x=true", 1), ("x=1", 2)]
 
 
 def test_five_thousand_rows_are_grouped_at_once(work: Work):

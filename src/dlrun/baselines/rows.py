@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from dlrun.baselines.estimators import ESTIMATORS, Predict, Sample
-from dlrun.comparison.table import BASELINE, Factor, Row
+from dlrun.comparison.factors import Factor
+from dlrun.comparison.table import BASELINE, Row
 from dlrun.components.tasks import TASKS, Link
 from dlrun.data.dataset import Data
 from dlrun.data.modality import TABLE

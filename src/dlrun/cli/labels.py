@@ -1,11 +1,12 @@
-"""What to call a run of a sweep: the factors that tell it from the others."""
+"""What to call a run of a sweep: the overrides that tell it from the others."""
 
 import re
 from collections.abc import Iterable, Sequence
 
-from dlrun.comparison.table import label
+from dlrun.results.identity import OF_A_SWEEP
 from dlrun.results.sweeps import Cell
 
+_ELSEWHERE = ("name=", *(f"{key}=" for key in OF_A_SWEEP), "logger", "hydra")  # they say nothing of what a run is
 MOST = 12  # reasons that are told one by one, where there is a file that has all
 
 
@@ -13,23 +14,17 @@ class Labels:
     """Names for the runs of one sweep.
 
     Args:
-        cells: all of its runs.
+        overrides: those of every run.
     """
 
-    def __init__(self, cells: Iterable[Cell]) -> None:
-        every = [set(_factors(cell).items()) for cell in cells]
+    def __init__(self, overrides: Iterable[Sequence[str]]) -> None:
+        every = [set(words) for words in overrides]
         self._common = set.intersection(*every) if len(every) > 1 else set()
 
-    def of(self, cell: Cell) -> str:
-        """What this run's factors add to what all have in common; ``the run`` when that is nothing."""
-        mine = {key: value for key, value in _factors(cell).items() if (key, value) not in self._common}
-        return label(mine) if mine else "the run"
-
-
-def _factors(cell: Cell) -> dict[str, str | int | float | bool]:
-    """The factors of a run, its seed and fold among them."""
-    fold = {} if cell.fold is None else {"dataset.fold": cell.fold}
-    return {**cell.factors, "seed": cell.seed, **fold}
+    def of(self, overrides: Sequence[str]) -> str:
+        """What this run's overrides add to what all have in common; ``the run`` when that is nothing."""
+        words = [word for word in overrides if word not in self._common and not word.lstrip("+~").startswith(_ELSEWHERE)]
+        return " ".join(words) or "the run"
 
 
 def reasons(cells: Sequence[Cell], most: int = MOST) -> list[str]:
@@ -37,7 +32,7 @@ def reasons(cells: Sequence[Cell], most: int = MOST) -> list[str]:
 
     Reasons that differ in numbers alone are one.
     """
-    labels = Labels(cells)
+    labels = Labels(cell.overrides for cell in cells)
     found: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         if cell.status in ("failed", "diverged", "skipped"):
@@ -49,7 +44,7 @@ def reasons(cells: Sequence[Cell], most: int = MOST) -> list[str]:
             lines.append(f"skipped {count:,}: {_why(first)}")
         else:
             more = f" and {count - 1:,} more" if count > 1 else ""
-            lines.append(f"{status}: {labels.of(first)}{more}: {_why(first)}")
+            lines.append(f"{status}: {labels.of(first.overrides)}{more}: {_why(first)}")
     if len(found) > most:
         lines.append(f"and {len(found) - most} more reasons; sweep.json has them all")
     return lines

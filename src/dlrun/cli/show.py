@@ -130,7 +130,7 @@ def _page(group: str, name: str, output: Console) -> Iterator[Any]:
 def _parameters(
     group: str, name: str, parameters: dict[str, Any], said: dict[str, str], component: Callable[..., Any] | None
 ) -> Table:
-    from dlrun.components.hyperparameters import show
+    from dlrun.suggestions.values import show
 
     prefix = {True: f"{group}.{name}.", False: f"{group}."}[registry.is_set(group)] if group != "experiment" else ""
     allowed = _allowed_in_common(group) | _allowed(component)

@@ -48,8 +48,8 @@ class SweepProgress:
         self.counts: Counter[str] = Counter(cell.status for cell in grid.cells if cell.status != "pending")
         self.without = sum(self.counts.values())  # runs that there is nothing to train for
         self.copies = Counter(cell.id for cell in grid.cells if cell.id)
-        self.labels = Labels(grid.cells)
-        self.names = {cell.id: self.labels.of(cell) for cell in grid.cells if cell.id}
+        self.labels = Labels(cell.overrides for cell in grid.cells)
+        self.names = {cell.id: self.labels.of(cell.overrides) for cell in grid.cells if cell.id}
         self.broken = frozenset(grid.broken)
         self.goal = _Goal.of(grid)
         self.best: tuple[float, str] | None = None

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlrun import registry
+from dlrun.comparison.factors import Factor
 from dlrun.comparison.measures import is_measured
-from dlrun.comparison.table import BASELINE, Factor, Row
+from dlrun.comparison.table import BASELINE, Row
 from dlrun.errors import raise_all
 from dlrun.results.record import STATUSES
 

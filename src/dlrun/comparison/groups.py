@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any, Literal
 
+from dlrun.comparison.factors import Factor, shown
 from dlrun.comparison.measures import bounds
 from dlrun.comparison.pairing import Key, Lost, common, defined
 from dlrun.comparison.power import ALPHA
 from dlrun.comparison.statistics import Paired, Verdict, holm, paired, verdict, with_losses
-from dlrun.comparison.table import Factor, Group, Row, groups, shown
+from dlrun.comparison.table import Group, Row, groups
 from dlrun.errors import InputError, nearest
 from dlrun.results.record import MEASURED, RunRecord
 

@@ -6,9 +6,10 @@ Pure functions: rows in, groups out. Nothing here knows the disk or the terminal
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from dlrun.comparison.factors import Factor, distinct, filled, label
 from dlrun.comparison.measures import bounds
 from dlrun.comparison.pairing import Key, Lost, common, defined, lost
 from dlrun.comparison.summary import Summary, summarize
@@ -18,13 +19,10 @@ from dlrun.results.record import MEASURED, STATUSES, RunRecord
 if TYPE_CHECKING:
     import pandas
 
-Factor = str | int | float | bool  # an option's name, or a setting; "" where a run has none
-
 REPEATS = ("seed", "fold")  # what is repeated and not compared
 MEASURES = ("parameters", "epochs", "seconds")  # numbers of every run that no split belongs to
 BASELINE = "baseline"  # the factor by which a row that is no run is known
 _DATA = "dataset"  # what a baseline depends on begins with it
-_EXACT = 2**53  # up to here a float stands for one whole number
 _FLAT = frozenset({"id", "status", "reason", *REPEATS})
 
 
@@ -109,18 +107,6 @@ class Group:
         return lost(self.values(metric), elsewhere, endings)
 
 
-def label(factors: Mapping[str, Factor]) -> str:
-    """Factors as a user would type them; ``all runs`` when nothing varies."""
-    return " ".join(f"{key}={shown(value)}" for key, value in factors.items() if value != "") or "all runs"
-
-
-def shown(value: Factor) -> str:
-    """A factor's value as a user would type it; a truth value in YAML's words, a whole number without a point."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else str(value)
-
-
 def groups(
     rows: Iterable[Row | RunRecord | Mapping[str, Any]],
     metric: str,
@@ -142,14 +128,14 @@ def groups(
     Raises:
         InputError: rows have been measured, and none has ``metric``; or a group has a seed and fold twice, with other values.
     """
-    table = [Row.of(row) for row in rows]
+    table = completed(Row.of(row) for row in rows)
     _check_metric(table, metric)
     varying = factors_that_vary(table)
     cells: dict[tuple[tuple[bool, Factor], ...], dict[str, Row]] = {}
     for number, row in enumerate(table):
         beside = bool(row.factors.get(BASELINE))
         values = [row.factors.get(name, "") if not beside or name.startswith((BASELINE, _DATA)) else "" for name in varying]
-        key = tuple((isinstance(value, bool), value) for value in values)  # true is not 1
+        key = tuple(map(distinct, values))
         this = f"{row.seed} {row.fold}" if beside else row.id or str(number)
         members = cells.setdefault(key, {})
         if this not in members or row.status in MEASURED:  # a run that the table has twice counts once
@@ -163,6 +149,17 @@ def groups(
     return _ranked(found, metric, higher_is_better)
 
 
+def completed(rows: Iterable[Row]) -> list[Row]:
+    """The rows, each with the factors that only others name (see ``factors.filled``); one of an id has those of all of its id."""
+    table = [*rows]
+    known: dict[str, dict[str, Factor]] = {}
+    for row in table:
+        if row.id:
+            known.setdefault(row.id, {}).update({key: value for key, value in row.factors.items() if value != ""})
+    every = filled([known.get(row.id, row.factors) if row.status in MEASURED else row.factors for row in table])
+    return [row if factors == row.factors else replace(row, factors=factors) for row, factors in zip(table, every, strict=True)]
+
+
 def factors_that_vary(rows: Sequence[Row]) -> list[str]:
     """The factors with more than one value, in the order in which they are first met.
 
@@ -170,7 +167,8 @@ def factors_that_vary(rows: Sequence[Row]) -> list[str]:
     """
     names = dict.fromkeys(name for row in rows for name in row.factors)
     runs = [row for row in rows if not row.factors.get(BASELINE)] or rows
-    return [name for name in names if len({row.factors.get(name, "") for row in (rows if name == BASELINE else runs)}) > 1]
+    values = {name: {distinct(row.factors.get(name, "")) for row in (rows if name == BASELINE else runs)} for name in names}
+    return [name for name, found in values.items() if len(found) > 1]
 
 
 def shared_rows(rows: Iterable[Row], subset: str) -> float:
@@ -192,7 +190,7 @@ def frame(rows: Iterable[Row | RunRecord | Mapping[str, Any]]) -> "pandas.DataFr
     """The long table as a DataFrame: one row a run; id, status, seed, fold, reason, then factors, then metrics."""
     import pandas
 
-    table = [Row.of(row) for row in rows]
+    table = completed(Row.of(row) for row in rows)
     head = ("id", "status", "seed", "fold", "reason")
     factors = dict.fromkeys(name for row in table for name in row.factors)
     metrics = dict.fromkeys(name for row in table for name in row.metrics)

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from torch import Tensor
 
 from dlrun.errors import nearest
-from dlrun.suggestions.values import each
+from dlrun.suggestions.values import each, show
 
 Row = float | Tensor
 
@@ -119,19 +119,6 @@ def problems(component: Callable[..., Any], values: Mapping[str, Any], where: st
         if parameter.default is parameter.empty and name not in values and name not in SUPPLIED
     ]
     return found
-
-
-def show(value: Any) -> str:
-    """A value as a user would type it on the command line."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return f"[{','.join(show(item) for item in value)}]"
-    if isinstance(value, Mapping):
-        return f"{{{','.join(f'{key}:{show(item)}' for key, item in value.items())}}}"
-    return str(value)
 
 
 def mismatch(hint: Any, value: Any) -> str:

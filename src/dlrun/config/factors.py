@@ -2,25 +2,23 @@
 
     activation=relu optimizer.lr=0.01       the option of each group, then every setting that is not what its option says
 
-A setting that equals the value in the option's file is no factor, however it was asked for: equal runs have equal
-factors. A setting that nothing in the run reads is none either, nor is one that only says how to look at results.
+A setting that equals the value in the option's file is no factor, however it was asked for: equal runs have equal factors. What
+the file leaves open (null) and the data decides, such as sizes and tasks, always is one. What nothing in the run reads is none,
+nor is what only says how to look at results.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dlrun import registry
-from dlrun.components.hyperparameters import show
+from dlrun.comparison.factors import Factor, distinct, typed
 from dlrun.errors import InputError
 from dlrun.results.identity import VOLATILE
-
-Factor = str | int | float | bool
 
 REMOVED = "removed"  # the value of a setting that the option has and the run has not
 _PRESENTATION = ("logger", "experiment")  # groups that are no part of what a run computes, or bring such parts
@@ -28,16 +26,13 @@ _REPEATS = ("seed", "dataset.fold")
 _PATHS = ("dataset.path",)  # no part of the identity, and yet what tells two tables apart
 
 
-def factors(
-    config: Mapping[str, Any], choices: Mapping[str, str], unused: Sequence[str] = (), sizes: Sequence[int] | None = None
-) -> dict[str, Factor]:
+def factors(config: Mapping[str, Any], choices: Mapping[str, str], unused: Sequence[str] = ()) -> dict[str, Factor]:
     """What tells a run from others.
 
     Args:
         config: the resolved config.
         choices: the option of each group.
         unused: keys that have no effect on the run.
-        sizes: those of hidden layers where the model leaves them to the data.
 
     Returns:
         Group or dotted key -> name of the option, number, truth value or text. Lists are texts as one types them; null is a text.
@@ -53,10 +48,7 @@ def factors(
             for name, values in (section or {}).items():
                 found.update(_settings(f"{group}.{name}", values or {}, _option(group, name), unused))
         elif isinstance(section, Mapping):
-            usual = _option(group, choices.get(group, ""), section)
-            if sizes is not None and group == "model" and usual.get("hidden", 0) is None and "depth" not in usual:
-                usual = {**usual, "hidden": [*sizes]}
-            found.update(_settings(group, section, usual, unused))
+            found.update(_settings(group, section, _option(group, choices.get(group, ""), section), unused))
     return found
 
 
@@ -66,11 +58,10 @@ def _settings(
     """The leaves of a section that are not those of its option."""
     mine, usual = dict(_leaves(where, section)), dict(_leaves(where, default))
     for key in dict.fromkeys((*mine, *usual)):
-        if not _counts(key, unused):
-            continue
-        value = _typed(mine[key]) if key in mine else REMOVED
-        if key not in usual or value != _typed(usual[key]) or isinstance(value, bool) != isinstance(_typed(usual[key]), bool):
-            yield key, value
+        if _counts(key, unused):
+            value = typed(mine[key]) if key in mine else REMOVED
+            if key not in usual or distinct(value) != distinct(typed(usual[key])):
+                yield key, value
 
 
 def _leaves(where: str, node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -79,14 +70,6 @@ def _leaves(where: str, node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from _leaves(f"{where}.{key}", value)
         else:
             yield f"{where}.{key}", value
-
-
-def _typed(value: Any) -> Factor:
-    if isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 2**53 else value
-    return show(value)
 
 
 def _counts(key: str, unused: Sequence[str]) -> bool:
@@ -98,23 +81,15 @@ def _counts(key: str, unused: Sequence[str]) -> bool:
 
 def _option(group: str, name: str, section: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
     """The content of an option's file, its interpolations resolved with the values of the run's section."""
-    if not name or name not in registry.options(group):
-        return {}
-    file = registry.path(group, name)
     try:
-        content = _content(file, file.stat().st_mtime_ns)
+        content = registry.content(group, name) if name else {}
         refers = [key for key, value in content.items() if "${" in str(value)]
         if not refers:
             return content
         given = {key: value for key, value in (section or {}).items() if key not in refers}
         return {**content, **_resolved(group, json.dumps({key: content[key] for key in refers}), json.dumps(given, default=str))}
-    except (InputError, OSError, OmegaConfBaseException):  # broken, or it refers to another group: its settings are factors
+    except (InputError, OmegaConfBaseException):  # broken, or it refers to another group: its settings are factors
         return {}
-
-
-@cache
-def _content(file: Path, time: int) -> Mapping[str, Any]:
-    return registry.read(file)
 
 
 @cache

@@ -12,9 +12,10 @@ from functools import cache
 from typing import Any
 
 from dlrun import registry
+from dlrun.comparison.factors import Factor
 from dlrun.components.tasks import TASKS
 from dlrun.config import compatibility
-from dlrun.config.factors import Factor, factors
+from dlrun.config.factors import factors
 from dlrun.config.resolver import UntrustedError
 from dlrun.config.settings import Trainer
 from dlrun.config.unused import twice, unread
@@ -195,7 +196,7 @@ def from_config(
         overrides=tuple(overrides),
         warnings=tuple(warnings),
         unused=unused,
-        factors=factors(config, choices, unused, sizes),
+        factors=factors(config, choices, unused),
     )
 
 

@@ -5,9 +5,9 @@ from functools import cache
 from typing import Any
 
 from dlrun import registry
-from dlrun.components.hyperparameters import show
 from dlrun.errors import nearest
 from dlrun.suggestions.options import not_global
+from dlrun.suggestions.values import show
 
 _OF_MODELS = ("hidden", "init", "head", "layers", "embedding")  # read from any model's config
 _LISTS = ("baseline", "reference")  # lists of names at the top of a config

@@ -9,7 +9,7 @@ from dlrun import isolation, registry
 from dlrun.baselines.rows import baseline_problems
 from dlrun.comparison.groups import BEST, words_of
 from dlrun.components import activations
-from dlrun.components.hyperparameters import Count, hyperparameters, mismatch, problems, show, type_hints
+from dlrun.components.hyperparameters import Count, hyperparameters, mismatch, problems, type_hints
 from dlrun.components.initializers import INITIALIZERS
 from dlrun.components.tasks import TASKS
 from dlrun.config import compatibility
@@ -24,6 +24,7 @@ from dlrun.engine.module import SUPPLIED
 from dlrun.errors import InputError, nearest
 from dlrun.isolation import DiedError, RaisedError
 from dlrun.own_modules import is_own
+from dlrun.suggestions.values import show
 
 
 class Problems:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from dlrun import isolation
-from dlrun.components.hyperparameters import show
 from dlrun.components.regularizers import Augmentation
 from dlrun.components.tasks import TASKS
 from dlrun.config import own_code
@@ -31,6 +30,7 @@ from dlrun.engine.components import Component, signature
 from dlrun.engine.step import TrainStep, blueprint_of
 from dlrun.errors import DataError, InputError, plural
 from dlrun.experiments import cost
+from dlrun.suggestions.values import show
 
 
 @dataclass(frozen=True)

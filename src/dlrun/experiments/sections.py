@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dlrun.baselines.rows import AUTO, Fold, Key, beside, choose
+from dlrun.comparison.factors import Factor
 from dlrun.comparison.groups import BEST, Compared, comparison, named, words_of
-from dlrun.comparison.table import BASELINE, Factor, Row, factors_that_vary, groups, shared_rows
+from dlrun.comparison.table import BASELINE, Row, factors_that_vary, groups, shared_rows
 from dlrun.components.metrics import METRICS
 from dlrun.config.spec import RunSpec
 from dlrun.errors import InputError
@@ -74,7 +75,8 @@ def compare(grid: Grid, sweep: Sweep, store: Store, *, tell: Callable[[str], Non
         members.setdefault(at := place(spec), []).append(record)
         examples.setdefault(at, spec)
     folds = folds_of(grid.cohorts) if grid.baselines else {}
-    factors, settings = {run: spec.factors for run, spec in grid.specs.items()}, _settings(examples)
+    factors, settings, experiments = factors_of(grid.specs), _settings(examples), _experiments(grid.specs)
+    settings = {at: said | experiments.get(at, {}) for at, said in settings.items()}
     judged: Any = {"reference": grid.reference, "margin": grid.margin}
     found = [
         (at, section(at, mine, factors, folds.get(at, {}), grid.baselines, **judged, tell=tell)) for at, mine in members.items()
@@ -91,9 +93,10 @@ def check_reference(grid: Grid) -> None:
     if words_of(grid.reference) == [BEST]:
         return
     folds = folds_of(grid.cohorts) if grid.baselines else {}
+    factors = factors_of(grid.specs)
     tables: dict[Place, list[Row]] = {}
     for run, spec in grid.specs.items():
-        tables.setdefault(place(spec), []).append(Row(run, "pending", spec.seed, spec.fold, spec.factors, {}))
+        tables.setdefault(place(spec), []).append(Row(run, "pending", spec.seed, spec.fold, factors[run], {}))
     for at, rows in tables.items():
         known = choose(grid.baselines, folds[at], at.metric)[0] if at in folds else []
         more = [Row("", "pending", 0, None, {BASELINE: name}, {}) for name in known]
@@ -159,6 +162,36 @@ def section(
 def _named(item: Compared, model: str) -> Compared:
     factors: dict[str, Factor] = {"model": "" if item.group.is_baseline else model, **item.group.factors}
     return replace(item, group=replace(item.group, factors=factors))
+
+
+def factors_of(specs: Mapping[str, RunSpec]) -> dict[str, Mapping[str, Factor]]:
+    """Run id -> its factors, with the name of its experiment in front where experiments differ and tell no equal runs apart."""
+    names: dict[tuple[tuple[str, str], ...], set[str]] = {}
+    for spec in specs.values():
+        names.setdefault(_key(spec), set()).add(_experiment(spec))
+    several = len(set().union(*names.values())) > 1
+    return {
+        run: {"experiment": _experiment(spec), **spec.factors} if several and len(names[_key(spec)]) == 1 else spec.factors
+        for run, spec in specs.items()
+    }
+
+
+def _key(spec: RunSpec) -> tuple[tuple[str, str], ...]:
+    return tuple((name, str(value)) for name, value in spec.factors.items())
+
+
+def _experiment(spec: RunSpec) -> str:
+    name = spec.choices.get("experiment")
+    return "" if name in (None, "None") else str(name)
+
+
+def _experiments(specs: Mapping[str, RunSpec]) -> dict[Place, dict[str, str]]:
+    """The experiment of each place whose runs are all of one, where there are several: its name is in no table's rows."""
+    found: dict[Place, set[str]] = {}
+    for spec in specs.values():
+        found.setdefault(place(spec), set()).add(_experiment(spec))
+    several = len(set().union(*found.values())) > 1
+    return {at: {"experiment": name} for at, (name, *others) in found.items() if several and not others and name}
 
 
 def _settings(examples: Mapping[Place, RunSpec]) -> dict[Place, dict[str, str]]:

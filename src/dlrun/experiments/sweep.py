@@ -14,9 +14,10 @@ from typing import Any, Literal, Protocol
 
 from dlrun import registry
 from dlrun.baselines import rows as baselines
+from dlrun.comparison.factors import Factor
 from dlrun.comparison.groups import BEST
 from dlrun.config.composed import Composed
-from dlrun.config.factors import Factor, factors
+from dlrun.config.factors import factors
 from dlrun.config.resolver import UntrustedError
 from dlrun.config.spec import RunSpec, from_config
 from dlrun.engine.progress import Progress

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 
+from dlrun.comparison.factors import shown
 from dlrun.comparison.figures import decimals, figures
 from dlrun.comparison.groups import Compared
 from dlrun.comparison.measures import not_defined
@@ -11,7 +12,6 @@ from dlrun.comparison.pairing import common, defined
 from dlrun.comparison.power import LEAST, MANY, POWER
 from dlrun.comparison.statistics import BY_CHANCE
 from dlrun.comparison.summary import Summary
-from dlrun.comparison.table import shown
 from dlrun.report.tables import clean
 from dlrun.results.record import MEASURED
 

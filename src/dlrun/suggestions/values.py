@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _SPAN = re.compile(r"(-?\d+)\s*(?:\.\.\.?|-|:|to)\s*(-?\d+)")
@@ -26,3 +26,16 @@ def each(key: str, value: Any, fits: Callable[[Any], bool]) -> str:
     if isinstance(value, str) and value == "":
         return f"; give it a value, or leave {key}= out"
     return ""
+
+
+def show(value: Any) -> str:
+    """A value as a user would type it on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{','.join(show(item) for item in value)}]"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{show(item)}' for key, item in value.items())}}}"
+    return str(value)

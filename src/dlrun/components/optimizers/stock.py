@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.components.hyperparameters import Row, show
+from dlrun.components.hyperparameters import Row
 from dlrun.components.optimizers.base import Optimizer, State, Step
 from dlrun.errors import InputError, nearest
+from dlrun.suggestions.values import show
 
 _REFUSED = {
     "SparseAdam": "takes sparse gradients, and these are dense; use torch.optim.Adam",
