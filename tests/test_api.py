@@ -323,9 +323,7 @@ def test_a_sweep_is_a_long_table(folder: Path) -> None:
     assert runs["id"].is_unique
     assert list(table.columns[:5]) == ["id", "status", "seed", "fold", "reason"]
     assert set(runs["optimizer.lr"]) == {0.01, 0.1}
-    one = runs[
-        (runs["dataset"] == "xor") & (runs["seed"] == 1) & (runs["activation"] == "tanh") & (runs["optimizer.lr"] == "0.1")
-    ]
+    one = runs[(runs["dataset"] == "xor") & (runs["seed"] == 1) & (runs["activation"] == "tanh") & (runs["optimizer.lr"] == 0.1)]
     assert dlrun.load(one["id"].item()).metrics["test/accuracy"] == one["test/accuracy"].item()
     assert (Path(table.attrs["folder"]) / "comparison.csv").is_file()
     again = dlrun.sweep("dataset=moons,xor", "trainer=smoke", **given, **QUIET)
@@ -450,7 +448,7 @@ def test_sweeps_that_are_listed_by_name(folder: Path) -> None:
     assert set(paper["optimizer.lr"]) == {0.3, 0.6}
     weekly = dlrun.sweep(*common, "name=weekly", "optimizer.lr=0.3,0.5", seed=[2, 3], **QUIET)
     found = dlrun.compare(["paper", "weekly"])
-    assert dict(zip(found["optimizer.lr"], found["n"], strict=True)) == {"0.3": 4, "0.6": 2, "0.5": 2}
+    assert dict(zip(found["optimizer.lr"], found["n"], strict=True)) == {0.3: 4, 0.6: 2, 0.5: 2}
     assert found["n"].tolist() == dlrun.compare([paper, weekly])["n"].tolist()
     with pytest.raises(InputError, match="give a table, the name of a sweep, or a list of these"):
         dlrun.compare([paper, 3])  # type: ignore[list-item]

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "comparison": {"results"},
     "report": {"comparison", "results"},
     "baselines": {"components", "data", "engine", "comparison"},
-    "config": {"components", "data", "engine", "isolation", "baselines", "comparison"},
+    "config": {"components", "data", "engine", "isolation", "baselines", "comparison", "results"},
     "experiments": {"components", "data", "engine", "isolation", "baselines", "config", "results", "comparison", "report"},
     "cli": {"components", "data", "engine", "isolation", "config", "experiments", "results", "comparison", "report"},
 }
