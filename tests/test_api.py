@@ -95,6 +95,8 @@ CASES: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "binary": (["dataset=moons"], ("accuracy", "log_loss", "auroc")),
     "probability head": (["dataset=breast_cancer", "loss=bce"], ("accuracy", "log_loss")),
     "classes": (["dataset=iris"], ("accuracy", "log_loss")),
+    "words": (["dataset=sentences", "model=bag_of_words"], ("accuracy", "log_loss")),
+    "signals": (["dataset=signals", "model=cnn1d"], ("accuracy", "log_loss")),
     "log_probability head": (["dataset=wine", "loss=nll"], ("accuracy", "log_loss")),
     "sparsemax": (["dataset=wine", "loss=sparsemax"], ("accuracy",)),
     "margins": (["dataset=moons", "loss=hinge"], ("accuracy",)),

@@ -110,7 +110,8 @@ class Run:
         Args:
             X: raw features, before any scaling, NaN where one is missing. A DataFrame with the columns ``features`` in any order
                 (others are left alone, and named levels of its index are columns too), or an array of rows like those of
-                training: [n, D], [n, C, H, W] for images.
+                training: [n, D], [n, C, H, W] for images, [n, C, L] for signals. Sentences are texts, lists of words, or their
+                numbers: [n, T], 0 behind the last word.
             log: give the logarithms of probabilities. A probability above 1 - 1e-16 is rounded to 1, and so rows that the run
                 ranks apart may share it; their logarithms are what auroc, average_precision and log_loss are made of.
 
@@ -168,9 +169,12 @@ class Run:
     def _rows(self, X: "ArrayLike | pd.DataFrame") -> "Tensor":
         import torch
 
+        from dlrun.data import sequences
         from dlrun.data.table.encoding import encode
 
         shape = tuple(self._form["shape"])
+        if self._form.get("vocabulary"):
+            return sequences.read(X, self._form["vocabulary"], shape[0])
         if isinstance(X, pd.DataFrame):
             X = _with_index(X, self.features)
         if self._encoding is not None:

@@ -43,7 +43,7 @@ def test_every_yaml_builds_what_it_says(name: str) -> None:
     data = source(**own)
     assert data.name == name
     assert data.task == common["task"]
-    assert data.x.dtype == torch.float64
+    assert data.x.dtype == (torch.int64 if data.vocabulary else torch.float64)
     assert data.y.dtype in (torch.float64, torch.int64)
     assert len(set(data.features)) == len(data.features)
     part = split(data, seed=0)

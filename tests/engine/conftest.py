@@ -48,6 +48,26 @@ class StreamDropout(nn.Module):
         return x * mask / (1 - self.p)
 
 
+class Words(nn.Module):
+    """Vectors of words numbered from 1, [B, E, T], and their mean: padding has no vector and is not counted."""
+
+    def __init__(self, words: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(words, size, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = torch.cat([torch.zeros_like(self.weight[:1]), self.weight])
+        return torch.nn.functional.embedding(x, padded, padding_idx=0).mT
+
+
+class Mean(nn.Module):
+    """The mean over places; of words over those that have a vector."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        there = (x != 0).any(1, keepdim=True).expand(x.shape)
+        return (x * there).flatten(2).sum(2) / there.flatten(2).sum(2)
+
+
 def activation(run: Any) -> nn.Module:
     values = dict(run.activation.values)
     kind = run.activation.target.rpartition(".")[2]
@@ -59,7 +79,7 @@ def activation(run: Any) -> nn.Module:
     return made
 
 
-def network(run: Any, settings: Any, shape: tuple[int, ...], weights: Mapping[str, Tensor]) -> nn.Sequential:
+def network(run: Any, settings: Any, shape: tuple[int, ...], weights: Mapping[str, Tensor], words: int = 0) -> nn.Sequential:
     """The run's model as an nn.Sequential with its weights, in float64. ``weights`` are named as dlrun saves them."""
     modules: list[nn.Module] = []
     around = [(part.function.__name__, part.values) for part in run.regularizers]
@@ -79,12 +99,21 @@ def network(run: Any, settings: Any, shape: tuple[int, ...], weights: Mapping[st
             added.append(nn.MaxPool2d(spec.size))
         elif spec.kind == "upsample":
             added.append(nn.Upsample(scale_factor=spec.size))
+        elif spec.kind == "embedding":
+            added.append(Words(words, spec.size))
+        elif spec.kind == "mean":
+            added.append(Mean())
+        elif spec.kind == "max_pool1d":
+            added.append(nn.MaxPool1d(spec.size))
+        elif spec.kind == "conv1d":
+            added.append(nn.Conv1d(shape[0], spec.size, options["kernel"], options["stride"], options["padding"]))
         elif spec.kind == "conv2d":
             added.append(nn.Conv2d(shape[0], spec.size, options["kernel"], options["stride"], options["padding"]))
         else:
             size = settings.outputs if spec.kind == "output" else spec.size
             added.append(nn.Linear(shape[0], size) if len(shape) == 1 else nn.Conv2d(shape[0], size, 1))
-        shape = tuple(nn.Sequential(*added).eval()(torch.zeros(1, *shape)).shape[1:])
+        probe = torch.ones(1, *shape, dtype=torch.int64 if spec.kind == "embedding" else torch.float32)
+        shape = tuple(nn.Sequential(*added).float().eval()(probe).shape[1:])
         modules += added
     heads = {"probability": nn.Sigmoid(), "softmax": nn.Softmax(1), "log_probability": nn.LogSoftmax(1)}
     made = nn.Sequential(*modules, *([heads[run.head]] if run.head in heads else [])).double()

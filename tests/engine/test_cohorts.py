@@ -208,8 +208,10 @@ def test_a_diverging_run_leaves_the_others_bit_for_bit(dataset: str, dtype: str,
             "dataset.test": 0.95,
             "trainer.max_steps": 3,
         },
+        {"dataset": "sentences", "dataset.rows": 200, "model": "bag_of_words", "trainer.max_steps": 6},
+        {"dataset": "signals", "dataset.rows": 100, "dataset.length": 20, "model": "cnn1d", "trainer.max_steps": 3},
     ],
-    ids=["notes", "odd sizes", "activations", "optimizers", "cnn"],
+    ids=["notes", "odd sizes", "activations", "optimizers", "cnn", "words", "signals"],
 )
 @pytest.mark.parametrize("broken", [63, 10])
 def test_a_cohort_without_the_diverging_run_is_the_same_bit_for_bit(

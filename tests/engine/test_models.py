@@ -19,7 +19,13 @@ from dlrun.errors import InputError
 from dlrun.experiments.cohorts import plan
 
 MODELS = registry.options("model")
-TASKS = {"cnn": ("digits",), "segmenter": ("shapes",), "embedder": ("pairs", "triplets", "iris")}
+TASKS = {
+    "bag_of_words": ("sentences",),
+    "cnn1d": ("signals",),
+    "cnn": ("digits",),
+    "segmenter": ("shapes",),
+    "embedder": ("pairs", "triplets", "iris"),
+}
 USUAL = ("diabetes", "moons", "iris", "digits", "multilabel")
 PAIRS = [(model, dataset) for model in MODELS for dataset in TASKS.get(model, USUAL)]
 
@@ -61,10 +67,12 @@ def batch(train_step: TrainStep, data: Any, rows: int = 5) -> tuple[Tensor, Tens
     """Other rows for each run, with inputs of about unit size."""
     runs = len(train_step.runs)
     x = torch.stack([data.x[row * rows : (row + 1) * rows] for row in range(runs)])
+    y = torch.stack([data.y[row * rows : (row + 1) * rows] for row in range(runs)])
+    if data.vocabulary:
+        return x, y
     x = (x - data.x.mean()) / data.x.std()
     # 4-dimensional noise keeps max pooling off ties, at which the subgradient is a matter of taste
     x = x + 0.01 * torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
-    y = torch.stack([data.y[row * rows : (row + 1) * rows] for row in range(runs)])
     return x, y if data.task != "regression" else (y - data.y.mean()) / data.y.std()
 
 
@@ -88,7 +96,7 @@ def compare(cohort: Cohort, plain: Callable[..., Any], plain_gradients: Callable
     for row, run in enumerate(cohort.runs):
         saved = {slot.name: slot.view(state.theta)[row] for slot in train_step.layout.slots}
         remembered = {slot.name: slot.view(start)[row] for slot in train_step.model.buffers.slots}
-        made = plain(run, cohort.settings, data.shape[1:] if embeds else data.shape, saved | remembered).train()
+        made = plain(run, cohort.settings, data.sample, saved | remembered, len(data.vocabulary)).train()
         for module in made:
             if keys.dropout is not None:
                 module.key = keys.dropout[row : row + 1]

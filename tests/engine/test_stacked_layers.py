@@ -14,7 +14,21 @@ from dlrun.components.activations import ROWWISE, Activation
 from dlrun.components.initializers import INITIALIZERS
 from dlrun.config.resolver import resolve
 from dlrun.engine.components import Component, group
-from dlrun.engine.layers import BatchNorm, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, Pass, Pointwise, Upsample
+from dlrun.engine.layers import (
+    BatchNorm,
+    Conv1d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool1d,
+    MaxPool2d,
+    Mean,
+    Pass,
+    Pointwise,
+    Upsample,
+)
 from dlrun.engine.layout import Layout
 from dlrun.engine.step import pointwise
 
@@ -55,6 +69,10 @@ def conv2d(stride: int, padding: int) -> Callable[[Sequence[Tensor]], Callable[[
     return lambda parameters: lambda x: F.conv2d(x, *parameters, stride=stride, padding=padding)
 
 
+def conv1d(stride: int, padding: int) -> Callable[[Sequence[Tensor]], Callable[[Tensor], Tensor]]:
+    return lambda parameters: lambda x: F.conv1d(x, *parameters, stride=stride, padding=padding)
+
+
 def module(made: nn.Module) -> Callable[[Sequence[Tensor]], Callable[[Tensor], Tensor]]:
     return lambda parameters: made
 
@@ -71,6 +89,12 @@ CASES = {
     "conv2d stride": Case(Conv2d(2, 3, kernel=3, stride=2, padding=2), (2, 7, 6), conv2d(2, 2)),
     "conv2d no padding": Case(Conv2d(3, 2, kernel=2, stride=2), (3, 5, 7), conv2d(2, 0)),
     "conv2d one channel": Case(Conv2d(1, 1, kernel=1), (1, 4, 4), conv2d(1, 0)),
+    "conv1d": Case(Conv1d(2, 3, kernel=3, padding=1), (2, 7), conv1d(1, 1)),
+    "conv1d stride": Case(Conv1d(2, 3, kernel=4, stride=2, padding=1), (2, 9), conv1d(2, 1)),
+    "max_pool1d": Case(MaxPool1d(2), (2, 6), module(nn.MaxPool1d(2))),
+    "max_pool1d odd": Case(MaxPool1d(3), (2, 8), module(nn.MaxPool1d(3))),
+    "mean of signals": Case(Mean(), (2, 5), lambda parameters: lambda x: x.mean(2)),
+    "mean of images": Case(Mean(), (2, 5, 3), lambda parameters: lambda x: x.mean((2, 3))),
     "max_pool2d": Case(MaxPool2d(2), (2, 6, 4), module(nn.MaxPool2d(2))),
     "max_pool2d odd": Case(MaxPool2d(2), (2, 7, 5), module(nn.MaxPool2d(2))),
     "max_pool2d three": Case(MaxPool2d(3), (1, 7, 6), module(nn.MaxPool2d(3))),

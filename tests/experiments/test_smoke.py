@@ -30,7 +30,14 @@ DATASET = {  # a dataset for each task
 }
 MODEL = {"segmentation": "segmenter", "similarity": "embedder", "metric_learning": "embedder"}  # mlp for the others
 SMALL = {"shapes": {"dataset.rows": 60}}
-MODEL_DATASET = {"cnn": "digits", "segmenter": "shapes", "embedder": "triplets"}  # moons for the others
+MODEL_OF_DATASET = {"sentences": "bag_of_words", "signals": "cnn1d"}
+MODEL_DATASET = {
+    "bag_of_words": "sentences",
+    "cnn1d": "signals",
+    "cnn": "digits",
+    "segmenter": "shapes",
+    "embedder": "triplets",
+}  # moons for the others
 
 LOSSES = [(loss, task) for loss in registry.options("loss") for task in registry.load_option("loss", loss)["tasks"]]
 OVER_THE_NETWORK = {"openml"}
@@ -114,7 +121,7 @@ def own_table(name: str, folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("name", sorted(set(options("dataset")) - OVER_THE_NETWORK))
 def test_dataset_with_its_tasks_own_loss(name: str, run: Callable[..., RunFiles], tmp_path: Path) -> None:
     task = registry.load_option("dataset", name)["task"]
-    files = run(dataset=name, model=MODEL.get(task, "mlp"), **own_table(name, tmp_path))
+    files = run(dataset=name, model=MODEL_OF_DATASET.get(name) or MODEL.get(task, "mlp"), **own_table(name, tmp_path))
     assert files.record.data["task"] == (task or "binary")
 
 

@@ -16,7 +16,7 @@ from dlrun.engine.predictor import Form, Predictor
 from dlrun.engine.step import TrainStep
 from dlrun.engine.trainer import Outcome, fit
 from dlrun.errors import InputError, MismatchError
-from dlrun.experiments.cohorts import Planned, plan
+from dlrun.experiments.cohorts import Datasets, Planned, plan
 
 SOURCE = """
 import random
@@ -466,3 +466,37 @@ def test_buffers_are_each_runs_own(spec: Callable[..., Any], datasets: Any) -> N
     assert float(first.weights["0.norm.num_batches_tracked"]) == first.steps
     assert not torch.equal(first.weights["0.norm.running_mean"], second.weights["0.norm.running_mean"])
     assert isinstance(first.weights["0.norm.running_var"], Tensor)
+
+
+WORDS = '''
+import torch
+from torch import nn
+
+
+class Bag(nn.Module):
+    """Takes how many words there are, and sees their numbers; 0 is the padding."""
+
+    def __init__(self, *, inputs, outputs, vocabulary, size=4):
+        super().__init__()
+        self.vectors = nn.Embedding(vocabulary + 1, size, padding_idx=0)
+        self.last = nn.Linear(size, outputs)
+
+    def forward(self, x):
+        return self.last(self.vectors(x).sum(1))
+'''
+
+
+def test_a_module_sees_numbers_of_words(own: Callable[[str], None], spec_with: Callable[..., Any]) -> None:
+    own(WORDS)
+    specs = [
+        spec_with({"model": {"_target_": "own_components.Bag", "size": size}}, seed=seed, dataset="sentences")
+        for seed, size in ((0, 4), (1, 4))
+    ]
+    planned = plan(specs, Datasets())
+    assert len(planned) == 2, "vmap forgets the padding of an embedding, so that runs train one by one"
+    for each in planned:
+        assert "other gradients" in each.note
+        (outcome,) = fit(each.cohort)
+        assert outcome.status == "done"
+        assert outcome.weights["0.vectors.weight"].shape == (len(each.cohort.data.vocabulary) + 1, 4)
+        assert not outcome.weights["0.vectors.weight"][0].any(), "the padding has no vector"

@@ -96,7 +96,7 @@ def type_hints(component: Callable[..., Any]) -> dict[str, Any]:
 
 
 # Parameters that the engine gives, to losses, schedules, modules and regularizers: a config does not have them.
-SUPPLIED = ("task", "epoch_steps", "total_steps", "inputs", "outputs", "activation", "weights", "classes")
+SUPPLIED = ("task", "epoch_steps", "total_steps", "inputs", "outputs", "vocabulary", "activation", "weights", "classes")
 
 
 def problems(component: Callable[..., Any], values: Mapping[str, Any], where: str) -> list[str]:

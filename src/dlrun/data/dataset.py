@@ -19,7 +19,8 @@ from torch import Tensor
 
 from dlrun.components.hyperparameters import Interval
 from dlrun.components.tasks import TASKS, Task
-from dlrun.data.modality import IMAGES, SEQUENCES, SIGNALS, TABLE, Modality, modality_of, sequence_problem
+from dlrun.data.modality import IMAGES, SEQUENCES, SIGNALS, TABLE, Modality, modality_of
+from dlrun.data.sequences import problem as sequence_problem
 from dlrun.data.table.encoding import Encoding
 from dlrun.errors import DataError, raise_all
 

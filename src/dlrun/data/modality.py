@@ -70,15 +70,3 @@ MODALITIES = (TABLE, SIGNALS, IMAGES, SEQUENCES)
 def modality_of(sample: Sequence[int], *, integral: bool) -> Modality | None:
     """The modality of samples of this shape; None where there is none."""
     return next((each for each in MODALITIES if each.axes == len(sample) and each.integral == integral), None)
-
-
-def sequence_problem(x: Tensor, vocabulary: int) -> str:
-    """What is wrong with sequences [N, T] of ``vocabulary`` words; an empty string when nothing is."""
-    present = x != PADDING
-    if bool(((x < 0) | (x > vocabulary)).any()):
-        return f"has numbers outside 0 to {vocabulary}; words are numbered from 1, and 0 is the padding behind them"
-    if not bool(present[:, 0].all()):
-        return "has rows that begin with 0, the padding, which stands behind words alone"
-    if bool((present[:, 1:] & ~present[:, :-1]).any()):
-        return "has 0, the padding, between words; number words from 1"
-    return ""

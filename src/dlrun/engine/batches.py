@@ -70,18 +70,21 @@ class Batches:
         self._x: Tensor | None = None
         self._raw: Tensor | None = None
         if copies <= MATERIALIZED_BYTES:
-            self._x = torch.stack(
-                [p.inputs(data.x[o].to(dtype=torch.float64)).to(dtype) for p, o in zip(preprocessing, order, strict=True)]
-            )
-            self._x = self._x.to(device)
+            self._x = torch.stack([self._inputs(data.x[o], p) for p, o in zip(preprocessing, order, strict=True)]).to(device)
+        elif data.modality.integral:
+            self._raw, self._order = data.x.to(device), order.to(device)
         else:
             # measured from near its mean before it is rounded, since a mean of 1e9 would leave float32 no digits
-            axes = {2: (0,), 3: (0, 1), 4: (0, 2, 3)}[data.x.dim()]
+            axes = [axis for axis in range(data.x.dim()) if axis != data.x.dim() - len(data.sample)]  # all but that of features
             origin = data.x[:CHUNK_ROWS].double().nanmean(axes).nan_to_num().view(shift[0].shape)
             self._raw = torch.cat([(part.double() - origin).to(dtype) for part in torch.split(data.x, CHUNK_ROWS)]).to(device)
             self._order = order.to(device)
             fill, shift = fill - origin, shift - origin
         self._fit = [values.to(device=device, dtype=dtype) for values in (fill, shift, factor)]
+
+    def _inputs(self, x: Tensor, preprocessing: Preprocessing) -> Tensor:
+        """Scaled inputs in the cohort's type; numbers of words stay what they are."""
+        return preprocessing.inputs(x.to(torch.float64)).to(self.dtype) if x.is_floating_point() else x
 
     def _targets(self, y: Tensor, preprocessing: Preprocessing) -> Tensor:
         scaled = preprocessing.targets(y.double()) if self._scaled else y
@@ -111,6 +114,8 @@ class Batches:
 
     def _scale(self, raw: Tensor) -> Tensor:
         """Impute, shift and scale rows [..., R, B, *shape] by the numbers of each run's split."""
+        if not raw.is_floating_point():
+            return raw
         fill, shift, factor = (values[self.split_of].unsqueeze(1) for values in self._fit)  # [R, 1, *shape]
         if self._fit[0].dim() <= len(self.row_shape):  # pairs and triplets: one number a feature for all members
             fill, shift, factor = fill.unsqueeze(2), shift.unsqueeze(2), factor.unsqueeze(2)

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from dlrun.components.hyperparameters import hyperparameters
+from dlrun.data.modality import PADDING
+
 _CPU = torch.device("cpu")
 
 
@@ -29,10 +32,13 @@ class Blueprint:
     dtype: torch.dtype
     activation: Callable[..., Any] | None = None  # a function of tensors, or a class of modules
     activation_values: str = "{}"
+    words: int = 0  # how many words there are, where rows are sequences of their numbers
 
     def make(self, seed: int) -> nn.Module:
         """A fresh module, whose initial values are those of a torch generator with this seed."""
         given: dict[str, Any] = json.loads(self.values) | {"inputs": self.inputs, "outputs": self.output_shape[0]}
+        if "vocabulary" in hyperparameters(self.function):
+            given["vocabulary"] = self.words
         if self.activation is not None:
             given["activation"] = self._activation(**json.loads(self.activation_values))
         with seeded(seed):
@@ -40,6 +46,15 @@ class Blueprint:
         if not isinstance(made, nn.Module):
             raise TypeError(f"a {type(made).__name__} is no torch.nn.Module")
         return made.to(self.dtype)
+
+    def batches(self, runs: int, rows: int) -> Tensor:
+        """Batches of such rows, the same every time: [runs, rows, *inputs]."""
+        generator, shape = torch.Generator().manual_seed(0), (runs, rows, *self.inputs)
+        if self.words:
+            x = torch.randint(1, self.words + 1, shape, generator=generator)
+            x[:, -1, (self.inputs[0] + 1) // 2 :] = PADDING  # one sequence is short
+            return x
+        return torch.randn(shape, dtype=self.dtype, generator=generator)
 
     def _activation(self, **values: Any) -> Callable[[Tensor], Tensor]:
         assert self.activation is not None

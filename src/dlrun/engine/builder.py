@@ -95,7 +95,7 @@ class Builder:
             return module.model(plan, len(self._runs), self._head())
         model = build(
             settings.layers,
-            inputs=Sample(data.sample),
+            inputs=Sample(data.sample, words=len(data.vocabulary)),
             outputs=settings.outputs,
             activation=self._activation,
             around=around,
@@ -196,7 +196,14 @@ def blueprint_of(settings: Settings, data: Data, activation: Component) -> modul
     """The blueprint of the user's module that the settings name, for rows of the data."""
     assert settings.module is not None
     output_shape = (settings.outputs, *TASKS[data.task].pixels_of(data.shape))
-    return module.blueprint(settings.module, activation, inputs=data.sample, output_shape=output_shape, dtype=settings.dtype)
+    return module.blueprint(
+        settings.module,
+        activation,
+        inputs=data.sample,
+        output_shape=output_shape,
+        dtype=settings.dtype,
+        words=len(data.vocabulary),
+    )
 
 
 def _place(spec: Shape) -> tuple[int, ...]:

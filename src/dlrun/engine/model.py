@@ -4,8 +4,10 @@
 
 A layer is a word, or a word with its size and options:
 
-    linear: 64                      conv2d: 16  (kernel: 3, stride: 1, padding: 1)
-    max_pool2d: 2                   upsample: 2
+    linear: 64                      embedding: 16   a vector for each word of a sequence
+    conv2d: 16, conv1d: 16          (kernel: 3, stride: 1, padding: 1), on images and on signals
+    max_pool2d: 2, max_pool1d: 2    upsample: 2
+    mean                            the mean over all pixels, values or words
     flatten                         activation      the selected activation, with what regularizers put around it
     hidden: [64, 32]                a linear layer and the activation for each size; (depth: 10, width: 32) instead of a list
     repeat: 3  (layers: [...])      output          a linear map to as many outputs as the task wants (on images: of each pixel)
@@ -20,6 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
+from dlrun.data.sequences import present
 from dlrun.engine.layers import LAYER_TYPES, Around, Layer, LayerType, Pass, Place, Pointwise, Sample
 from dlrun.engine.layout import Layout
 from dlrun.errors import InputError, nearest
@@ -140,10 +143,13 @@ class Model:
         shapes: of one row, before the first layer and after each step of the chain.
         numbers: how many numbers a row leaves behind: its own, and those that each layer puts out for it.
         headed: whether the last layer is the head, which makes predictions of logits.
+        words: whether inputs are sequences of words, of which layers want to know where they end.
     """
 
-    def __init__(self, layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]], numbers: int, headed: bool) -> None:
-        self.layers, self.numbers, self.headed = list(layers), numbers, headed
+    def __init__(
+        self, layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]], numbers: int, headed: bool, words: bool = False
+    ) -> None:
+        self.layers, self.numbers, self.headed, self.words = list(layers), numbers, headed, words
         self.output_shape = shapes[-1]  # of one row
         self.widest = max(math.prod(shape) for shape in shapes)  # the most numbers of one row between two layers
         self.narrowest = min(math.prod(shape) for shape in shapes[1:-1] or shapes)  # the fewest inside
@@ -155,6 +161,7 @@ class Model:
     ) -> tuple[Tensor, list[Any]]:
         """The output of every run [R, B, ...], and the tape that ``backward`` reads."""
         tape = []
+        pass_ = self._knowing(x, pass_)
         for layer, mine, remembered in zip(self.layers, parameters, buffers, strict=True):
             x, saved = layer.forward(mine, remembered, x, pass_)
             tape.append(saved)
@@ -162,10 +169,14 @@ class Model:
 
     def evaluate(self, parameters: list[list[Tensor]], buffers: list[list[Tensor]], x: Tensor) -> tuple[Tensor, Tensor]:
         """The output of every run [R, B, ...] at evaluation, and what stands before the head (the output if there is none)."""
-        before = x
+        before, pass_ = x, self._knowing(x, Pass())
         for layer, mine, remembered in zip(self.layers, parameters, buffers, strict=True):
-            before, x = x, layer.forward(mine, remembered, x, Pass())[0]
+            before, x = x, layer.forward(mine, remembered, x, pass_)[0]
         return x, before if self.headed else x
+
+    def _knowing(self, x: Tensor, pass_: Pass) -> Pass:
+        """The pass, which knows where the words of sequences x [R, B, T] are."""
+        return replace(pass_, words=present(x)) if self.words else pass_
 
     def backward(
         self, parameters: list[list[Tensor]], gradients: list[list[Tensor]], grad: Tensor, tape: list[Any], down_to: int = 0
@@ -227,4 +238,4 @@ def build(
     if head is not None:
         built.append(head)
         numbers += math.prod(place.sample.shape)
-    return Model(built, shapes, numbers, head is not None)
+    return Model(built, shapes, numbers, head is not None, inputs.words > 0)

@@ -4,9 +4,11 @@
         def __init__(self, *, inputs: tuple[int, ...], outputs: int, hidden: int = 32): ...
         def forward(self, x): ...        x [B, *inputs] -> [B, outputs], as in any torch program: one run, no run axis
 
-``inputs`` is the shape of one row, (D,) or (C, H, W); ``outputs`` is how many numbers a row gets, or a pixel: [B, outputs, H, W].
-A constructor that has a parameter ``activation`` is given the selected activation, a function from tensor to tensor. Everything
-else is a hyperparameter and stands in the YAML.
+``inputs`` is the shape of one row, (D,), (C, L), (C, H, W), or (T,) for a sequence of words, int64; ``outputs`` is how many
+numbers a row gets, or a pixel: [B, outputs, H, W].
+A constructor that has a parameter ``activation`` is given the selected activation, a function from tensor to tensor; one that has
+``vocabulary`` how many words there are, which are numbered from 1 (0 is the padding). Everything else is a hyperparameter and
+stands in the YAML.
 
 The module's parameters become columns of theta, so optimizers, penalties, clipping and freezing treat them like any others:
 parameters of two or more dimensions are weights, the rest are biases. ``torch.func.functional_call`` runs one module with the
@@ -38,7 +40,7 @@ from dlrun.engine.module_check import tried
 
 __all__ = ["SUPPLIED", "Blueprint", "ModuleLayer", "blueprint", "model", "takes_activation", "tried"]
 
-SUPPLIED = ("inputs", "outputs", "activation")  # what the engine gives to a module's constructor
+SUPPLIED = ("inputs", "outputs", "activation", "vocabulary")  # what the engine gives to a module's constructor
 
 
 def takes_activation(part: Component) -> bool:
@@ -47,14 +49,20 @@ def takes_activation(part: Component) -> bool:
 
 
 def blueprint(
-    part: Component, activation: Component, *, inputs: tuple[int, ...], output_shape: tuple[int, ...], dtype: torch.dtype
+    part: Component,
+    activation: Component,
+    *,
+    inputs: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    dtype: torch.dtype,
+    words: int = 0,
 ) -> Blueprint:
     """The blueprint of the module that ``part`` names."""
     taken: dict[str, Any] = {}
     if takes_activation(part):
         taken = {"activation": activation.function, "activation_values": json.dumps(dict(activation.values))}
     where = f"model._target_={part.target}"
-    return Blueprint(where, part.function, json.dumps(dict(part.values)), inputs, output_shape, dtype, **taken)
+    return Blueprint(where, part.function, json.dumps(dict(part.values)), inputs, output_shape, dtype, words=words, **taken)
 
 
 def model(plan: Blueprint, runs: int, head: Pointwise | None) -> Model:

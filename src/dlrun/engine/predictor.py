@@ -30,12 +30,14 @@ class Form:
     shape: tuple[int, ...]
     task: Task
     outputs: int
+    vocabulary: tuple[str, ...] = ()
 
     def stand_in(self) -> Data:
         """Data of this form with one row, which means nothing."""
         names = () if self.task.members else tuple(map(str, range(self.shape[0])))
         target = self.task.target(1, self.outputs, self.task.pixels_of(self.shape))
-        return Data("", torch.zeros(1, *self.shape), target, self.task.name, self.outputs, names, ())
+        x = torch.ones(1, *self.shape, dtype=torch.int64 if self.vocabulary else torch.get_default_dtype())
+        return Data("", x, target, self.task.name, self.outputs, names, (), vocabulary=self.vocabulary)
 
 
 class Predictor:
@@ -80,7 +82,9 @@ class Predictor:
             return torch.cat([self._predict(part, reading) for part in torch.split(x, together)])
 
     def _predict(self, x: Tensor, reading: Reading) -> Tensor:
-        scaled = self.preprocessing.inputs(x.double()).to(dtype=self.settings.dtype, device=self.settings.device).unsqueeze(0)
+        if x.is_floating_point():
+            x = self.preprocessing.inputs(x.double()).to(dtype=self.settings.dtype)
+        scaled = x.to(device=self.settings.device).unsqueeze(0)
         single = self.form.task.members and x.dim() == len(self.form.shape)
         output, before = self.train_step.evaluate(scaled.unsqueeze(2) if single else scaled)
         if single:

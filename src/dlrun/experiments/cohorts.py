@@ -21,6 +21,7 @@ from dlrun.config.settings import device
 from dlrun.config.spec import RunSpec
 from dlrun.config.watched_metrics import check_watched
 from dlrun.data.dataset import Data
+from dlrun.data.modality import TABLE
 from dlrun.data.preparation import Preparation
 from dlrun.data.preprocessing import Preprocessing, fit
 from dlrun.data.splits import Split, splits
@@ -242,10 +243,10 @@ def _check(spec: RunSpec, data: Data, train: int) -> None:
         kind = part.values.get("kind")
         fit = data.modality.augmentations
         if part.function is Augmentation and kind not in fit:
-            what = f"{data.name} is {data.modality.name}"
-            needs = f"does not serve {data.modality.name}, and" if not fit else "needs images, and"
             other = f"type kind={', '.join(fit[:-1])} or {fit[-1]}" if fit else f"leave {part.name} out"
-            found.append(f"regularizer.{part.name}.kind={kind}: {needs} {what}; {other}")
+            needs = "images" if fit else "numbers"
+            what = f"{data.name} is {data.modality.name}" if data.modality is TABLE else f"{data.name} has {data.modality.name}"
+            found.append(f"regularizer.{part.name}.kind={kind}: needs {needs}, and {what}; {other}")
         if kind == "mixup" and spec.trainer.batch_size == 1 < train:
             found.append(
                 f"regularizer.{part.name}.kind=mixup: mixes the rows of a batch, and trainer.batch_size=1 leaves one; "

@@ -42,7 +42,7 @@ def revive(
             stacklevel=2,
         )
     try:
-        form = Form(tuple(kept["shape"]), TASKS[record.data["task"]], int(kept["outputs"]))
+        form = Form(tuple(kept["shape"]), TASKS[record.data["task"]], int(kept["outputs"]), tuple(kept.get("vocabulary", ())))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"preprocessing.json: does not say what the model's data is ({error}); the file is of another kind"

@@ -128,6 +128,7 @@ def _extra(planned: Planned, number: int) -> dict[str, Any]:
     data = cohort.data
     form = {"shape": data.shape, "outputs": cohort.settings.outputs, "targets": data.targets, "classes": data.classes}
     names = {"features": data.features} if data.encoding is None else {}
+    names |= {"vocabulary": data.vocabulary} if data.vocabulary else {}
     extra = {"preprocessing.json": cohort.preprocessing[cohort.runs[number].split].to_json() | form | names}
     return extra if data.encoding is None else extra | {"encoding.json": data.encoding.to_json()}
 

@@ -12,14 +12,15 @@ dropout         dropout, which a regularizer puts behind activations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dlrun.engine.layers import activation, convolution, dense, dropout, normalization, pooling, reshaping
+from dlrun.engine.layers import activation, convolution, dense, dropout, embedding, normalization, pooling, reshaping
 from dlrun.engine.layers.activation import Pointwise
 from dlrun.engine.layers.base import Around, Layer, LayerType, Pass, Place, Sample
-from dlrun.engine.layers.convolution import Conv2d
+from dlrun.engine.layers.convolution import Conv1d, Conv2d
 from dlrun.engine.layers.dense import SPREAD, Linear
 from dlrun.engine.layers.dropout import Dropout
+from dlrun.engine.layers.embedding import Embedding
 from dlrun.engine.layers.normalization import BatchNorm
-from dlrun.engine.layers.pooling import MaxPool2d
+from dlrun.engine.layers.pooling import MaxPool1d, MaxPool2d, Mean
 from dlrun.engine.layers.reshaping import Flatten, Upsample
 
 __all__ = [
@@ -28,13 +29,17 @@ __all__ = [
     "SPREAD",
     "Around",
     "BatchNorm",
+    "Conv1d",
     "Conv2d",
     "Dropout",
+    "Embedding",
     "Flatten",
     "Layer",
     "LayerType",
     "Linear",
+    "MaxPool1d",
     "MaxPool2d",
+    "Mean",
     "Pass",
     "Place",
     "Pointwise",
@@ -43,7 +48,7 @@ __all__ = [
 ]
 
 LAYER_TYPES: dict[str, LayerType] = {
-    each.key: each for family in (dense, convolution, pooling, reshaping, activation) for each in family.TYPES
+    each.key: each for family in (dense, embedding, convolution, pooling, reshaping, activation) for each in family.TYPES
 }
 """By the key that selects them in ``model.layers``."""
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from dlrun.components.activations import Activation
 from dlrun.engine.components import Group, Mosaic
-from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample
+from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample, unfit
 from dlrun.engine.layout import Shape
+from dlrun.errors import InputError
 
 
 class Pointwise(Layer):
@@ -94,6 +95,13 @@ class Pointwise(Layer):
 
 def _activation(place: Place, size: None, options: Mapping[str, int]) -> tuple[list[Layer], Sample]:
     shape, number = place.sample.shape, place.number
+    if place.sample.words:
+        raise unfit("activation", "numbers", place.sample)
+    if place.sample.padded and place.around.before:
+        raise InputError(
+            "regularizer.batch_norm: would count the padding behind short sequences; put mean before the activation, or leave "
+            "batch_norm out"
+        )
     before = [make(shape, number) for make in place.around.before]
     return [*before, place.activation(), *(make(shape, number) for make in place.around.after)], place.sample
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dlrun.data.modality import Modality, modality_of
+from dlrun.data.modality import TABLE, Modality, modality_of
 from dlrun.engine.layout import Shape
 from dlrun.errors import InputError
 
@@ -32,6 +32,7 @@ class Pass:
 
     training: bool = False
     keys: Tensor | None = None
+    words: Tensor | None = None  # of sequences, where there is a word and not the padding behind them: bool [R, B, T]
 
 
 class Layer(ABC):
@@ -67,14 +68,22 @@ class Layer(ABC):
 
 @dataclass(frozen=True)
 class Sample:
-    """What one sample is between two layers: its shape."""
+    """What one sample is between two layers.
+
+    Args:
+        shape: of it.
+        words: how many words there are, where it is a sequence of their numbers; 0 where it holds other numbers.
+        padded: whether its last axis is the places of a sequence, some of which hold no word.
+    """
 
     shape: tuple[int, ...]
+    words: int = 0
+    padded: bool = False
 
     @property
     def modality(self) -> Modality:
         """What it is made of."""
-        found = modality_of(self.shape, integral=False)
+        found = modality_of(self.shape, integral=self.words > 0)
         assert found is not None, "layers turn samples with one to three axes into such"
         return found
 
@@ -140,5 +149,5 @@ class LayerType:
 def unfit(key: str, needs: str, sample: Sample) -> InputError:
     """The error of a layer that cannot stand behind such a sample."""
     modality = sample.modality
-    what = ("have " if modality.axes == 1 else "are ") + modality.described(sample.shape)
+    what = ("have " if modality is TABLE else "are ") + modality.described(sample.shape)
     return InputError(f"model.layers: {key} needs {needs}, but the rows {what}; type model={modality.model}")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample
+from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample, unfit
 from dlrun.engine.layers.convolution import Conv2d
 from dlrun.engine.layout import Shape
 from dlrun.errors import InputError
@@ -85,6 +85,8 @@ def _outer(x: Tensor) -> Tensor:
 
 def _linear(place: Place, size: int, options: Mapping[str, int]) -> tuple[list[Layer], Sample]:
     shape = place.sample.shape
+    if place.sample.words:
+        raise unfit("linear", "numbers", place.sample)
     if len(shape) != 1:
         raise InputError(f"model.layers: linear needs flat rows, but they have shape {list(shape)}; put flatten before it")
     return [Linear(shape[0], size)], Sample((size,))
@@ -95,6 +97,8 @@ def _output(place: Place, size: None, options: Mapping[str, int]) -> tuple[list[
     shape = place.sample.shape
     if len(shape) == 1:
         return _linear(place, place.outputs, options)
+    if len(shape) == 2:
+        raise InputError(f"model.layers: output needs flat rows or images, but they have shape {list(shape)}; put mean before it")
     return [Conv2d(shape[0], place.outputs, kernel=1)], Sample((place.outputs, *shape[1:]))
 
 

@@ -1,6 +1,6 @@
 """Pooling: fewer places, each of which stands for several.
 
-Shapes: R runs, B batch rows, C channels, H x W pixels.
+Shapes: R runs, B batch rows, C channels, T places of a sequence, H x W pixels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,15 +12,16 @@ from torch import Tensor
 
 from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample, unfit
 from dlrun.engine.layers.convolution import apart, stacked
+from dlrun.errors import InputError
 
 aten = torch.ops.aten
 
 
 class MaxPool2d(Layer):
-    """The largest value of every window of ``kernel`` x ``kernel`` pixels."""
+    """The largest value of every window of ``kernel`` x ``kernel`` pixels, or of ``height`` x ``kernel``."""
 
-    def __init__(self, kernel: int = 2) -> None:
-        self.kernel = [kernel, kernel]
+    def __init__(self, kernel: int = 2, height: int | None = None) -> None:
+        self.kernel = [kernel if height is None else height, kernel]
 
     def forward(self, parameters: Sequence[Tensor], buffers: Sequence[Tensor], x: Tensor, pass_: Pass) -> tuple[Tensor, Any]:
         images = stacked(x)
@@ -39,6 +40,65 @@ class MaxPool2d(Layer):
         return apart(dx, len(grad))
 
 
+class MaxPool1d(Layer):
+    """The largest value of every window of ``kernel`` places: signals are images of one row."""
+
+    def __init__(self, kernel: int = 2) -> None:
+        self.pool = MaxPool2d(kernel, height=1)
+
+    def forward(self, parameters: Sequence[Tensor], buffers: Sequence[Tensor], x: Tensor, pass_: Pass) -> tuple[Tensor, Any]:
+        y, saved = self.pool.forward(parameters, buffers, x.unsqueeze(3), pass_)
+        return y.squeeze(3), saved
+
+    def backward(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], grad: Tensor, saved: Any, first: bool
+    ) -> Tensor | None:
+        dx = self.pool.backward(parameters, gradients, grad.unsqueeze(3), saved, first)
+        return None if dx is None else dx.squeeze(3)
+
+
+class Mean(Layer):
+    """The mean over all places of a channel, of a sequence over its words: [R, B, C, ...] -> [R, B, C]."""
+
+    def __init__(self, *, padded: bool = False) -> None:
+        self.padded = padded
+
+    def forward(self, parameters: Sequence[Tensor], buffers: Sequence[Tensor], x: Tensor, pass_: Pass) -> tuple[Tensor, Any]:
+        if not self.padded or pass_.words is None:
+            return x.flatten(3).mean(3), (x.shape, None)
+        words = pass_.words.unsqueeze(2).to(x.dtype)  # [R, B, 1, T]
+        share = words / words.sum(3, keepdim=True)
+        return (x * share).sum(3), (x.shape, share)
+
+    def backward(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], grad: Tensor, saved: Any, first: bool
+    ) -> Tensor | None:
+        shape, share = saved
+        if first:
+            return None
+        if share is not None:
+            of_words: Tensor = grad.unsqueeze(3) * share
+            return of_words
+        each: Tensor = grad / shape[3:].numel()
+        return each.view(*grad.shape, *[1] * (len(shape) - 3)).expand(shape)
+
+
+def _max_pool1d(place: Place, size: int, options: Mapping[str, int]) -> tuple[list[Layer], Sample]:
+    sample = place.sample
+    if len(sample.shape) != 2:
+        raise unfit("max_pool1d", "signals", sample)
+    if sample.padded:
+        raise InputError("model.layers: max_pool1d would mix words with the padding behind them; put mean there")
+    return [MaxPool1d(size)], Sample((sample.shape[0], sample.shape[1] // size))
+
+
+def _mean(place: Place, size: None, options: Mapping[str, int]) -> tuple[list[Layer], Sample]:
+    sample = place.sample
+    if len(sample.shape) == 1:
+        raise unfit("mean", "signals, images or embedded words", sample)
+    return [Mean(padded=sample.padded)], Sample(sample.shape[:1])
+
+
 def _max_pool2d(place: Place, size: int, options: Mapping[str, int]) -> tuple[list[Layer], Sample]:
     shape = place.sample.shape
     if len(shape) != 3:
@@ -46,4 +106,8 @@ def _max_pool2d(place: Place, size: int, options: Mapping[str, int]) -> tuple[li
     return [MaxPool2d(size)], Sample((shape[0], shape[1] // size, shape[2] // size))
 
 
-TYPES = (LayerType("max_pool2d", _max_pool2d, size=2),)
+TYPES = (
+    LayerType("max_pool1d", _max_pool1d, size=2),
+    LayerType("max_pool2d", _max_pool2d, size=2),
+    LayerType("mean", _mean, sized=False),
+)

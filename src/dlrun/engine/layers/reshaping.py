@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample, unfit
+from dlrun.errors import InputError
 
 
 class Upsample(Layer):
@@ -53,6 +54,8 @@ def _upsample(place: Place, size: int, options: Mapping[str, int]) -> tuple[list
 
 def _flatten(place: Place, size: None, options: Mapping[str, int]) -> tuple[list[Layer], Sample]:
     shape = place.sample.shape
+    if place.sample.padded:
+        raise InputError("model.layers: flatten would mix words with the padding behind them; put mean there")
     return ([Flatten()], Sample((math.prod(shape),))) if len(shape) > 1 else ([], place.sample)
 
 
