@@ -3,11 +3,13 @@
 import importlib
 import os
 import sys
+import threading
 import traceback
 
 from dlrun.errors import InputError
 
 _imported: set[str] = set()
+_importing = threading.RLock()  # sys.path is the process's
 
 
 def trust(module: str) -> None:
@@ -19,8 +21,13 @@ def trust(module: str) -> None:
     Raises:
         InputError: there is no such module, or it fails to import.
     """
-    if module in _imported:
-        return
+    with _importing:
+        if module not in _imported:
+            _import(module)
+            _imported.add(module)
+
+
+def _import(module: str) -> None:
     folder = os.getcwd()
     before = list(sys.path)
     try:
@@ -31,7 +38,6 @@ def trust(module: str) -> None:
         raise InputError(f"--import {module}: {_why(error, module, folder)}") from error
     finally:
         sys.path[:] = before if folder in before else [*before, folder]
-    _imported.add(module)
 
 
 def _why(error: BaseException, module: str, folder: str) -> str:

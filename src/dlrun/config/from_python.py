@@ -55,7 +55,8 @@ def words(given: Sequence[str], settings: Mapping[str, Any], *, swept: bool = Fa
             problems.append(f"{key}: {error}; a setting is a number, a text, a list or a mapping of these")
     if problems:
         raise InputError(*problems)
-    return [exact(word) for word in found]
+    with composing():
+        return [exact(word) for word in found]
 
 
 def single(overrides: Sequence[str], folder: Path | None = None) -> Composed:
