@@ -1,12 +1,13 @@
 """One run, typed and frozen: what a resolved config says, checked and built.
 
-    config (plain dict) -> RunSpec        every problem of the config at once, before any data is read
+    config (plain dict) -> structure -> data -> components -> settings -> trials -> compatibility -> RunSpec
+                           each step collects every problem it finds; they are raised together
 
 A RunSpec knows everything but the data: sizes and class counts follow when the dataset is loaded (see plan).
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -16,7 +17,7 @@ from dlrun.comparison.factors import Factor
 from dlrun.components.tasks import TASKS
 from dlrun.config import compatibility
 from dlrun.config.factors import factors
-from dlrun.config.resolver import UntrustedError
+from dlrun.config.ineffective import unused_keys, unused_warnings
 from dlrun.config.settings import Trainer
 from dlrun.config.unused import twice, unread
 from dlrun.config.validation import Problems
@@ -24,10 +25,8 @@ from dlrun.data.preparation import COMMON_KEYS, Preparation, preparation_problem
 from dlrun.engine.cohort import Run
 from dlrun.engine.components import Component
 from dlrun.engine.model import LayerSpec
-from dlrun.engine.module import takes_activation
-from dlrun.errors import InputError, MismatchError, UnusableError
+from dlrun.errors import MismatchError, raise_all
 
-WIDTHS = ("hidden", "depth", "width")  # keys of a model that say how large its hidden layers are
 HIDDEN = (32, 32)  # sizes of the hidden layers when neither the model nor the dataset names any
 
 
@@ -81,14 +80,94 @@ def from_config(
     found.structure(config)
     if mentioned is not None:
         found.add(unread(config, choices, overrides, mentioned) + twice(config))
-    if found.lines:
-        raise InputError(*found.lines)
-    config = dict(config)
-    dataset_config = dict(config.get("dataset") or {})
-    prepared = {key: value for key, value in dataset_config.items() if key in COMMON_KEYS}
+    found.refuse()
+    data = _data(found, config, choices)
+    config, choices = _completed(config, choices, data)
+    parts = _components(found, config, choices, data.task)
+    trainer = found.trainer(config.get("trainer") or {})
+    metric = _settings(found, config, parts, data.task)
+    _tried(found, parts, data.task)
+    found.refuse()
+    fit = _fitted(config, data, parts)
+    unused = unused_keys(config, parts.layers, parts.regularizers, parts.module)
+    odd = unused_warnings(config, choices, parts.layers, parts.regularizers, parts.activation, parts.module, overrides)
+    row = Run(
+        seed=config["seed"],
+        split=0,
+        activation=parts.activation,
+        loss=fit.loss,
+        head=fit.head,
+        prediction=fit.prediction,
+        optimizer=parts.optimizer,
+        scheduler=parts.scheduler,
+        regularizers=parts.regularizers,
+        initializer=parts.initializer,
+        learnable=parts.learnable,
+        clip_norm=trainer.clip_norm,
+        clip_value=trainer.clip_value,
+    )
+    return RunSpec(
+        seed=config["seed"],
+        name=config.get("name") or "",
+        dataset=data.part,
+        preparation=Preparation(**data.prepared),
+        layers=parts.layers,
+        row=row,
+        trainer=trainer,
+        metric=metric,
+        outputs=parts.outputs,
+        module=parts.module,
+        config=config,
+        choices=choices,
+        overrides=tuple(overrides),
+        warnings=(*fit.warnings, *odd),
+        unused=unused,
+        factors=factors(config, choices, unused),
+    )
+
+
+# The steps: each adds what it finds to the problems, and gives the next ones something to go on with
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The dataset, how its rows are prepared, and what is learnt from it; an empty task where that cannot be known."""
+
+    part: Component
+    prepared: Mapping[str, Any]
+    task: str
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The components of a run."""
+
+    activation: Component
+    learnable: bool
+    loss: Component
+    loss_facts: Mapping[str, Any]
+    optimizer: Component
+    scheduler: Component
+    regularizers: tuple[Component, ...]
+    layers: tuple[LayerSpec, ...]
+    head: str
+    initializer: Callable[..., Any]
+    outputs: int | None
+    module: Component | None
+
+    def named(self) -> dict[str, Component]:
+        """The components that can be tried alone, by their keys."""
+        parts = {"activation": self.activation, "loss": self.loss, "optimizer": self.optimizer, "scheduler": self.scheduler}
+        return parts | {f"regularizer.{part.name}": part for part in self.regularizers}
+
+
+def _data(found: Problems, config: Mapping[str, Any], choices: Mapping[str, str]) -> _Data:
+    """The dataset; its data is read where the config leaves the task open."""
+    section = dict(config.get("dataset") or {})
+    prepared = {key: value for key, value in section.items() if key in COMMON_KEYS}
     found.add(preparation_problems({"task": None} | prepared))
-    if unsaid_folds(dataset_config):
-        folds = dataset_config["folds"]
+    if unsaid_folds(section):
+        folds = section["folds"]
         found.add(
             [
                 f"dataset.folds={folds}: a run tests on one fold; give dataset.fold=0 for the first, or call "
@@ -97,19 +176,28 @@ def from_config(
         )
     if "seed" not in config:
         found.add(["seed: is missing; leave ~seed out, or type seed=0"])
-    dataset, task = found.dataset(dataset_config, choices)
-    if undecided(prepared.get("task")):
-        prepared["task"] = task
-        config["dataset"] = _settled(json.dumps(dataset_config | {"task": task}, default=str))
+    part, task = found.dataset(section, choices)
+    return _Data(part, prepared | {"task": task} if undecided(prepared.get("task")) else prepared, task)
+
+
+def _completed(config: Mapping[str, Any], choices: Mapping[str, str], data: _Data) -> tuple[dict[str, Any], Mapping[str, str]]:
+    """The config and the choices with what follows from the data: its task, the loss, the sizes of hidden layers."""
+    config = dict(config)
+    section = config.get("dataset") or {}
+    if undecided(section.get("task")):
+        config["dataset"] = _settled(json.dumps(dict(section) | {"task": data.task}, default=str))
     if not config.get("loss"):
-        name = TASKS.get(task, next(iter(TASKS.values()))).loss  # any will do where the task is unknown, which is reported
+        name = TASKS.get(data.task, next(iter(TASKS.values()))).loss  # any will do where the task is unknown, which is reported
         config["loss"] = _default_loss(name)
         choices = dict(choices) | {"loss": name}
     if not config.get("regularizer"):
         config["regularizer"] = {}
+    config["model"] = _sized(config.get("model") or {}, data.prepared.get("hidden") or HIDDEN)
+    return config, choices
 
-    sizes = prepared.get("hidden") or HIDDEN
-    config["model"] = _sized(config.get("model") or {}, sizes)
+
+def _components(found: Problems, config: Mapping[str, Any], choices: Mapping[str, str], task: str) -> _Parts:
+    """The components that the groups of a config name; stand-ins where something is wrong with one."""
     activation_config = dict(config.get("activation") or {})
     learnable = activation_config.pop("learnable", False)
     activation = found.part(activation_config, "activation", choices)
@@ -125,113 +213,52 @@ def from_config(
     )
     layers, head, initializer, outputs = found.model(config["model"], task, loss)
     module = found.module(config["model"], choices)
-    trainer = found.trainer(config.get("trainer") or {})
+    return _Parts(
+        *(activation, learnable, loss, loss_facts, optimizer, scheduler, regularizers),
+        *(layers, head, initializer, outputs, module),
+    )
+
+
+def _settings(found: Problems, config: Mapping[str, Any], parts: _Parts, task: str) -> str:
+    """The settings that are no component. Returns the metric."""
     found.root(config)
     metric = found.metric(config.get("metric"), task)
-    for part in regularizers:
+    for part in parts.regularizers:
         if isinstance(part.values.get("metric"), str):
             found.metric(part.values["metric"], task, f"regularizer.{part.name}.metric")
-    if not found.lines and not found.unusable:
-        found.trials(
-            {"activation": activation, "loss": loss, "optimizer": optimizer, "scheduler": scheduler}
-            | {f"regularizer.{part.name}": part for part in regularizers},
-            task,
-            loss_facts,
-        )
-    if not found.lines and not found.unusable and "lr" not in optimizer.values:
-        found.add(["optimizer.lr: is missing; give it a value, such as optimizer.lr=0.01"])
-    if found.lines:
-        raise (UntrustedError if found.untrusted else InputError)(*found.lines, *found.unusable)
-    if found.unusable:
-        raise UnusableError(*found.unusable)
+    return metric
 
+
+def _tried(found: Problems, parts: _Parts, task: str) -> None:
+    """What calling the user's own components shows; only where nothing else is wrong with them."""
+    if found:
+        return
+    found.trials(parts.named(), task, parts.loss_facts)
+    if not found and "lr" not in parts.optimizer.values:
+        found.add(["optimizer.lr: is missing; give it a value, such as optimizer.lr=0.01"])
+
+
+def _fitted(config: Mapping[str, Any], data: _Data, parts: _Parts) -> compatibility.Fit:
+    """How the components go together.
+
+    Raises:
+        MismatchError: they do not.
+    """
     fit = compatibility.check(
-        task=TASKS[task],
-        loss=loss,
-        facts=loss_facts,
-        head=head,
-        activation=activation,
-        regularizers=regularizers,
-        validation=float(prepared.get("validation", 0.2)),
+        task=TASKS[data.task],
+        loss=parts.loss,
+        facts=parts.loss_facts,
+        head=parts.head,
+        activation=parts.activation,
+        regularizers=parts.regularizers,
+        validation=float(data.prepared.get("validation", 0.2)),
         insist=bool(config.get("allow_mismatch")),
     )
-    unfit = [*fit.problems, *(compatibility.module_problems(module, activation, learnable, regularizers) if module else [])]
-    if unfit:
-        raise MismatchError(*unfit)
-    if module:
-        odd = _without_effect(module, activation, overrides)
-    else:
-        odd = compatibility.without_effect(str(choices.get("model", "")), layers, regularizers, overrides)
-        odd += _sizes_without_effect(config["model"], choices, overrides)
-    warnings = [*fit.warnings, *odd]
-    unused = without_effect(config, layers, regularizers, module)
-    row = Run(
-        seed=config["seed"],
-        split=0,
-        activation=activation,
-        loss=fit.loss,
-        head=fit.head,
-        prediction=fit.prediction,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        regularizers=regularizers,
-        initializer=initializer,
-        learnable=learnable,
-        clip_norm=trainer.clip_norm,
-        clip_value=trainer.clip_value,
-    )
-    return RunSpec(
-        seed=config["seed"],
-        name=config.get("name") or "",
-        dataset=dataset,
-        preparation=Preparation(**prepared),
-        layers=layers,
-        row=row,
-        trainer=trainer,
-        metric=metric,
-        outputs=outputs,
-        module=module,
-        config=config,
-        choices=choices,
-        overrides=tuple(overrides),
-        warnings=tuple(warnings),
-        unused=unused,
-        factors=factors(config, choices, unused),
-    )
-
-
-def without_effect(
-    config: Mapping[str, Any], layers: Sequence[LayerSpec], regularizers: Sequence[Component], module: Component | None
-) -> tuple[str, ...]:
-    """Keys that change nothing of what a run computes: what its model has no use for, and shares of rows that folds decide."""
-    found = ["dataset.test"] if (config["dataset"].get("folds") or 1) > 1 else []
-    if module is not None:
-        return (*found, *(() if takes_activation(module) else ("activation",)))
-    model, text = config["model"], str(config["model"].get("layers"))
-    if "'hidden'" not in text:
-        found += [f"model.{key}" for key in WIDTHS if key in model]
-    elif model.get("hidden") is not None:
-        found += [f"model.{key}" for key in WIDTHS[1:] if key in model]
-    if not any(layer.kind == "activation" for layer in layers):
-        found += ["activation", *(f"regularizer.{part.name}" for part in regularizers if compatibility.is_around(part))]
-    return tuple(found)
-
-
-def _without_effect(module: Component, activation: Component, overrides: Sequence[str]) -> list[str]:
-    """A warning when an activation was asked for, and the module takes none."""
-    if takes_activation(module) or not any(word.startswith("activation") for word in overrides):
-        return []
-    return [
-        f"activation={activation.name}: has no effect, since model={module.name} takes none; give its constructor a parameter "
-        "'activation' and apply that"
-    ]
-
-
-def _sizes_without_effect(model: Mapping[str, Any], choices: Mapping[str, str], overrides: Sequence[str]) -> list[str]:
-    """A warning when sizes of hidden layers were asked for, and the model has none whose size can be chosen."""
-    if "'hidden'" in str(model.get("layers")) or not any(word.lstrip("+").startswith("model.hidden=") for word in overrides):
-        return []
-    return [f"model.hidden: has no effect, since model={choices.get('model')} has no hidden layers of other sizes; leave it out"]
+    of_module: list[str] = []
+    if parts.module:
+        of_module = compatibility.module_problems(parts.module, parts.activation, parts.learnable, parts.regularizers)
+    raise_all([*fit.problems, *of_module], MismatchError)
+    return fit
 
 
 def _sized(model: Mapping[str, Any], suggested: Sequence[int]) -> Mapping[str, Any]:

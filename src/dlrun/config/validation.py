@@ -21,7 +21,7 @@ from dlrun.data.preparation import COMMON_KEYS, undecided
 from dlrun.engine.components import Component, rowwise
 from dlrun.engine.model import LayerSpec, expand
 from dlrun.engine.module import SUPPLIED
-from dlrun.errors import InputError, nearest
+from dlrun.errors import InputError, UnusableError, nearest, raise_all
 from dlrun.isolation import DiedError, RaisedError
 from dlrun.own_modules import is_own
 from dlrun.suggestions.values import show
@@ -38,6 +38,21 @@ class Problems:
     def add(self, lines: Sequence[str]) -> None:
         """Take over problems that were found elsewhere."""
         self.lines += lines
+
+    def __bool__(self) -> bool:
+        """Whether anything is wrong."""
+        return bool(self.lines or self.unusable)
+
+    def refuse(self) -> None:
+        """Raise what was found; do nothing when that is nothing.
+
+        Raises:
+            InputError: something is wrong with the config.
+            UnusableError: nothing is, but a check of components and data found something.
+        """
+        if self.lines:
+            raise (UntrustedError if self.untrusted else InputError)(*self.lines, *self.unusable)
+        raise_all(self.unusable, UnusableError)
 
     def structure(self, config: Mapping[str, Any]) -> None:
         """Sections that are no mappings, and lists and words that are neither: nothing can be built from them."""

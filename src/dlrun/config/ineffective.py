@@ -1,0 +1,62 @@
+"""Settings that change nothing of what a run computes, because its model has no use for them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dlrun.config import compatibility
+from dlrun.engine.components import Component
+from dlrun.engine.model import LayerSpec
+from dlrun.engine.module import takes_activation
+
+WIDTHS = ("hidden", "depth", "width")  # keys of a model that say how large its hidden layers are
+
+
+def unused_keys(
+    config: Mapping[str, Any], layers: Sequence[LayerSpec], regularizers: Sequence[Component], module: Component | None
+) -> tuple[str, ...]:
+    """Keys that change nothing of what a run computes: what its model has no use for, and shares of rows that folds decide."""
+    found = ["dataset.test"] if (config["dataset"].get("folds") or 1) > 1 else []
+    if module is not None:
+        return (*found, *(() if takes_activation(module) else ("activation",)))
+    model = config["model"]
+    if not _has_hidden(model):
+        found += [f"model.{key}" for key in WIDTHS if key in model]
+    elif model.get("hidden") is not None:
+        found += [f"model.{key}" for key in WIDTHS[1:] if key in model]
+    if not any(layer.kind == "activation" for layer in layers):
+        found += ["activation", *(f"regularizer.{part.name}" for part in regularizers if compatibility.is_around(part))]
+    return tuple(found)
+
+
+def unused_warnings(
+    config: Mapping[str, Any],
+    choices: Mapping[str, str],
+    layers: Sequence[LayerSpec],
+    regularizers: Sequence[Component],
+    activation: Component,
+    module: Component | None,
+    overrides: Sequence[str],
+) -> list[str]:
+    """Warnings for settings that were asked for and change nothing."""
+    if module is not None:
+        return _of_module(module, activation, overrides)
+    odd = compatibility.without_effect(str(choices.get("model", "")), layers, regularizers, overrides)
+    if not _has_hidden(config["model"]) and any(word.lstrip("+").startswith("model.hidden=") for word in overrides):
+        model = choices.get("model")
+        odd.append(f"model.hidden: has no effect, since model={model} has no hidden layers of other sizes; leave it out")
+    return odd
+
+
+def _has_hidden(model: Mapping[str, Any]) -> bool:
+    """Whether a model has hidden layers whose sizes can be chosen."""
+    return "'hidden'" in str(model.get("layers"))
+
+
+def _of_module(module: Component, activation: Component, overrides: Sequence[str]) -> list[str]:
+    """A warning when an activation was asked for, and the module takes none."""
+    if takes_activation(module) or not any(word.startswith("activation") for word in overrides):
+        return []
+    return [
+        f"activation={activation.name}: has no effect, since model={module.name} takes none; give its constructor a parameter "
+        "'activation' and apply that"
+    ]
