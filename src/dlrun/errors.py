@@ -15,7 +15,7 @@ Every message says what was received, what is allowed and what to type instead.
 import os
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
 # C0 and C1 controls, marks that change the direction of writing, line and paragraph separators, halves of surrogate pairs
@@ -82,8 +82,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known name closest to ``word``, if one is close. Case and ``_`` say little."""
     names = {_bare(name): name for name in known}
-    matches = get_close_matches(_bare(word), list(names), n=5, cutoff=0.5)
-    match = min(matches, key=lambda name: _edits(_bare(word), name), default=None)
+    typed = _bare(word)
+    matches = get_close_matches(typed, list(names), n=5, cutoff=0.5)
+    match = max(matches, key=lambda name: _likeness(typed, name), default=None)
     return None if match is None else names[match]
 
 
@@ -104,17 +105,9 @@ def _bare(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
 
 
-def _edits(word: str, other: str) -> int:
-    """Letters to change, add, drop or swap with their neighbour to get from one word to the other."""
-    rows = [list(range(len(other) + 1))]
-    for i, letter in enumerate(word, 1):
-        row = [i]
-        for j, wanted in enumerate(other, 1):
-            row.append(min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (letter != wanted)))
-            if i > 1 and j > 1 and letter == other[j - 2] and word[i - 2] == wanted:
-                row[j] = min(row[j], rows[-2][j - 2] + 1)
-        rows.append(row)
-    return rows[-1][-1]
+def _likeness(word: str, other: str) -> float:
+    """How alike two names are; letters that have changed places count half, since that is a common slip."""
+    return SequenceMatcher(None, word, other).ratio() + SequenceMatcher(None, sorted(word), sorted(other)).ratio()
 
 
 def check_working_folder() -> None:
