@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dlrun import registry, streams
 from dlrun.components.initializers import INITIALIZERS, Draw
-from dlrun.engine.layers import Conv2d, Linear
+from dlrun.engine.layers import Conv2d, Convolution, Linear
 from dlrun.engine.layout import Layout, Shape
 
 LINEAR = Linear(60, 40)
@@ -21,7 +21,7 @@ def draw(shape: Shape, seeds: range = range(4)) -> Draw:
     return Draw(streams.keys(seeds, "init"), shape.shape, shape.fan_in, shape.fan_out, shape.role == "bias")
 
 
-def torch_weight(layer: Linear | Conv2d, fill: Callable[[Tensor], object]) -> Tensor:
+def torch_weight(layer: Linear | Convolution, fill: Callable[[Tensor], object]) -> Tensor:
     """A weight of torch's own layer of the same size, many times over."""
     generator_state = torch.random.get_rng_state()
     torch.manual_seed(0)
@@ -54,7 +54,7 @@ def test_every_initializer_has_an_oracle_and_stands_in_the_models_help() -> None
 
 @pytest.mark.parametrize("layer", [LINEAR, CONV], ids=["linear", "conv2d"])
 @pytest.mark.parametrize("name", sorted(set(TORCH) - {"zeros"}))
-def test_weights_are_distributed_as_torchs(name: str, layer: Linear | Conv2d) -> None:
+def test_weights_are_distributed_as_torchs(name: str, layer: Linear | Convolution) -> None:
     ours = INITIALIZERS[name](draw(layer.shapes[0]))
     theirs = torch_weight(layer, TORCH[name])
     assert ours.shape == (4, *layer.shapes[0].shape)
@@ -63,7 +63,7 @@ def test_weights_are_distributed_as_torchs(name: str, layer: Linear | Conv2d) ->
     assert float(ours.std()) == pytest.approx(float(theirs.std()), rel=0.03)
     assert float(ours.mean()) == pytest.approx(0, abs=4 * float(theirs.std()) / math.sqrt(ours.numel()))
     if name in ("default", "xavier"):  # bounded: the ends are reached and not passed
-        fans = (6 * 9, 9 * 9) if isinstance(layer, Conv2d) else (60, 40)
+        fans = (6 * 9, 9 * 9) if isinstance(layer, Convolution) else (60, 40)
         bound = 1 / math.sqrt(fans[0]) if name == "default" else math.sqrt(6 / sum(fans))
         assert 0.99 * bound < float(ours.abs().max()) <= bound
 
@@ -78,9 +78,9 @@ def test_variances_are_those_of_the_papers(name: str, variance: float) -> None:
 
 @pytest.mark.parametrize("layer", [LINEAR, CONV], ids=["linear", "conv2d"])
 @pytest.mark.parametrize("name", INITIALIZERS)
-def test_biases_start_at_zero_but_for_torchs_default(name: str, layer: Linear | Conv2d) -> None:
+def test_biases_start_at_zero_but_for_torchs_default(name: str, layer: Linear | Convolution) -> None:
     bias = INITIALIZERS[name](draw(layer.shapes[1]))
-    bound = 1 / math.sqrt(54 if isinstance(layer, Conv2d) else 60)
+    bound = 1 / math.sqrt(54 if isinstance(layer, Convolution) else 60)
     assert bias.shape == (4, *layer.shapes[1].shape)
     if name == "default":
         assert 0.5 * bound < float(bias.abs().max()) <= bound

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dlrun import streams
-from dlrun.engine.cohort import Cohort, Run
+from dlrun.engine.cohort import Cohort, CohortRun
 from dlrun.engine.step import TrainStep
 from dlrun.engine.trainer import fit
 from dlrun.experiments.cohorts import plan
@@ -195,7 +195,7 @@ CASES = {
 }
 
 
-def plain_loop(case: Case, cohort: Cohort, run: Run, made: nn.Sequential) -> dict[int, Tensor]:
+def plain_loop(case: Case, cohort: Cohort, run: CohortRun, made: nn.Sequential) -> dict[int, Tensor]:
     """Train ``made``; the final tensor of each parameter by its id."""
     data, split, scaling = cohort.data, cohort.splits[run.split], cohort.preprocessing[run.split]
     x, y = scaling.inputs(data.x[split.train].double()), scaling.targets(data.y[split.train])

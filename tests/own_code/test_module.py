@@ -12,7 +12,7 @@ from dlrun.engine import module as modules
 from dlrun.engine.batches import Batches
 from dlrun.engine.blueprint import seeded
 from dlrun.engine.components import Component
-from dlrun.engine.predictor import Form, Predictor
+from dlrun.engine.predictor import DataForm, Predictor
 from dlrun.engine.step import TrainStep
 from dlrun.engine.trainer import Outcome, fit
 from dlrun.errors import InputError, MismatchError
@@ -372,7 +372,7 @@ def test_what_is_used_twice_is_one_layer(spec: Callable[..., Any], datasets: Any
 def predicts_as_torch_does(planned: Planned, outcome: Outcome) -> None:
     """A predictor of what is kept of a run, and torch's module with the same weights."""
     cohort, part = planned.cohort, planned.cohort.settings.module
-    form = Form(cohort.data.shape, TASKS[cohort.data.task], cohort.data.outputs)
+    form = DataForm(cohort.data.shape, TASKS[cohort.data.task], cohort.data.outputs)
     kept = {key: value.view(value.shape or (1,)) for key, value in outcome.weights.items()}  # a file has no scalars
     predictor = Predictor(cohort.runs[0], cohort.settings, form, cohort.preprocessing[0], kept)
     made = part.function(inputs=form.shape, outputs=form.outputs, **part.values).double().eval()

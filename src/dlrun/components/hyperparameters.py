@@ -108,11 +108,11 @@ def problems(component: Callable[..., Any], values: Mapping[str, Any], where: st
         if name not in known:
             found.append(f"{where}.{name}: no such key; {where} takes {', '.join(known) or 'none'}{nearest(name, known)}")
         elif name in hints:
-            said = mismatch(hints[name], value)
-            if said:
+            message = mismatch(hints[name], value)
+            if message:
                 hint = hints[name]
                 several = each(f"{where}.{name}".removeprefix("config."), value, partial(_fits, hint))
-                found.append(f"{where}.{name}={show(value)}: must be {said}{several}")
+                found.append(f"{where}.{name}={show(value)}: must be {message}{several}")
     found += [
         f"{where}.{name}: is missing; give it a value"
         for name, parameter in known.items()
@@ -135,8 +135,8 @@ def mismatch(hint: Any, value: Any) -> str:
     if get_origin(hint) is Literal:
         return OneOf(get_args(hint)).mismatch(value)
     if get_origin(hint) in (Union, UnionType):
-        said = [mismatch(option, value) for option in get_args(hint) if option is not Tensor]
-        return "" if "" in said else " or ".join(dict.fromkeys(said))
+        message = [mismatch(option, value) for option in get_args(hint) if option is not Tensor]
+        return "" if "" in message else " or ".join(dict.fromkeys(message))
     if get_origin(hint) in (list, tuple):
         return _mismatch_items(hint, value)
     if hint is NoneType:
@@ -160,8 +160,8 @@ def _mismatch_items(hint: Any, value: Any) -> str:
         pairs = list(zip(items, value, strict=True))
     else:
         pairs = [(items[0], item) for item in value]
-    said = next((text for text in (mismatch(item_hint, item) for item_hint, item in pairs) if text), "")
-    return f"a list in which each is {said}" if said else ""
+    message = next((text for text in (mismatch(item_hint, item) for item_hint, item in pairs) if text), "")
+    return f"a list in which each is {message}" if message else ""
 
 
 def _fits(hint: Any, value: Any) -> bool:

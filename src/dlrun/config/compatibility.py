@@ -52,7 +52,7 @@ def check(
     mistakes, refusals, warnings = [], [], []
     if task.name not in facts["tasks"]:
         values_alone = facts["tasks"] == [name for name, other in TASKS.items() if other.scaled]
-        said = _wrong_task(loss.name, facts["tasks"], task, values_alone)
+        message = _wrong_task(loss.name, facts["tasks"], task, values_alone)
         one_class = task.exclusive and not task.pixels
         labels = [name for name, other in TASKS.items() if other.link == "sigmoid" and not other.two_classes]
         if one_class and any(name in facts["tasks"] for name in labels):
@@ -62,10 +62,10 @@ def check(
             )
             loss = replace(loss, function=on_one_hot(loss.function))
         elif (one_class or task.two_classes) and values_alone:
-            mistakes.append(said)
+            mistakes.append(message)
             loss = replace(loss, function=on_one_hot(loss.function)) if one_class else loss
         else:
-            refusals.append(said)
+            refusals.append(message)
     if _kind(chosen) != _kind(wants):
         mistakes.append(_wrong_head(loss.name, wants, chosen))
     if task.exclusive and not task.pixels and chosen == "probability" and _kind(wants) == "probability" and head != "auto":

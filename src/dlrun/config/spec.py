@@ -22,7 +22,7 @@ from dlrun.config.settings import Trainer
 from dlrun.config.unused import twice, unread
 from dlrun.config.validation import Problems
 from dlrun.data.preparation import COMMON_KEYS, Preparation, preparation_problems, undecided, unsaid_folds
-from dlrun.engine.cohort import Run
+from dlrun.engine.cohort import CohortRun
 from dlrun.engine.components import Component
 from dlrun.engine.model import LayerSpec
 from dlrun.errors import MismatchError, raise_all
@@ -39,7 +39,7 @@ class RunSpec:
     dataset: Component
     preparation: Preparation
     layers: tuple[LayerSpec, ...]
-    row: Run
+    row: CohortRun
     trainer: Trainer
     metric: str
     outputs: int | None  # None: as many as the data says
@@ -91,7 +91,7 @@ def from_config(
     fit = _fitted(config, data, parts)
     unused = unused_keys(config, parts.layers, parts.regularizers, parts.module)
     odd = unused_warnings(config, choices, parts.layers, parts.regularizers, parts.activation, parts.module, overrides)
-    row = Run(
+    row = CohortRun(
         seed=config["seed"],
         split=0,
         activation=parts.activation,

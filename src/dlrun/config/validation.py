@@ -69,9 +69,9 @@ class Problems:
                 self.lines.append(f"regularizer.{name}={show(values)}: must hold keys and values; type regularizer=[{name}]")
         self._layers((config.get("model") or {}).get("layers"), "model.layers")
         self.lines += [
-            f"{key}={show(value)}: must be {said}"
+            f"{key}={show(value)}: must be {message}"
             for key, (hint, value) in _typed(config).items()
-            if (said := mismatch(hint, value))
+            if (message := mismatch(hint, value))
         ]
 
     def _layers(self, layers: Any, where: str) -> None:
@@ -150,9 +150,9 @@ class Problems:
             self.lines.append("loss.tau=[]: must name at least one level, such as [0.1,0.5,0.9]")
         if task in TASKS and TASKS[task].members:
             outputs = config.get("embedding", 16)
-            said = mismatch(Count, outputs)
-            if said:
-                self.lines.append(f"model.embedding={outputs}: must be {said}")
+            message = mismatch(Count, outputs)
+            if message:
+                self.lines.append(f"model.embedding={outputs}: must be {message}")
         return layers, head, INITIALIZERS.get(init, INITIALIZERS["default"]), outputs
 
     def module(self, config: Mapping[str, Any], choices: Mapping[str, str]) -> Component | None:
@@ -178,9 +178,9 @@ class Problems:
         found = problems(Trainer, config, "trainer")
         self.lines += found
         trainer = Trainer() if found else Trainer(**config)
-        said = device_problem(trainer.device)
-        if said:
-            self.lines.append(said)
+        message = device_problem(trainer.device)
+        if message:
+            self.lines.append(message)
         return trainer
 
     def root(self, config: Mapping[str, Any]) -> None:
@@ -225,8 +225,8 @@ def _keyword_only(function: Callable[..., Any], values: Mapping[str, Any], where
     wrong = [str(p.replace(annotation=p.empty)) for name, p in parameters.items() if name in values]
     kept = "".join(f"{name}, " for name in parameters if name not in values)
     first = next((name for name in parameters if name in values), "")
-    said = f"hyperparameters are keyword-only; write def {function.__name__}({kept}*, {', '.join(wrong)})"
-    return [f"{where}.{first}: {said}"] if wrong else []
+    message = f"hyperparameters are keyword-only; write def {function.__name__}({kept}*, {', '.join(wrong)})"
+    return [f"{where}.{first}: {message}"] if wrong else []
 
 
 def _typed(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -75,7 +75,7 @@ class Data:
     vocabulary: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        raise_all([f"dataset {self.name}: {said}" for said in self._problems()], DataError)
+        raise_all([f"dataset {self.name}: {message}" for message in self._problems()], DataError)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -141,20 +141,20 @@ class Data:
             return found
         if self.x.numel() == 0:
             found.append(f"there is nothing in x, of shape {list(self.x.shape)}; give at least one row and one feature")
-        found += [f"x {said}" for said in self._input_problems(task)]
+        found += [f"x {message}" for message in self._input_problems(task)]
         if self.members is not None and (self.members.dtype != torch.int64 or self.members.shape != self.x.shape[:2]):
             found.append(
                 f"members must be int64 {list(self.x.shape[:2])}, a class for each member, not {_described(self.members)}"
             )
         targets = [("y", self.y)] if self.train_y is None else [("y", self.y), ("train_y", self.train_y)]
-        return found + [f"{what} {said}" for what, target in targets if (said := self._target_problem(target))]
+        return found + [f"{what} {message}" for what, target in targets if (message := self._target_problem(target))]
 
     def _input_problems(self, task: Task) -> list[str]:
         modality = modality_of(task.sample(self.shape), integral=self.x.dtype == torch.int64)
         if self.vocabulary and not (task.members or task.pixels):
             if modality is not SEQUENCES:
                 return [f"must be int64 with 2 axes, as there is a vocabulary, not {_described(self.x)}"]
-            return [said] if (said := sequence_problem(self.x, len(self.vocabulary))) else []
+            return [message] if (message := sequence_problem(self.x, len(self.vocabulary))) else []
         takes = (TABLE,) if task.members else (IMAGES,) if task.pixels else (TABLE, SIGNALS, IMAGES)
         if not self.x.is_floating_point() or modality not in takes:
             dims = [str(each.axes + 1 + bool(task.members)) for each in takes]

@@ -107,7 +107,7 @@ def _members(data: Data, stratify: bool) -> list[Tensor]:
     lonely = [int(label) for label in (counts == 1).nonzero()]
     if lonely:
         named = [data.classes[label] if label < len(data.classes) else str(label) for label in lonely[:8]]
-        said = (
+        message = (
             f"{len(lonely)} of the classes {'has' if len(lonely) == 1 else 'have'} a single row ({', '.join(map(repr, named))})"
         )
         leave = ", leave it out" if len(lonely) == 1 else ", leave them out"
@@ -116,7 +116,7 @@ def _members(data: Data, stratify: bool) -> list[Tensor]:
         if data.encoding is not None and all(number(name) is not None for name in data.classes):
             leave += ", type dataset.task=regression if they are amounts"
         raise DataError(
-            f"dataset {data.name}: {said}, and a stratified split needs at least 2 rows of each; "
+            f"dataset {data.name}: {message}, and a stratified split needs at least 2 rows of each; "
             f"add rows{leave}, or set dataset.stratify=false"
         )
     rows = torch.from_numpy(np.argsort(labels.numpy(), kind="stable"))
@@ -165,8 +165,8 @@ def _codes(name: str, members: list[Tensor], validation: float, test: float, fol
     return torch.from_numpy(codes)
 
 
-def _round(rows: int, share: float) -> int:
-    return max(1, int(rows * share + 0.5)) if share > 0 else 0
+def _round(rows: int, fraction: float) -> int:
+    return max(1, int(rows * fraction + 0.5)) if fraction > 0 else 0
 
 
 def _check_sizes(name: str, counts: Counts, tested: int, validated: int, asked: str) -> None:

@@ -162,8 +162,8 @@ class Batches:
         first, size = self._starts[name], self.sizes[name]
         if size <= count:
             return slice(first, first + size)
-        share = streams.uniform(streams.keys([0], "data"), count, torch.float64)[0]
-        return (first + (share * size).long().sort().values).to(self.device)
+        fraction = streams.uniform(streams.keys([0], "data"), count, torch.float64)[0]
+        return (first + (fraction * size).long().sort().values).to(self.device)
 
     def at(self, here: Tensor | slice) -> tuple[Tensor, Tensor]:
         """The rows at the same places of every run's split: x [R, n, *shape], y [R, n, ...]."""

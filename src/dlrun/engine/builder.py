@@ -27,7 +27,7 @@ from dlrun.components.regularizers import (
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.engine import module
-from dlrun.engine.cohort import Run, Settings
+from dlrun.engine.cohort import CohortRun, Settings
 from dlrun.engine.components import Component, Group, group, rowwise
 from dlrun.engine.layers import AROUND, Around, Layer, Pointwise, Sample
 from dlrun.engine.layout import Layout, Shape
@@ -51,7 +51,7 @@ _OF_PIXELS = {  # the class axis of [R, B, K, height, width] is not the last
 class Builder:
     """The components of a step for these runs, in the order of its rows. Creating one allocates nothing that grows with P."""
 
-    def __init__(self, runs: Sequence[Run], data: Data, settings: Settings) -> None:
+    def __init__(self, runs: Sequence[CohortRun], data: Data, settings: Settings) -> None:
         self._runs, self._data, self._settings = runs, data, settings
         self._task = TASKS[data.task]
         around, self._rest = self._around()

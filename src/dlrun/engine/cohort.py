@@ -20,14 +20,14 @@ from dlrun.engine.components import Component, signature
 from dlrun.engine.model import LayerSpec
 
 VECTOR = 32  # numbers that torch's elementwise loops take at once; what is left at a tensor's end goes through other instructions
-MOST_FILLERS = 0.25  # of the runs; in small models, where more rows hardly take more time, twice as many
+MOST_PADDING = 0.25  # of the runs; in small models, where more rows hardly take more time, twice as many
 
 Wish = bool | Literal["auto"]
 Head = str  # value, logit, embedding (nothing behind the last layer), probability (sigmoid), softmax, log_probability
 
 
 @dataclass(frozen=True)
-class Run:
+class CohortRun:
     """One row of the cohort. ``split`` is the place of its split in the cohort's list."""
 
     seed: int
@@ -69,11 +69,11 @@ class Cohort:
     data: Data
     splits: Sequence[Split]
     preprocessing: Sequence[Preprocessing]
-    runs: Sequence[Run]
+    runs: Sequence[CohortRun]
     settings: Settings
 
 
-def kind(run: Run) -> tuple[str, str, str]:
+def kind(run: CohortRun) -> tuple[str, str, str]:
     """What rows must share to be computed together in every part of a step. Rows of one kind are neighbours in theta."""
     optimizer, activation, loss = (repr(signature(part)) for part in (run.optimizer, run.activation, run.loss))
     return optimizer, activation, loss
@@ -97,7 +97,7 @@ def filled(cohort: Cohort, numbers: tuple[int, int, int], small: bool) -> Cohort
     kinds = [kind(run) for run in runs]
     counts, last = Counter(kinds), {mine: row for row, mine in enumerate(kinds)}
     whole = [last[mine] for mine, count in counts.items() for _ in range(-count % VECTOR)]
-    if not whole or (small and len(whole) <= 2 * MOST_FILLERS * len(runs)):
+    if not whole or (small and len(whole) <= 2 * MOST_PADDING * len(runs)):
         return _extended(cohort, whole)
     copies = dict.fromkeys(counts, 0)
     for place, each in enumerate(numbers):
@@ -105,7 +105,7 @@ def filled(cohort: Cohort, numbers: tuple[int, int, int], small: bool) -> Cohort
             end = max(mine for mine in counts if mine[place] == name)
             copies[end] = max(copies[end], math.ceil(VECTOR / each))
     spare = [last[mine] for mine, count in copies.items() for _ in range(count)]
-    return _extended(cohort, spare) if len(spare) <= MOST_FILLERS * len(runs) else cohort
+    return _extended(cohort, spare) if len(spare) <= MOST_PADDING * len(runs) else cohort
 
 
 def _extended(cohort: Cohort, rows: Sequence[int]) -> Cohort:

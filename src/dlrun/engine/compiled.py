@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from dlrun.components.optimizers import TorchOptimizer
-from dlrun.engine.cohort import Cohort, Run, Wish
+from dlrun.engine.cohort import Cohort, CohortRun, Wish
 from dlrun.engine.keys import StepKeys
 from dlrun.engine.schedule import Factors
 from dlrun.engine.state import State
@@ -30,7 +30,7 @@ from dlrun.engine.step import TrainStep
 
 REPAYS = 30.0  # seconds of training left from which compiling (5 to 10 s) repays itself even where it helps least
 WARMING, TIMED = 5, 20  # steps before the clock starts, steps on the clock
-MOST_WRONG = 0.02  # the share of numbers that may differ by more than 1% of a run's largest change
+MOST_WRONG = 0.02  # the fraction of numbers that may differ by more than 1% of a run's largest change
 
 Rates = tuple[Tensor, ...]
 
@@ -43,7 +43,7 @@ class CompiledStep:
     """The compiled step of some of a cohort's runs, for batches like ``x`` and ``y`` (after the runs' batch transforms)."""
 
     def __init__(
-        self, runs: Sequence[Run], cohort: Cohort, state: State, x: Tensor, y: Tensor, keys: StepKeys, factor: Tensor | None
+        self, runs: Sequence[CohortRun], cohort: Cohort, state: State, x: Tensor, y: Tensor, keys: StepKeys, factor: Tensor | None
     ) -> None:
         if cohort.settings.module is not None:
             raise CannotCompileError("the model is a module of the user's own")
@@ -62,8 +62,8 @@ class CompiledStep:
             self._build(timed, drawn, state, x, y)
             wrong = self._wrong(state, x, y, keys, factor)
         except Exception as error:  # a compiler can fail in any way, and there is always the step as it was
-            said = str(error).strip().splitlines()
-            raise CannotCompileError(f"{type(error).__name__}: {said[0] if said else ''}") from error
+            message = str(error).strip().splitlines()
+            raise CannotCompileError(f"{type(error).__name__}: {message[0] if message else ''}") from error
         if wrong > MOST_WRONG:
             raise CannotCompileError(f"the compiled step changes {wrong:.0%} of the numbers otherwise than it should")
 
@@ -102,7 +102,7 @@ class CompiledStep:
         return [state.theta, state.buffers, *held, x, y]
 
     def _wrong(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, factor: Tensor | None) -> float:
-        """The share of numbers that one compiled step changes otherwise than the step itself: compilers have errors too."""
+        """The fraction of numbers that one compiled step changes otherwise than the step itself: compilers have errors too."""
         own, other = (
             State(
                 state.theta.clone(),
@@ -149,7 +149,7 @@ def _moved(state: State) -> list[Tensor]:
 
 
 def _differing(before: Tensor, own: Tensor, other: Tensor) -> float:
-    """The share of numbers [R, P] that two steps leave more than 1% of the row's largest change apart."""
+    """The fraction of numbers [R, P] that two steps leave more than 1% of the row's largest change apart."""
     if not before.numel():
         return 0.0
     change = (own - before).abs().amax(1, keepdim=True)

@@ -2,14 +2,14 @@
 
     gradient_norm      for each linear or convolutional layer, the norm of the loss gradient with respect to its weights
     mean_activation    for each activation, the mean of its outputs
-    dead_units         for each activation, the share of units that give the same value for every row
-    saturation         for each elementwise activation, the share of values whose derivative is below 0.01
-    zero_weights       the share of weights that are exactly zero
+    dead_units         for each activation, the fraction of units that give the same value for every row
+    saturation         for each elementwise activation, the fraction of values whose derivative is below 0.01
+    zero_weights       the fraction of weights that are exactly zero
     weight_norm        the norm of all weights
     loss_gap           test loss minus training loss
     mean_top_probability   the mean of the highest predicted probability on test rows (classes)
-    zero_probabilities     the share of predicted probabilities on test rows that are exactly zero (sparsemax has some)
-    quantile_crossing      the share of test rows where a higher quantile is predicted below a lower one (quantile regression)
+    zero_probabilities     the fraction of predicted probabilities on test rows that are exactly zero (sparsemax has some)
+    quantile_crossing      the fraction of test rows where a higher quantile is predicted below a lower one (quantile regression)
 
 Shapes: R runs, n rows, H units.
 """
@@ -86,7 +86,7 @@ def diagnose(train_step: TrainStep, table: Batches, state: State) -> Diagnostics
 
 
 def weights(train_step: TrainStep, theta: Tensor) -> Diagnostics:
-    """The share of exact zeros among the weights and their norm: [R] each."""
+    """The fraction of exact zeros among the weights and their norm: [R] each."""
     mask = train_step.layout.weight_mask(theta.dtype, theta.device)
     zeros = ((theta == 0).to(theta.dtype) * mask).sum(1) / mask.sum().clamp(min=1)
     return {"zero_weights": zeros, "weight_norm": (theta * mask).norm(dim=1)}
@@ -115,7 +115,7 @@ def _of_predicted(train_step: TrainStep, forms: Forms) -> Diagnostics:
 
 
 def _units(layer: Pointwise, saved: Sequence[Any]) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean, share of dead units and saturation of one activation layer: [R] each."""
+    """Mean, fraction of dead units and saturation of one activation layer: [R] each."""
     runs = sum(len(group.rows) for group, _ in layer.activations)
     first = saved[0][1].detach()
     mean, dead, saturated = (torch.full((runs,), torch.nan, dtype=first.dtype, device=first.device) for _ in range(3))

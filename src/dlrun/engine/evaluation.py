@@ -13,7 +13,7 @@ from dlrun.components.metrics import Metric, median
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.engine.batches import Batches
-from dlrun.engine.cohort import Run
+from dlrun.engine.cohort import CohortRun
 from dlrun.engine.components import Rows
 from dlrun.engine.forms import Forms, kind_of
 from dlrun.engine.step import TrainStep
@@ -135,13 +135,13 @@ def by_levels(train_step: TrainStep, predicted: Tensor, function: Callable[[Tens
     return out
 
 
-def levels(run: Run) -> tuple[float, ...]:
+def levels(run: CohortRun) -> tuple[float, ...]:
     """The quantile levels of a run's outputs; the median for a loss that has none."""
     tau = run.loss.values.get("tau", 0.5)
     return tuple(tau) if isinstance(tau, list | tuple) else (float(tau),)
 
 
-def default_metrics(data: Data, runs: Sequence[Run]) -> list[str]:
+def default_metrics(data: Data, runs: Sequence[CohortRun]) -> list[str]:
     """What is measured at the end: all metrics of the task, those of quantiles where a run has some, and those that take a fact
     where the data knows it.
     """

@@ -24,7 +24,7 @@ from torch.nn.functional import logsigmoid
 from dlrun.components.losses import sparsemax
 from dlrun.components.metrics import Form
 from dlrun.components.metrics.confidence import bounded
-from dlrun.engine.cohort import Run
+from dlrun.engine.cohort import CohortRun
 from dlrun.engine.components import Rows
 
 Kind = tuple[str, str]  # head, link
@@ -66,7 +66,7 @@ _BEHIND_A_HEAD: dict[Kind, str] = {
 """A head and a link that are together a link of what stands before the head."""
 
 
-def kind_of(run: Run) -> Kind:
+def kind_of(run: CohortRun) -> Kind:
     """What tells how an output of this run becomes a probability."""
     return run.head, run.prediction
 

@@ -161,7 +161,7 @@ def _unstackable(plan: Blueprint, first: nn.Module, second: nn.Module, x: Tensor
             parameters = {name: torch.stack([trained[name], trained_too[name]]) for name in trained}
             together = torch.func.vmap(caller(first))(parameters, stacked, x)
         except Exception as error:
-            return next((said for word, said in _REASONS.items() if word in str(error)), _line(error))
+            return next((message for word, message in _REASONS.items() if word in str(error)), _line(error))
         alone = torch.stack([_passed(plan, *each) for each in zip(modules, x, apart, strict=True)])
         pairs = [(together, alone), *((stacked[name], torch.stack([each[name] for each in apart])) for name in stacked)]
         if not all(torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-5, equal_nan=True) for a, b in pairs):

@@ -13,7 +13,7 @@ from dlrun.components.metrics import Form as Reading
 from dlrun.components.tasks import Task
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing
-from dlrun.engine.cohort import Run, Settings
+from dlrun.engine.cohort import CohortRun, Settings
 from dlrun.engine.evaluation import CHUNK_NUMBERS
 from dlrun.engine.forms import Forms, kind_of
 from dlrun.engine.layout import Layout
@@ -24,7 +24,7 @@ from dlrun.errors import DataError
 
 
 @dataclass(frozen=True)
-class Form:
+class DataForm:
     """What a model needs to know of its data: the shape of a row, the task, the number of outputs."""
 
     shape: tuple[int, ...]
@@ -48,7 +48,7 @@ class Predictor:
     """
 
     def __init__(
-        self, run: Run, settings: Settings, form: Form, preprocessing: Preprocessing, weights: Mapping[str, Tensor]
+        self, run: CohortRun, settings: Settings, form: DataForm, preprocessing: Preprocessing, weights: Mapping[str, Tensor]
     ) -> None:
         self.run, self.settings, self.form, self.preprocessing = run, settings, form, preprocessing
         self.train_step = TrainStep([run], form.stand_in(), settings)

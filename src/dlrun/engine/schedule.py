@@ -35,7 +35,7 @@ class Factors:
 
     def at(self, number: int) -> Factor:
         """Those of step ``number`` of the epoch."""
-        return Factor([share.at(number) for share in self._each], self._columns[number])
+        return Factor([fraction.at(number) for fraction in self._each], self._columns[number])
 
 
 class _Share:

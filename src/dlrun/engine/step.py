@@ -21,7 +21,7 @@ from dlrun.components.regularizers import AfterStep, BatchTransform, Kink, Penal
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.engine.builder import Builder, blueprint_of, pointwise
-from dlrun.engine.cohort import VECTOR, Run, Settings
+from dlrun.engine.cohort import VECTOR, CohortRun, Settings
 from dlrun.engine.components import Group, group
 from dlrun.engine.keys import Keys, StepKeys
 from dlrun.engine.layers import SPREAD, Pass
@@ -34,7 +34,7 @@ __all__ = ["TrainStep", "blueprint_of", "pointwise"]
 class TrainStep:
     """How R runs take a step together. Rows are expected in an order that keeps equal optimizers adjacent."""
 
-    def __init__(self, runs: Sequence[Run], data: Data, settings: Settings) -> None:
+    def __init__(self, runs: Sequence[CohortRun], data: Data, settings: Settings) -> None:
         self.runs, self.data, self.settings, self.task = list(runs), data, settings, TASKS[data.task]
         self.seeds = [run.seed for run in self.runs]
         parts = Builder(self.runs, data, settings)

@@ -52,7 +52,7 @@ class Training:
     """A cohort while it trains. ``active`` maps the present rows of theta to the cohort's runs."""
 
     def __init__(self, cohort: Cohort, interrupted: Callable[[], bool] = lambda: False) -> None:
-        self.asked = len(cohort.runs)  # those behind are fillers, of which nobody hears
+        self.asked = len(cohort.runs)  # those behind are padding runs, whose results are dropped
         unfilled = TrainStep(cohort.runs, cohort.data, cohort.settings)
         self.cohort = cohort = filled(cohort, unfilled.row_numbers, unfilled.small)
         self.settings, self.interrupted = cohort.settings, interrupted
@@ -69,7 +69,7 @@ class Training:
             dtype=self.settings.dtype,
             device=self.settings.device,
         )
-        self._seat(self.order, self.all_data)
+        self._bind_runs(self.order, self.all_data)
         self.state = self.train_step.bind(self.train_step.fresh())
         self.steps_per_epoch = math.ceil(self.table.sizes["train"] / self.settings.batch_size)
         total = self.settings.epochs * self.steps_per_epoch
@@ -85,7 +85,7 @@ class Training:
         self.final = (torch.empty_like(self.state.theta), torch.empty_like(self.state.buffers))  # in the order of ``order``
         self.start = diagnostics.diagnose(self.train_step, self.table, self.state)["gradient_norm"]
 
-    def _seat(self, active: list[int], table: Batches) -> None:
+    def _bind_runs(self, active: list[int], table: Batches) -> None:
         """Let these runs be the rows of theta."""
         self.active, self.table = active, table
         self.train_step = TrainStep([self.cohort.runs[row] for row in active], self.cohort.data, self.settings)
@@ -174,7 +174,7 @@ class Training:
             if mine:
                 slots.append({name: value[mine] for name, value in state.items()})
         self._wish = self._wish and "auto"  # for fewer rows, compiling again has to repay itself
-        self._seat([self.active[place] for place in keep], self.table.select(keep))
+        self._bind_runs([self.active[place] for place in keep], self.table.select(keep))
         self.seen = [seen[:, keep] for seen in self.seen]
         old = self.state
         best = None if old.best is None else Best(old.best.value[keep], old.best.theta[keep], old.best.buffers[keep])
@@ -253,17 +253,17 @@ class Training:
             outcome = self.outcomes[row]
             if at >= 0 and epochs[at] <= outcome.epochs and outcome.status != "diverged":
                 before, after = losses[row, at - 1 : at + 1].tolist()
-                said = (
+                message = (
                     f"the training loss had settled and jumped from {before:.3g} to {after:.3g} by epoch {epochs[at]:.0f}; "
                     "a smaller optimizer.lr or trainer.clip_norm=1 may help"
                 )
-                outcome.reason = f"{outcome.reason}; {said}" if outcome.reason else said
+                outcome.reason = f"{outcome.reason}; {message}" if outcome.reason else message
 
     def _measure(self, rows: list[int]) -> None:
         """Put the metrics and diagnostics of these runs, in the order of ``order``, into their outcomes."""
         chosen = set(rows)
         places = [place for place, row in enumerate(self.order) if row in chosen]
-        self._seat(rows, self.all_data.select(places))
+        self._bind_runs(rows, self.all_data.select(places))
         theta, buffers = (matrix[places] for matrix in self.final)
         state = self.train_step.bind(State(theta, buffers, [], torch.zeros_like(theta)))
         names = dict.fromkeys((*default_metrics(self.cohort.data, self.train_step.runs), self.settings.metric))

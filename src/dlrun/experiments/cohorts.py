@@ -26,7 +26,7 @@ from dlrun.data.preparation import Preparation
 from dlrun.data.preprocessing import Preprocessing, fit
 from dlrun.data.splits import Split, splits
 from dlrun.engine import module
-from dlrun.engine.cohort import Cohort, Run, Settings
+from dlrun.engine.cohort import Cohort, CohortRun, Settings
 from dlrun.engine.components import Component, signature
 from dlrun.engine.step import TrainStep, blueprint_of
 from dlrun.errors import DataError, InputError, plural
@@ -201,7 +201,7 @@ def _fits(cohort: Cohort, train: int) -> None:
         )
 
 
-def _normalized(runs: Sequence[Run], data: Data, settings: Settings, rows: int) -> float:
+def _normalized(runs: Sequence[CohortRun], data: Data, settings: Settings, rows: int) -> float:
     """Of how many numbers the layers take a mean over a batch, where they take the fewest."""
     return TrainStep(runs, data, settings).model.averaged(rows)
 

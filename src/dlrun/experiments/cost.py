@@ -16,7 +16,7 @@ from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.engine.batches import MATERIALIZED_BYTES
 from dlrun.engine.builder import Builder
-from dlrun.engine.cohort import Cohort, Run, Settings
+from dlrun.engine.cohort import Cohort, CohortRun, Settings
 from dlrun.engine.diagnostics import ROWS as DIAGNOSED
 from dlrun.engine.trainer import EPOCH_ROWS
 from dlrun.memory import check, machine_bytes
@@ -101,12 +101,12 @@ def _measured(cohort: Cohort) -> tuple[int, int] | None:
     return None
 
 
-def _sizes(run: Run, data: Data, settings: Settings, members: int) -> tuple[int, int]:
+def _sizes(run: CohortRun, data: Data, settings: Settings, members: int) -> tuple[int, int]:
     model = Builder([run], data, settings).model
     return model.layout.size, members * model.numbers + sum(layer.inner for layer in model.layers)
 
 
-def has_own(run: Run, settings: Settings) -> bool:
+def has_own(run: CohortRun, settings: Settings) -> bool:
     """Whether a run has components of the user's own."""
     parts = run.activation, run.loss, run.optimizer, run.scheduler, *run.regularizers, settings.module
     return any(part is not None and own_modules.is_own(part.target) for part in parts)

@@ -12,7 +12,7 @@ from dlrun.components.tasks import TASKS
 from dlrun.config import own_code
 from dlrun.config.spec import from_config
 from dlrun.data.preprocessing import Preprocessing
-from dlrun.engine.predictor import Form, Predictor
+from dlrun.engine.predictor import DataForm, Predictor
 from dlrun.errors import DataError
 from dlrun.experiments.cohorts import settings_of
 from dlrun.results.record import RunRecord
@@ -42,7 +42,7 @@ def revive(
             stacklevel=2,
         )
     try:
-        form = Form(tuple(kept["shape"]), TASKS[record.data["task"]], int(kept["outputs"]), tuple(kept.get("vocabulary", ())))
+        form = DataForm(tuple(kept["shape"]), TASKS[record.data["task"]], int(kept["outputs"]), tuple(kept.get("vocabulary", ())))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"preprocessing.json: does not say what the model's data is ({error}); the file is of another kind"

@@ -33,11 +33,11 @@ class Mixed(NamedTuple):
     """Several losses of which a run's loss is the sum.
 
     Attributes:
-        shares: what each is multiplied by: a number, or one for each run [R].
+        fractions: what each is multiplied by: a number, or one for each run [R].
         parts: the values of each.
     """
 
-    shares: tuple[float | Tensor, ...]
+    fractions: tuple[float | Tensor, ...]
     parts: "tuple[Values, ...]"
 
 
@@ -53,7 +53,7 @@ def per_run(values: Values, weight: Tensor | None = None, reduction: Reduction =
         reduction: mean divides by how often rows and entries count; sum adds up the rows' means over their entries, weighted.
     """
     if isinstance(values, Mixed):
-        first, *rest = (share * per_run(part, weight, reduction) for share, part in zip(*values, strict=True))
+        first, *rest = (fraction * per_run(part, weight, reduction) for fraction, part in zip(*values, strict=True))
         return sum(rest, first)
     if isinstance(values, Tensor) and values.dim() == 1:
         return values
@@ -71,11 +71,11 @@ def per_row(values: Values) -> Tensor | None:
     """The loss of each row, the mean over its entries: [R, B]; 0 for a row that does not count. None where a loss has none."""
     if isinstance(values, Mixed):
         total = None
-        for share, part in zip(*values, strict=True):
+        for fraction, part in zip(*values, strict=True):
             found = per_row(part)
             if found is None:
                 return None
-            mine = (share.view(-1, 1) if isinstance(share, Tensor) else share) * found
+            mine = (fraction.view(-1, 1) if isinstance(fraction, Tensor) else fraction) * found
             total = mine if total is None else total + mine
         return total
     if isinstance(values, Tensor) and values.dim() == 1:

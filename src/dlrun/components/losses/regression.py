@@ -83,16 +83,16 @@ def quantile(output: Tensor, target: Tensor, *, tau: OpenShare | list[OpenShare]
         [R, B, K], in units of the target.
     """
     shortfall = target - output
-    share = _shares(tau, output)
-    return torch.where(shortfall >= 0, share * shortfall, (share - 1) * shortfall)
+    fraction = _fractions(tau, output)
+    return torch.where(shortfall >= 0, fraction * shortfall, (fraction - 1) * shortfall)
 
 
 def quantile_gradient(output: Tensor, target: Tensor, *, tau: OpenShare | list[OpenShare] = 0.5) -> Tensor:
     """(1 if p > y else 0) - tau, over B K: [R, B, K]."""
-    return torch.gt(output, target).to(output.dtype).sub_(_shares(tau, output)).div_(entries(output))
+    return torch.gt(output, target).to(output.dtype).sub_(_fractions(tau, output)).div_(entries(output))
 
 
-def _shares(tau: OpenShare | list[OpenShare], output: Tensor) -> Row:
+def _fractions(tau: OpenShare | list[OpenShare], output: Tensor) -> Row:
     return along_classes(tau, output) if isinstance(tau, list) else tau
 
 

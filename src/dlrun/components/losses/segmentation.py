@@ -56,14 +56,16 @@ def dice_cross_entropy(
     Args:
         output: [R, B, K, I, J], logits.
         target: int64 [R, B, I, J], or probabilities [R, B, K, I, J].
-        weight: the share of dice.
+        weight: the fraction of dice.
         smooth, background: as in ``dice``; cross entropy counts every pixel, whatever its class.
 
     Returns:
         A mixture of [R, B, C, 1, 1] and [R, B, I, J].
     """
-    share = weight.flatten() if isinstance(weight, Tensor) else weight
-    return Mixed((share, 1 - share), (dice(output, target, smooth=smooth, background=background), cross_entropy(output, target)))
+    fraction = weight.flatten() if isinstance(weight, Tensor) else weight
+    return Mixed(
+        (fraction, 1 - fraction), (dice(output, target, smooth=smooth, background=background), cross_entropy(output, target))
+    )
 
 
 def dice_cross_entropy_gradient(

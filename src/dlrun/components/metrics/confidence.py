@@ -76,5 +76,5 @@ def zero_probabilities(log_probability: Tensor) -> Tensor:
     Args:
         log_probability: logarithms, -inf where p = 0; the p of a softmax in float32 is 0 too once it is below 1e-45.
     """
-    share = (log_probability == -torch.inf).flatten(1).double().mean(1)
-    return share.masked_fill_(log_probability.flatten(1).isnan().any(1), torch.nan)
+    fraction = (log_probability == -torch.inf).flatten(1).double().mean(1)
+    return fraction.masked_fill_(log_probability.flatten(1).isnan().any(1), torch.nan)

@@ -36,8 +36,8 @@ def r2(prediction: Tensor, target: Tensor) -> Tensor:
     y = target.double()
     spread = _squares(y)
     error = (prediction - y).square_().sum(1)
-    share = torch.where(spread > 0, 1 - error / spread, torch.nan).nanmean(1)
-    return share.masked_fill_(error.isnan().any(1), torch.nan)
+    fraction = torch.where(spread > 0, 1 - error / spread, torch.nan).nanmean(1)
+    return fraction.masked_fill_(error.isnan().any(1), torch.nan)
 
 
 def pinball(prediction: Tensor, target: Tensor, *, taus: Sequence[float] = (0.5,)) -> Tensor:
@@ -67,8 +67,8 @@ def coverage(prediction: Tensor, target: Tensor, *, taus: Sequence[float] = (0.5
     inside = target <= high
     if len(taus) > 1:
         inside &= target >= prediction[..., _at(taus, min(taus))]
-    share = inside.flatten(1).double().mean(1)
-    return share.masked_fill_(prediction.flatten(1).isnan().any(1), torch.nan)
+    fraction = inside.flatten(1).double().mean(1)
+    return fraction.masked_fill_(prediction.flatten(1).isnan().any(1), torch.nan)
 
 
 @nan_for_nan

@@ -60,8 +60,8 @@ class TorchOptimizer(Optimizer):
             try:
                 self._make([torch.zeros(2)], given)
             except (TypeError, ValueError, RuntimeError) as error:
-                said = ", ".join(f"{name}={show(value)}" for name, value in given.items())
-                raise InputError(f"optimizer {kind.__name__} refuses {said}: {error}") from error
+                message = ", ".join(f"{name}={show(value)}" for name, value in given.items())
+                raise InputError(f"optimizer {kind.__name__} refuses {message}: {error}") from error
 
     def state(self, theta: Tensor) -> State:
         """Torch's own names; [R, P] for what has a parameter's shape and [R, 1] for one number a run.

@@ -49,12 +49,12 @@ class Augmentation(BatchTransform):
         return self._move(x, y, keys)
 
     def _mixup(self, x: Tensor, y: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        share = self._beta(streams.derive(keys, 1)).to(x.dtype)
+        fraction = self._beta(streams.derive(keys, 1)).to(x.dtype)
         partner = streams.permutations(streams.derive(keys, 2), x.shape[1])
         row = torch.arange(len(x), device=x.device).unsqueeze(1)
         soft = soften(y, self.classes, x.dtype)
-        share_x, share_y = each_run(share, x), each_run(share, soft)
-        return share_x * x + (1 - share_x) * x[row, partner], share_y * soft + (1 - share_y) * soft[row, partner]
+        fraction_x, fraction_y = each_run(fraction, x), each_run(fraction, soft)
+        return fraction_x * x + (1 - fraction_x) * x[row, partner], fraction_y * soft + (1 - fraction_y) * soft[row, partner]
 
     def _beta(self, keys: Tensor) -> Tensor:
         """One share for each run, from Beta(strength, strength): a quantile picked at random. [R]."""
@@ -124,5 +124,5 @@ class LabelSmoothing(BatchTransform):
         """Softened targets."""
         soft = soften(y, self.classes, x.dtype)
         smoothing = each_run(self.smoothing, soft)
-        share = 1.0 / self.classes if self.classes > 1 else 0.5
-        return x, soft * (1 - smoothing) + smoothing * share
+        fraction = 1.0 / self.classes if self.classes > 1 else 0.5
+        return x, soft * (1 - smoothing) + smoothing * fraction

@@ -121,19 +121,19 @@ def columns(
         remedy: what to do about it, ending in a semicolon.
     """
     each = strengths(function, values, call)
-    said = _with_columns(call, each, shape, dtype)
-    if said:
+    message = _with_columns(call, each, shape, dtype)
+    if message:
         names = ", ".join(each[0])
         raise FaultError(
-            f"annotates {names} as a number that may differ from run to run, but {said};{remedy} or annotate it as float"
+            f"annotates {names} as a number that may differ from run to run, but {message};{remedy} or annotate it as float"
         )
 
 
 def rates(name: str, call: Call, *, dtype: torch.dtype = torch.float32) -> None:
     """Whether what depends on the learning rate of a step may come as a column [R, 1]."""
-    said = _with_columns(call, [{name: 0.1}, {name: 0.05}], (R, 1), dtype)
-    if said:
-        raise FaultError(f"{name} is a number, or a column [runs, 1] where it differs from run to run, but {said}")
+    message = _with_columns(call, [{name: 0.1}, {name: 0.05}], (R, 1), dtype)
+    if message:
+        raise FaultError(f"{name} is a number, or a column [runs, 1] where it differs from run to run, but {message}")
 
 
 def strengths(function: Callable[..., Any], values: Mapping[str, Any], call: Call) -> list[dict[str, float]]:

@@ -58,8 +58,8 @@ def problems(part: Component, where: str, task: str, facts: Mapping[str, Any]) -
         return []  # TorchOptimizer tries it
     if kind not in _TRIALS or (kind == "loss" and task not in facts["tasks"]):
         return []
-    said = _tried(kind, part.function, json.dumps(dict(part.values), default=str), task, str(facts["head"]))
-    return [f"{where}._target_={part.target}: {said}"] if said else []
+    message = _tried(kind, part.function, json.dumps(dict(part.values), default=str), task, str(facts["head"]))
+    return [f"{where}._target_={part.target}: {message}"] if message else []
 
 
 @cache

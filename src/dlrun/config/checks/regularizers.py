@@ -156,13 +156,13 @@ def _other_than(slope: Tensor, added: Tensor, steps: bool) -> str:
             "add_gradient adds nothing, and value(theta) has a derivative; change grad in place, grad += ... "
             f"(grad = grad + ... makes another tensor), {_OF_ITSELF}"
         )
-    share = float((added * slope).sum() / slope.square().sum())
-    if torch.allclose(added, share * slope, rtol=_CLOSE):
-        return f"add_gradient adds {share:.3g} times the derivative of value(theta); correct one of them, {_OF_ITSELF}"
+    fraction = float((added * slope).sum() / slope.square().sum())
+    if torch.allclose(added, fraction * slope, rtol=_CLOSE):
+        return f"add_gradient adds {fraction:.3g} times the derivative of value(theta); correct one of them, {_OF_ITSELF}"
     most = (added - slope).abs().argmax()
     mine, wanted = float(added.flatten()[most]), float(slope.flatten()[most])
-    said = f"add_gradient adds {mine:.3g} where the derivative of value(theta) is {wanted:.3g}"
-    return f"{said}; correct one of them, {_OF_ITSELF}"
+    message = f"add_gradient adds {mine:.3g} where the derivative of value(theta) is {wanted:.3g}"
+    return f"{message}; correct one of them, {_OF_ITSELF}"
 
 
 def _derivative(made: Penalty, theta: Tensor) -> Tensor:

@@ -107,11 +107,11 @@ def csv(
         )
         used = [*chosen(file.name, table.names, targets, wanted, words(drop), texts), *targets]
         forms = {key: Column(key, wanted=wanted is not None or key in texts, day_first=day_first) for key in used}
-        draft = _read_csv(table, forms, len(targets), texts, marks, thousands, decimals=decimal is not None)
-        said = table.remarks
-        said += [f"read as {file.encoding}"] if not file.encoding.startswith("utf-8") and encoding is None else []
+        builder = _read_csv(table, forms, len(targets), texts, marks, thousands, decimals=decimal is not None)
+        message = table.remarks
+        message += [f"read as {file.encoding}"] if not file.encoding.startswith("utf-8") and encoding is None else []
         unnamed = [table.names[place] for place in table.unnamed]
-        return to_data(draft, task, unnamed=unnamed, categorical=texts, marks=marks, remarks=said, positive=positive)
+        return to_data(builder, task, unnamed=unnamed, categorical=texts, marks=marks, remarks=message, positive=positive)
 
     if path is None:
         raise DataError("dataset.path: which file? type dataset.path=FILE.csv dataset.target=COLUMN")
@@ -210,7 +210,7 @@ def _read_csv(
             column.spelled(seen.distinct)
     while True:
         features, learnt = columns[:-targets], columns[-targets:]
-        draft = TableBuilder(
+        builder = TableBuilder(
             table.file.name,
             features,
             learnt,
@@ -227,11 +227,11 @@ def _read_csv(
                 numeric = []
             if place < _SEARCHED or place & (place - 1) == 0:
                 _note_codes(table, piece, columns, marks)
-            draft.add(_cells(table, piece, list(forms), numeric, marks), piece.lines)
-        settled = draft.settle()
+            builder.add(_cells(table, piece, list(forms), numeric, marks), piece.lines)
+        settled = builder.settle()
         if settled is None:
-            return draft
-        del draft  # before the next one takes its memory
+            return builder
+        del builder  # before the next one takes its memory
         columns = settled
 
 
@@ -339,15 +339,15 @@ def _read_parquet(
             used = [key for key in used if key not in unread]
             forms = [Column(key, kinds[key], wanted is not None or key in texts, day_first=True) for key in used]
             features, learnt = forms[: -len(targets)], forms[-len(targets) :]
-            draft, start = TableBuilder(name, features, learnt, file.metadata.num_rows, marks), 1
+            builder, start = TableBuilder(name, features, learnt, file.metadata.num_rows, marks), 1
             for batch in file.iter_batches(_BATCH, columns=used):
                 cells = {key: cells_of_array(batch.column(key), kinds[key] or "numeric") for key in used}
-                draft.add(cells, range(start, start + len(batch)))
+                builder.add(cells, range(start, start + len(batch)))
                 start += len(batch)
         except (pyarrow.ArrowException, OSError) as error:
             raise DataError(f"{name}: is no Parquet file, or a damaged one ({shown(error, 100)})") from error
-    draft.settle()
-    return to_data(draft, task, categorical=texts, marks=marks, unread=unread, positive=positive)
+    builder.settle()
+    return to_data(builder, task, categorical=texts, marks=marks, unread=unread, positive=positive)
 
 
 def _unusable(types: Mapping[str, Any], asked: Collection[str]) -> dict[str, str]:
@@ -366,12 +366,12 @@ def _refuse_other_formats(block: bytes, name: str) -> None:
     """Raise DataError for the beginning of a file in another format than Parquet; a damaged Parquet file passes."""
     if block.startswith(b"PAR1"):
         return
-    said = foreign(block)
+    message = foreign(block)
     if not block:
-        said = "is empty"
+        message = "is empty"
     elif block.startswith(GZIP):
-        said = "is compressed by gzip; unpack it first"
-    elif not said and b"\0" not in block:
-        said = "is no Parquet file but one of text; type dataset=csv"
-    if said:
-        raise DataError(f"{name}: {said}")
+        message = "is compressed by gzip; unpack it first"
+    elif not message and b"\0" not in block:
+        message = "is no Parquet file but one of text; type dataset=csv"
+    if message:
+        raise DataError(f"{name}: {message}")

@@ -259,8 +259,8 @@ class TableBuilder:
 
     def _form(self, column: Column, cells: Texts) -> Form | None:
         """Another way to write the numbers of a column, as more of its cells show; None where they show none."""
-        said = {"thousands": bool(self.thousands), "decimals": self.decimals}
-        found = form_of(cells.distinct, self.decimal, self.groups, whole=column.whole, **said) if self.groups else None
+        message = {"thousands": bool(self.thousands), "decimals": self.decimals}
+        found = form_of(cells.distinct, self.decimal, self.groups, whole=column.whole, **message) if self.groups else None
         if found is None or column.form == PLAIN:
             return found
         fits = found.sign == column.form.sign and not column.form.thousands and column.form.decimal in ("", found.decimal)
@@ -327,10 +327,10 @@ class TableBuilder:
 
     def _mistake(self, column: Column) -> str:
         line, text = column.first_odd
-        share = column.odd / (column.odd + column.present)
-        of_all = f", {share:.0%} of all" if share > ODD_SHARE else ""
+        fraction = column.odd / (column.odd + column.present)
+        of_all = f", {fraction:.0%} of all" if fraction > ODD_SHARE else ""
         more = f" (and {column.odd - 1:,} more such cells{of_all})" if column.odd > 1 else ""
-        said = f"{self.file} line {line:,}: {shown(column.name)} holds {shown(text)!r}{more}, and the others are"
+        message = f"{self.file} line {line:,}: {shown(column.name)} holds {shown(text)!r}{more}, and the others are"
         remedies = ["correct it", "leave the cell empty"]
         hinted = column.kind == "numeric" and self.groups and not column.form.thousands
         if hinted and (amount := as_amounts((text,), self.decimal, self.marks)):
@@ -341,7 +341,7 @@ class TableBuilder:
                 remedies.append(f"type {marks} if that means a missing value")
             if column not in self.targets:
                 remedies.append(f"type {naming('categorical', column.name, several=True)} to take all of them as texts")
-        return f"{said} {WANTS[column.kind or 'numeric']}; {', '.join(remedies[:-1])}, or {remedies[-1]}"
+        return f"{message} {WANTS[column.kind or 'numeric']}; {', '.join(remedies[:-1])}, or {remedies[-1]}"
 
 
 def _as_texts(cells: Cells) -> Texts:

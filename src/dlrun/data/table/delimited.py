@@ -130,7 +130,7 @@ class Delimited:
         count = len(self._comments)
         texts = "; ".join(map(shown, islice(self._comments.values(), 2)))
         below = [f"{count:,} comment line{'s' * (count > 1)} among the rows left out ({texts})"] if count else []
-        return [*filter(None, [self.dialect.said]), *self._remarks, *below, *filter(None, [self._total])]
+        return [*filter(None, [self.dialect.message]), *self._remarks, *below, *filter(None, [self._total])]
 
     @contextmanager
     def _lines(self, above: int) -> Iterator[Iterator[str]]:
@@ -224,21 +224,21 @@ class Delimited:
         """
         width, cells = len(self.names), len(record.cells)
         names = f"{width} name{'s' * (width != 1)}"
-        said = f"{self.file.name} line {record.start:,}: has {cells} cell{'s' * (cells != 1)}, and the header has {names}"
+        message = f"{self.file.name} line {record.start:,}: has {cells} cell{'s' * (cells != 1)}, and the header has {names}"
         try:
             footer = [record, *(each for each in islice(below, _LONGEST_FOOTER) if not each.blank)]
         except DataError:  # one of them cannot be read
             footer = []
         if 0 < len(footer) < _LONGEST_FOOTER and all(len(each.cells) != width for each in footer):
             lines = sum(each.end - each.start + 1 for each in footer)
-            return f"{said}; mend the row, or type dataset.footer={lines} if the table ends above it"
+            return f"{message}; mend the row, or type dataset.footer={lines} if the table ends above it"
         if cells == width + 1 and not record.cells[-1].strip():
-            return f"{said}; take out the separator at its end, or quote a cell that holds a separator"
+            return f"{message}; take out the separator at its end, or quote a cell that holds a separator"
         if cells > width:
-            return f"{said}; quote cells that hold a separator"
+            return f"{message}; quote cells that hold a separator"
         if cells == width:
-            return f"{said}, but it ends with a separator as the other rows do, so that a cell is missing; mend the row"
-        return f"{said}; mend the row, and leave cells without a value empty"
+            return f"{message}, but it ends with a separator as the other rows do, so that a cell is missing; mend the row"
+        return f"{message}; mend the row, and leave cells without a value empty"
 
 
 def _without_last(lines: Iterator[str], count: int) -> Iterator[str]:

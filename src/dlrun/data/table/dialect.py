@@ -51,7 +51,7 @@ class Dialect:
     unsure: bool = False
 
     @property
-    def said(self) -> str:
+    def message(self) -> str:
         """What is unusual about it, for a message."""
         words = [] if self.separator == "," else [f"separator {'tab' if self.separator == chr(9) else repr(self.separator)}"]
         words += [f"quotes {self.quote}"] if self.quote != '"' else []

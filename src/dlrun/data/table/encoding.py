@@ -172,13 +172,13 @@ def encode(frame: Any, encoding: Encoding) -> Tensor:
             else:
                 parts.append(_measured(column, kind, cells, encoding))
         except DataError as error:
-            problems += [f"column {shown(column.name)}: {said}" for said in error.problems]
+            problems += [f"column {shown(column.name)}: {message}" for message in error.problems]
     if len({len(part) for part in parts}) > 1:
         problems.append(f"the columns must have one length, not {sorted({len(part) for part in parts})}")
     if problems:
         raise DataError(*problems)
-    for said in strange:
-        warnings.warn(said, stacklevel=4)  # where predict is called
+    for message in strange:
+        warnings.warn(message, stacklevel=4)  # where predict is called
     return torch.from_numpy(np.concatenate(parts, axis=1))
 
 
@@ -206,8 +206,8 @@ def _measured(column: ColumnCode, kind: Kind, cells: Cells, encoding: Encoding) 
         odd = ~np.isnan(values) & ~_fits(column.kind, kind, values)
     if odd.any():
         row = int(odd.argmax())
-        said = repr(shown(cells.distinct[cells.codes[row]])) if isinstance(cells, Texts) else written(kind, float(cells[row]))
-        raise DataError(f"row {row + 1:,} holds {said}, and it wants {WANTS[column.kind]}")
+        message = repr(shown(cells.distinct[cells.codes[row]])) if isinstance(cells, Texts) else written(kind, float(cells[row]))
+        raise DataError(f"row {row + 1:,} holds {message}, and it wants {WANTS[column.kind]}")
     if np.isinf(values).any():
         raise DataError(f"row {int(np.isinf(values).argmax()) + 1:,} holds an infinite number")
     if column.kind == "date":

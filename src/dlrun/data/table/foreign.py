@@ -61,11 +61,11 @@ def foreign(block: bytes) -> str:
         return "is a pickle, which may run code and is not opened; save the table as CSV"
     if _BZIP2.match(block):
         return _UNPACK.format("bzip2")
-    for beginning, said in _BEGINNINGS:
+    for beginning, message in _BEGINNINGS:
         if block.startswith(beginning) and (binary or not beginning.isalnum()):
-            return said
+            return message
     text = block.removeprefix(_BYTE_ORDER_MARK)
-    return next((said for form, said in _TEXTS if form.match(text)), "")
+    return next((message for form, message in _TEXTS if form.match(text)), "")
 
 
 def _archive(block: bytes) -> str:

@@ -88,8 +88,8 @@ def read_header(file: str, records: Sequence[Record], separator: str, given: boo
     names, spare, sparing = _trailing(names, [record for record in body if not (comments and _is_comment(record, usual))])
     remarks += (_ends(spare, sparing, body, len(names)),) if spare else ()
     if not spare and given is None:
-        names, said = _named_rows(file, first, names, body, usual, separator)
-        remarks += said
+        names, message = _named_rows(file, first, names, body, usual, separator)
+        remarks += message
     units = _units(body, len(names))
     if units:
         texts = [cell.strip() for cell in units.cells]
@@ -277,18 +277,22 @@ def _named_rows(
     if len(rows) < 2 or abs(usual - len(names)) != 1 or any(len(record.cells) != usual for record in rows):
         return names, ()
     here, count = f"line {first.start:,}", f"{len(names)} name{'s' * (len(names) > 1)}"
-    said, mark = f"{file}: {here} has {count}, and each row has {usual} cells", "a tab" if separator == "\t" else f"'{separator}'"
+    message, mark = (
+        f"{file}: {here} has {count}, and each row has {usual} cells",
+        "a tab" if separator == "\t" else f"'{separator}'",
+    )
     if usual < len(names):
-        raise DataError(f"{said}; take out {'the name that has no cells' if names[0] else f'{mark} at the start of {here}'}")
+        raise DataError(f"{message}; take out {'the name that has no cells' if names[0] else f'{mark} at the start of {here}'}")
     keys = [record.cells[0].strip() for record in rows]
     if not any(keys):
-        raise DataError(f"{said}, the first of them empty; write {mark} before the first name too")
+        raise DataError(f"{message}, the first of them empty; write {mark} before the first name too")
     if all(record.text.lstrip().startswith(('"', "'")) for record in (first, *rows)) and len(set(keys)) == len(keys):
         return ("", *names), ("the first column has no name: it has the names of rows, as R writes them",)
     title = f", dataset.skip={first.start} if {here} is a title" if len(names) == 1 else ""
     raise DataError(
-        f"{said}, so that one column has no name; if it is the first one, begin {here} with a name and {mark}; otherwise write "
-        f"the name where it belongs; or type dataset.header=false dataset.skip={first.start} to call them 0 to {usual - 1}{title}"
+        f"{message}, so that one column has no name; if it is the first one, begin {here} with a name and {mark}; "
+        f"otherwise write the name where it belongs; or type dataset.header=false dataset.skip={first.start} to call them "
+        f"0 to {usual - 1}{title}"
     )
 
 

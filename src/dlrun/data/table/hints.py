@@ -35,8 +35,8 @@ def as_amounts(texts: Sequence[str], decimal: str, marks: Marks) -> Hint | None:
     digits = [match["digits"].strip() for _, match in found]
     for mark in GROUPINGS:
         if grouping(digits, other if mark == decimal else decimal, (mark,), sure=True):
-            said = f"type {setting('thousands', mark)} if that groups the digits"
-            return found[0][0], said + (
+            message = f"type {setting('thousands', mark)} if that groups the digits"
+            return found[0][0], message + (
                 f", or {setting('decimal', mark)} if it is the decimal mark" if signs and mark == decimal else ""
             )
     if signs:

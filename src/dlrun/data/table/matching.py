@@ -23,10 +23,10 @@ def matched(column: "ColumnCode", kind: Kind, cells: Cells, values: Any, encodin
         values: as they were given.
     """
     if kind == "numeric":
-        texts, said = _numbered(column, values, encoding)
+        texts, message = _numbered(column, values, encoding)
     else:
-        texts, said = _spelled(column, kind, cells, encoding)
-    return texts, said or _strangers(column, texts)
+        texts, message = _spelled(column, kind, cells, encoding)
+    return texts, message or _strangers(column, texts)
 
 
 def _spelled(column: "ColumnCode", kind: Kind, cells: Cells, encoding: "Encoding") -> tuple[Texts, list[str]]:
@@ -67,10 +67,10 @@ def _numbered(column: "ColumnCode", values: Any, encoding: "Encoding") -> tuple[
                 renamed[text] = " or ".join(alike)
             text = alike[0] if len(alike) == 1 else text
         texts.append(text or absent)
-    said = [f"{number} for {category}" for number, category in renamed.items()]
-    warned = f"column {shown(column.name)}: numbers stand for codes of the training, {listed(said, 3)}"
+    message = [f"{number} for {category}" for number, category in renamed.items()]
+    warned = f"column {shown(column.name)}: numbers stand for codes of the training, {listed(message, 3)}"
     unsure = " (which has no effect, since it may be either)" if any(" or " in codes_of for codes_of in renamed.values()) else ""
-    return merged(codes, texts), [f"{warned}{unsure}; give the column as texts, to be sure"] if said else []
+    return merged(codes, texts), [f"{warned}{unsure}; give the column as texts, to be sure"] if message else []
 
 
 def _absent(column: "ColumnCode") -> str:

@@ -26,7 +26,7 @@ def named(targets: Sequence[str]) -> str:
 
 
 def notes_of(
-    draft: TableBuilder,
+    builder: TableBuilder,
     kept: Sequence[Column],
     encoding: Encoding,
     reasons: Mapping[str, str],
@@ -37,7 +37,7 @@ def notes_of(
     """What was found out about a table, a line each.
 
     Args:
-        draft: the table.
+        builder: the table.
         kept: its columns that are features.
         encoding: how they become features.
         reasons: of columns that are left out, why.
@@ -45,32 +45,32 @@ def notes_of(
         remarks: what else to say of the file.
         hints: of columns of texts that may be something else, one of these and what to do.
     """
-    targets = [target.name for target in draft.targets]
+    targets = [target.name for target in builder.targets]
     kinds = []
     for kind, word in _WORDS.items():
         some = [code for code in encoding.columns if code.kind == kind]
         sizes = [f"{code.name}: {sum(map(bool, code.categories))}{' and missing' * ('' in code.categories)}" for code in some]
         if some:
             kinds.append(f"{len(some):,} {word}" + (f" ({listed(sizes, 6)})" if kind == "categorical" else ""))
-    missing = sum(draft.rows - column.present for column in kept)
+    missing = sum(builder.rows - column.present for column in kept)
     kinds += [f"{missing:,} missing"] if missing else []
-    notes = [f"dataset {draft.file}: {draft.rows:,} rows, {named(targets)}: {learnt}; {', '.join(kinds)}"]
+    notes = [f"dataset {builder.file}: {builder.rows:,} rows, {named(targets)}: {learnt}; {', '.join(kinds)}"]
     if reasons:
-        notes.append(f"dataset {draft.file}: left out: {left_out(reasons)}")
-    notes += [f"dataset {draft.file}: {said}" for said in hinted(hints)]
+        notes.append(f"dataset {builder.file}: left out: {left_out(reasons)}")
+    notes += [f"dataset {builder.file}: {message}" for message in hinted(hints)]
     more = list(remarks)
-    more += _written([*kept, *draft.targets])
-    more += _coded([*kept, *draft.targets], draft.rows)
-    more += _labels_like_missing([*kept, *draft.targets])
-    if draft.untargeted:
+    more += _written([*kept, *builder.targets])
+    more += _coded([*kept, *builder.targets], builder.rows)
+    more += _labels_like_missing([*kept, *builder.targets])
+    if builder.untargeted:
         rows = (
             "1 row without a value of {} is"
-            if draft.untargeted == 1
-            else f"{draft.untargeted:,} rows without a value of {{}} are"
+            if builder.untargeted == 1
+            else f"{builder.untargeted:,} rows without a value of {{}} are"
         )
         more.append(f"{rows.format(listed(targets).replace(', ', ' or '))} left out")
     if more:
-        notes.append(f"dataset {draft.file}: {', '.join(more)}")
+        notes.append(f"dataset {builder.file}: {', '.join(more)}")
     return tuple(notes)
 
 
@@ -88,8 +88,8 @@ def _coded(columns: Sequence[Column], rows: int) -> list[str]:
         elif column.alike:
             found.setdefault(f"{' and '.join(column.alike)} are one number in", []).append(column.name)
     return [
-        f"{said} {listed(names)} (if they are names, type {naming('categorical', *names, several=True)})"
-        for said, names in found.items()
+        f"{message} {listed(names)} (if they are names, type {naming('categorical', *names, several=True)})"
+        for message, names in found.items()
     ]
 
 
@@ -106,8 +106,8 @@ def _labels_like_missing(columns: Sequence[Column]) -> list[str]:
             for text in column.texts:
                 if text and is_missing(text) and text.casefold() != "none":
                     found.setdefault(text, []).append(column.name)
-    said = [(repr(shown(text)), listed(names), naming("missing", text, several=True)) for text, names in found.items()]
-    return [f"{text} is a category of {names} (if it means a missing value, type {remedy})" for text, names, remedy in said]
+    message = [(repr(shown(text)), listed(names), naming("missing", text, several=True)) for text, names in found.items()]
+    return [f"{text} is a category of {names} (if it means a missing value, type {remedy})" for text, names, remedy in message]
 
 
 def _written(columns: Sequence[Column]) -> list[str]:

@@ -17,15 +17,15 @@ def with_positive(data: Data, positive: str | int | float | None) -> Data:
     """
     if positive is None:
         return data
-    said = f"dataset.positive={shown(positive)}: "
+    message = f"dataset.positive={shown(positive)}: "
     task = TASKS[data.task]
     if not task.two_classes:
         what = f"{len(data.classes)} classes" if task.exclusive and not task.pixels else f"the task {data.task}"
-        raise DataError(f"{said}{data.name} has {what}, and a positive class is one of two; leave dataset.positive out")
+        raise DataError(f"{message}{data.name} has {what}, and a positive class is one of two; leave dataset.positive out")
     name = str(positive)
     if name not in data.classes:
         remedy = meant("positive", name, data.classes) or f"; type {naming('positive', data.classes[1])}"
-        raise DataError(f"{said}no such class; the classes are {listed(data.classes)}{remedy}")
+        raise DataError(f"{message}no such class; the classes are {listed(data.classes)}{remedy}")
     if name == data.classes[1]:
         return data
     other = None if data.train_y is None else 1 - data.train_y

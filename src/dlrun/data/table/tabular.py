@@ -3,7 +3,7 @@
 Columns that cannot help are left out, and it is said: those with a single value, and those that name the row. A column
 that the user asks for by name is kept.
 
-Shapes: N rows, D features, W columns of the draft's matrix.
+Shapes: N rows, D features, W columns of the builder's matrix.
 """
 
 import re
@@ -83,7 +83,7 @@ def chosen(
 
 
 def to_data(
-    draft: TableBuilder,
+    builder: TableBuilder,
     task: str | None,
     *,
     unnamed: Sequence[str] = (),
@@ -93,10 +93,10 @@ def to_data(
     unread: Mapping[str, str] | None = None,
     positive: str | int | float | None = None,
 ) -> Data:
-    """The finished dataset. The draft's matrix becomes its features, without a copy where all columns are numbers.
+    """The finished dataset. The builder's matrix becomes its features, without a copy where all columns are numbers.
 
     Args:
-        draft: the table, settled.
+        builder: the table, settled.
         task: as the user says; None to infer it.
         unnamed: columns whose name is missing in the file.
         categorical: columns that the user says are texts.
@@ -108,21 +108,23 @@ def to_data(
     Raises:
         DataError: there are no rows or no features, or the target allows no task.
     """
-    file, rows, targets = draft.file, draft.rows, tuple(target.name for target in draft.targets)
+    file, rows, targets = builder.file, builder.rows, tuple(target.name for target in builder.targets)
     if not rows:
         values = "a value" if len(targets) == 1 else "all values"
-        empty = f"no row has {values} of the {named(targets)}" if draft.untargeted else "it has names and no rows"
+        empty = f"no row has {values} of the {named(targets)}" if builder.untargeted else "it has names and no rows"
         raise DataError(f"{file}: {empty}")
-    hints = _hints(draft, categorical)
-    learnt = target_of(file, draft.targets, rows, task, hints)
+    hints = _hints(builder, categorical)
+    learnt = target_of(file, builder.targets, rows, task, hints)
     reasons = dict(unread or {})
-    reasons |= {column.name: reason for column in draft.columns if (reason := _useless(column, draft, column.name in unnamed))}
-    kept = [column for column in draft.columns if column.name not in reasons]
+    reasons |= {
+        column.name: reason for column in builder.columns if (reason := _useless(column, builder, column.name in unnamed))
+    }
+    kept = [column for column in builder.columns if column.name not in reasons]
     if not kept:
-        said = f"{file}: there are no features beside the {named(targets)}; left out: {left_out(reasons)}"
-        raise DataError("; ".join((said, *hinted(hints))))
-    encoding = Encoding(tuple(_code(column, rows, draft.thousands) for column in kept), draft.decimal, tuple(marks))
-    x = _matrix(draft, kept, encoding)
+        message = f"{file}: there are no features beside the {named(targets)}; left out: {left_out(reasons)}"
+        raise DataError("; ".join((message, *hinted(hints))))
+    encoding = Encoding(tuple(_code(column, rows, builder.thousands) for column in kept), builder.decimal, tuple(marks))
+    x = _matrix(builder, kept, encoding)
     data = Data(
         name=file,
         x=torch.from_numpy(x),
@@ -137,7 +139,7 @@ def to_data(
     data = with_positive(data, positive)
     if learnt.task.two_classes:
         remarks = [*remarks, f"positive class {shown(data.classes[1])}"]
-    return replace(data, notes=notes_of(draft, kept, encoding, reasons, learnt.note, remarks, hints))
+    return replace(data, notes=notes_of(builder, kept, encoding, reasons, learnt.note, remarks, hints))
 
 
 def of_frame(
@@ -166,7 +168,8 @@ def of_frame(
             kind, values = typed(table[key])
         except DataError as error:
             problems += [
-                f"column {shown(key)}: {said}; leave it out with {naming('drop', key, several=True)}" for said in error.problems
+                f"column {shown(key)}: {message}; leave it out with {naming('drop', key, several=True)}"
+                for message in error.problems
             ]
             continue
         if key in categorical and kind == "numeric":
@@ -180,46 +183,46 @@ def of_frame(
         forms.append(Column(key, kind, columns is not None or key in categorical, day_first=True))
     if problems:
         raise DataError(*problems)
-    draft = TableBuilder(name, forms[: -len(targets)], forms[-len(targets) :], len(table), missing)
-    draft.add(cells, range(1, len(table) + 1))
-    draft.settle()
-    return to_data(draft, task, categorical=categorical, marks=missing, remarks=remarks, positive=positive)
+    builder = TableBuilder(name, forms[: -len(targets)], forms[-len(targets) :], len(table), missing)
+    builder.add(cells, range(1, len(table) + 1))
+    builder.settle()
+    return to_data(builder, task, categorical=categorical, marks=missing, remarks=remarks, positive=positive)
 
 
-def _hints(draft: TableBuilder, categorical: Sequence[str]) -> dict[str, tuple[str, str]]:
+def _hints(builder: TableBuilder, categorical: Sequence[str]) -> dict[str, tuple[str, str]]:
     """For each column of texts that may be numbers: one of these, and what to do. Those that the user calls texts are."""
     found = {}
-    for column in (*draft.columns, *draft.targets):
+    for column in (*builder.columns, *builder.targets):
         if column.kind == "categorical" and column.name not in categorical:
-            hint = as_amounts(list(column.texts), draft.decimal, draft.marks)
+            hint = as_amounts(list(column.texts), builder.decimal, builder.marks)
             if hint:
-                found[column.name] = hint if draft.groups else (hint[0], "store them as numbers")
-            elif draft.groups and (hint := as_dates(list(column.texts), draft.marks)):
+                found[column.name] = hint if builder.groups else (hint[0], "store them as numbers")
+            elif builder.groups and (hint := as_dates(list(column.texts), builder.marks)):
                 found[column.name] = hint
     return found
 
 
-def _useless(column: Column, draft: TableBuilder, unnamed: bool) -> str:
+def _useless(column: Column, builder: TableBuilder, unnamed: bool) -> str:
     """Why a column cannot help; an empty string when it may."""
-    rows = draft.rows
+    rows = builder.rows
     if not column.present:
         return "no values"
     if column.kind == "categorical":
-        return _useless_texts(column, draft)
+        return _useless_texts(column, builder)
     if (column.low == column.high).all():
         return "a single value"
     if column.kind != "numeric" or column.wanted or not column.whole or column.present < rows:
         return ""
     if unnamed or _NAMES_ROWS.fullmatch(column.name):
-        numbers = draft.matrix[:rows, column.place]
+        numbers = builder.matrix[:rows, column.place]
         if len(np.unique(numbers)) == rows:
             return "a number of its own for every row"
     return ""
 
 
-def _useless_texts(column: Column, draft: TableBuilder) -> str:
-    rows, distinct = draft.rows, [text for text in column.texts if text]
-    kind = kind_of(Texts(np.arange(len(distinct)), distinct), draft.decimal, draft.marks)
+def _useless_texts(column: Column, builder: TableBuilder) -> str:
+    rows, distinct = builder.rows, [text for text in column.texts if text]
+    kind = kind_of(Texts(np.arange(len(distinct)), distinct), builder.decimal, builder.marks)
     mostly = {"numeric": ", most of them numbers", "date": ", most of them dates"}.get(kind or "", "")
     if column.codes is None:
         if column.wanted:
@@ -266,9 +269,9 @@ def _code(column: Column, rows: int, thousands: str) -> ColumnCode:
     )
 
 
-def _matrix(draft: TableBuilder, kept: Sequence[Column], encoding: Encoding) -> NDArray[Any]:
+def _matrix(builder: TableBuilder, kept: Sequence[Column], encoding: Encoding) -> NDArray[Any]:
     """The features [N, D]."""
-    rows, width = draft.rows, sum(len(code.features) for code in encoding.columns)
+    rows, width = builder.rows, sum(len(code.features) for code in encoding.columns)
     places = [
         column.place + (DATE_PARTS.index(part) if part else 0)
         for column, code in zip(kept, encoding.columns, strict=True)
@@ -276,9 +279,9 @@ def _matrix(draft: TableBuilder, kept: Sequence[Column], encoding: Encoding) -> 
         for part in (code.parts or ("",))
     ]
     if len(places) == width:
-        return _narrowed(draft.matrix, rows, places)
+        return _narrowed(builder.matrix, rows, places)
     dtype = np.float32 if rows * width > DOUBLE else np.float64
-    check_memory(draft.file, rows, width, np.dtype(dtype).itemsize)
+    check_memory(builder.file, rows, width, np.dtype(dtype).itemsize)
     x = np.zeros((rows, width), dtype=dtype)
     start = used = 0
     for column, code in zip(kept, encoding.columns, strict=True):
@@ -290,7 +293,7 @@ def _matrix(draft: TableBuilder, kept: Sequence[Column], encoding: Encoding) -> 
             x[np.arange(rows), start + table[column.codes[:rows]]] = 1
             column.codes = None
         else:
-            x[:, start : start + size] = draft.matrix[:rows, places[used : used + size]]
+            x[:, start : start + size] = builder.matrix[:rows, places[used : used + size]]
             used += size
         start += size
     return x

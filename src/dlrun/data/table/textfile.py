@@ -104,12 +104,12 @@ def located(path: str) -> Path:
         raise DataError(f"dataset.path={shown(path, 100)}: is an address; download the file first, and give its path")
     if os.path.islink(place):
         raise DataError(f"dataset.path={shown(path, 100)}: is a link that leads nowhere; give the file that it should lead to")
-    said = ""
+    message = ""
     try:
-        said = nearest(place.name, [shown(entry.name) for entry in islice(os.scandir(place.parent), NEIGHBOURS)])
+        message = nearest(place.name, [shown(entry.name) for entry in islice(os.scandir(place.parent), NEIGHBOURS)])
     except (OSError, ValueError):
-        said = f"; there is no folder {shown(place.parent, 100)} either"
-    raise DataError(f"dataset.path={shown(path, 100)}: there is no such file{said}")
+        message = f"; there is no folder {shown(place.parent, 100)} either"
+    raise DataError(f"dataset.path={shown(path, 100)}: there is no such file{message}")
 
 
 def open_file(path: Path) -> IO[bytes]:
@@ -171,8 +171,8 @@ def examine(path: Path, encoding: str | None = None) -> TextFile:
             size = path.stat().st_size if packed else math.inf
             while block := stream.read(BLOCK):
                 if not total:
-                    if said := foreign(block):
-                        raise DataError(f"{name}: {said}")
+                    if message := foreign(block):
+                        raise DataError(f"{name}: {message}")
                     mark = next((kind for start, kind in _MARKS if block.startswith(start)), None)
                     wide = (encoding or mark or "").lower().replace("_", "-").startswith(("utf-16", "utf-32"))
                 total += len(block)
@@ -216,7 +216,7 @@ def _check(encoding: str) -> None:
     try:
         "".encode(encoding)  # refuses what is no text encoding, such as zip
     except (LookupError, UnicodeError, ValueError):
-        said = nearest(encoding, known)
+        message = nearest(encoding, known)
         raise DataError(
-            f"dataset.encoding={shown(encoding)}: no such encoding; usual ones are {', '.join(known)}{said}"
+            f"dataset.encoding={shown(encoding)}: no such encoding; usual ones are {', '.join(known)}{message}"
         ) from None

@@ -15,7 +15,7 @@ from typing import Any
 from dlrun.engine.layers import activation, convolution, dense, dropout, embedding, normalization, pooling, reshaping
 from dlrun.engine.layers.activation import Pointwise
 from dlrun.engine.layers.base import Around, Layer, LayerType, Pass, Place, Sample
-from dlrun.engine.layers.convolution import Conv1d, Conv2d
+from dlrun.engine.layers.convolution import Conv1d, Conv2d, Convolution
 from dlrun.engine.layers.dense import SPREAD, Linear
 from dlrun.engine.layers.dropout import Dropout
 from dlrun.engine.layers.embedding import Embedding
@@ -31,6 +31,7 @@ __all__ = [
     "BatchNorm",
     "Conv1d",
     "Conv2d",
+    "Convolution",
     "Dropout",
     "Embedding",
     "Flatten",

@@ -67,17 +67,17 @@ class Mean(Layer):
         if not self.padded or pass_.words is None:
             return x.flatten(3).mean(3), (x.shape, None)
         words = pass_.words.unsqueeze(2).to(x.dtype)  # [R, B, 1, T]
-        share = words / words.sum(3, keepdim=True)
-        return (x * share).sum(3), (x.shape, share)
+        fraction = words / words.sum(3, keepdim=True)
+        return (x * fraction).sum(3), (x.shape, fraction)
 
     def backward(
         self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], grad: Tensor, saved: Any, first: bool
     ) -> Tensor | None:
-        shape, share = saved
+        shape, fraction = saved
         if first:
             return None
-        if share is not None:
-            of_words: Tensor = grad.unsqueeze(3) * share
+        if fraction is not None:
+            of_words: Tensor = grad.unsqueeze(3) * fraction
             return of_words
         each: Tensor = grad / shape[3:].numel()
         return each.view(*grad.shape, *[1] * (len(shape) - 3)).expand(shape)
