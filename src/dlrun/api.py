@@ -68,24 +68,26 @@ def run(
         >>> run.metrics["test/accuracy"]                                                          # doctest: +SKIP
     """
     check_working_folder()  # before torch is imported
-    from dlrun.cli.progress import RunProgress
+    from dlrun.cli.displays import RunDisplay
     from dlrun.config.from_python import single, words
-    from dlrun.experiments.job import prepare
+    from dlrun.experiments.experiment import RunExperiment
 
     _trust(imports)
-    job = prepare(_composed(single, words(overrides, settings), config_dir))
-    for warning in job.spec.warnings:
+    job = _composed(single, words(overrides, settings), config_dir)
+    experiment = RunExperiment(job, [RunDisplay({"progress": progress, "table": False}, warns=False)])
+    experiment.prepare()
+    for warning in experiment.warnings:
         warnings.warn(warning, stacklevel=2)
-    with RunProgress(job.spec.name or job.planned.cohort.data.name, enabled=progress) as shown:
-        try:
-            record, folder, _ = job.run(shown.update)
-        except DlrunError:
-            raise
-        except Exception as error:
-            raise RunError(f"{type(error).__name__}: {error}") from error
-    if record.status == "interrupted":
-        raise KeyboardInterrupt(f"run {record.id} is kept in {folder}")
-    return Run(job.store.read_record(record.id), folder, job.store)
+    try:
+        result = experiment.run()
+    except DlrunError:
+        raise
+    except Exception as error:
+        raise RunError(f"{type(error).__name__}: {error}") from error
+    assert result.record is not None
+    if result.record.status == "interrupted":
+        raise KeyboardInterrupt(f"run {result.record.id} is kept in {result.folder}")
+    return Run(result.store.read_record(result.record.id), result.folder, result.store)
 
 
 def sweep(
@@ -103,9 +105,9 @@ def sweep(
         settings: settings with Python values; a list, a range or an array holds values to try.
 
     Returns:
-        The long table, a row for each run: id, status, seed, fold, reason, then what was chosen as text (a column for each
-        group and setting), then what was measured (``test/r2``, ...). Rows of baselines have one in the column ``baseline``, and
-        no id. ``attrs["folder"]`` is the sweep's folder.
+        The long table, a row for each run: id, status, seed, fold, reason; then the factors, a column for each group and for each
+        setting that is not its option's own, numbers as numbers; then what was measured (``test/r2``, ...). Rows of baselines
+        have one in the column ``baseline``, and no id. ``attrs["folder"]`` is the sweep's folder.
 
     Raises:
         InputError: a setting cannot work, or no combination is possible; every problem is told.
@@ -118,38 +120,29 @@ def sweep(
     """
     check_working_folder()  # before torch is imported
     from dlrun.cli.arguments import Arguments
-    from dlrun.cli.sweep_display import SweepProgress
+    from dlrun.cli.displays import SweepDisplay
     from dlrun.config.from_python import several, words
-    from dlrun.experiments import sweep as sweeps
-    from dlrun.experiments.provenance import provenance
-    from dlrun.experiments.sections import check_reference, write_tables
-    from dlrun.experiments.sections import compare as sections_of
+    from dlrun.experiments.experiment import How, SweepExperiment
     from dlrun.isolation import own_process
 
     _trust(imports)
     line = words(overrides, settings, swept=True)
     jobs, launcher = _composed(several, line, config_dir)
-    first = next(job.config for job in jobs if not job.error)
+    command = Arguments({"--multirun": "", **_flags(config_dir)}, line, _names(imports)).command()
     with own_process():
-        grid = sweeps.lay_out(jobs)
-        check_reference(grid)
-        for warning in grid.warnings:
+        display = SweepDisplay({"progress": progress, "table": False}, warns=False)
+        experiment = SweepExperiment(jobs, How(command, launcher), [display])
+        experiment.prepare()
+        for warning in experiment.warnings:
             warnings.warn(warning, stacklevel=2)
-        store, name = Store.at(first.get("output_dir")), str(first.get("name") or "sweep")
-        store.prepare()
-        command = Arguments({"--multirun": "", **_flags(config_dir)}, line, _names(imports)).command()
-        kept = sweeps.begin(grid, store, name, command, provenance(grid))
-        with kept.claim(), SweepProgress(name, grid, enabled=progress) as shown:
-            code = sweeps.carry_out(grid, kept, store, sweeps.Options.of(first, launcher), shown)
-    sections = sections_of(grid, kept, store)
-    if sections:
-        write_tables(sections, kept)
-    if code > 128:
-        raise KeyboardInterrupt(f"carry on with: dlrun resume {kept.folder}")
-    if lacking := grid.lacking():
-        raise RunError(f"strict=true: {lacking}; the runs are kept in {kept.folder}")
-    beside = [row for part in sections for item in part.compared for row in item.group.rows if not row.id]
-    return of_sweep(kept, store, beside)
+        result = experiment.run()
+    if result.code > 128:
+        raise KeyboardInterrupt(f"carry on with: dlrun resume {result.folder}")
+    if lacking := experiment.grid.lacking():
+        raise RunError(f"strict=true: {lacking}; the runs are kept in {result.folder}")
+    assert result.sweep is not None
+    beside = [row for part in result.sections for item in part.compared for row in item.group.rows if not row.id]
+    return of_sweep(result.sweep, result.store, beside)
 
 
 def compare(

@@ -211,13 +211,14 @@ class Session:
 
     def _cross_validate(self, config: "DictConfig") -> int:
         """Train every fold of one configuration: a sweep of its own, with a table."""
-        from dlrun.cli.sweep import Sweeping
+        from dlrun.cli.sweep import carry_out
         from dlrun.config.composed import of_job
+        from dlrun.experiments.experiment import How
 
         job = of_job(config)
         flags = {flag: value for flag, value in self.arguments.flags.items() if flag != "--run"} | {"--multirun": ""}
         again = Arguments(flags, list(job.overrides), self.arguments.imports)
-        return Sweeping([job], {}, command=again.command(), reuse=False).run()
+        return carry_out([job], How(again.command(), reuse=False))
 
     def _trust(self) -> None:
         """Import the user's modules, first where it does no harm if that ends the process: only now, since they import torch."""
@@ -233,21 +234,16 @@ class Session:
     def sweep(self, loader: Any, config: "DictConfig", jobs: Sequence[Sequence[str]]) -> int:
         """Compose all jobs of a sweep and train them together (or show the plan). Called by the cohort launcher."""
         with waiting("loading torch"):
-            from dlrun.cli.sweep import Sweeping
+            from dlrun.cli.sweep import carry_out
             from dlrun.config.compose import Composer
+            from dlrun.experiments.experiment import How
 
         self._trust()
         for name, value in (config.hydra.job.get("env_set") or {}).items():  # Hydra sets them for single runs alone
             _set(str(name), str(value))
         composed = Composer(loader, config).compose([list(job) for job in jobs])
-        self.code = Sweeping(
-            composed,
-            config.hydra.launcher,
-            command=self.arguments.command(),
-            plan_only=self.plan_only,
-            resume=self.resume,
-            retry_failed=self.retry_failed,
-        ).run()
+        how = How(self.arguments.command(), config.hydra.launcher, self.resume, self.retry_failed)
+        self.code = carry_out(composed, how, plan_only=self.plan_only)
         return self.code
 
     def sweep_folder(self, root: str) -> str:
@@ -272,30 +268,15 @@ def train_one(config: "DictConfig") -> int:
         InputError: the config or its data cannot work; nothing was written.
         StoreError: the output folder cannot be written.
     """
-    from dlrun.cli.display import run_table
-    from dlrun.cli.progress import RunProgress
-
     with waiting("loading torch"):
+        from dlrun.cli.displays import RunDisplay
         from dlrun.config.composed import of_job
-        from dlrun.experiments.job import prepare
+        from dlrun.experiments.experiment import RunExperiment
 
-    job = prepare(of_job(config))
-    for note in job.planned.cohort.data.notes:
-        write_line(note)
-    for warning in job.spec.warnings:
-        write_line(f"warning: {warning}")
-    logger = job.spec.config.get("logger") or {}
-    title = job.spec.name or job.planned.cohort.data.name
-    with RunProgress(title, enabled=bool(logger.get("progress", True))) as progress:
-        record, folder, code = job.run(progress.update)
-    if logger.get("table", True):
-        run_table(record, folder)
-        if section := job.beside(record):
-            from dlrun.cli.sweep_table import show_section
-            from dlrun.cli.terminal import console
-
-            show_section(section, console())
-    return code
+    job = of_job(config)
+    experiment = RunExperiment(job, [RunDisplay(job.config.get("logger") or {})])
+    experiment.prepare()
+    return experiment.run().code
 
 
 def _all_folds(config: "DictConfig") -> bool:

@@ -24,7 +24,7 @@ def digest(config: Mapping[str, Any]) -> str:
     """12 hex characters for the user's own code that a config names, as it was when first asked; empty when it names none."""
     if not own_modules.trusted():
         return ""
-    names = frozenset(target.rpartition(".")[0] for target in _named(config) if own_modules.is_own(target))
+    names = frozenset(target.rpartition(".")[0] for target in _components(config) if own_modules.is_own(target))
     if not names or names in _adopted:
         return _adopted.get(names, "")
     loaded, found = _known.get(names, ({}, ""))
@@ -40,7 +40,9 @@ def digest(config: Mapping[str, Any]) -> str:
 
 def own(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The user's own components that a config names, sorted."""
-    return tuple(sorted({target for target in _named(config) if own_modules.is_own(target)})) if own_modules.trusted() else ()
+    return (
+        tuple(sorted({target for target in _components(config) if own_modules.is_own(target)})) if own_modules.trusted() else ()
+    )
 
 
 def known() -> dict[frozenset[str], str]:
@@ -52,6 +54,13 @@ def adopt(found: Mapping[frozenset[str], str]) -> None:
     """Answer what another process has answered."""
     _adopted.clear()
     _adopted.update(found)
+
+
+def _components(config: Mapping[str, Any]) -> Iterator[str]:
+    """The names of code in a config that a run computes with; a logger only listens."""
+    for group, section in config.items():
+        if group != "logger":
+            yield from _named(section)
 
 
 def _named(value: Any) -> Iterator[str]:

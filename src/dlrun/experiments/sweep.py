@@ -8,9 +8,9 @@ The sweep's folder lists its runs by id before anything trains, so it can be res
 import math
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from dlrun import registry
 from dlrun.baselines import rows as baselines
@@ -20,10 +20,10 @@ from dlrun.config.composed import Composed
 from dlrun.config.factors import factors
 from dlrun.config.resolver import UntrustedError
 from dlrun.config.spec import RunSpec, from_config
-from dlrun.engine.progress import Progress
 from dlrun.errors import InputError, MismatchError, UnusableError, raise_all
 from dlrun.experiments.cohorts import Datasets, Planned, in_pieces, plan, together, uses_own
 from dlrun.experiments.cut import Needs, cut, free_bytes, needs
+from dlrun.experiments.events import Listener
 from dlrun.experiments.executors import workers
 from dlrun.experiments.folds import every_fold
 from dlrun.experiments.signals import Interruption
@@ -39,22 +39,6 @@ MEMORY_SHARE = 0.25
 MOST_PROBLEMS = 20
 SAVED = 5.0  # seconds between two writings of sweep.json; what it does not know yet stands in the run folders
 LOOK = 0.5  # seconds between two looks at the runs that another process trains
-
-
-class Watcher(Protocol):
-    """Whoever shows how the sweep is doing."""
-
-    def cohort(self, number: int, cohorts: int, runs: int) -> None:
-        """A cohort begins."""
-
-    def progress(self, progress: Progress) -> None:
-        """The cohort at work reports."""
-
-    def ended(self, records: Sequence[RunRecord]) -> None:
-        """Runs have ended and are kept."""
-
-    def waiting(self, runs: Collection[str], owner: str) -> None:
-        """All that is left is being trained by another process."""
 
 
 @dataclass(frozen=True)
@@ -285,12 +269,12 @@ def pieces(cohorts: Sequence[Planned], options: Options) -> list[tuple[Planned, 
     return sorted(((piece, needs(piece.cohort)) for piece in cut_up), key=lambda pair: -pair[1].seconds)
 
 
-def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, watcher: Watcher) -> int:
+def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Listener) -> int:
     """Train what is missing, keep every run, and bring the sweep's list up to date. Returns the exit code.
 
     Runs that another process is training are waited for, and trained here should that process give them up.
     """
-    ledger = _Ledger(sweep, store, watcher)
+    ledger = _Ledger(sweep, store, tell)
     there = _there(grid.specs, store, options)
     ledger.note(list(there.values()))
     sweep.save()
@@ -304,11 +288,11 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, watcher:
                 ledger.keep([grid.broken[run] for run in mine if run in grid.broken])
                 wanted = {id(grid.specs[run]) for run in mine}
                 work = pieces([rows for group in grid.cohorts if (rows := _only(group, wanted))], options)
-                for files in _trained(work, options, watcher, interruption):
+                for files in _trained(work, options, tell, interruption):
                     ledger.keep(files)
             left = dict.fromkeys(run for run in left if run in claim.others)
             if left and not interruption():
-                watcher.waiting(left, claim.others[next(iter(left))])
+                tell.waiting(left, claim.others[next(iter(left))])
                 time.sleep(LOOK)
     sweep.refresh(store)
     sweep.save()
@@ -320,8 +304,8 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, watcher:
 class _Ledger:
     """Keeps what has ended: the run's folder first, then the sweep's list."""
 
-    def __init__(self, sweep: Sweep, store: Store, watcher: Watcher) -> None:
-        self._sweep, self._store, self._watcher = sweep, store, watcher
+    def __init__(self, sweep: Sweep, store: Store, tell: Listener) -> None:
+        self._sweep, self._store, self._tell = sweep, store, tell
         self._saved = time.monotonic()
 
     def keep(self, files: Sequence[RunFiles]) -> None:
@@ -336,11 +320,11 @@ class _Ledger:
         """Take up the records of runs that are there."""
         if records:
             self._sweep.update(records)
-            self._watcher.ended(records)
+            self._tell.run_ended(records)
 
 
 def _trained(
-    work: Sequence[tuple[Planned, Needs]], options: Options, watcher: Watcher, interruption: Interruption
+    work: Sequence[tuple[Planned, Needs]], options: Options, tell: Listener, interruption: Interruption
 ) -> Iterator[list[RunFiles]]:
     """Train cohorts, in this process or in several, and hand out what comes of each."""
     count = workers.processes(work, options.processes)
@@ -351,18 +335,18 @@ def _trained(
 
     def begin(group: Planned) -> None:
         nonlocal begun
-        watcher.cohort(begun, len(work), len(group.specs))
+        tell.cohort(begun, len(work), len(group.specs))
         begun += 1
 
     def attempt(group: Planned) -> list[RunFiles]:
         if interruption():
             return []
         begin(group)
-        return workers.train_one(group, report=watcher.progress, interrupted=interruption)
+        return workers.train_one(group, report=tell.progress, interrupted=interruption)
 
     count = min(count, len(work))
     if count > 1 or any(uses_own(group) for group, _ in work):
-        yield from workers.in_workers(work, count, started=begin, report=watcher.progress, interrupted=interruption)
+        yield from workers.in_workers(work, count, started=begin, report=tell.progress, interrupted=interruption)
     else:
         yield from workers.in_turn([group for group, _ in work], attempt)
 

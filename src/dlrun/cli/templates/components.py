@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from dlrun.components.hyperparameters import Positive  # a number above 0, which may differ from run to run
+from dlrun.extend import Positive  # a number above 0, which may differ from run to run
 
 
 def snake(x: Tensor, *, frequency: Positive = 1.0) -> Tensor:

@@ -1,0 +1,291 @@
+"""One service below the command and Python: settings in, events and results out.
+
+    RunExperiment(job)       one run: always trained, and a component that raises ends it
+    SweepExperiment(jobs)    many: what is finished is taken over, and what fails is kept as failed
+
+Both check and read everything in ``prepare``, train in ``run``, and report what happens to their listeners (see events): the
+command and ``dlrun.run`` differ in those alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dlrun.baselines.rows import AUTO, names
+from dlrun.config.composed import Composed
+from dlrun.config.resolver import resolve
+from dlrun.config.spec import from_config
+from dlrun.errors import InputError, StoreError
+from dlrun.experiments import sections as tables
+from dlrun.experiments import sweep as sweeps
+from dlrun.experiments.cohorts import Datasets, Planned, plan
+from dlrun.experiments.cut import Needs
+from dlrun.experiments.events import Listener, Listeners
+from dlrun.experiments.executors.workers import train_one
+from dlrun.experiments.provenance import check_same_data, provenance, where_it_began
+from dlrun.experiments.sections import Section
+from dlrun.experiments.signals import Interruption
+from dlrun.experiments.train import worth_keeping
+from dlrun.results.record import MEASURED, RunRecord
+from dlrun.results.store import Store
+from dlrun.results.sweeps import Sweep
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of an experiment.
+
+    Attributes:
+        code: the exit code of the command.
+        folder: of the run, or of the sweep.
+        record: of a single run.
+        sweep, grid: of a sweep.
+        taken: how many of its runs had ended before.
+        sections: its comparison, a table for each dataset.
+    """
+
+    code: int
+    store: Store
+    folder: Path
+    record: RunRecord | None = None
+    sweep: Sweep | None = None
+    grid: sweeps.Grid | None = None
+    taken: int = 0
+    sections: tuple[Section, ...] = ()
+
+
+class RunExperiment:
+    """One run of one composed config."""
+
+    def __init__(self, job: Composed, listeners: Sequence[Listener] = ()) -> None:
+        self._job = job
+        self._tell = Listeners([*listeners, *loggers(job.config)])
+
+    @cached_property
+    def planned(self) -> Planned:
+        """The run, checked, with its data read."""
+        job = self._job
+        (found,) = plan([from_config(job.config, job.choices, job.overrides, job.mentioned)], Datasets())
+        return found
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to know of the data."""
+        return tuple(self.planned.cohort.data.notes)
+
+    @property
+    def warnings(self) -> Mapping[str, int]:
+        """What may not be meant, and in how many runs."""
+        return dict.fromkeys(self.planned.specs[0].warnings, 1)
+
+    def prepare(self) -> None:
+        """Everything that can go wrong before training; notes and warnings are reported.
+
+        Raises:
+            InputError: the config or its data cannot work.
+            StoreError: the output folder cannot be written.
+        """
+        self.store = Store.at(self.planned.specs[0].config.get("output_dir"))
+        self.store.prepare()
+        _report(self, self._tell)
+
+    def run(self) -> Result:
+        """Train and keep it.
+
+        Raises:
+            Whatever a component of the user's own raises.
+        """
+        spec = self.planned.specs[0]
+        with _closing(self._tell), Interruption() as interruption:
+            self._tell.begun(None, spec.name or self.planned.cohort.data.name)
+            (files,) = train_one(self.planned, report=self._tell.progress, interrupted=interruption)
+            kept = worth_keeping([files], self.store)
+            folder = self.store.write_run(files) if kept else self.store.folder(files.record.id)
+            self._tell.run_ended([files.record])
+            stopped = interruption.exit_code if files.record.status == "interrupted" else 0
+            code = stopped or int(files.record.status not in MEASURED)
+            section = self._beside(files.record)
+            result = Result(code, self.store, folder, files.record, sections=() if section is None else (section,))
+            self._tell.finished(result)
+            return result
+
+    def _beside(self, record: RunRecord) -> Section | None:
+        """The run in a table with the baselines that were asked for by name; None when none were."""
+        spec = self.planned.specs[0]
+        wanted = [name for name in names(spec.config.get("baseline")) if name != AUTO]
+        if not wanted or record.status not in MEASURED:
+            return None
+        at = tables.place(spec)
+        return tables.section(at, [record], None, tables.folds_of([self.planned])[at], wanted)
+
+
+@dataclass(frozen=True)
+class How:
+    """How a sweep is carried out.
+
+    Args:
+        command: the words that start it, for ``dlrun resume``.
+        launcher: the settings of the cohort launcher.
+        resume: the folder of the sweep to carry on with; a new one when None.
+        retry_failed: train runs again that failed.
+        reuse: whether finished runs are taken over; as the jobs say when None.
+    """
+
+    command: Sequence[str] = ()
+    launcher: Mapping[str, Any] = field(default_factory=dict)
+    resume: Path | None = None
+    retry_failed: bool = False
+    reuse: bool | None = None
+
+
+class SweepExperiment:
+    """Many runs, trained together.
+
+    Raises:
+        StoreError: the sweep to resume cannot be read.
+    """
+
+    def __init__(self, jobs: Sequence[Composed], how: How, listeners: Sequence[Listener] = ()) -> None:
+        self._jobs, self._how = jobs, how
+        first = next(job.config for job in jobs if not job.error)
+        self.name = str(first.get("name") or "sweep")
+        self._tell = Listeners([*listeners, *loggers(first)])
+        self._began = None if how.resume is None else Sweep.open(how.resume.absolute())
+        self.store = Store.at(first.get("output_dir")) if self._began is None else Store(self._began.folder.parent.parent)
+        options = sweeps.Options.of(first, how.launcher)
+        taken = options.reuse if how.reuse is None else how.reuse
+        self._options = replace(
+            options,
+            reuse=taken or self._began is not None,
+            since="" if taken or self._began is None else self._began.created,
+            retry_failed=how.retry_failed or options.retry_failed,
+        )
+
+    @cached_property
+    def grid(self) -> sweeps.Grid:
+        """The runs, checked, with their data read, and grouped."""
+        with where_it_began(self._began):
+            grid = sweeps.lay_out(self._jobs)
+        if self._began is not None:
+            check_same_data(self._began, grid)
+        tables.check_reference(grid)
+        return grid
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to know of the data."""
+        return tuple(dict.fromkeys(note for group in self.grid.cohorts for note in group.cohort.data.notes))
+
+    @property
+    def warnings(self) -> Mapping[str, int]:
+        """What may not be meant, and in how many runs."""
+        return self.grid.warnings
+
+    def prepare(self) -> None:
+        """Everything that can go wrong before training; notes and warnings are reported.
+
+        Raises:
+            InputError: no job can work, a value was typed that no run can have, or ``reference`` names no group.
+            DataError: a resumed sweep's data has changed.
+        """
+        _report(self, self._tell)
+
+    def plan(self) -> tuple[list[tuple[Planned, Needs]], int]:
+        """The cohorts that ``run`` would train with what they need, and how many runs have ended already."""
+        cohorts, there = sweeps.missing(self.grid, self.store, self._options)
+        return sweeps.pieces(cohorts, self._options), len(there)
+
+    def run(self) -> Result:
+        """Train what is missing, keep it, and compare.
+
+        Raises:
+            StoreError: the output folder cannot be written, or another process carries the sweep out.
+        """
+        self.store.prepare()
+        grid, how = self.grid, self._how
+        sweep = self._resumed() or sweeps.begin(grid, self.store, self.name, how.command, provenance(grid))
+        counter = _Taken(grid)
+        tell = Listeners([counter, *self._tell.several])
+        with _closing(self._tell):
+            with sweep.claim():
+                tell.begun(grid, self.name)
+                try:
+                    code = sweeps.carry_out(grid, sweep, self.store, self._options, tell)
+                except StoreError as error:  # the disk is full, say
+                    raise StoreError(*error.problems, f"mend that, and carry on with: dlrun resume {sweep.folder}") from error
+            sections = tables.compare(grid, sweep, self.store, tell=tell.comparing)
+            if sections:
+                tables.write_tables(sections, sweep)
+            result = Result(code, self.store, sweep.folder, None, sweep, grid, counter.taken, tuple(sections))
+            tell.finished(result)
+        return result
+
+    def _resumed(self) -> Sweep | None:
+        """The sweep to carry on with, with the cells that its command spans now: data and versions may have changed."""
+        sweep, grid = self._began, self.grid
+        if sweep is None:
+            return None
+        began = {cell.id for cell in sweep.cells}
+        new = sum(cell.id not in began for cell in grid.cells)
+        if new:
+            self._tell.warning(
+                f"{new} of {len(grid.cells)} runs are not those that the sweep began with, since the data, the options, "
+                "code of yours or dlrun's version have changed; they are trained anew",
+                1,
+            )
+        sweep.cells, sweep.settings["lacking"] = grid.cells, grid.lacking()
+        return sweep
+
+
+class _Taken(Listener):
+    """Counts the runs that had ended before any was trained."""
+
+    def __init__(self, grid: sweeps.Grid) -> None:
+        self._grid, self._began, self.taken = grid, False, 0
+
+    def cohort(self, number: int, cohorts: int, runs: int) -> None:
+        """Training begins."""
+        self._began = True
+
+    def run_ended(self, records: Sequence[RunRecord]) -> None:
+        """Runs have ended."""
+        ended = {record.id for record in records if record.id not in self._grid.broken}
+        self.taken += 0 if self._began else sum(cell.id in ended for cell in self._grid.cells)
+
+
+def loggers(config: Mapping[str, Any]) -> list[Listener]:
+    """The logger that a config names by a ``_target_``, made with its other keys; none for the displays of the command.
+
+    Raises:
+        InputError: it is no Listener, or cannot be made.
+    """
+    section = dict(config.get("logger") or {})
+    target = section.pop("_target_", None)
+    if target is None:
+        return []
+    kind = resolve(target, "logger")
+    if not (isinstance(kind, type) and issubclass(kind, Listener)):
+        raise InputError(f"logger._target_={target}: must be a subclass of dlrun.extend.Logger")
+    given = {key: value for key, value in section.items() if key not in ("progress", "table")}
+    try:
+        return [kind(**given)]
+    except TypeError as error:
+        raise InputError(f"logger: {target} cannot be made with {', '.join(given) or 'no keys'} ({error})") from error
+
+
+def _report(experiment: RunExperiment | SweepExperiment, tell: Listener) -> None:
+    for note in experiment.notes:
+        tell.note(note)
+    for warning, runs in experiment.warnings.items():
+        tell.warning(warning, runs)
+
+
+@contextmanager
+def _closing(listener: Listener) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        listener.close()
