@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from dlrun.engine import compiled
+from dlrun.engine import stepper
 from dlrun.engine.cohort import Cohort
-from dlrun.engine.compiled import CannotCompileError, CompiledStep, Stepper
+from dlrun.engine.compiled import CannotCompileError, CompiledStep
 from dlrun.engine.components import Component
 from dlrun.engine.state import State
+from dlrun.engine.stepper import Stepper
 from dlrun.engine.trainer import Outcome, Training, fit
 from dlrun.experiments.cohorts import plan
 
@@ -37,9 +38,9 @@ def cohort_of(spec_of: Callable[..., Any], datasets: Any) -> Callable[..., Cohor
 @pytest.fixture(autouse=True)
 def first_word() -> Iterator[None]:
     """What is said once is said once a test."""
-    compiled._tell.cache_clear()
+    stepper._tell.cache_clear()
     yield
-    compiled._tell.cache_clear()
+    stepper._tell.cache_clear()
 
 
 def vector(outcome: Outcome) -> torch.Tensor:
@@ -146,9 +147,9 @@ def test_auto_compiles_when_it_repays(
         raise CannotCompileError("not here")
 
     monkeypatch.setattr(CompiledStep, "__init__", fail)
-    monkeypatch.setattr(compiled, "REPAYS", repays)
+    monkeypatch.setattr(stepper, "REPAYS", repays)
     fit(cohort_of([{"dataset": "diabetes", "trainer.batch_size": 4}], "auto"))
-    assert tried == [compiled.WARMING + compiled.TIMED] * compiles
+    assert tried == [stepper.WARMING + stepper.TIMED] * compiles
 
 
 def test_auto_gives_up_a_program_that_is_no_faster(cohort_of: Callable[..., Cohort], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,13 +169,13 @@ def test_auto_gives_up_a_program_that_is_no_faster(cohort_of: Callable[..., Coho
             training.train_step.step(state, x, y, keys)
 
     seen: list[int] = []
-    monkeypatch.setattr(compiled, "CompiledStep", Slow)
-    monkeypatch.setattr(compiled, "REPAYS", 0.0)
+    monkeypatch.setattr(stepper, "CompiledStep", Slow)
+    monkeypatch.setattr(stepper, "REPAYS", 0.0)
     training = Training(cohort_of([{"dataset": "diabetes", "trainer.batch_size": 4}], "auto"))
     with torch.no_grad():
         training.epoch(0)
         training.epoch(1)
-    on_the_clock = compiled.WARMING + compiled.TIMED
+    on_the_clock = stepper.WARMING + stepper.TIMED
     assert seen == list(range(on_the_clock, 2 * on_the_clock))
     assert isinstance(training._stepper, Stepper)
     assert training._stepper.compiled is None

@@ -3,9 +3,13 @@
 Shapes: R runs, P parameters, Q buffers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
+
+from dlrun.engine.components import Rows
 
 
 @dataclass
@@ -15,6 +19,10 @@ class Best:
     value: Tensor  # [R], smaller is better
     theta: Tensor  # [R, P]
     buffers: Tensor  # [R, Q]
+
+    def select(self, keep: Sequence[int]) -> "Best":
+        """The same of some rows."""
+        return Best(self.value[keep], self.theta[keep], self.buffers[keep])
 
 
 @dataclass
@@ -28,3 +36,27 @@ class State:
     step: int = 0
     best: Best | None = None
     kinks: list[dict[str, Tensor]] = field(default_factory=list)  # for each penalty with a kink what it keeps, [R, P]
+
+    def select(self, keep: Sequence[int], groups: Sequence[Rows]) -> "State":
+        """The state of some rows.
+
+        Args:
+            keep: their places, in ascending order.
+            groups: the rows of each optimizer; one of which none is kept has no state any more.
+        """
+        chosen = set(keep)
+        mine = [[number for number, place in enumerate(rows.indices) if place in chosen] for rows in groups]
+        theta = self.theta[keep]
+        return State(
+            theta,
+            self.buffers[keep],
+            [_rows_of(slots, numbers) for slots, numbers in zip(self.optimizers, mine, strict=True) if numbers],
+            torch.zeros_like(theta),
+            self.step,
+            None if self.best is None else self.best.select(keep),
+            [_rows_of(slots, keep) for slots in self.kinks],
+        )
+
+
+def _rows_of(slots: dict[str, Tensor], rows: Sequence[int]) -> dict[str, Tensor]:
+    return {name: value[rows] for name, value in slots.items()}

@@ -12,8 +12,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,31 +19,18 @@ from torch import Tensor
 from dlrun.engine import diagnostics
 from dlrun.engine.batches import SUBSETS, Batches
 from dlrun.engine.cohort import VECTOR, Cohort, filled, kind
-from dlrun.engine.compiled import Stepper
 from dlrun.engine.evaluation import default_metrics, measure
+from dlrun.engine.outcome import Outcome, Status, add_jumps
 from dlrun.engine.process import at_speed, exact
 from dlrun.engine.progress import Progress
 from dlrun.engine.state import Best, State
 from dlrun.engine.step import TrainStep
+from dlrun.engine.stepper import Stepper
 
-Status = Literal["done", "stopped", "diverged", "interrupted"]
+__all__ = ["EPOCH_ROWS", "Outcome", "Report", "Training", "fit"]
+
 Report = Callable[[Progress], None]
 EPOCH_ROWS = 4096  # training rows looked at for an epoch's training loss; all rows are measured at the end
-
-
-@dataclass
-class Outcome:
-    """What became of one run."""
-
-    status: Status = "done"
-    reason: str = ""
-    epochs: int = 0
-    steps: int = 0
-    metrics: dict[str, float] = field(default_factory=dict)
-    diagnostics: dict[str, float | list[float]] = field(default_factory=dict)
-    history: dict[str, list[float]] = field(default_factory=dict)
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    parameters: int = 0
 
 
 class Training:
@@ -167,20 +152,11 @@ class Training:
         keep = self._kept()
         if len(keep) > len(self.active) // 2:
             return
-        chosen = set(keep)
-        slots = []
-        for (g, _), state in zip(self.train_step.optimizers, self.state.optimizers, strict=True):
-            mine = [number for number, place in enumerate(g.rows.indices) if place in chosen]
-            if mine:
-                slots.append({name: value[mine] for name, value in state.items()})
+        state = self.state.select(keep, [g.rows for g, _ in self.train_step.optimizers])
         self._wish = self._wish and "auto"  # for fewer rows, compiling again has to repay itself
         self._bind_runs([self.active[place] for place in keep], self.table.select(keep))
         self.seen = [seen[:, keep] for seen in self.seen]
-        old = self.state
-        best = None if old.best is None else Best(old.best.value[keep], old.best.theta[keep], old.best.buffers[keep])
-        theta = old.theta[keep]
-        kinks = [{name: value[keep] for name, value in mine.items()} for mine in old.kinks]
-        self.state = self.train_step.bind(State(theta, old.buffers[keep], slots, torch.zeros_like(theta), old.step, best, kinks))
+        self.state = self.train_step.bind(state)
 
     # The end of runs
 
@@ -232,7 +208,7 @@ class Training:
         names = self.records[-1][1] if self.records else {}
         columns = {name: torch.stack([record[name] for _, record in self.records], 1) for name in names}
         if columns:
-            self._remark(columns["train/loss"], epochs)
+            add_jumps(self.outcomes, columns["train/loss"], epochs)
         history = {name: values.tolist() for name, values in columns.items()}
         model = self.train_step.model
         views = [
@@ -246,18 +222,6 @@ class Training:
             outcome.history = {"epoch": epochs[:count]} | {name: values[row][:count] for name, values in history.items()}
             outcome.weights = {name: view[place] for name, view in views}
         return self.outcomes[: self.asked]
-
-    def _remark(self, losses: Tensor, epochs: list[float]) -> None:
-        """Say in the reason of a run when its loss [E] had settled, and then jumped."""
-        for row, at in enumerate(diagnostics.jumps(losses).tolist()):
-            outcome = self.outcomes[row]
-            if at >= 0 and epochs[at] <= outcome.epochs and outcome.status != "diverged":
-                before, after = losses[row, at - 1 : at + 1].tolist()
-                message = (
-                    f"the training loss had settled and jumped from {before:.3g} to {after:.3g} by epoch {epochs[at]:.0f}; "
-                    "a smaller optimizer.lr or trainer.clip_norm=1 may help"
-                )
-                outcome.reason = f"{outcome.reason}; {message}" if outcome.reason else message
 
     def _measure(self, rows: list[int]) -> None:
         """Put the metrics and diagnostics of these runs, in the order of ``order``, into their outcomes."""
