@@ -1,7 +1,5 @@
 """How much memory this machine has, and a refusal of what it cannot hold before any of it is allocated."""
 
-import os
-import resource
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,14 +10,26 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 
 def machine_bytes() -> int:
     """All memory that this process may ever have: the machine's, or less where a container or a limit allows less."""
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    import psutil
+
+    found = [int(psutil.virtual_memory().total)]
     for limit in _LIMITS:
         with suppress(OSError, ValueError):  # there is no such file, or it says "max"
             found.append(int(Path(limit).read_text()))
-    address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if address_space != resource.RLIM_INFINITY:
-        found.append(address_space)
+    with suppress(ImportError):  # not every system has such limits
+        import resource
+
+        address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if address_space != resource.RLIM_INFINITY:
+            found.append(address_space)
     return min(found)
+
+
+def free_bytes() -> int:
+    """The memory that can be had now without making others wait."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def check(count: int, what: str, remedy: str, *, limit: int | None = None, error: type[InputError] = InputError) -> None:

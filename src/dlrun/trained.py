@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from dlrun import registry
-from dlrun.errors import DataError, InputError, StoreError, nearest
-from dlrun.results.formats import CONFIG, WEIGHTS
+from dlrun.errors import DataError, StoreError, nearest
+from dlrun.results.folders import RunFolder
+from dlrun.results.formats import WEIGHTS
 from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
 
@@ -38,12 +38,12 @@ class Run:
 
     Attributes:
         record: all that result.json says.
-        folder: where it is kept.
+        folder: where its folder is, if it has one: single runs have, and those that were exported or came as a folder.
     """
 
     record: RunRecord
     folder: Path
-    _store: Store = field(repr=False)
+    _store: Store | RunFolder = field(repr=False)
     _device: str = "cpu"
 
     @property
@@ -74,22 +74,19 @@ class Run:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The whole configuration, resolved."""
-        file = self.folder / CONFIG
-        try:
-            content = registry.read(file)
-        except InputError as error:
-            raise StoreError(*error.problems) from error
+        content = self._store.config(self.id)
         missing = [key for key in _SECTIONS if not isinstance(content.get(key), int if key == "seed" else Mapping)]
         if missing:
-            raise StoreError(f"{file}: is damaged ({', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing)")
+            where = self.folder / "config.yaml" if isinstance(self._store, RunFolder) else f"run {self.id}: its config"
+            raise StoreError(f"{where}: is damaged ({', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing)")
         return content
 
     @cached_property
     def weights(self) -> dict[str, NDArray[Any]]:
-        """What was trained: the arrays of model.safetensors by name; none when the run has no weights.
+        """What was trained: arrays by name; none when the run has no weights.
 
         Raises:
-            StoreError: the file is not the one that was written.
+            StoreError: they are not those that were written.
         """
         return self._store.weights(self.id) if WEIGHTS in self.record.digests else {}
 

@@ -23,7 +23,7 @@ from dlrun.config.spec import from_config
 from dlrun.data.dataset import Data
 from dlrun.data.table.advice import naming
 from dlrun.errors import InputError
-from dlrun.experiments.train import ConfigTexts
+from dlrun.results.folders import config_yaml
 
 Call = Callable[..., tuple[int, str, str]]
 NUMBERS = ("1.1", "1.2", "1.10", "007", "7", "1e3", "1000")
@@ -94,7 +94,7 @@ def test_what_a_message_says_to_type_is_that_name(name: str, several: bool) -> N
 def test_a_text_in_config_yaml_is_read_as_that_text(text: str) -> None:
     import yaml
 
-    written = ConfigTexts().of({"dataset": {"target": text, "drop": [text]}})
+    written = config_yaml({"dataset": {"target": text, "drop": [text]}})
     assert yaml.load(written, Loader=registry.loader()) == {"dataset": {"target": text, "drop": [text]}}
 
 

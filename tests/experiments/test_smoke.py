@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from dlrun import registry
 from dlrun.config.spec import RunSpec, from_config
@@ -70,7 +69,7 @@ def run(spec_of: Callable[..., RunSpec], datasets: Any) -> Callable[..., RunFile
         assert all((value == value).all() for value in files.weights.values())
         assert record.parameters == sum(v.size for name, v in files.weights.items() if "running" not in name)
         json.dumps(dict(record.metrics))
-        assert yaml.safe_load(files.config_yaml)["optimizer"] == spec.config["optimizer"]
+        assert files.config["optimizer"] == spec.config["optimizer"]
         return files
 
     return go

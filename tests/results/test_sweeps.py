@@ -1,4 +1,4 @@
-import json
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -24,17 +24,7 @@ def test_a_sweep_is_read_back_as_it_was_written(store: Store):
     )
     assert sweep.folder.name == "2026-01-31_120005_lr-test"
     assert Sweep.open(sweep.folder) == sweep
-    content = json.loads((sweep.folder / "sweep.json").read_text())
-    assert content["created"] == "2026-01-31T12:00:05Z"
-    assert content["runs"][1] == {
-        "id": IDS[1],
-        "overrides": ["optimizer.lr=1"],
-        "seed": 1,
-        "fold": None,
-        "status": "pending",
-        "reason": "",
-        "factors": {"optimizer.lr": 1},
-    }
+    assert sweep.created == "2026-01-31T12:00:05Z"
 
 
 def test_a_sweep_of_the_same_second_gets_its_own_folder(store: Store):
@@ -49,9 +39,11 @@ def test_sweeps_are_found(store: Store):
     second = Sweep.create(store, "second", cells(), now=NOW.replace(day=30))
     Sweep.create(store, "second-more", cells(), now=NOW.replace(day=30, hour=13))
     assert Sweep.find(store).folder == first.folder
-    for which in ("second", second.folder.name, second.folder, second.folder / "sweep.json", str(second.folder)):
+    for which in ("second", second.folder.name, second.folder, str(second.folder)):
         assert Sweep.find(store, which).folder == second.folder
-    with pytest.raises(StoreError, match=r"sweep 'frist': not found in .*sweeps \(3 sweeps are there\); did you mean 'first'"):
+    with pytest.raises(
+        StoreError, match=r"sweep 'frist': not found in .*dlrun\.sqlite \(3 sweeps are there\); did you mean 'first'"
+    ):
         Sweep.find(store, "frist")
     with pytest.raises(StoreError, match="0 sweeps"):
         Sweep.find(Store(store.root / "none"))
@@ -81,9 +73,10 @@ def test_refresh_tells_what_has_ended(store: Store, make_run: Make):
     assert [record.id for record in records] == [IDS[0], IDS[2]]
     assert sweep.counts() == {"done": 1, "diverged": 1, "skipped": 1, "pending": 2}
     assert sweep.cells[2].reason == "loss is nan at step 3"
-    assert Sweep.open(sweep.folder).counts() == {"skipped": 1, "pending": 4}
-    sweep.save()
     assert Sweep.open(sweep.folder) == sweep
+    store.delete([IDS[0]])  # R1: a run that was removed is pending again
+    sweep.refresh(store)
+    assert sweep.counts() == {"diverged": 1, "skipped": 1, "pending": 3}
     assert sweep.overrides()[IDS[1]] == ("optimizer.lr=1",)
 
 
@@ -94,16 +87,24 @@ def test_one_process_at_a_time_carries_a_sweep_out(store: Store):
         assert "process" in sweep.owner()
         with pytest.raises(StoreError, match=r"sweep .*_x is being worked on by process"), Sweep.find(store).claim():
             pass
-    (sweep.folder / ".sweep.json.999999999.0").write_text("half")
-    with sweep.claim():
-        assert sorted(path.name for path in sweep.folder.iterdir()) == [".lock", "sweep.json"]
+    assert sweep.owner() == ""
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"runs": [{"id": 1}]}', '{"runs": 3}'])
-def test_a_damaged_sweep_is_named(store: Store, text: str):
+@pytest.mark.parametrize(
+    "change",
+    [
+        "sweeps SET settings = '['",
+        "sweeps SET settings = '3'",
+        "cells SET overrides = 'a'",
+        "cells SET status = 'good'",
+        "cells SET status = x'00'",
+    ],
+)
+def test_a_damaged_sweep_is_named(store: Store, change: str):
     sweep = Sweep.create(store, "x", cells())
-    (sweep.folder / "sweep.json").write_text(text)
-    with pytest.raises(StoreError, match=r"sweep\.json: is damaged"):
+    with sqlite3.connect(store.path) as connection:
+        connection.execute(f"UPDATE {change}")
+    with pytest.raises(StoreError, match=rf"sweep {sweep.folder.name}: is damaged in .*dlrun\.sqlite"):
         Sweep.find(store)
 
 
@@ -112,4 +113,4 @@ def test_the_comparison_is_written(store: Store):
     sweep.write_comparison("a\n1\n", "| a |\n")
     sweep.write_comparison("a\n2\n", "| a |\n")
     assert (sweep.folder / "comparison.csv").read_text() == "a\n2\n"
-    assert sorted(path.name for path in sweep.folder.iterdir()) == ["comparison.csv", "comparison.md", "sweep.json"]
+    assert sorted(path.name for path in sweep.folder.iterdir()) == ["comparison.csv", "comparison.md"]

@@ -1,6 +1,5 @@
 """Sweeps called in this process and read back from their folders, and a folder of a user's own options."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
+from kept import results
 
 OPTIONS = {
     "optimizer/mine": "_target_: torch.optim.SGD\nlr: ${model.rate}\nmomentum: 0.5\n",
@@ -48,8 +48,7 @@ def outputs(folder: Path) -> Callable[..., dict[str, dict[str, Any]]]:
     """``outputs()``: run id -> what result.json says."""
 
     def read(root: Path | None = None) -> dict[str, dict[str, Any]]:
-        runs = (root or folder / "outputs") / "runs"
-        return {path.parent.name: json.loads(path.read_text()) for path in runs.glob("*/result.json")}
+        return results(root or folder / "outputs")
 
     return read
 

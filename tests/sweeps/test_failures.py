@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 
 Call = Callable[..., tuple[int, str, str]]
@@ -91,8 +92,8 @@ def test_the_others_finish(
     log = Path(re.findall(r"the first one's traceback is in (.+)", err)[0])
     assert log.parent.name in failed
     for run in failed:
-        text = (log.parent.parent / run / "run.log").read_text()
-        assert text.startswith("Traceback")
+        text = Store(log.parents[2]).log(run)
+        assert "\nTraceback" in text
         assert "own.py" in text
     assert "Traceback" not in out + err
     assert latest().counts() == {"done": 2, "failed": 2}

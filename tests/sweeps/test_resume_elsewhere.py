@@ -1,10 +1,11 @@
 """A sweep that is carried on from another folder: relative paths stay those it began with, and other data is refused."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from dlrun.results.sweeps import Sweep
 
 Call = Callable[..., tuple[int, str, str]]
 WORDS = ("-m", "dataset=csv", "dataset.path=d.csv", "dataset.target=y", "trainer=smoke", "seed=0,1")
@@ -21,8 +22,8 @@ def test_relative_paths_are_those_of_where_it_was_started_and_changed_data_repla
     table(folder, 2.0)
     assert call(*WORDS)[0] == 0
     (sweep,) = (folder / "outputs" / "sweeps").iterdir()
-    began = (sweep / "sweep.json").read_text()
-    assert json.loads(began)["settings"]["folder"] == str(folder)
+    began = Sweep.open(sweep)
+    assert began.settings["folder"] == str(folder)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     table(elsewhere, 5.0)  # another file of that name
@@ -36,7 +37,7 @@ def test_relative_paths_are_those_of_where_it_was_started_and_changed_data_repla
     code, out, err = call("resume", str(sweep))
     assert (code, out) == (2, "")
     assert err.startswith(f"error: dataset.path=d.csv: is not the data that sweep {sweep.name} began with (read in {folder}); ")
-    assert (sweep / "sweep.json").read_text() == began
+    assert Sweep.open(sweep) == began
     advised = err.rstrip().partition("or start a new sweep: dlrun ")[2]
     monkeypatch.chdir(folder)
     assert call(*advised.split())[0] == 0

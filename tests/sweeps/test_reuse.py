@@ -9,9 +9,9 @@ import pytest
 
 from dlrun.cli import sweep as command
 from dlrun.experiments import sweep as sweeps
-from dlrun.results.locks import claimed
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
+from kept import stamps
 
 Call = Callable[..., tuple[int, str, str]]
 Latest = Callable[..., Sweep]
@@ -20,12 +20,7 @@ Outputs = Callable[..., dict[str, dict[str, Any]]]
 WORDS = ("activation=relu,tanh", "trainer=smoke", "baseline=[]")
 
 
-def stamps(root: Path) -> dict[str, int]:
-    """Run id -> when its result was written, in nanoseconds."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in (root / "runs").glob("*/result.json")}
-
-
-def untouched(before: Mapping[str, int], after: Mapping[str, int]) -> bool:
+def untouched(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     return bool(before) and all(after.get(run) == stamp for run, stamp in before.items())
 
 
@@ -68,7 +63,7 @@ def test_reuse_false_trains_all(call: Call, folder: Path) -> None:
     code, out, _ = call("-m", *WORDS, "reuse=false")
     after = stamps(folder / "outputs")
     assert (code, after.keys()) == (0, before.keys())
-    assert all(after[run] > before[run] for run in before)
+    assert all(after[run] != before[run] for run in before)
     assert "2 done" in out
 
 
@@ -168,7 +163,7 @@ def test_resuming_a_sweep_that_was_to_train_everything(
     assert stamps(folder / "outputs") == before
     assert call("resume")[0] == 0
     again = stamps(folder / "outputs")
-    assert all(again[run] > before[run] for run in before)
+    assert all(again[run] != before[run] for run in before)
     assert call("resume")[0] == 0  # and now they are all there
     assert stamps(folder / "outputs") == again
 
@@ -188,20 +183,19 @@ def test_runs_of_another_process_are_waited_for(
     ended = {run: record["seed"] for run, record in outputs().items()}
     store = Store(folder / "outputs")
     first, second = (run for run, seed in ended.items() if seed in (0, 1))
-    held = claimed(store.runs / ".claims", [first, second])
-    kept = store.folder(first).rename(folder / "kept")
-    store.folder(second).rename(folder / "lost")
+    kept, before = store.files(first), stamps(store.root)
+    store.delete([first, second])
+    held = store.claim([first, second])
     held.__enter__()
     looks = []
 
     def look(seconds: float) -> None:
         looks.append(seconds)
         if len(looks) == 2:
-            kept.rename(store.folder(first))
+            store.write_cohort([kept])
             held.__exit__(None, None, None)
 
     monkeypatch.setattr(sweeps.time, "sleep", look)
-    before = (kept / "result.json").stat().st_mtime_ns
     code, out, err = call(*words)
     assert code == 0
     assert "3 runs: 3 done" in out
@@ -209,5 +203,5 @@ def test_runs_of_another_process_are_waited_for(
     assert "waiting" not in err.splitlines()[-1], "that is over"
     assert len(looks) == 2
     assert outputs().keys() == ended.keys()
-    assert stamps(folder / "outputs")[first] == before
-    assert stamps(folder / "outputs")[second] > before
+    assert stamps(folder / "outputs")[first] == before[first]
+    assert stamps(folder / "outputs")[second] != before[second]

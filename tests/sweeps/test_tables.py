@@ -10,7 +10,6 @@ import pytest
 
 import dlrun
 from dlrun.errors import InputError
-from dlrun.results.locks import claimed
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 
@@ -146,7 +145,7 @@ def test_a_narrow_terminal_keeps_sd_and_interval(call: Call, monkeypatch: pytest
 
 
 def test_the_runs_of_another_sweep_are_not_waited_for(call: Call, folder: Path) -> None:
-    with claimed(Store(folder / "outputs").runs / ".claims", ["0" * 12, "1" * 12]):
+    with Store(folder / "outputs").claim(["0" * 12, "1" * 12]):
         code, out, err = call("-m", "seed=0,1", *SHORT)
     assert (code, "2 runs: 2 done" in out) == (0, True)
     assert "waiting" not in err

@@ -46,7 +46,7 @@ def reasons(cells: Sequence[Cell], most: int = MOST) -> list[str]:
             more = f" and {count - 1:,} more" if count > 1 else ""
             lines.append(f"{status}: {labels.of(first.overrides)}{more}: {_why(first)}")
     if len(found) > most:
-        lines.append(f"and {len(found) - most} more reasons; sweep.json has them all")
+        lines.append(f"and {len(found) - most} more reasons; dlrun runs status=failed has them all")
     return lines
 
 

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -22,7 +21,9 @@ from dlrun.cli.terminal import console, is_notebook, is_terminal, rewrite_line, 
 from dlrun.components.metrics import METRICS
 from dlrun.engine.progress import Progress
 from dlrun.errors import plural, printable
+from dlrun.results.formats import LOG
 from dlrun.results.record import RunRecord
+from dlrun.results.store import Store
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -239,6 +240,6 @@ def show_failures(sweep: "Sweep", out: Console) -> None:
         notice(line, out)
     failed = [cell.id for cell in sweep.cells if cell.status == "failed" and cell.id]
     if failed:
-        log = Path(sweep.folder.parent.parent, "runs", failed[0], "run.log")
+        log = Store(sweep.folder.parent.parent).export(failed[0]) / LOG
         whose = "its" if len(failed) == 1 else "the first one's"
         out.print(Text(printable(f"{whose} traceback is in {log}")), soft_wrap=True)

@@ -1,10 +1,10 @@
 """How many runs to train at once: as many as memory holds, and a CPU's cache."""
 
 import math
-import os
 
 import torch
 
+from dlrun import memory
 from dlrun.experiments.cohorts import Planned, in_pieces
 from dlrun.experiments.cost import Needs, needs
 
@@ -19,7 +19,7 @@ def free_bytes(device: torch.device | None = None) -> int:
     if device is not None and device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return memory.free_bytes()
 
 
 def cut(planned: Planned, budget: int) -> list[Planned]:

@@ -1,8 +1,8 @@
-"""A sweep: from the composed jobs to the folders of its runs.
+"""A sweep: from the composed jobs to the records of its runs.
 
-    jobs -> specs (impossible combinations skipped) -> ids -> what is missing -> cohorts -> train -> run folders
+    jobs -> specs (impossible combinations skipped) -> ids -> what is missing -> cohorts -> train -> store
 
-The sweep's folder lists its runs by id before anything trains, so it can be resumed after any kind of end.
+The store has the list of its runs by id before anything trains, so it can be resumed after any kind of end.
 """
 
 import math
@@ -37,7 +37,6 @@ from dlrun.results.sweeps import Cell, Sweep
 
 MEMORY_SHARE = 0.25
 MOST_PROBLEMS = 20
-SAVED = 5.0  # seconds between two writings of sweep.json; what it does not know yet stands in the run folders
 LOOK = 0.5  # seconds between two looks at the runs that another process trains
 
 
@@ -255,10 +254,8 @@ def _there(runs: Iterable[str], store: Store, options: Options) -> dict[str, Run
     if not options.reuse:
         return {}
     ended = set(FINISHED) - {"failed"} if options.retry_failed else FINISHED
-    found = {run: store.finished(run) for run in runs}
-    return {
-        run: record for run, record in found.items() if record and record.status in ended and record.finished >= options.since
-    }
+    found = store.records(runs, whole=True)
+    return {record.id: record for record in found if record.status in ended and record.finished >= options.since}
 
 
 def pieces(cohorts: Sequence[Planned], options: Options) -> list[tuple[Planned, Needs]]:
@@ -295,26 +292,21 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Li
                 tell.waiting(left, claim.others[next(iter(left))])
                 time.sleep(LOOK)
     sweep.refresh(store)
-    sweep.save()
     if interruption():
         return interruption.exit_code
     return 1 if grid.lacking() or any(cell.status in ("failed", "diverged") for cell in sweep.cells) else 0
 
 
 class _Ledger:
-    """Keeps what has ended: the run's folder first, then the sweep's list."""
+    """Keeps what has ended."""
 
     def __init__(self, sweep: Sweep, store: Store, tell: Listener) -> None:
         self._sweep, self._store, self._tell = sweep, store, tell
-        self._saved = time.monotonic()
 
     def keep(self, files: Sequence[RunFiles]) -> None:
         """Write runs down."""
         self._store.write_cohort(worth_keeping(files, self._store))
         self.note([item.record for item in files])
-        if time.monotonic() - self._saved > SAVED:
-            self._sweep.save()
-            self._saved = time.monotonic()
 
     def note(self, records: Sequence[RunRecord]) -> None:
         """Take up the records of runs that are there."""

@@ -3,15 +3,14 @@
 import platform
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
 from typing import Any
 
 import torch
-import yaml
 
-from dlrun import __version__, registry
+from dlrun import __version__
 from dlrun.components.tasks import TASKS
 from dlrun.config import own_code
 from dlrun.config.spec import RunSpec
@@ -57,11 +56,10 @@ def train(planned: Planned, *, report: Report | None = None, interrupted: Callab
     started = time.perf_counter()
     outcomes = fit(planned.cohort, report=report, interrupted=interrupted)
     seconds = time.perf_counter() - started
-    texts = ConfigTexts()
-    return [_files(planned, number, outcome, seconds, texts) for number, outcome in enumerate(outcomes)]
+    return [_files(planned, number, outcome, seconds) for number, outcome in enumerate(outcomes)]
 
 
-def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, texts: "ConfigTexts") -> RunFiles:
+def _files(planned: Planned, number: int, outcome: Outcome, seconds: float) -> RunFiles:
     spec, cohort = planned.specs[number], planned.cohort
     split = cohort.splits[cohort.runs[number].split]
     runs = len(planned.specs)
@@ -98,21 +96,12 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, text
         factors=spec.factors,
         finished=utc_now(),
     )
-    log = [
-        f"{spec.name or record.id}: {' '.join(spec.overrides) or 'defaults'}",
-        *(f"warning: {warning}" for warning in spec.warnings),
-        *cohort.data.notes,
-        f"one of {runs} runs trained together on {cohort.settings.device}, {seconds:.3f} s for all",
-        f"{outcome.status} after {outcome.epochs} epochs, {outcome.steps} steps"
-        + (f": {outcome.reason}" if outcome.reason else ""),
-    ]
     return RunFiles(
         record=record,
-        config_yaml=texts.of(spec.config),
-        overrides=spec.overrides,
+        config=spec.config,
         history=outcome.history,
         weights={name: value.numpy() for name, value in outcome.weights.items()},
-        log=log,
+        log=[*(f"warning: {warning}" for warning in spec.warnings), *cohort.data.notes],
         extra=_extra(planned, number),
     )
 
@@ -154,8 +143,7 @@ def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> Ru
         factors=spec.factors,
         finished=utc_now(),
     )
-    text = ConfigTexts().of(spec.config)
-    return RunFiles(record=record, config_yaml=text, overrides=spec.overrides, log=log or f"{record.reason}\n")
+    return RunFiles(record=record, config=spec.config, log=(log or record.reason).splitlines())
 
 
 def worth_keeping(files: Sequence[RunFiles], store: Store) -> list[RunFiles]:
@@ -166,40 +154,6 @@ def worth_keeping(files: Sequence[RunFiles], store: Store) -> list[RunFiles]:
         return record is not None and record.status in FINISHED
 
     return [item for item in files if item.record.status != "interrupted" or not ended(item.record.id)]
-
-
-class ConfigTexts:
-    """Resolved configs as YAML, keys in their order. Runs of a sweep share most sections; each is put into words once."""
-
-    def __init__(self) -> None:
-        self._sections: dict[tuple[str, str], str] = {}
-
-    def of(self, config: Mapping[str, Any]) -> str:
-        """The text of one config."""
-        return "".join(self._section(key, value) for key, value in config.items())
-
-    def _section(self, key: str, value: Any) -> str:
-        place = (key, repr(value))
-        if place not in self._sections:
-            self._sections[place] = _dump({key: value})
-        return self._sections[place]
-
-
-def _dump(content: Mapping[str, Any]) -> str:
-    text: str = yaml.dump(content, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=1000)
-    return text
-
-
-@cache
-def _dumper() -> Any:
-    """YAML's dumper that puts quotation marks around the texts which dlrun and Hydra would read as numbers, such as 1e3."""
-    base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-
-    class Dumper(base):  # type: ignore[misc]
-        """With the floats that dlrun's loader knows."""
-
-    Dumper.add_implicit_resolver("tag:yaml.org,2002:float", registry.NUMBER, list("-+0123456789."))
-    return Dumper
 
 
 @cache

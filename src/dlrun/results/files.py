@@ -13,8 +13,9 @@ from dlrun.errors import StoreError
 
 _NUMBERS = count()
 _OURS = secrets.token_hex(8)  # in a container every process has the same id
-_UNIQUE = re.compile(r"(\d+)(?:\.([0-9a-f]{16}))?(?:\.\d+)?$")
-_TRIES = 5
+_UNIQUE = re.compile(r"(\d+)\.([0-9a-f]{16})\.\d+(?:\.old)?$")
+# not every system has all of these
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
 
 
 def unique() -> str:
@@ -23,7 +24,7 @@ def unique() -> str:
 
 
 def abandoned(name: str) -> bool:
-    """Whether ``name`` ends in what ``unique`` gave to a process of this machine that is gone."""
+    """Whether ``name`` ends in what ``unique`` gave to a process of this computer that is gone."""
     found = _UNIQUE.search(name)
     if not found:
         return False
@@ -32,28 +33,22 @@ def abandoned(name: str) -> bool:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process of this machine has the id ``pid``."""
+    """Whether a process of this computer has the id ``pid``."""
+    import psutil
+
     try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
+        return bool(psutil.pid_exists(pid))
+    except OverflowError:
         return False
-    except PermissionError:
-        return True
-    return True
-
-
-def write_all(handle: int, content: bytes) -> None:
-    """Write all of ``content``: one call of the system may write less."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(handle, view) :]
 
 
 def write_file(path: Path | str, content: bytes, durable: bool = False) -> None:
     """Write a whole new file at once, flushed to the disk if ``durable``; an error where there is one, or a link."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    handle = os.open(path, _NEW, 0o644)
     try:
-        write_all(handle, content)
+        view = memoryview(content)
+        while view:  # one call of the system may write less
+            view = view[os.write(handle, view) :]
         if durable:
             os.fsync(handle)
     finally:
@@ -71,12 +66,15 @@ def replace_file(path: Path, content: bytes, durable: bool = True) -> None:
         write_file(temporary, content, durable)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def sync_folder(folder: Path | str) -> None:
-    """Flush to the disk which files a folder has."""
+    """Flush to the disk which files a folder has, where the system knows how."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -95,32 +93,18 @@ def make_own_folder(folder: Path) -> None:
         raise OSError(errno.ELOOP, f"{folder.name} is a link; remove it", str(folder))
 
 
-def make_folder(folder: str) -> None:
-    """Make a folder, and those above it if they are missing; an error when it is there."""
-    try:
-        os.mkdir(folder)
-    except FileNotFoundError:  # prepare was not called, or somebody removed the folder
-        os.makedirs(folder)
-
-
 def put_in_place(staged: str, target: Path) -> None:
     """Give the folder ``staged`` the name ``target``, in place of any there was; after an error that one is still there."""
-    earlier: list[str] = []
-    for attempt in range(_TRIES):  # more than two only while another process replaces the same run
-        try:
-            os.rename(staged, target)
-            break
-        except OSError:
-            if attempt + 1 < _TRIES and os.path.lexists(target):
-                old = f"{staged}~old{attempt}"
-                with suppress(FileNotFoundError):
-                    os.rename(target, old)
-                    earlier.append(old)
-                continue
-            if earlier and not os.path.lexists(target):
-                os.rename(earlier.pop(), target)
-            raise
-    for old in earlier:
+    old = f"{staged}.old"
+    if os.path.lexists(target):
+        os.rename(target, old)
+    try:
+        os.rename(staged, target)
+    except OSError:
+        if os.path.lexists(old):
+            os.rename(old, target)
+        raise
+    if os.path.lexists(old):
         remove(old)
 
 
@@ -128,27 +112,8 @@ def remove(folder: str) -> None:
     """Remove a folder with its files, or a file, or a link (not what it leads to)."""
     if os.path.islink(folder) or not os.path.isdir(folder):
         os.unlink(folder)
-        return
-    with suppress(OSError):  # there are only files in it, unless somebody put a folder there
-        for name in os.listdir(folder):
-            os.unlink(f"{folder}/{name}")
-        os.rmdir(folder)
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def names_in(folder: Path) -> list[str]:
-    """What a folder holds; nothing where there is none.
-
-    Raises:
-        StoreError: it cannot be read.
-    """
-    try:
-        return os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:  # a file in its place, a loop of links, a NUL character
-        raise StoreError(f"{folder}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read(path: Path) -> bytes:
@@ -158,7 +123,6 @@ def read(path: Path) -> bytes:
         StoreError: it cannot be read.
     """
     try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror})") from error
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error

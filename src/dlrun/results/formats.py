@@ -1,10 +1,9 @@
-"""What is kept of a run, and how each file of its folder is written and read."""
+"""What is kept of a run, and how its parts are written as bytes and read again."""
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from hashlib import sha256
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from dlrun.results.record import RunRecord, plain, to_json
 
-Column = Sequence[float] | NDArray[Any]
+Column = Sequence[float | None] | NDArray[Any]
 
 RESULT = "result.json"
 CONFIG = "config.yaml"
@@ -21,8 +20,7 @@ HISTORY = "history.csv"
 WEIGHTS = "model.safetensors"
 LOG = "run.log"
 
-_PLAIN_YAML = re.compile(r"[A-Za-z_][\w./@]*=[\w./][\w./+-]*", re.ASCII)
-_UNREADABLE_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
+_PAIRS = "\0pairs"  # stands for a mapping whose keys are not all texts
 
 
 @dataclass(frozen=True)
@@ -30,80 +28,20 @@ class RunFiles:
     """Everything that is kept of one run.
 
     Args:
-        record: becomes result.json.
-        config_yaml: the resolved config as text.
-        overrides: the overrides as the user typed them.
-        history: column name -> one number for each epoch, all of one length; a None is an empty cell.
-        weights: name -> array; no file is written when there are none (a skipped run).
-        log: the text of run.log, or its lines.
+        record: what is known of it.
+        config: the resolved config in plain containers.
+        history: column name -> one number for each epoch, all of one length; None is an empty cell.
+        weights: name -> array; none for a run that has nothing to predict with.
+        log: lines of run.log beside those that the record gives: warnings, notes on the data, the traceback of a failure.
         extra: file name (such as ``preprocessing.json``) -> what goes into it as JSON.
     """
 
     record: RunRecord
-    config_yaml: str = ""
-    overrides: Sequence[str] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
     history: Mapping[str, Column] = field(default_factory=dict)
     weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    log: str | Sequence[str] = ""
+    log: Sequence[str] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-def contents(run: RunFiles) -> Iterator[tuple[str, bytes]]:
-    """The files of a run in the order of writing: result.json last, with the digests of those that are read back."""
-    digests = {}
-    yield CONFIG, run.config_yaml.encode(errors="backslashreplace")
-    yield OVERRIDES, _overrides_yaml(run.overrides).encode()
-    yield HISTORY, history_csv(run.history).encode()
-    if run.weights:
-        from safetensors.numpy import save
-
-        weights = save({name: np.ascontiguousarray(array) for name, array in run.weights.items()})
-        digests[WEIGHTS] = sha256(weights).hexdigest()
-        yield WEIGHTS, weights
-    for name, value in run.extra.items():
-        content = (to_json(plain(value, name, [])) + "\n").encode()
-        digests[file_name(name)] = sha256(content).hexdigest()
-        yield name, content
-    log = run.log if isinstance(run.log, str) else "".join(f"{line}\n" for line in run.log)
-    yield LOG, log.encode(errors="backslashreplace")
-    yield RESULT, replace(run.record, digests=digests).to_json().encode()
-
-
-def history_csv(history: Mapping[str, Column]) -> str:
-    """Numbers in the fewest digits that give the same number back, in the column's own precision."""
-    lines = map(",".join, zip(*map(_cells, history.values()), strict=True))
-    return "\n".join((",".join(map(_header_cell, history)), *lines)) + "\n"
-
-
-def _cells(column: Column) -> Iterable[str]:
-    return map(str, column) if isinstance(column, np.ndarray) else ("" if value is None else str(value) for value in column)
-
-
-def read_history(text: str) -> dict[str, NDArray[np.float64]]:
-    """The columns of what ``history_csv`` wrote; an empty cell is NaN. A ValueError when it is not a table of numbers."""
-    header, *lines = text.splitlines() or [""]
-    cells = [line.split(",") for line in lines]
-    names = header.split(",")
-    values = np.array([[float(cell or "nan") for cell in row] for row in cells], dtype=np.float64)
-    columns = values.reshape(len(cells), len(names)).T
-    return {name: column for name, column in zip(names, columns, strict=True) if name}
-
-
-def _header_cell(name: str) -> str:
-    if re.search(r'[,"\r\n]', name):
-        raise ValueError(f"history column {name!r}: must not have a comma, a quote or a line break")
-    return name
-
-
-def _overrides_yaml(overrides: Sequence[str]) -> str:
-    return "".join(f"- {_yaml(text)}\n" for text in overrides) or "[]\n"
-
-
-def _yaml(text: str) -> str:
-    if _PLAIN_YAML.fullmatch(text):
-        return text
-    # JSON is YAML, but for a few characters that only one of the two can hold as they are
-    return _UNREADABLE_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", json.dumps(text, ensure_ascii=False))
 
 
 def file_name(name: str) -> str:
@@ -111,3 +49,78 @@ def file_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII):
         raise ValueError(f"file {name!r}: must be a plain name")
     return name
+
+
+def weights_bytes(weights: Mapping[str, NDArray[Any]]) -> bytes:
+    """Arrays as safetensors."""
+    from safetensors.numpy import save
+
+    content: bytes = save({name: np.ascontiguousarray(array) for name, array in weights.items()})
+    return content
+
+
+def read_weights(content: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of what ``weights_bytes`` gave. A ValueError when it is something else."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays: dict[str, NDArray[Any]] = load(content)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    return arrays
+
+
+def extra_bytes(name: str, value: Any) -> bytes:
+    """What goes into a JSON file of a run."""
+    return (to_json(plain(value, name, [])) + "\n").encode()
+
+
+def history_bytes(history: Mapping[str, Column]) -> bytes:
+    """The columns of a history: a line of JSON with their names, then their numbers, in 4 bytes each where these suffice."""
+    columns = [np.asarray(column, dtype=np.float64) for column in history.values()]  # None becomes NaN
+    rows = {len(column) for column in columns} or {0}
+    if len(rows) > 1:
+        raise ValueError("history: its columns differ in length")
+    short = [column.astype(np.float32) for column in columns]
+    exact = [bool(np.array_equal(less, column, equal_nan=True)) for less, column in zip(short, columns, strict=True)]
+    head = {"rows": rows.pop(), "columns": [[name, 4 if fits else 8] for name, fits in zip(history, exact, strict=True)]}
+    kept = [less if fits else column for less, column, fits in zip(short, columns, exact, strict=True)]
+    return json.dumps(head).encode() + b"\n" + b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in kept)
+
+
+def read_history_bytes(content: bytes) -> dict[str, NDArray[np.float64]]:
+    """The columns of what ``history_bytes`` wrote."""
+    line, _, numbers = content.partition(b"\n")
+    head = json.loads(line)
+    found, place = {}, 0
+    for name, size in head["columns"]:
+        found[str(name)] = np.frombuffer(numbers, f"<f{size}", head["rows"], place).astype(np.float64)
+        place += size * head["rows"]
+    return found
+
+
+def section_bytes(value: Any) -> bytes:
+    """A part of a config as JSON, which keeps what JSON lacks: keys that are no texts, numbers that are not finite."""
+    return json.dumps(_with_pairs(value), separators=(",", ":")).encode()
+
+
+def read_section(content: bytes) -> Any:
+    """What ``section_bytes`` wrote."""
+    return json.loads(content, object_hook=_without_pairs)
+
+
+def _with_pairs(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        items = {key: _with_pairs(item) for key, item in value.items()}
+        return items if all(isinstance(key, str) for key in items) else {_PAIRS: [list(pair) for pair in items.items()]}
+    return [_with_pairs(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _without_pairs(found: dict[str, Any]) -> dict[Any, Any]:
+    return dict(map(tuple, found[_PAIRS])) if _PAIRS in found else found
+
+
+def read_json(content: bytes) -> Any:
+    """What ``extra_bytes`` wrote."""
+    return json.loads(content)

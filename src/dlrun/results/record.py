@@ -98,7 +98,15 @@ class RunRecord:
         Raises:
             ValueError: not strict JSON, not a record, or a status outside the closed set.
         """
-        content = json.loads(text, parse_constant=_refuse)
+        return RunRecord.from_content(json.loads(text, parse_constant=_refuse))
+
+    @staticmethod
+    def from_content(content: Any) -> "RunRecord":
+        """The record of a parsed JSON object; keys of a later version are left alone.
+
+        Raises:
+            ValueError: it is not a record, or has a status outside the closed set.
+        """
         if not isinstance(content, dict) or not isinstance(content.get("id"), str) or "status" not in content:
             raise ValueError("not a run record: it needs an id and a status")
         known = {name: content[name] for name in _NAMES if name in content}

@@ -1,44 +1,31 @@
-"""Runs on disk: one folder a run, written whole or not at all.
+"""The store of an output root: its runs, and who is training which of them.
 
-    outputs/runs/<id>/   config.yaml overrides.yaml history.csv model.safetensors preprocessing.json run.log result.json
-    outputs/runs/.new/   folders being written, and those being replaced
-    outputs/runs/.claims/   which process is training which runs (see locks)
-
-A folder is built under ``.new``, result.json last, and renamed into place in one step. So nobody sees half a file, a folder
-that is there is finished, and a killed process leaves something under ``.new`` and ``.claims`` at most, which ``prepare``
-clears away.
+outputs/dlrun.sqlite    all of it (see database and runs)
+outputs/weights/        weights of large models
+outputs/runs/<id>/      runs as folders (see folders): views of single runs, and of those that were exported
+outputs/sweeps/         tables of sweeps (see sweeps)
 """
 
-import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.errors import StoreError
-from dlrun.results.files import (
-    abandoned,
-    make_folder,
-    make_own_folder,
-    names_in,
-    put_in_place,
-    read,
-    remove,
-    sync_folder,
-    unique,
-    write_file,
-)
-from dlrun.results.formats import HISTORY, RESULT, WEIGHTS, RunFiles, contents, file_name, read_history
-from dlrun.results.locks import Claim, claimed, clear_claims
+from dlrun.results import claims, folders
+from dlrun.results.blobs import FOLDER
+from dlrun.results.claims import Claim
+from dlrun.results.database import FILE, reading, touch, writing
+from dlrun.results.formats import WEIGHTS, RunFiles, read_history_bytes, read_json, read_weights
 from dlrun.results.record import RunRecord
+from dlrun.results.runs import HISTORY_PART, UNREADABLE, Runs
 
+T = TypeVar("T")
 _ID = re.compile(r"[0-9a-f]{6,64}")
 
 
@@ -53,10 +40,6 @@ class Store:
         self.root = root
         self.runs = root / "runs"
         self.sweeps = root / "sweeps"
-        self._new = self.runs / ".new"
-        self._claims = self.runs / ".claims"
-        self._host = os.uname().nodename
-        self._elsewhere: dict[str, Path] = {}
 
     @classmethod
     def at(cls, output_dir: str | os.PathLike[str] | None = None) -> "Store":
@@ -64,116 +47,155 @@ class Store:
         chosen = output_dir or os.environ.get("DLRUN_OUTPUT_DIR") or "outputs"
         return cls(Path(chosen).expanduser().absolute())
 
-    @classmethod
-    def around(cls, folder: Path) -> tuple["Store", RunRecord]:
-        """A store to read one run from, wherever its folder lies and whatever it is called; and the run's record.
-
-        Raises:
-            StoreError: there is no run in the folder, or its record is damaged.
-        """
-        try:
-            record = RunRecord.from_json((folder / RESULT).read_bytes())
-        except OSError as error:
-            raise StoreError(f"{folder / RESULT}: cannot be read ({error.strerror})") from error
-        except (ValueError, TypeError) as error:
-            raise StoreError(f"{folder / RESULT}: is damaged ({error})") from error
-        store = cls(folder.parent.parent)
-        store._elsewhere[record.id] = folder
-        return store, record
+    @property
+    def path(self) -> Path:
+        """The database."""
+        return self.root / FILE
 
     def prepare(self) -> None:
-        """Make the folders, try to write there, and clear away what killed processes left.
+        """Make the database, try to write there, and clear away what killed processes left.
 
         Raises:
             StoreError: nothing can be written there.
         """
-        probe = self._new / f"probe~{self._host}~{unique()}"
         try:
-            make_own_folder(self._new)
-            self.sweeps.mkdir(exist_ok=True)
-            write_file(probe, b"x")
-            probe.unlink()
-            self._clear()
-            clear_claims(self._claims)
-        except OSError as error:
+            with self.writing() as runs, writing_to(self.root):
+                touch(runs.connection)
+                claims.clear(runs.connection)
+                runs.blobs.sweep_files()
+                self.sweeps.mkdir(exist_ok=True)
+                folders.clear(self.runs)
+        except StoreError as error:
+            if "cannot be written" not in str(error):
+                raise
+            said = str(error).removeprefix(f"{self.path}: ").removeprefix(f"{self.root}: ")
             raise StoreError(
-                f"output_dir={self.root}: cannot be written ({error.strerror}); "
+                f"output_dir={self.root}: {said}; "
                 "choose another folder with output_dir=PATH or the environment variable DLRUN_OUTPUT_DIR"
             ) from error
 
+    @contextmanager
+    def writing(self) -> Iterator[Runs]:
+        """One transaction on the database."""
+        with writing(self.root) as connection:
+            runs = Runs(connection, self.root)
+            yield runs
+            freed = runs.end()
+        if freed and (self.root / FOLDER).is_dir():  # when they are gone for certain
+            with writing(self.root) as connection:
+                Runs(connection, self.root).blobs.sweep_files()
+
+    @contextmanager
+    def reading(self) -> Iterator[Runs | None]:
+        """The database as it is at one moment; None where there is none."""
+        with reading(self.root) as connection:
+            yield None if connection is None else Runs(connection, self.root)
+
     def folder(self, run: str) -> Path:
-        """Where a run is kept, whether it is there or not.
+        """Where a run's folder is, or would be: not every run has one.
 
         Raises:
             StoreError: ``run`` is not an id.
         """
         if not _ID.fullmatch(run):
             raise StoreError(f"run {run!r}: an id is 12 of the characters 0-9 and a-f")
-        return self._elsewhere.get(run, self.runs / run)
+        return self.runs / run
 
-    def write_run(self, run: RunFiles, durable: bool = True) -> Path:
-        """Write one run's folder in place of any earlier attempt and return it.
+    # Writing
 
-        Args:
-            durable: flush every file to the disk, so that the run survives a power failure.
+    def write_cohort(self, runs: Iterable[RunFiles], *, as_folders: bool = False) -> None:
+        """Keep runs, in place of any earlier attempts, in one transaction; and as folders if asked to.
+
+        Raises:
+            StoreError: some cannot be written down, all others were; or the database cannot be written, and none was.
+        """
+        problems, written = [], []
+        with self.writing() as rows:
+            for run in runs:
+                try:
+                    self.folder(run.record.id)
+                    rows.write(run)
+                    written.append(run)
+                except StoreError as error:
+                    problems.append(str(error))
+        if as_folders:
+            for run in written:
+                folders.write(run, self.folder(run.record.id))
+        if problems:
+            more = (f"and {len(problems) - 3} more runs could not be written",) if len(problems) > 3 else ()
+            raise StoreError(*problems[:3], *more)
+
+    def write_run(self, run: RunFiles) -> Path:
+        """Keep one run, as a folder too, which is returned.
 
         Raises:
             StoreError: it could not be written; the earlier attempt is still there.
         """
-        target = self.folder(run.record.id)
-        staged = f"{self._new}/{target.name}~{self._host}~{unique()}"
-        try:
-            files = list(contents(run))
-        except (TypeError, ValueError) as error:
-            raise StoreError(f"{target}: cannot be written ({error})") from error
-        try:
-            make_folder(staged)
-            for name, content in files:
-                write_file(f"{staged}/{name}", content, durable)
-            if durable:
-                sync_folder(staged)
-            put_in_place(staged, target)
-            if durable:
-                sync_folder(self.runs)
-        except OSError as error:
-            shutil.rmtree(staged, ignore_errors=True)
-            raise StoreError(f"{target}: cannot be written ({error.strerror})") from error
-        return target
+        self.write_cohort([run], as_folders=True)
+        return self.folder(run.record.id)
 
-    def write_cohort(self, runs: Iterable[RunFiles], durable: bool = True) -> list[Path]:
-        """Write the folders of many runs and flush them to the disk together, once.
+    def export(self, run: str, target: Path | None = None) -> Path:
+        """Write a run as a folder: at ``target``, or where the folders of runs are. Returns the folder.
 
         Raises:
-            StoreError: some could not be written; all others were.
+            StoreError: there is no such run, it is damaged, or the folder cannot be written.
         """
-        folders, problems = [], []
-        for run in runs:
-            try:
-                folders.append(self.write_run(run, durable=False))
-            except StoreError as error:
-                problems.append(str(error))
-        if durable and folders:
-            os.sync()
-        if problems:
-            more = (f"and {len(problems) - 3} more runs could not be written",) if len(problems) > 3 else ()
-            raise StoreError(*problems[:3], *more)
-        return folders
+        folder = target or self.folder(run)
+        folders.write(self.files(run), folder)
+        return folder
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Remove runs, and their folders. Returns how many there were."""
+        gone = list(ids)
+        with self.writing() as rows:
+            count = rows.delete(gone)
+        for run in gone:
+            folders.remove_run(self.folder(run))
+        return count
+
+    def annotate(self, run: str, text: str) -> None:
+        """Set the note of a run; an empty text removes it.
+
+        Raises:
+            StoreError: there is no such run.
+        """
+        with self.writing() as rows:
+            if not rows.annotate(run, text):
+                raise self._missing(run)
 
     @contextmanager
     def claim(self, ids: Iterable[str]) -> Iterator[Claim]:
         """Claim the right to train ``ids`` while the context lasts; runs that another process is training are not given.
 
-        Ask ``finished`` after claiming: another process may have ended a run and let go of it just before.
+        Ask ``records`` after claiming: another process may have ended a run and let go of it just before.
         """
-        with claimed(self._claims, ids) as claim:
+        with self.claimed(ids) as claim:
             yield claim
 
-    def finished(self, run: str) -> RunRecord | None:
-        """The record of a run that has ended, however it ended; None when it has not, or when its record is damaged."""
+    @contextmanager
+    def claimed(self, subjects: Iterable[str]) -> Iterator[Claim]:
+        """Claim whatever has a name, such as a run or a sweep."""
+        with writing(self.root) as connection:
+            token, claim = claims.take(connection, subjects)
         try:
-            return self.read_record(run)
-        except StoreError:
-            return None
+            yield claim
+        finally:
+            claims.let_go(token)
+            with suppress(StoreError), writing(self.root) as connection:  # this process holds it no more, written down or not
+                claims.give_back(connection, token)
+
+    def owners(self, subjects: Iterable[str]) -> dict[str, str]:
+        """Who has claimed each of ``subjects``, in words, where a living process has."""
+        with reading(self.root) as connection:
+            if connection is None:
+                return {}
+            return {subject: str(owner) for subject, owner in claims.owners(connection, subjects).items()}
+
+    # Reading
+
+    def finished(self, run: str) -> RunRecord | None:
+        """The record of a run that has ended, however it ended; None when it has not, or is damaged."""
+        return next(iter(self.records([run])), None)
 
     def read_record(self, run: str) -> RunRecord:
         """The record of one run.
@@ -181,102 +203,130 @@ class Store:
         Raises:
             StoreError: there is none, or it is damaged.
         """
-        path = self.folder(run) / RESULT
-        try:
-            with open(path, "rb") as file:
-                return RunRecord.from_json(file.read())
-        except FileNotFoundError:
-            raise StoreError(f"run {run}: not found in {self.runs}") from None
-        except (OSError, ValueError, TypeError) as error:
-            raise StoreError(f"{path}: is damaged ({error}); remove {path.parent} to have the run trained again") from error
+        said: list[str] = []
+        found = self.records([self.folder(run).name], said.append)
+        if not found:
+            raise StoreError(said[0]) if said else self._missing(run)
+        return found[0]
 
-    def records(self, ids: Iterable[str] | None = None, complain: Callable[[str], None] | None = None) -> list[RunRecord]:
-        """The records of ``ids`` that have ended, in that order; of all runs, sorted by id, when None.
+    def records(
+        self, ids: Iterable[str] | None = None, complain: Callable[[str], None] | None = None, *, whole: bool = False
+    ) -> list[RunRecord]:
+        """The records of ``ids`` that have ended, in that order; of all runs, oldest first, when None.
 
         Args:
-            complain: is told of each record that is there and cannot be read; such a record is left out.
+            complain: is told of each run that is there and damaged; such a run is left out.
+            whole: look for damage in all that belongs to each run (histories, weights, ...), too.
         """
-        found = []
-        for run in self.ids() if ids is None else ids:
-            try:
-                found.append(self.read_record(run))
-            except StoreError as error:
-                if complain is not None and (self.folder(run) / RESULT).exists():
-                    complain(str(error))
-        return found
+        wanted = None if ids is None else list(ids)
+        with self.reading() as rows:
+            if rows is None:
+                return []
+            found = rows.records(wanted, complain or (lambda line: None), whole)
+        return list(found.values()) if wanted is None else [found[run] for run in wanted if run in found]
 
     def ids(self) -> list[str]:
-        """The ids of all runs that have a folder, sorted."""
-        return sorted(name for name in names_in(self.runs) if _ID.fullmatch(name))
+        """The ids of all runs, sorted."""
+        with self.reading() as rows:
+            return [] if rows is None else rows.ids()
+
+    def notes(self) -> dict[str, str]:
+        """The notes of the runs that have one."""
+        with self.reading() as rows:
+            return {} if rows is None else rows.notes()
+
+    def configs(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Run id -> resolved config, of the runs that are there and undamaged.
+
+        Runs share the objects of the sections that they have in common: copy what you change.
+        """
+        with self.reading() as rows:
+            return {} if rows is None else rows.configs(ids)
+
+    def config(self, run: str) -> dict[str, Any]:
+        """The resolved config of a run.
+
+        Raises:
+            StoreError: there is none, or it is damaged.
+        """
+        found = self.configs([run])
+        if run not in found:
+            self.read_record(run)
+            raise StoreError(f"run {run}: its config in {self.path} is damaged or missing; train it again")
+        return found[run]
 
     def history(self, run: str) -> dict[str, NDArray[np.float64]]:
-        """The columns of history.csv, each [epochs]; an empty cell is NaN.
+        """The history of a run: columns, each [epochs]; an empty cell is NaN.
 
         Raises:
-            StoreError: there is no history, or it is damaged.
+            StoreError: there is no such run, or it is damaged.
         """
-        path = self.folder(run) / HISTORY
-        try:
-            return read_history(read(path).decode())
-        except ValueError as error:
-            raise StoreError(f"{path}: is damaged ({error})") from error
+        content = self._part(run, HISTORY_PART)
+        return self._read(run, lambda: {} if content is None else read_history_bytes(content))
 
     def weights(self, run: str) -> dict[str, NDArray[Any]]:
-        """The arrays of model.safetensors.
+        """The weights of a run.
 
         Raises:
-            StoreError: there are none, or the file is not the one that was written.
+            StoreError: there are none, or they are damaged.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        content = self._verified(run, WEIGHTS)
-        try:
-            return load(content)
-        except SafetensorError as error:
-            raise StoreError(f"{self.folder(run) / WEIGHTS}: is damaged ({error})") from error
+        content = self._part(run, WEIGHTS)
+        if content is None:
+            raise StoreError(f"run {run}: has no weights")
+        return self._read(run, lambda: read_weights(content))
 
     def extra(self, run: str, name: str) -> Any:
         """What is in a run's JSON file, such as ``preprocessing.json``.
 
         Raises:
-            StoreError: it is not there, or it is not the file that was written.
+            StoreError: it is not there, or is damaged.
         """
-        return json.loads(self._verified(run, name))
+        content = self._part(run, name)
+        if content is None:
+            raise StoreError(f"run {run}: has no {name}")
+        return self._read(run, lambda: read_json(content))
 
-    def text(self, run: str, name: str) -> str:
-        """What is in one of a run's text files, such as ``config.yaml`` or ``run.log``.
+    def files(self, run: str) -> RunFiles:
+        """Everything that is kept of a run.
 
         Raises:
-            StoreError: it is not there.
+            StoreError: there is no such run, or it is damaged.
         """
-        return read(self.folder(run) / name).decode(errors="replace")
+        record = self.read_record(run)
+        with self.reading() as rows:
+            if rows is None:
+                raise self._missing(run)
+            return self._read(run, lambda: rows.files(run, record))
 
-    def _verified(self, run: str, name: str) -> bytes:
-        path = self.folder(run) / file_name(name)
-        content = read(path)
-        if sha256(content).hexdigest() != self.read_record(run).digests.get(name):
-            raise StoreError(f"{path}: is damaged (it is not the file that {RESULT} speaks of)")
-        return content
+    def log(self, run: str) -> str:
+        """The text of a run's log.
 
-    def _clear(self) -> None:
-        """Carry out or remove what killed processes of this machine left half done."""
-        for path in sorted(self._new.iterdir()):  # a new attempt comes before the one it was to replace
-            run, host, writer = (*path.name.split("~", 2), "", "")[:3]
-            if host != self._host or not abandoned(writer.partition("~old")[0]):
-                continue
-            if _is_whole(path) and not os.path.lexists(self.runs / run):
-                os.rename(path, self.runs / run)  # killed between the two renames of put_in_place
-            else:
-                with suppress(FileNotFoundError):  # another process clears up too
-                    remove(str(path))
+        Raises:
+            StoreError: there is no such run, or it is damaged.
+        """
+        files = self.files(run)
+        return "\n".join(folders.log_lines(files.record, files.log))
+
+    def _part(self, run: str, name: str) -> bytes | None:
+        self.read_record(run)
+        with self.reading() as rows:
+            return None if rows is None else self._read(run, lambda: rows.part(run, name))
+
+    def _read(self, run: str, read: Callable[[], T]) -> T:
+        try:
+            return read()
+        except (StoreError, *UNREADABLE) as error:
+            why = str(error) if isinstance(error, StoreError) else f"is damaged ({error})"
+            raise StoreError(f"run {run}: {why}; train it again") from error
+
+    def _missing(self, run: str) -> StoreError:
+        return StoreError(f"run {run}: not found in {self.path}")
 
 
-def _is_whole(folder: Path) -> bool:
-    if folder.is_symlink():
-        return False
+@contextmanager
+def writing_to(root: Path) -> Iterator[None]:
+    """What the system refuses below ``root`` as a StoreError."""
     try:
-        RunRecord.from_json((folder / RESULT).read_bytes())
-    except (OSError, ValueError, TypeError):
-        return False
-    return True
+        yield
+    except OSError as error:
+        raise StoreError(f"{root}: cannot be written ({error.strerror})") from error

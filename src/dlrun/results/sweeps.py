@@ -1,31 +1,33 @@
-"""Sweeps on disk: which runs belong to one, and what became of them.
+"""Sweeps: which runs belong to one, and what became of them.
 
-    outputs/sweeps/<YYYY-MM-DD>_<HHMMSS>_<name>/   sweep.json comparison.csv comparison.md
+    outputs/dlrun.sqlite                           the list of its runs, and the settings it began with
+    outputs/sweeps/<YYYY-MM-DD>_<HHMMSS>_<name>/   comparison.csv comparison.md, written when it has ended
 
-sweep.json lists the runs by id; what a run found out stands in its own folder. So a sweep that was killed at any moment knows
-after ``refresh`` what has ended, and the table is rebuilt from the runs.
+A sweep knows its runs by id; what became of a run stands in its own row. So a sweep that was killed at any moment knows after
+``refresh`` what has ended, and a run that was removed is pending again.
 """
 
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from dlrun.errors import StoreError, nearest, plural
-from dlrun.results import locks
-from dlrun.results.files import abandoned, names_in, replace_file
-from dlrun.results.record import STATUSES, RunRecord, Status, plain
-from dlrun.results.store import Store
+from dlrun.results.blobs import Blobs
+from dlrun.results.database import FILE, reading, writing
+from dlrun.results.files import abandoned, make_own_folder, replace_file
+from dlrun.results.record import STATUSES, RunRecord, Status, plain, to_json
+from dlrun.results.store import Store, writing_to
 
-SWEEP = "sweep.json"
 COMPARISON_CSV = "comparison.csv"
 COMPARISON_MARKDOWN = "comparison.md"
+OLD = "sweep.json"  # the list of runs of an older dlrun
 
 _NAME_LENGTH = 80
 _STAMP_LENGTH = len("2026-01-31_120000_")
@@ -44,15 +46,12 @@ class Cell:
     factors: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
 
-_FIELDS = tuple(item.name for item in fields(Cell))
-
-
 @dataclass
 class Sweep:
     """The runs of one sweep and its folder.
 
     Args:
-        folder: where it is kept.
+        folder: where its tables are; its name is the sweep's key in the database two levels up.
         name: as the user gave it.
         cells: its runs, in the order of the grid.
         command: the command line that started it.
@@ -67,6 +66,10 @@ class Sweep:
     settings: dict[str, Any] = field(default_factory=dict)
     created: str = ""
 
+    @property
+    def _store(self) -> Store:
+        return Store(self.folder.parent.parent)
+
     @classmethod
     def create(
         cls,
@@ -78,31 +81,32 @@ class Sweep:
         settings: Mapping[str, Any] | None = None,
         now: datetime | None = None,
     ) -> "Sweep":
-        """Make the folder of a new sweep, for this process alone, and write sweep.json.
+        """Write a new sweep down, and make its folder.
 
         Raises:
-            StoreError: the folder cannot be made.
+            StoreError: it cannot be written.
         """
         moment = (now or datetime.now(UTC)).astimezone(UTC)
         stem = f"{moment:%Y-%m-%d_%H%M%S}_{folder_name(name)}"
-        number = 1
-        while True:
-            folder = store.sweeps / (stem if number == 1 else f"{stem}-{number}")
-            try:
-                store.sweeps.mkdir(parents=True, exist_ok=True)
-                folder.mkdir()
-                break
-            except FileExistsError:
+        with writing(store.root) as connection, writing_to(store.sweeps):
+            known = {row[0] for row in connection.execute("SELECT folder FROM sweeps WHERE folder LIKE ?", (f"{stem[:18]}%",))}
+            number = 1
+            while True:
+                folder = store.sweeps / (stem if number == 1 else f"{stem}-{number}")
+                if folder.name not in known and not os.path.lexists(folder):
+                    break
                 number += 1
-            except OSError as error:
-                raise StoreError(f"{folder}: cannot be made ({error.strerror})") from error
-        sweep = cls(folder, name, list(cells), command, dict(settings or {}), f"{moment:%Y-%m-%dT%H:%M:%SZ}")
-        try:
-            sweep.save()
-        except StoreError:
-            with suppress(OSError):
-                folder.rmdir()
-            raise
+            folder.mkdir(parents=True)
+            try:
+                sweep = cls(folder, name, list(cells), command, dict(settings or {}), f"{moment:%Y-%m-%dT%H:%M:%SZ}")
+                connection.execute(
+                    "INSERT INTO sweeps (folder, name, created, command, settings) VALUES (?, '', '', '', '')", (folder.name,)
+                )
+                sweep._write(connection)
+            except BaseException:
+                with suppress(OSError):
+                    folder.rmdir()
+                raise
         return sweep
 
     @classmethod
@@ -110,15 +114,13 @@ class Sweep:
         """Open a sweep by its path, its folder's name, the name it was given (the latest of that name), or ``latest``.
 
         Raises:
-            StoreError: there is no such sweep, or its sweep.json is damaged.
+            StoreError: there is no such sweep, or it is damaged.
         """
         wanted = os.fspath(which)
         folders = sweep_folders(store)
-        for path in (Path(wanted), store.sweeps / wanted):
-            if os.path.isfile(path / SWEEP):
+        for path in (Path(wanted).absolute(), store.sweeps / wanted):
+            if path in folders or ("\0" not in wanted and path.parent.name == store.sweeps.name and _is_in(path)):
                 return cls.open(path)
-            if path.name == SWEEP and os.path.isfile(path):
-                return cls.open(path.parent)
         if wanted == "latest" and folders:
             return cls.open(folders[-1])
         for path in reversed(folders):
@@ -128,49 +130,99 @@ class Sweep:
                     return sweep
         names = [path.name for path in folders]
         hint = nearest(wanted, [*names, *(name[_STAMP_LENGTH:] for name in names)])
+        if not folders and (old := _older(store.root, wanted)):
+            hint = f"; {old} is of an older dlrun: type dlrun import {old}"
         raise StoreError(
-            f"sweep {wanted!r}: not found in {store.sweeps} ({plural(len(folders), 'sweep is', 'sweeps are')} there){hint}"
+            f"sweep {wanted!r}: not found in {store.path} ({plural(len(folders), 'sweep is', 'sweeps are')} there){hint}"
         )
 
     @classmethod
     def open(cls, folder: Path) -> "Sweep":
-        """Read the sweep in ``folder``.
+        """Read a sweep.
 
         Raises:
-            StoreError: sweep.json is missing or damaged.
+            StoreError: there is none of that folder, or it is damaged; whether its runs are whole, ``refresh`` says.
         """
-        path = folder / SWEEP
+        root = folder.parent.parent
+        with reading(root) as connection:
+            row = (
+                None
+                if connection is None
+                else connection.execute(
+                    "SELECT id, name, command, settings, created FROM sweeps WHERE folder = ?", (folder.name,)
+                ).fetchone()
+            )
+            if connection is None or row is None:
+                raise StoreError(f"sweep {folder.name}: not found in {root / FILE}")
+            cells = connection.execute(
+                "SELECT run, overrides, cells.seed, cells.fold, coalesce(runs.status, cells.status), "
+                "coalesce(runs.reason, cells.reason), factors FROM cells LEFT JOIN runs ON runs.id = run "
+                "WHERE sweep = ? ORDER BY position",
+                row[:1],
+            ).fetchall()
+            blobs = Blobs(connection, root)
+            try:
+                factors = {blob: json.loads(blobs.get(blob)) for blob in {cell[-1] for cell in cells} if blob is not None}
+            except (StoreError, ValueError) as error:
+                raise StoreError(f"sweep {folder.name}: is damaged in {root / FILE} ({error})") from error
         try:
-            content = json.loads(path.read_bytes())
-            cells = [
-                Cell(**{key: value for key, value in cell.items() if key in _FIELDS} | {"overrides": tuple(cell["overrides"])})
-                for cell in content["runs"]
+            _, name, command, settings, created = row
+            found = [
+                Cell(run, tuple(json.loads(words)), *rest, factors=factors.get(told, {})) for run, words, *rest, told in cells
             ]
-            return cls(folder, content["name"], cells, content["command"], content["settings"], content["created"])
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be read ({error.strerror})") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise StoreError(f"{path}: is damaged ({error})") from error
+            if not all(isinstance(cell.status, str) and cell.status in (*STATUSES, "pending") for cell in found):
+                raise ValueError("a cell has no known status")
+            return cls(folder, str(name), found, str(command), dict(json.loads(settings)), str(created))
+        except (ValueError, TypeError) as error:
+            raise StoreError(f"sweep {folder.name}: is damaged in {root / FILE} ({error})") from error
 
     def save(self) -> None:
-        """Write sweep.json in one step."""
-        head = {"name": self.name, "created": self.created, "command": self.command, "settings": plain(self.settings, "", [])}
-        lines = [f'"{key}": {json.dumps(value, allow_nan=False)}' for key, value in head.items()]
-        cells = ",\n".join(json.dumps({item: getattr(cell, item) for item in _FIELDS}, allow_nan=False) for cell in self.cells)
-        text = "{\n" + ",\n".join(lines) + ',\n"runs": [\n' + cells + "\n]\n}\n"
-        replace_file(self.folder / SWEEP, text.encode())
+        """Write down its settings and its runs; what became of those stands in their own rows.
+
+        Raises:
+            StoreError: the database cannot be written, or has no such sweep.
+        """
+        with writing(self._store.root) as connection:
+            self._write(connection)
+
+    def _write(self, connection: Any) -> None:
+        row = connection.execute("SELECT id FROM sweeps WHERE folder = ?", (self.folder.name,)).fetchone()
+        if row is None:
+            raise StoreError(f"sweep {self.folder.name}: not found in {self._store.path}")
+        connection.execute(
+            "UPDATE sweeps SET name = ?, created = ?, command = ?, settings = ? WHERE id = ?",
+            (*map(_text, (self.name, self.created, self.command)), to_json(plain(self.settings, "", [])), *row),
+        )
+        blobs = Blobs(connection, self._store.root)
+        before = {told for (told,) in connection.execute("SELECT DISTINCT factors FROM cells WHERE sweep = ?", row)}
+        connection.execute("DELETE FROM cells WHERE sweep = ?", row)
+        connection.executemany(
+            "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (*row, position, cell.id, to_json(cell.overrides), cell.seed, cell.fold)
+                + (("pending", "") if cell.id else (cell.status, _text(cell.reason)))
+                + (blobs.put(to_json(dict(cell.factors)).encode())[0] if cell.factors else None,)
+                for position, cell in enumerate(self.cells)
+            ],
+        )
+        blobs.forget(before - {None})
 
     def update(self, records: Iterable[RunRecord]) -> None:
-        """Take over the status and reason of runs that have ended; ``save`` keeps it."""
+        """Take over the status and reason of runs that have ended."""
         ended = {record.id: record for record in records}
         self.cells = [
             replace(cell, status=ended[cell.id].status, reason=ended[cell.id].reason) if cell.id in ended else cell
             for cell in self.cells
         ]
 
-    def refresh(self, store: Store) -> list[RunRecord]:
-        """Bring the cells up to date with the run folders, and return the records that are there, one for each run."""
-        records = store.records(dict.fromkeys(cell.id for cell in self.cells if cell.id))
+    def refresh(self, store: Store, complain: Callable[[str], None] | None = None) -> list[RunRecord]:
+        """Bring the cells up to date with the store, and return the records that are there, one for each run.
+
+        Args:
+            complain: is told of each run that is damaged; it counts as pending.
+        """
+        records = store.records(dict.fromkeys(cell.id for cell in self.cells if cell.id), complain)
+        self.cells = [replace(cell, status="pending", reason="") if cell.id else cell for cell in self.cells]
         self.update(records)
         return records
 
@@ -193,29 +245,35 @@ class Sweep:
         Raises:
             StoreError: another process is at it, named in the message.
         """
-        with locks.held(self.folder / ".lock", f"sweep {self.folder.name}"):
-            self._clear()
+        with self._store.claimed([self._subject]) as claim:
+            if owner := claim.others.get(self._subject):
+                raise StoreError(f"sweep {self.folder.name} is being worked on by {owner}; wait until it is through, or stop it")
             yield
-
-    def _clear(self) -> None:
-        for path in self.folder.glob(".*.*.*"):  # what replace_file left when it was killed
-            if abandoned(path.name):
-                path.unlink(missing_ok=True)
 
     def owner(self) -> str:
         """Which process carries this sweep out now, in words; an empty string when none does."""
-        return locks.owner(self.folder / ".lock")
+        return self._store.owners([self._subject]).get(self._subject, "")
+
+    @property
+    def _subject(self) -> str:
+        return f"sweep {self.folder.name}"
 
     def write_comparison(self, csv: str, markdown: str) -> None:
         """Write comparison.csv and comparison.md, each in one step."""
+        with writing_to(self.folder):
+            make_own_folder(self.folder)
+            for path in self.folder.glob(".comparison.*"):  # what was being written when its process was killed
+                if abandoned(path.name):
+                    path.unlink(missing_ok=True)
         replace_file(self.folder / COMPARISON_CSV, csv.encode(errors="backslashreplace"), durable=False)
         replace_file(self.folder / COMPARISON_MARKDOWN, markdown.encode(errors="backslashreplace"), durable=False)
 
 
 def sweep_folders(store: Store) -> list[Path]:
     """The folders of all sweeps, oldest first."""
-    found = [store.sweeps / name for name in names_in(store.sweeps) if os.path.isfile(store.sweeps / name / SWEEP)]
-    return sorted(found, key=lambda path: _age(path.name))
+    with reading(store.root) as connection:
+        names = [] if connection is None else [str(row[0]) for row in connection.execute("SELECT folder FROM sweeps ORDER BY id")]
+    return [store.sweeps / name for name in sorted(names, key=lambda name: name[:_STAMP_LENGTH])]
 
 
 def folder_name(name: str) -> str:
@@ -224,7 +282,22 @@ def folder_name(name: str) -> str:
     return cleaned or "sweep"
 
 
-def _age(name: str) -> tuple[str, int, str]:
-    # A second sweep of the same second and name ends in -2, and -10 comes after -9.
-    number = re.search(r"-(\d{1,4})$", name[_STAMP_LENGTH:])
-    return name[:_STAMP_LENGTH], int(number[1]) if number else 1, name
+def _is_in(folder: Path) -> bool:
+    """Whether the database two levels above a folder has a sweep of its name."""
+    with suppress(StoreError):
+        return folder in sweep_folders(Store(folder.parent.parent))
+    return False
+
+
+def _older(root: Path, wanted: str) -> Path | None:
+    """An output root of an older dlrun: the folder that was named, or the root itself."""
+    with suppress(OSError, ValueError):
+        if (Path(wanted) / OLD).is_file():
+            return Path(wanted).parent.parent
+        if next(root.glob(f"sweeps/*/{OLD}"), None) or next(root.glob("runs/*/result.json"), None):
+            return root
+    return None
+
+
+def _text(value: str) -> str:
+    return value.encode(errors="backslashreplace").decode()

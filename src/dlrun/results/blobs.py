@@ -1,0 +1,129 @@
+"""Content of runs, kept once however many runs share it, and checked whenever it is read.
+
+Large content lies beside the database, in ``<root>/weights/<SHA-256>.safetensors``. It is written within the transaction that
+refers to it, so a file that nothing refers to while nobody writes is what a killed process left.
+"""
+
+import os
+import re
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from dlrun.errors import StoreError
+from dlrun.results.files import make_own_folder, read, replace_file
+
+PLAIN, ZLIB, BESIDE = 0, 1, 2
+LARGE = 1 << 20  # bytes above which content gets a file of its own
+MOST = 1 << 30  # bytes that packed content may have: a foreign file must not fill the memory
+PAYS = 0.9  # of its size at most, or content is not packed
+
+FOLDER, SUFFIX = "weights", ".safetensors"
+_OURS = re.compile(r"\.?[0-9a-f]{64}\.safetensors")  # and temporary files, whose names go on
+
+
+class Blobs:
+    """The blobs of one database while it is open.
+
+    Args:
+        connection: the database.
+        root: the output root.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, root: Path) -> None:
+        self._connection, self._folder = connection, root / FOLDER
+        self._ids: dict[bytes, int] = {}
+
+    def put(self, content: bytes) -> tuple[int, bytes]:
+        """Keep content. Returns its id and its digest."""
+        digest = sha256(content).digest()
+        known = self._ids.get(digest)
+        if known is None:
+            known = self._ids[digest] = self._put(content, digest)
+        return known, digest
+
+    def _put(self, content: bytes, digest: bytes) -> int:
+        if len(content) > LARGE:
+            form, packed = BESIDE, b""
+            make_own_folder(self._folder)
+            replace_file(self._path(digest), content)
+        else:
+            form, packed = PLAIN, content
+            if len(smaller := zlib.compress(content)) < PAYS * len(content):
+                form, packed = ZLIB, smaller
+        row = self._connection.execute("SELECT id, form, content FROM blobs WHERE digest = ?", (digest,)).fetchone()
+        if row is None:
+            added = self._connection.execute("INSERT INTO blobs (digest, form, content) VALUES (?, ?, ?)", (digest, form, packed))
+            return int(added.lastrowid or 0)
+        if row[1:] != (form, packed):  # damaged, or packed by another version of zlib
+            self._connection.execute("UPDATE blobs SET form = ?, content = ? WHERE id = ?", (form, packed, row[0]))
+        return int(row[0])
+
+    def get(self, blob: int) -> bytes:
+        """The content of a blob.
+
+        Raises:
+            StoreError: it is not what was written.
+        """
+        row = self._connection.execute("SELECT digest, form, content FROM blobs WHERE id = ?", (blob,)).fetchone()
+        if row is None:
+            raise StoreError("is damaged (a part of it is missing in the database)")
+        return self.unpacked(*row)
+
+    def unpacked(self, digest: bytes, form: int, packed: bytes) -> bytes:
+        """The content of a row of the table.
+
+        Raises:
+            StoreError: it is not what was written.
+        """
+        try:
+            content = packed
+            if form == ZLIB:
+                content = zlib.decompressobj().decompress(packed, MOST)
+            elif form == BESIDE:
+                content = read(self._path(digest))
+            if sha256(content).digest() == digest:
+                return content
+        except (TypeError, AttributeError, zlib.error):
+            pass
+        where = self._path(digest) if form == BESIDE and isinstance(digest, bytes) else "the database"
+        raise StoreError(f"is damaged (what {where} holds is not what was written)")
+
+    def check(self) -> Iterator[tuple[int, str]]:
+        """The ids of blobs that are not what was written, and why."""
+        for blob, *row in self._connection.execute("SELECT id, digest, form, content FROM blobs").fetchall():
+            try:
+                self.unpacked(*row)
+            except StoreError as error:
+                yield int(blob), str(error)
+
+    def forget(self, blobs: set[int]) -> None:
+        """Remove those of the blobs that nothing refers to any more; ``sweep_files`` removes their files afterwards."""
+        self._connection.executemany(
+            "DELETE FROM blobs WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM parts WHERE blob = ?1) "
+            "AND NOT EXISTS (SELECT 1 FROM sections WHERE blob = ?1) AND NOT EXISTS (SELECT 1 FROM runs WHERE shared = ?1) "
+            "AND NOT EXISTS (SELECT 1 FROM cells WHERE factors = ?1)",
+            [(blob,) for blob in blobs],
+        )
+
+    def stray_files(self) -> list[Path]:
+        """Files beside the database that nothing refers to; while nobody else writes they are left over."""
+        if not self._folder.is_dir() or self._folder.is_symlink():
+            return []
+        rows = self._connection.execute("SELECT digest FROM blobs WHERE form = ?", (BESIDE,))
+        known = {f"{digest.hex()}{SUFFIX}" for (digest,) in rows}
+        return sorted(path for path in self._folder.iterdir() if path.name not in known and _OURS.match(path.name))
+
+    def sweep_files(self) -> None:
+        """Remove files that nothing refers to."""
+        for path in self.stray_files():
+            with suppress(OSError):
+                path.unlink()
+        with suppress(OSError):
+            os.rmdir(self._folder)  # where it is empty
+
+    def _path(self, digest: bytes) -> Path:
+        return self._folder / f"{digest.hex()}{SUFFIX}"

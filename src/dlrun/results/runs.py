@@ -1,0 +1,314 @@
+"""Runs as rows of the database: how one is taken apart, put together again, and checked.
+
+What runs have in common is kept once: the sections of their configs, what they were trained with, their preprocessing. The digest
+of a run covers its row, its config and the digests of its parts; each part has a digest of its own. So whatever was changed in
+the file by others than dlrun is found by the run that it belongs to.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from dlrun.errors import StoreError
+from dlrun.results.blobs import Blobs
+from dlrun.results.formats import (
+    WEIGHTS,
+    RunFiles,
+    extra_bytes,
+    file_name,
+    history_bytes,
+    read_history_bytes,
+    read_section,
+    read_weights,
+    section_bytes,
+    weights_bytes,
+)
+from dlrun.results.record import RunRecord, to_json
+
+HISTORY_PART, LOG_PART = "history", "log"
+_COLUMNS = ("id", "status", "reason", "name", "seed", "fold", "finished")
+_SHARED = ("data", "versions", "cohort", "choices", "factors")
+_OWN = ("overrides", "metrics", "diagnostics", "parameters", "epochs", "seconds")
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError)  # what reading a damaged part may end in
+
+
+class Runs:
+    """The runs of one database while it is open.
+
+    Args:
+        connection: the database.
+        root: the output root.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, root: Path) -> None:
+        self.connection = connection
+        self.blobs = Blobs(connection, root)
+        self._sections: dict[tuple[str, str], tuple[int, bytes]] = {}  # written in this transaction
+        self._configs: dict[tuple[Any, ...], tuple[int, bytes]] = {}
+        self._freed: set[int] = set()  # blobs and
+        self._loose: set[int] = set()  # configs of runs that were removed
+        self._read: dict[int, Any] = {}  # blob -> what it says as JSON
+
+    # Writing
+
+    def write(self, files: RunFiles) -> None:
+        """Write a run in place of any earlier attempt.
+
+        Raises:
+            StoreError: it holds what cannot be written down; nothing of it was written.
+        """
+        try:
+            record = files.record.strict()
+            own = to_json({name: getattr(record, name) for name in _OWN})
+            shared = to_json({name: getattr(record, name) for name in _SHARED}).encode()
+            parts = dict(_parts(files))
+        except (TypeError, ValueError) as error:
+            raise StoreError(f"run {files.record.id}: cannot be written ({error})") from error
+        shared_blob, shared_digest = self.blobs.put(shared)
+        blobs = {name: self.blobs.put(content) for name, content in parts.items()}
+        config, config_digest = self._put_config(files.config, record.seed)
+        before = self.connection.execute("SELECT number, note FROM runs WHERE id = ?", (record.id,)).fetchone()
+        number, note = before or (None, "")
+        if number is not None:
+            self._remove([number])
+        columns = [_text(value) if isinstance(value := getattr(record, name), str) else value for name in _COLUMNS]
+        digest = _digest(columns, own, shared_digest, config_digest, {name: of for name, (_, of) in blobs.items()})
+        added = self.connection.execute(
+            f"INSERT INTO runs (number, {', '.join(_COLUMNS)}, record, shared, config, digest, note) VALUES ({'?, ' * 12}?)",
+            (number, *columns, own, shared_blob, config, digest, note),
+        )
+        self.connection.executemany(
+            "INSERT INTO parts VALUES (?, ?, ?)", [(added.lastrowid, name, blob) for name, (blob, _) in blobs.items()]
+        )
+
+    def end(self) -> bool:
+        """Remove what belonged to earlier attempts alone, after all that is to be written or removed; whether there was any."""
+        for config in self._loose:
+            if self.connection.execute("SELECT 1 FROM runs WHERE config = ?", (config,)).fetchone() is None:
+                sections = self.connection.execute("SELECT blob FROM sections WHERE config = ? AND blob IS NOT NULL", (config,))
+                self._freed |= {int(row[0]) for row in sections}
+                self.connection.execute("DELETE FROM configs WHERE id = ?", (config,))
+        self.blobs.forget(self._freed)
+        return bool(self._freed)
+
+    def _put_config(self, config: Mapping[str, Any], seed: int) -> tuple[int | None, bytes]:
+        """Keep a config. Returns its id and its digest."""
+        if not config:
+            return None, b""
+        keys = tuple((key, self._put_section(key, value, seed)) for key, value in config.items())
+        if keys not in self._configs:
+            digest = _config_digest((key, of) for key, (_, of) in keys)
+            row = self.connection.execute("SELECT id FROM configs WHERE digest = ?", (digest,)).fetchone()
+            if row is None:
+                row = (self.connection.execute("INSERT INTO configs (digest) VALUES (?)", (digest,)).lastrowid,)
+            number = int(row[0])
+            self.connection.execute("DELETE FROM sections WHERE config = ?", (number,))
+            self.connection.executemany(
+                "INSERT INTO sections VALUES (?, ?, ?, ?)",
+                [(number, position, key, blob) for position, (key, (blob, _)) in enumerate(keys)],
+            )
+            self._configs[keys] = number, digest
+        return self._configs[keys]
+
+    def _put_section(self, key: str, value: Any, seed: int) -> tuple[int | None, bytes]:
+        if key == "seed" and type(value) is int and value == seed:
+            return None, b""
+        place = (key, repr(value))
+        if place not in self._sections:
+            self._sections[place] = self.blobs.put(section_bytes(value))
+        return self._sections[place]
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Remove runs. Returns how many there were."""
+        rows = self.connection.execute("SELECT number FROM runs WHERE id IN (SELECT value FROM json_each(?))", (_list(ids),))
+        numbers = [int(row[0]) for row in rows]
+        self._remove(numbers)
+        return len(numbers)
+
+    def _remove(self, numbers: list[int]) -> None:
+        """Remove rows of runs, and note what nobody else may refer to."""
+        mine = json.dumps(numbers)
+        freed = self.connection.execute(
+            "SELECT blob FROM parts WHERE run IN (SELECT value FROM json_each(?1)) "
+            "UNION SELECT shared FROM runs WHERE number IN (SELECT value FROM json_each(?1))",
+            (mine,),
+        ).fetchall()
+        self._freed |= {int(row[0]) for row in freed}
+        configs = self.connection.execute(
+            "SELECT DISTINCT config FROM runs WHERE config IS NOT NULL AND number IN (SELECT value FROM json_each(?))", (mine,)
+        )
+        self._loose |= {int(row[0]) for row in configs}
+        self.connection.executemany("DELETE FROM runs WHERE number = ?", [(number,) for number in numbers])
+
+    def annotate(self, run: str, text: str) -> bool:
+        """Set the note of a run. Returns whether there is such a run."""
+        return self.connection.execute("UPDATE runs SET note = ? WHERE id = ?", (text, run)).rowcount > 0
+
+    # Reading
+
+    def ids(self) -> list[str]:
+        """The ids of all runs, sorted."""
+        return [str(row[0]) for row in self.connection.execute("SELECT id FROM runs ORDER BY id")]
+
+    def notes(self) -> dict[str, str]:
+        """The notes of the runs that have one."""
+        return dict(self.connection.execute("SELECT id, note FROM runs WHERE note <> ''"))
+
+    def records(self, ids: Iterable[str] | None, complain: Callable[[str], None], whole: bool = False) -> dict[str, RunRecord]:
+        """Run id -> record, of ``ids`` or of all runs, the latest written last.
+
+        Args:
+            complain: gets a line for each run whose row is not the one that was written; it is left out.
+            whole: read and check all that belongs to each run, too.
+        """
+        where, values = ("", ()) if ids is None else (" WHERE runs.id IN (SELECT value FROM json_each(?))", (_list(ids),))
+        parts: dict[int, dict[str, bytes]] = {}
+        blobs: dict[int, list[int]] = {}
+        query = "SELECT run, parts.name, blobs.digest, blob FROM parts JOIN blobs ON blobs.id = blob JOIN runs ON number = run"
+        for number, name, digest, blob in self.connection.execute(query + where, values):
+            parts.setdefault(number, {})[name] = digest
+            blobs.setdefault(number, []).append(blob)
+        damaged = dict(self.blobs.check()) if whole and ids is None else None
+        query = (
+            f"SELECT number, {', '.join(f'runs.{name}' for name in _COLUMNS)}, record, shared, blobs.digest, config, "
+            "configs.digest, runs.digest FROM runs LEFT JOIN blobs ON blobs.id = shared LEFT JOIN configs ON configs.id = config"
+            f"{where} ORDER BY number"
+        )
+        found = {}
+        for row in self.connection.execute(query, values).fetchall():
+            try:
+                record = self._record(row, parts.get(row[0], {}))
+                if whole:
+                    self._check_parts(blobs.get(row[0], []), row[-3], damaged)
+                found[record.id] = record
+            except (StoreError, *UNREADABLE) as error:
+                why = str(error) if isinstance(error, StoreError) else f"is damaged ({error})"
+                complain(f"run {row[1]}: {why}; it counts as not trained")
+        return found
+
+    def _record(self, row: tuple[Any, ...], parts: Mapping[str, bytes]) -> RunRecord:
+        *columns, own, shared, shared_digest, config, config_digest, digest = row[1:]
+        if config is None:
+            config_digest = b""
+        if shared_digest is None or config_digest is None or _digest(columns, own, shared_digest, config_digest, parts) != digest:
+            raise StoreError("is damaged (its row in the database is not what was written)")
+        digests = {name: of.hex() for name, of in parts.items() if name not in (HISTORY_PART, LOG_PART)}
+        content = dict(zip(_COLUMNS, columns, strict=True)) | json.loads(own) | self._json(shared)
+        return RunRecord.from_content({**content, "digests": digests})
+
+    def _check_parts(self, blobs: Iterable[int], config: int | None, damaged: Mapping[int, str] | None) -> None:
+        for blob in blobs:
+            if damaged is None:
+                self.blobs.get(blob)
+            elif blob in damaged:
+                raise StoreError(damaged[blob])
+        if config is not None:
+            self._config(config)
+
+    def _json(self, blob: int) -> Any:
+        if blob not in self._read:
+            self._read[blob] = read_section(self.blobs.get(blob))
+        return self._read[blob]
+
+    def _config(self, config: int) -> list[tuple[str, int | None]]:
+        """The keys of a config, each with its blob."""
+        place = -config  # blobs have positive ids
+        if place not in self._read:
+            rows = self.connection.execute(
+                "SELECT key, blob, blobs.digest FROM sections LEFT JOIN blobs ON blobs.id = blob WHERE config = ? "
+                "ORDER BY position",
+                (config,),
+            ).fetchall()
+            ((digest,),) = self.connection.execute("SELECT digest FROM configs WHERE id = ?", (config,)).fetchall()
+            if _config_digest((key, of or b"") for key, _, of in rows) != digest:
+                raise StoreError("is damaged (its config in the database is not what was written)")
+            for _, blob, _ in rows:
+                if blob is not None:
+                    self._json(blob)
+            self._read[place] = [(key, blob) for key, blob, _ in rows]
+        found: list[tuple[str, int | None]] = self._read[place]
+        return found
+
+    def configs(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Run id -> resolved config, of those that can be read. The sections that runs share are the same objects."""
+        rows = self.connection.execute(
+            "SELECT id, config, seed FROM runs WHERE config IS NOT NULL AND id IN (SELECT value FROM json_each(?))", (_list(ids),)
+        )
+        found = {}
+        for run, config, seed in rows.fetchall():
+            try:
+                found[run] = {key: seed if blob is None else self._json(blob) for key, blob in self._config(config)}
+            except (StoreError, *UNREADABLE):
+                continue
+        return found
+
+    def part(self, run: str, name: str) -> bytes | None:
+        """A part of a run as it was written; None where it has none of that name.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        row = self.connection.execute(
+            "SELECT blob FROM parts JOIN runs ON number = run WHERE id = ? AND parts.name = ?", (run, name)
+        ).fetchone()
+        return None if row is None else self.blobs.get(row[0])
+
+    def files(self, run: str, record: RunRecord) -> RunFiles:
+        """Everything that is kept of a run.
+
+        Raises:
+            StoreError: a part of it is damaged.
+        """
+        names = [
+            str(row[0])
+            for row in self.connection.execute("SELECT parts.name FROM parts JOIN runs ON number = run WHERE id = ?", (run,))
+        ]
+        content = {name: self.part(run, name) or b"" for name in names}
+        try:
+            return RunFiles(
+                replace(record, digests={}),
+                config=self.configs([run]).get(run, {}),
+                history=read_history_bytes(content[HISTORY_PART]) if HISTORY_PART in content else {},
+                weights=read_weights(content[WEIGHTS]) if WEIGHTS in content else {},
+                log=json.loads(content[LOG_PART]) if LOG_PART in content else (),
+                extra={
+                    name: json.loads(value) for name, value in content.items() if name not in (HISTORY_PART, LOG_PART, WEIGHTS)
+                },
+            )
+        except UNREADABLE as error:
+            raise StoreError(f"is damaged ({error})") from error
+
+
+def _parts(files: RunFiles) -> Iterator[tuple[str, bytes]]:
+    """What belongs to a run beside its row, as bytes."""
+    if files.history:
+        yield HISTORY_PART, history_bytes(files.history)
+    if files.weights:
+        yield WEIGHTS, weights_bytes(files.weights)
+    if files.log:
+        yield LOG_PART, to_json(list(files.log)).encode()
+    for name, value in files.extra.items():
+        yield file_name(name), extra_bytes(name, value)
+
+
+def _digest(columns: Iterable[Any], own: str, shared: bytes, config: bytes, parts: Mapping[str, bytes]) -> bytes:
+    """The digest of a run."""
+    text = json.dumps([*columns, own, shared.hex(), config.hex(), sorted((name, of.hex()) for name, of in parts.items())])
+    return sha256(text.encode()).digest()
+
+
+def _config_digest(keys: Iterable[tuple[str, bytes]]) -> bytes:
+    return sha256(json.dumps([(key, digest.hex()) for key, digest in keys]).encode()).digest()
+
+
+def _list(ids: Iterable[str]) -> str:
+    return json.dumps(list(ids))
+
+
+def _text(value: str) -> str:
+    """A text that every encoding of the database can hold: halves of surrogate pairs are spelled out."""
+    return value.encode(errors="backslashreplace").decode()
