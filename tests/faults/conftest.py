@@ -10,7 +10,6 @@ Moments are events of the process itself, so that a busy machine changes nothing
 which it waits (``Lab.hold``), or the processor time it has used (``Lab.work``).
 """
 
-import json
 import os
 import resource
 import signal
@@ -25,6 +24,10 @@ from typing import Any
 
 import pytest
 
+from dlrun.results.database import problems, reading
+from dlrun.results.store import Store
+from dlrun.results.sweeps import sweep_folders
+from kept import results, stamps
 from nursery import Command, Nursery
 
 DOSE = int(os.environ.get("DLRUN_FAULTS", "0"))  # 0: the short doses of the usual tests
@@ -33,24 +36,28 @@ Process = subprocess.Popen[str] | Command
 
 MINUTES = 600.0  # seconds after which a test gives up; nothing that works takes nearly as long, however busy the machine is
 
-# Python imports a module of this name when it starts. The hook is called before every file operation.
+# Python imports a module of this name when it starts. The process waits before the transaction of a cohort.
 GATE = """
 import sys, time
 from pathlib import Path
 
+from dlrun.results.store import Store
+
 here = Path(__file__).parent
 results = 0
+write = Store.write_cohort
 
-def hook(event, args):
+def held(store, runs, **how):
     global results
-    if event == "os.rename" and Path(str(args[1])).parent.name == "runs":
-        results += 1
-        if results == {number}:
-            (here / "held").touch()
-            while (here / "gate").exists():
-                time.sleep(0.01)
+    runs = list(runs)
+    if results < {number} <= results + len(runs):
+        (here / "held").touch()
+        while (here / "gate").exists():
+            time.sleep(0.01)
+    results += len(runs)
+    return write(store, runs, **how)
 
-sys.addaudithook(hook)
+Store.write_cohort = held
 """
 
 
@@ -171,29 +178,32 @@ class Lab:
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Run id -> what result.json says. Every one of them parses, whatever happened."""
-        return {path.parent.name: json.loads(path.read_text()) for path in self.root.glob("runs/*/result.json")}
+        return results(self.root)
 
-    def stamps(self) -> dict[str, int]:
-        """Run id -> when its result was written, in nanoseconds."""
-        return {path.parent.name: path.stat().st_mtime_ns for path in self.root.glob("runs/*/result.json")}
+    def stamps(self) -> dict[str, tuple[str, float]]:
+        """Run id -> what is never the same when it has been trained again."""
+        return stamps(self.root)
 
     def sweeps(self) -> list[Path]:
         """The folders of the sweeps, oldest first."""
-        return sorted(path.parent for path in self.root.glob("sweeps/*/sweep.json"))
+        return sweep_folders(Store(self.root))
 
-    def claims(self) -> set[Path]:
-        """The claims of processes, which they make when they begin to train; a killed one leaves its behind."""
-        return set(self.root.glob("runs/.claims/*.claim"))
+    def claims(self) -> set[tuple[int, str]]:
+        """The claims of runs, which processes make when they begin to train; a killed one leaves its behind."""
+        with reading(self.root) as connection:
+            if connection is None:
+                return set()
+            return set(connection.execute("SELECT owner, subject FROM claims WHERE subject NOT LIKE 'sweep%'"))
 
     def check_clean(self) -> None:
         """Nothing is left of what was being written, and nothing but the store's own folders is there (P6)."""
         assert {path.name for path in self.folder.iterdir()} == {"out"}
-        assert {path.name for path in self.root.iterdir()} == {"runs", "sweeps"}
-        assert not list((self.root / "runs" / ".new").iterdir())
-        assert {path.name for path in (self.root / "runs" / ".claims").iterdir()} == {"lock"}
+        assert {path.name for path in self.root.iterdir()} - {"runs"} == {"dlrun.sqlite", "sweeps"}
+        assert not self.claims()
+        assert not problems(self.root)
         for sweep in (self.root / "sweeps").iterdir():
-            assert {path.name for path in sweep.iterdir()} <= {".lock", "sweep.json", "comparison.csv", "comparison.md"}
-        for run in (self.root / "runs").glob("[0-9a-f]*"):
+            assert {path.name for path in sweep.iterdir()} <= {"comparison.csv", "comparison.md"}
+        for run in (self.root / "runs").glob("*"):
             assert (run / "result.json").exists()
 
 

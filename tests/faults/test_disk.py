@@ -20,7 +20,7 @@ def small_files(limit: int) -> Callable[[], None]:
 def disk(lab: Any) -> Iterator[Path]:
     """A file system of its own as the output folder, where this user may mount one."""
     lab.root.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", lab.root], capture_output=True, check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", lab.root], capture_output=True, check=False)
     if mounted.returncode != 0:
         pytest.skip("mounting takes root")
     yield lab.root
@@ -61,14 +61,14 @@ def test_a_full_disk(lab: Any, disk: Path) -> None:
 
 
 def test_files_that_may_not_grow(lab: Any) -> None:
-    code, out, err = lab.run(*SWEEP, limit=small_files(1500))  # not even sweep.json can be written
+    code, out, err = lab.run(*SWEEP, limit=small_files(1500))  # not even the database can be made
     assert (code, out) == (2, "")
-    assert "sweep.json: cannot be written (File too large)" in err
+    assert "dlrun.sqlite: cannot be read or written (disk I/O error)" in err
     assert not list(lab.root.glob("sweeps/*"))
     assert not lab.stamps()
     code, out, err = lab.run("dataset=moons", "model.hidden=[64,64]", "trainer=smoke", "baseline=[]", limit=small_files(10_000))
     assert code == 2
-    assert "cannot be written (File too large)" in err
+    assert "cannot be read or written (disk I/O error)" in err
     assert not list(lab.root.glob("runs/[0-9a-f]*"))
     assert lab.run(*SWEEP)[0] == 0
     lab.check_clean()

@@ -1,6 +1,5 @@
 """SIGKILL at any moment: no finished run is lost, none is trained twice, and every file is whole."""
 
-import json
 import os
 import random
 import signal
@@ -10,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from dlrun.errors import StoreError
+from dlrun.results.store import Store
+from dlrun.results.sweeps import Sweep, sweep_folders
+from kept import results
 
 Wait = Callable[..., None]
 Family = Callable[[int], list[int]]
@@ -36,7 +40,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict[
     before = time.process_time()
     assert main([*SWEEP, f"output_dir={root}"]) == 0
     seconds = time.process_time() - before
-    found = {path.parent.name: json.loads(path.read_text()) for path in root.glob("runs/*/result.json")}
+    found = results(root)
     assert len(found) == RUNS
     return found, seconds
 
@@ -58,7 +62,7 @@ def test_killed_at_random_moments_and_resumed(
     lab: Any, wait: Wait, reference: tuple[dict[str, dict[str, Any]], float], number: int
 ) -> None:
     rng = random.Random(number)
-    before: dict[str, int] = {}
+    before: dict[str, Any] = {}
     reader = Reader(lab.root)
     with lab.meanwhile(reader.look):
         for _ in range(2):
@@ -85,21 +89,20 @@ def test_killed_at_random_moments_and_resumed(
 
 
 class Reader:
-    """Reads every sweep.json and the latest results over and over while the sweep runs, as a dashboard would."""
+    """Reads every sweep and all results over and over while the sweep runs, as a dashboard would."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.read = root, 0
         self.problems: list[str] = []
 
     def look(self) -> None:
-        for path in (*self.root.glob("sweeps/*/sweep.json"), *list(self.root.glob("runs/*/result.json"))[-20:]):
-            try:
-                json.loads(path.read_bytes())
+        try:
+            store = Store(self.root)
+            for folder in sweep_folders(store):
+                Sweep.open(folder).refresh(store, self.problems.append)
                 self.read += 1
-            except FileNotFoundError:
-                continue
-            except ValueError as error:
-                self.problems.append(f"{path}: {error}")
+        except StoreError as error:
+            self.problems.append(str(error))
 
 
 @pytest.mark.dose(1)
@@ -113,7 +116,7 @@ def test_a_run_that_is_killed_leaves_the_earlier_one(lab: Any, number: int) -> N
     metrics = {run: record["metrics"] for run, record in before.items()}
     assert {run: record["metrics"] for run, record in lab.records().items()} == metrics
     assert lab.run(*words)[0] == 0
-    assert not list((lab.root / "runs" / ".new").iterdir())
+    lab.check_clean()
 
 
 @pytest.mark.dose(1)

@@ -20,7 +20,7 @@ class Writings:
     """Notes every result that appears: a run that is trained twice has two."""
 
     def __init__(self, lab: Any) -> None:
-        self.seen: dict[str, set[int]] = defaultdict(set)
+        self.seen: dict[str, set[tuple[str, float]]] = defaultdict(set)
         self._lab = lab
 
     def look(self) -> None:

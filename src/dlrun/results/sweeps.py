@@ -168,7 +168,8 @@ class Sweep:
         try:
             _, name, command, settings, created = row
             found = [
-                Cell(run, tuple(json.loads(words)), *rest, factors=factors.get(told, {})) for run, words, *rest, told in cells
+                Cell(run, tuple(json.loads(words)), seed, fold, status, reason, factors.get(told, {}))
+                for run, words, seed, fold, status, reason, told in cells
             ]
             if not all(isinstance(cell.status, str) and cell.status in (*STATUSES, "pending") for cell in found):
                 raise ValueError("a cell has no known status")
