@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from dlrun.engine.evaluation import figure
 from dlrun.engine.forms import Forms
 from dlrun.errors import DataError, InputError, RunError, StoreError
 from dlrun.experiments.cohorts import Datasets, plan
+from dlrun.results import folders
+from dlrun.results.folders import RunFolder
+from kept import results
 
 QUIET: dict[str, Any] = {"progress": False}
 
@@ -227,8 +231,12 @@ def test_damaged_runs_are_refused(folder: Path) -> None:
             damaged("model.safetensors", content).predict(rows)
     with pytest.raises(StoreError, match=r"preprocessing\.json: is damaged"):
         damaged("preprocessing.json", b"{}").predict(rows)
-    with pytest.raises(InputError, match="does not fit the run's config"):
+    with pytest.raises(StoreError, match=r"config\.yaml: is damaged"):
         damaged("config.yaml", (other.folder / "config.yaml").read_bytes()).predict(rows)
+    mixed = replace(RunFolder(run.folder).files(), config=other.config)
+    folders.write(mixed, folder / "mixed")
+    with pytest.raises(InputError, match="does not fit the run's config"):
+        dlrun.load(folder / "mixed").predict(rows)
     for content in (b"", b"- 1\n", b"a: [", b"\xff"):
         with pytest.raises(InputError):
             damaged("config.yaml", content).predict(rows)
@@ -252,14 +260,14 @@ def test_a_received_run_never_executes(folder: Path, monkeypatch: pytest.MonkeyP
     (folder / "beside.py").write_text("open('canary', 'w')\n\ndef touch(**given):\n    open('canary', 'w')\n")
     monkeypatch.syspath_prepend(str(folder))
     run = dlrun.run("dataset=iris", "trainer=smoke", **QUIET)
-    import yaml
-
-    (run.folder / "config.yaml").write_text(yaml.safe_dump(run.config | {key: value}))
+    sent = RunFolder(run.folder).files()
+    folders.write(replace(sent, config=run.config | {key: value}), run.folder)
     with pytest.raises(InputError, match=f"{key}._target_="):
         dlrun.load(run.folder).predict(np.ones((1, 4)))
     (run.folder / "config.yaml").write_text("a: !!python/object/apply:beside.touch []\n")
+    (run.folder / "result.json").write_text(sent.record.to_json())  # without digests
     with pytest.raises(InputError, match="not valid YAML"):
-        dlrun.load(run.folder).predict(np.ones((1, 4)))
+        _ = dlrun.load(run.folder).config
     assert not (folder / "canary").exists()
 
 
@@ -522,8 +530,8 @@ def test_stopping_keeps_what_there_is(call: Callable[..., Any], folder: Path, mo
     own = {"imports": ["stopped"], "activation._target_": "stopped.relu"}
     with pytest.raises(KeyboardInterrupt, match=r"is kept in|carry on with: dlrun resume"):
         call("dataset=moons", "trainer.epochs=10000000", "baseline=none", **own, **QUIET)
-    (record,) = (folder / "outputs" / "runs").glob("*/result.json")
-    assert json.loads(record.read_text())["status"] == "interrupted"
+    (record,) = results(folder / "outputs").values()
+    assert record["status"] == "interrupted"
     assert sys.modules["stopped"].calls <= 110  # the run is measured, and takes no step behind the signal
 
 

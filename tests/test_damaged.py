@@ -12,10 +12,8 @@ from dlrun.results.formats import RunFiles
 from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
 
-CONFIG = "seed: 0\n" + "".join(
-    f"{section}: {{}}\n"
-    for section in ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "trainer", "regularizer")
-)
+SECTIONS = ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "trainer", "regularizer")
+CONFIG = {"seed": 0, **{section: {} for section in SECTIONS}}
 
 
 def cut(path: Path) -> None:
@@ -59,8 +57,6 @@ def test_a_damaged_file_is_named(run: Path, damage: Callable[[Path], None], name
     def look(run: dlrun.Run) -> object:
         return run.config if name == "config.yaml" else run.history
 
-    if name == "history.csv" and (run / name).is_file():
-        return  # of this run it is empty anyway
     with pytest.raises(StoreError, match=name.replace(".", r"\.")):
         look(dlrun.load(run))
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kept import results
+
 Call = Callable[..., tuple[int, str, str]]
 Process = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -35,7 +37,7 @@ def test_a_sweep(call: Call, folder: Path) -> None:
     code, out, _ = call("activation=relu,tanh", "-m", "trainer=smoke", "regularizer=[],[l1,dropout]")
     assert code == 0
     assert "4 runs: 4 done" in out
-    assert len(list((folder / "outputs" / "runs").glob("*/result.json"))) == 4
+    assert len(results(folder / "outputs")) == 4
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from dlrun.data.table.encoding import Encoding, encode
 from dlrun.errors import DataError, InputError
 from dlrun.experiments.cohorts import Datasets, plan
 from dlrun.experiments.train import identity
+from kept import results
 
 Make = Callable[..., Any]
 Call = Callable[..., tuple[int, str, str]]
@@ -147,7 +148,7 @@ def test_a_sweep_reads_the_file_once(table: str, call: Call, monkeypatch: pytest
     assert code == 0
     assert len(looked) == 1
     assert err.count("dataset houses.csv: 120 rows") == 1
-    assert len(list(Path("outputs/runs").glob("*/encoding.json"))) == 6
+    assert ["encoding.json" in result["digests"] for result in results(Path("outputs")).values()] == [True] * 6
     code, out, _ = call("plan", *words[1:], "trainer.epochs=1")
     assert code == 0
     assert "6 finished already" in out
@@ -160,7 +161,7 @@ def test_a_sweep_over_targets(table: str, call: Call) -> None:
     assert code == 0
     assert "dataset.target=price" in out
     assert "dataset.target=kind" in out
-    tasks = {json.loads(path.read_text())["data"]["task"] for path in Path("outputs/runs").glob("*/result.json")}
+    tasks = {result["data"]["task"] for result in results(Path("outputs")).values()}
     assert tasks == {"regression", "binary"}
 
 
@@ -221,8 +222,7 @@ def test_labels_of_a_table(table: str, call: Call) -> None:
     Path("labels.csv").write_text("a,b,y,z\n" + "".join(f"{i % 7},{i % 5},{i % 2},{int(i % 7 > 3)}\n" for i in range(80)))
     code, _, err = call("-m", "dataset=csv", "dataset.path=labels.csv", "dataset.target=[y,z]", "trainer.epochs=1", "seed=0,1")
     assert code == 0, err
-    results = [json.loads(path.read_text()) for path in Path("outputs/runs").glob("*/result.json")]
-    assert {result["data"]["task"] for result in results} == {"multilabel"}
+    assert {result["data"]["task"] for result in results(Path("outputs")).values()} == {"multilabel"}
 
 
 def test_folds_of_a_table(table: str, call: Call) -> None:
@@ -230,7 +230,7 @@ def test_folds_of_a_table(table: str, call: Call) -> None:
         "-m", "dataset=csv", f"dataset.path={table}", "dataset.target=kind", "dataset.folds=3", "trainer.epochs=1", "seed=0,1"
     )
     assert code == 0
-    assert len(list(Path("outputs/runs").glob("*/result.json"))) == 6
+    assert len(results(Path("outputs"))) == 6
 
 
 def test_training_on_indicators_reaches_the_obvious_answer(tmp_path: Path, train_all: Make, spec_of: Make) -> None:

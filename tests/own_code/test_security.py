@@ -5,7 +5,6 @@ the file is absent because dlrun did not look. Limits on nodes and levels are lo
 The user's own command line stays free.
 """
 
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import pytest
 from dlrun import registry
 from dlrun.config import resolver
 from dlrun.errors import InputError
+from dlrun.results.sweeps import Sweep
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -263,7 +263,7 @@ def test_names_stay_labels(call: Call, own_folder: Path, name: str) -> None:
     assert {path.name for path in own_folder.iterdir()} == {"outputs", "beside.py"}
     assert set(own_folder.parent.iterdir()) == before
     (sweep,) = (own_folder / "outputs" / "sweeps").iterdir()
-    assert json.loads((sweep / "sweep.json").read_text())["name"] == name
+    assert Sweep.open(sweep).name == name
 
 
 @pytest.mark.parametrize("name", ["a\0b", "a\nb", "a\033[31mb", "x" * 101])
@@ -289,14 +289,14 @@ def test_a_trusted_module_does_not_lend_what_it_imports(own: Callable[[str], Non
 def test_a_sent_sweep_imports_nothing_and_sets_nothing_of_hydras(call: Call, own_folder: Path) -> None:
     assert call("-m", "dataset=xor", "trainer=smoke", "seed=0,1", "logger=none")[0] == 0
     (sweep,) = (own_folder / "outputs" / "sweeps").iterdir()
-    content = json.loads((sweep / "sweep.json").read_text())
-    words = content["settings"]["words"]
+    content = Sweep.open(sweep)
+    words = content.settings["words"]
     for sent, said in (
         (["--import", "beside", *words], f"type dlrun resume {sweep.name} --import beside"),
         ([*words, f"+hydra.callbacks.x={CALL}"], "a folder cannot ask for"),
     ):
-        content["settings"]["words"] = sent
-        (sweep / "sweep.json").write_text(json.dumps(content))
+        content.settings["words"] = sent
+        content.save()
         code, _, err = call("resume", sweep.name)
         assert code == 2
         assert said in err
