@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from dlrun.cli import sweep as command
 from dlrun.experiments import sweep as sweeps
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
@@ -158,7 +157,6 @@ def test_resuming_a_sweep_that_was_to_train_everything(
     with monkeypatch.context() as patch:  # it begins a thousand years later and is stopped before its first run
         patch.setattr(Sweep, "create", later)
         patch.setattr(sweeps, "carry_out", stop)
-        patch.setattr(command.sweeps, "carry_out", stop)
         assert call(*words, "reuse=false")[0] == 130
     assert stamps(folder / "outputs") == before
     assert call("resume")[0] == 0

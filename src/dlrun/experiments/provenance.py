@@ -1,6 +1,6 @@
 """Where a sweep was started and what data it began with, so that it goes on with the same.
 
-Both stand in the settings of sweep.json: ``folder``, the working folder, and ``data``, a fingerprint for each dataset.
+Both stand in the settings of a sweep: ``folder``, the working folder, and ``data``, a fingerprint for each dataset.
 """
 
 import json
