@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 import dlrun
 from dlrun import own_modules, registry
 from dlrun.comparison.groups import named
-from dlrun.comparison.table import groups, parsed
+from dlrun.comparison.table import groups
 from dlrun.config.checks.data import read
 from dlrun.config.from_python import single, words
 from dlrun.config.names import exact, restore
@@ -87,7 +87,6 @@ def test_words_in_functions() -> None:
 def test_what_a_message_says_to_type_is_that_name(name: str, several: bool) -> None:
     (word,) = shlex.split(naming("target", name, several=several))
     assert value(word) == ([name] if several else name)
-    assert parsed([word]) == {"dataset.target": name} or several
 
 
 @given(st.from_regex(r"[-+]?[0-9_.:xoe]{1,6}|true|yes|null|~|\.inf", fullmatch=True))
