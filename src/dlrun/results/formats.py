@@ -78,7 +78,9 @@ def extra_bytes(name: str, value: Any) -> bytes:
 
 def history_bytes(history: Mapping[str, Column]) -> bytes:
     """The columns of a history: a line of JSON with their names, then their numbers, in 4 bytes each where these suffice."""
-    columns = [np.asarray(column, dtype=np.float64) for column in history.values()]  # None becomes NaN
+    columns = [np.array(column, dtype=np.float64) for column in history.values()]  # None becomes NaN
+    for column in columns:
+        column[np.isnan(column)] = np.nan  # one of many bit patterns, whichever it had
     rows = {len(column) for column in columns} or {0}
     if len(rows) > 1:
         raise ValueError("history: its columns differ in length")
