@@ -172,7 +172,7 @@ def serve(descriptor: int) -> None:
     """What the nursery does: it forks a process that forks what is asked for. Returns in a process that is to be the command."""
     import dlrun.cli.sweep
     import dlrun.cli.train
-    import dlrun.experiments.executors.workers
+    import dlrun.experiments.executors.scheduling
     import dlrun.isolation_worker
     import dlrun.own_modules  # noqa: F401 (with torch)
 

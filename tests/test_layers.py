@@ -36,7 +36,7 @@ FORBIDDEN = {  # heavy libraries that a layer has no business with
     "components": {"pandas", "sklearn", "rich", "yaml"},
     "engine": {"pandas", "sklearn", "rich"},
 }
-FILES = sorted((SOURCE / "dlrun").rglob("*.py"))
+FILES = sorted(file for file in (SOURCE / "dlrun").rglob("*.py") if file.parent.name != "templates")  # a template is a user's
 
 
 def imported(file: Path) -> Iterator[str]:

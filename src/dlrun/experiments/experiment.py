@@ -24,7 +24,7 @@ from dlrun.experiments import sweep as sweeps
 from dlrun.experiments.cohorts import Datasets, Planned, plan
 from dlrun.experiments.cut import Needs
 from dlrun.experiments.events import Listener, Listeners
-from dlrun.experiments.executors.workers import train_one
+from dlrun.experiments.executors.scheduling import train_one
 from dlrun.experiments.provenance import check_same_data, provenance, where_it_began
 from dlrun.experiments.sections import Section
 from dlrun.experiments.signals import Interruption

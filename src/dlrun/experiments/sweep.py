@@ -21,10 +21,10 @@ from dlrun.config.factors import factors
 from dlrun.config.resolver import UntrustedError
 from dlrun.config.spec import RunSpec, from_config
 from dlrun.errors import InputError, MismatchError, UnusableError, raise_all
-from dlrun.experiments.cohorts import Datasets, Planned, in_pieces, plan, together, uses_own
+from dlrun.experiments.cohorts import Datasets, Planned, in_pieces, plan, together
 from dlrun.experiments.cut import Needs, cut, free_bytes, needs
 from dlrun.experiments.events import Listener
-from dlrun.experiments.executors import workers
+from dlrun.experiments.executors import choose, scheduling
 from dlrun.experiments.folds import every_fold
 from dlrun.experiments.signals import Interruption
 from dlrun.experiments.train import FINISHED, failure, identity, worth_keeping
@@ -319,28 +319,19 @@ def _trained(
     work: Sequence[tuple[Planned, Needs]], options: Options, tell: Listener, interruption: Interruption
 ) -> Iterator[list[RunFiles]]:
     """Train cohorts, in this process or in several, and hand out what comes of each."""
-    count = workers.processes(work, options.processes)
+    count = scheduling.processes(work, options.processes)
     if count > 1:
-        share = count * workers.PIECES / (total(work) or 1.0)
+        share = count * scheduling.PIECES / (total(work) or 1.0)
         work = [(piece, need) for group, need in work for piece in in_pieces(group, round(need.seconds * share))]
     begun = 0
 
-    def begin(group: Planned) -> None:
+    def started(group: Planned) -> None:
         nonlocal begun
         tell.cohort(begun, len(work), len(group.specs))
         begun += 1
 
-    def attempt(group: Planned) -> list[RunFiles]:
-        if interruption():
-            return []
-        begin(group)
-        return workers.train_one(group, report=tell.progress, interrupted=interruption)
-
-    count = min(count, len(work))
-    if count > 1 or any(uses_own(group) for group, _ in work):
-        yield from workers.in_workers(work, count, started=begin, report=tell.progress, interrupted=interruption)
-    else:
-        yield from workers.in_turn([group for group, _ in work], attempt)
+    executor = choose([group for group, _ in work], min(count, len(work)), interruption)
+    yield from scheduling.train_all(work, executor, started=started, report=tell.progress, interrupted=interruption)
 
 
 def begin(grid: Grid, store: Store, name: str, command: Sequence[str], settings: Mapping[str, Any]) -> Sweep:

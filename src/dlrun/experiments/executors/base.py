@@ -1,0 +1,51 @@
+"""What an executor is: it takes cohorts, and tells what became of each."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from dlrun.engine.progress import Progress
+from dlrun.experiments.cohorts import Planned
+from dlrun.results.formats import RunFiles
+
+Report = Callable[[Progress], None]
+Interrupted = Callable[[], bool]
+
+
+class Task(ABC):
+    """A cohort that was submitted."""
+
+    @abstractmethod
+    def poll(self, report: Report | None) -> list[RunFiles] | None:
+        """What came of it, in the cohort's order; None while it goes on, of which ``report`` hears.
+
+        Raises:
+            DiedError: its process ended.
+            RunError: a component raised.
+            Whatever a component raises, where it trains in this process.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Ask it to end early, and to give what it has."""
+
+    def is_late(self) -> bool:
+        """Whether it was asked to stop, and does not."""
+        return False
+
+
+class Executor(ABC):
+    """Trains cohorts, ``slots`` of them at once."""
+
+    slots: int = 1
+
+    @abstractmethod
+    def submit(self, cohort: Planned, threads: int) -> Task:
+        """Begin to train a cohort with so many threads. The data is passed to each worker once."""
+
+    @abstractmethod
+    def wait(self, tasks: Sequence[Task]) -> None:
+        """Wait until one of the tasks may have something to tell, and not long."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End whatever is still at work."""

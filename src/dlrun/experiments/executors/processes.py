@@ -1,0 +1,86 @@
+"""Cohorts in worker processes of this machine; only the parent writes.
+
+A worker that is through waits for the next cohort, and keeps the datasets that it was sent.
+"""
+
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import wait
+
+import torch
+
+from dlrun import isolation, own_modules
+from dlrun.config import own_code
+from dlrun.errors import DlrunError
+from dlrun.experiments.cohorts import Planned
+from dlrun.experiments.executors.base import Executor, Interrupted, Report, Task
+from dlrun.experiments.train import train
+from dlrun.isolation import POLL, DiedError, Worker
+from dlrun.results.formats import RunFiles
+
+GRACE = 3.0  # seconds that a cohort which is asked to stop has for handing over what it has
+
+
+class Processes(Executor):
+    """Trains in ``count`` processes."""
+
+    def __init__(self, count: int) -> None:
+        self.slots = count
+        self._own = isolation.here() or isolation.Own()
+        self._modules = own_modules.trusted()
+        self._idle: list[Worker] = []
+        self._busy: list[Worker] = []
+
+    def submit(self, cohort: Planned, threads: int) -> Task:
+        """Hand the cohort to a worker that is idle, or to a new one."""
+        worker = self._idle.pop() if self._idle else self._own.take(self._modules)
+        self._busy.append(worker)
+        worker.begin(_train, cohort, threads, own_code.known(), hooks=True)
+        return _Remote(self, worker)
+
+    def wait(self, tasks: Sequence[Task]) -> None:
+        """Wait until a worker has sent something."""
+        wait([task.worker.connection for task in tasks if isinstance(task, _Remote)], timeout=POLL)
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in (*self._busy, *self._idle):
+            worker.close()
+        self._busy, self._idle = [], []
+
+    def ended(self, worker: Worker, error: DlrunError | None = None) -> None:
+        """A worker's cohort has ended; a worker that has died is buried."""
+        self._busy.remove(worker)
+        if not isinstance(error, DiedError) or self._own.bury(worker):
+            self._idle.append(worker)
+
+
+class _Remote(Task):
+    def __init__(self, executor: Processes, worker: Worker) -> None:
+        self._executor, self.worker = executor, worker
+
+    def poll(self, report: Report | None) -> list[RunFiles] | None:
+        try:
+            found = self.worker.look(report)
+        except DlrunError as error:
+            self._executor.ended(self.worker, error)
+            raise
+        if not found:
+            return None
+        self._executor.ended(self.worker)
+        files: list[RunFiles] = found[0]
+        return files
+
+    def stop(self) -> None:
+        self.worker.stop(GRACE)
+
+    def is_late(self) -> bool:
+        return self.worker.late()
+
+
+def _train(
+    cohort: Planned, threads: int, digests: Mapping[frozenset[str], str], *, report: Report, interrupted: Interrupted
+) -> list[RunFiles]:
+    """What a worker does."""
+    torch.set_num_threads(threads)
+    own_code.adopt(digests)
+    return train(cohort, report=report, interrupted=interrupted)

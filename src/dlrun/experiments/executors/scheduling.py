@@ -1,0 +1,125 @@
+"""Cohorts on an executor until each has a result: what fails is retried or halved until the culprit stands alone.
+
+A cohort whose process dies is tried once more, and then halved; one that raises is halved at once. So a run that cannot be
+trained costs itself, and not the sweep.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import torch
+
+from dlrun.config import own_code
+from dlrun.experiments.cohorts import Planned, halves
+from dlrun.experiments.cut import Needs, needs
+from dlrun.experiments.executors import choose
+from dlrun.experiments.executors.base import Executor, Interrupted, Report, Task
+from dlrun.experiments.train import failure
+from dlrun.isolation import DiedError
+from dlrun.results.formats import RunFiles
+
+REPAYS = 20.0  # seconds of training above which starting processes (about 4 s each) is worth it
+THREADED = 1 << 23  # numbers that one step of a cohort touches above which torch's threads help more than they cost
+PIECES = 3  # cohorts a process, so that they end at about the same time
+
+Started = Callable[[Planned], None]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processes(work: Sequence[tuple[Planned, Needs]], wanted: int | None) -> int:
+    """How many processes to train with: those asked for, or as many as cores when the work repays their start."""
+    if wanted is not None:
+        return max(1, wanted)
+    on_gpu = any(group.cohort.settings.device.type != "cpu" for group, _ in work)
+    seconds = sum(need.seconds for _, need in work)
+    return 1 if on_gpu or seconds < REPAYS else cores()
+
+
+def threads_for(numbers: float) -> int:
+    """All cores for a cohort whose step touches that many numbers, one for others; OMP_NUM_THREADS has the last word."""
+    if "OMP_NUM_THREADS" in os.environ:
+        return torch.get_num_threads()
+    return cores() if numbers >= THREADED else 1
+
+
+def train_one(group: Planned, *, report: Report, interrupted: Interrupted) -> list[RunFiles]:
+    """Train a cohort here or, within ``isolation.own_process`` and with components of the user's own, in a worker.
+
+    Raises:
+        RunError: a component raised in the worker, or ended it.
+        Whatever a component raises here.
+    """
+    with closing(choose([group], 1, interrupted, isolates=False)) as executor:
+        task = executor.submit(group, threads_for(needs(group.cohort).numbers))
+        try:
+            while (files := task.poll(report)) is None:
+                executor.wait([task])
+                if interrupted():
+                    task.stop()
+        except DiedError as error:
+            raise error.named(own_code.own(group.specs[0].config)) from None
+    return files
+
+
+def train_all(
+    work: Sequence[tuple[Planned, Needs]], executor: Executor, *, started: Started, report: Report, interrupted: Interrupted
+) -> Iterator[list[RunFiles]]:
+    """Train cohorts, in whatever order they end; those that are at work when interrupted end early."""
+    waiting = deque(_Attempt(group, need.numbers / len(group.specs)) for group, need in work)
+    busy: dict[Task, _Attempt] = {}
+    with closing(executor):
+        while busy or (waiting and not interrupted()):
+            while waiting and len(busy) < executor.slots and not interrupted():
+                attempt = waiting.popleft()
+                if not attempt.again:
+                    started(attempt.group)
+                busy[executor.submit(attempt.group, attempt.threads if executor.slots == 1 else 1)] = attempt
+            executor.wait(list(busy))
+            for task, attempt in list(busy.items()):
+                if interrupted():
+                    task.stop()
+                try:
+                    files = task.poll(report if executor.slots == 1 else None)
+                except (Exception, SystemExit) as error:
+                    del busy[task]
+                    then = attempt.after(error)
+                    if isinstance(then, list):
+                        waiting.extendleft(reversed(then))
+                    else:
+                        yield [then]
+                    continue
+                if files is not None or task.is_late():
+                    del busy[task]
+                if files is not None:
+                    yield files
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A cohort to train: a whole one, or a part of one that failed."""
+
+    group: Planned
+    numbers: float  # that one step of one run touches
+    died: bool = False  # it, or what it is a part of, has ended a worker
+    again: bool = False
+
+    @property
+    def threads(self) -> int:
+        """How many threads it is worth when it has the machine for itself."""
+        return threads_for(self.numbers * len(self.group.specs))
+
+    def after(self, error: BaseException) -> "list[_Attempt] | RunFiles":
+        """What to do when it raised or died: attempts, or what is kept of the culprit."""
+        dead = isinstance(error, DiedError)
+        if dead and not self.died:
+            return [replace(self, died=True, again=True)]
+        if len(self.group.specs) == 1:
+            return failure(self.group.specs[0], error, self.group.cohort.data)
+        return [replace(self, group=part, died=self.died or dead, again=True) for part in halves(self.group)]
