@@ -23,8 +23,14 @@ VERBS = {
     "status": "tell how far a sweep is",
     "ls": "list the groups, or the options of a group",
     "show": "explain an option: formula, parameters, source, a drawing",
+    "runs": "list the runs that are kept, find some, delete some",
+    "note": "write a note on a run",
+    "export": "write a run as a folder",
+    "import": "take run folders, and outputs of an older dlrun, into the store",
+    "doctor": "check that what is kept is what was written",
     "init": "begin a folder for components of your own",
 }
+_MODULES = {"import": "take_in"}  # where a verb's name can be none of a module
 HELP = {"-h", "--help"}
 INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
@@ -98,7 +104,7 @@ def _dispatch(words: list[str]) -> int:
     verb = first if first in VERBS else ""
     if HELP.intersection(words):
         if verb:
-            print(import_module(f"dlrun.cli.{verb}").USAGE.strip())
+            print(import_module(f"dlrun.cli.{_MODULES.get(verb, verb)}").USAGE.strip())
         else:
             from dlrun.cli.help import overview
 
@@ -106,7 +112,7 @@ def _dispatch(words: list[str]) -> int:
         return 0
     if not verb and first.isidentifier():
         raise InputError(stray(first, words[1:], list(VERBS)))
-    code: int = import_module(f"dlrun.cli.{verb or 'train'}").run(words[1:] if verb else words)
+    code: int = import_module(f"dlrun.cli.{_MODULES.get(verb, verb) or 'train'}").run(words[1:] if verb else words)
     return code
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun import registry
+from dlrun.cli import show_run
 from dlrun.cli.arguments import IMPORT, parse
 from dlrun.cli.plot import draw, is_curve
 from dlrun.cli.terminal import console
@@ -16,9 +17,11 @@ from dlrun.errors import InputError, check_working_folder, nearest
 
 USAGE = """\
 usage: dlrun show group/option ... [--config-dir FOLDER] [--import MODULE]
+       dlrun show RUN
 
 Explains options: what they are and where they come from, their formula, their parameters with defaults and allowed values.
 Activations are drawn, with their derivative. A name that only one group has needs no group.
+Of a run, named by its id or the beginning of it, all that is kept is shown: results, settings, log, note.
 
 Examples:
   dlrun show activation/gelu
@@ -81,8 +84,12 @@ def run(words: Sequence[str]) -> int:
             own_modules.trust(module)
     if not arguments.overrides:
         raise InputError("show: takes group/option, such as activation/gelu; dlrun ls lists them")
-    found = [_find(word) for word in arguments.overrides]
+    of_runs = [word for word in arguments.overrides if show_run.is_run(word)]
+    found = [_find(word) for word in arguments.overrides if word not in of_runs]
     output = console()
+    for word in of_runs:
+        for part in show_run.page(word):
+            output.print(part, soft_wrap=True)
     for group, name in found:
         for part in _page(group, name, output):
             output.print(part)

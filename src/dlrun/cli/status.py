@@ -1,4 +1,4 @@
-"""``dlrun status``: how far a sweep is, read from its run folders; works while it trains."""
+"""``dlrun status``: how far a sweep is, read from the store; works while it trains."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,8 @@ def run(words: Sequence[str]) -> int:
     from dlrun.cli.terminal import console
 
     sweep, _ = chosen(words, "status")
-    sweep.refresh(Store(sweep.folder.parent.parent))
+    damaged: list[str] = []
+    sweep.refresh(Store(sweep.folder.parent.parent), damaged.append)
     out = console()
     counts = sweep.counts()
     out.print(Text(printable(str(sweep.folder)), style="bold"), soft_wrap=True)
@@ -35,8 +36,8 @@ def run(words: Sequence[str]) -> int:
     out.print(Text(printable(f"training now: {owner}") if owner else "no process is training it"))
     if any(status in counts for status in ("pending", "interrupted")) and not owner:
         out.print(Text(printable(f"carry on with: dlrun resume {sweep.folder}")), soft_wrap=True)
-    for line in reasons(sweep.cells):
+    for line in (*damaged, *reasons(sweep.cells)):
         out.print(Text(printable(line), style="yellow"), soft_wrap=True)
     if lacking := sweep.settings.get("lacking"):
         out.print(Text(printable(f"strict=true: {lacking}"), style="yellow"), soft_wrap=True)
-    return 1 if lacking or "failed" in counts or "diverged" in counts else 0
+    return 1 if lacking or damaged or "failed" in counts or "diverged" in counts else 0

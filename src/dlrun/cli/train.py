@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 USAGE = """\
 usage: dlrun [train] [group=option ...] [key=value ...] [flags]
 
-Trains one configuration, prints its metrics on training, validation and test rows, and keeps the run under outputs/runs.
+Trains one configuration, prints its metrics on training, validation and test rows, and keeps the run.
 With -m it trains every combination of the values given with commas, but for those that are finished already
 (reuse=false trains those too). dlrun --help lists groups and flags.
 

@@ -8,7 +8,7 @@ The store has the list of its runs by id before anything trains, so it can be re
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -249,12 +249,14 @@ def missing(grid: Grid, store: Store, options: Options) -> tuple[list[Planned], 
     return [left for group in grid.cohorts if (left := _only(group, wanted))], there
 
 
-def _there(runs: Iterable[str], store: Store, options: Options) -> dict[str, RunRecord]:
-    """Those of ``runs`` that need not be trained."""
+def _there(
+    runs: Iterable[str], store: Store, options: Options, complain: Callable[[str], None] | None = None
+) -> dict[str, RunRecord]:
+    """Those of ``runs`` that need not be trained; ``complain`` is told of those that are damaged."""
     if not options.reuse:
         return {}
     ended = set(FINISHED) - {"failed"} if options.retry_failed else FINISHED
-    found = store.records(runs, whole=True)
+    found = store.records(runs, complain, whole=True)
     return {record.id: record for record in found if record.status in ended and record.finished >= options.since}
 
 
@@ -272,7 +274,7 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Li
     Runs that another process is training are waited for, and trained here should that process give them up.
     """
     ledger = _Ledger(sweep, store, tell)
-    there = _there(grid.specs, store, options)
+    there = _there(grid.specs, store, options, lambda line: tell.warning(line, 1))
     ledger.note(list(there.values()))
     sweep.save()
     left = dict.fromkeys(run for run in grid.specs if run not in there)

@@ -109,6 +109,18 @@ class Sweep:
                 raise
         return sweep
 
+    def add(self) -> None:
+        """Write down a sweep that came from elsewhere.
+
+        Raises:
+            StoreError: the database cannot be written.
+        """
+        with writing(self._store.root) as connection:
+            connection.execute(
+                "INSERT INTO sweeps (folder, name, created, command, settings) VALUES (?, '', '', '', '')", (self.folder.name,)
+            )
+            self._write(connection)
+
     @classmethod
     def find(cls, store: Store, which: str | os.PathLike[str] = "latest") -> "Sweep":
         """Open a sweep by its path, its folder's name, the name it was given (the latest of that name), or ``latest``.

@@ -1,0 +1,34 @@
+"""``dlrun import``: take run folders, and output folders of an older dlrun, into the store."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dlrun.cli.stored import split
+from dlrun.errors import InputError, plural, printable
+from dlrun.results.takein import take_in
+
+USAGE = """\
+usage: dlrun import FOLDER ... [output_dir=PATH]
+
+Takes runs into the store: FOLDER is a run's folder, an output folder of an older dlrun (with runs/ and sweeps/), or that of
+another store. Files whose digests do not fit are reported, and their runs left out; runs that are there already stay as they are.
+
+Examples:
+  dlrun import outputs
+  dlrun import ~/Downloads/8bc176b3d366
+"""
+
+
+def run(words: Sequence[str]) -> int:
+    """Import folders. Returns the exit code: 1 when something was damaged."""
+    store, rest, _ = split(words, "import")
+    if not rest:
+        raise InputError("import: takes a folder, such as dlrun import outputs")
+    damaged: list[str] = []
+    for word in rest:
+        runs, sweeps = take_in(store, Path(word).expanduser(), damaged.append)
+        print(printable(f"{word}: {plural(runs, 'run')} and {plural(sweeps, 'sweep')} taken in"))
+    for line in damaged:
+        print(f"warning: {printable(line)}", file=sys.stderr)
+    return 1 if damaged else 0
