@@ -15,12 +15,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf, open_dict
 
 from dlrun.config.composed import Base, Composed, read
 from dlrun.config.explain import UNREADABLE, cause, explain, of_choices
-from dlrun.config.grammar import parse
+from dlrun.config.job_words import Words
 from dlrun.config.options import Brought, Options, keys, mentions, root
 from dlrun.errors import DlrunError, InputError
 
@@ -38,8 +37,7 @@ class Composer:
     def __init__(self, loader: "Loader", master: "DictConfig") -> None:
         self._loader, self._master = loader, master
         self._options = Options(loader, str(master.hydra.job.config_name))
-        self._parsed: dict[str, Override] = {}
-        self._groups: dict[str, bool] = {}
+        self._words = Words(loader)
         self._bases: dict[tuple[str, ...], Base] = {}
         self._resolutions: dict[tuple[int, tuple[str, ...]], tuple[Base, Config]] = {}
 
@@ -68,9 +66,9 @@ class Composer:
         left_out: dict[str, list[int]] = {}
         for number, job in enumerate(composed):
             for word in job.left_out:
-                left_out.setdefault(self._key(word), []).append(number)
+                left_out.setdefault(self._words.key(word), []).append(number)
         if left_out:
-            taken = {self._key(word) for job in composed for word in job.overrides}
+            taken = {self._words.key(word) for job in composed for word in job.overrides}
             for key in [key for key in left_out if key not in taken]:
                 deepest = max((_depth(composed[number].config, key), -number) for number in left_out[key])
                 self._compose(tuple(jobs[-deepest[1]]))  # raises
@@ -92,7 +90,7 @@ class Composer:
         """The choices of options whose files cannot be composed, with the reason; nothing where one of them does not exist."""
         broken: dict[tuple[str, ...], DlrunError] = {}
         for words in dict.fromkeys(map(self._chosen, jobs)):
-            for override in map(self._parse, words):
+            for override in map(self._words.parse, words):
                 value = override.value()
                 names = value if isinstance(value, list) else [value]
                 if not all(name and self._loader.repository.config_exists(f"{override.key_or_group}/{name}") for name in names):
@@ -100,7 +98,7 @@ class Composer:
             try:
                 self._compose(words)
             except UNREADABLE as error:
-                broken[words] = of_choices(error, [*map(self._parse, words)], self._composes)
+                broken[words] = of_choices(error, [*map(self._words.parse, words)], self._composes)
         return broken
 
     def _composes(self, words: Sequence[str]) -> bool:
@@ -112,7 +110,7 @@ class Composer:
 
     def _chosen(self, job: Sequence[str]) -> tuple[str, ...]:
         """The words of a job that choose options."""
-        return tuple(word for word in job if self._is_group(word))
+        return tuple(word for word in job if self._words.is_group(word))
 
     # The parts
 
@@ -139,11 +137,11 @@ class Composer:
         if not _alike(wanted):
             return {}
         swept = [axis for axis in map(dict.fromkeys, zip(*wanted, strict=True)) if len(axis) > 1]
-        roots = Counter(root(self._parse(next(iter(axis)))) for axis in swept)
+        roots = Counter(root(self._words.parse(next(iter(axis)))) for axis in swept)
         free: dict[str, Brought] = {}
         for axis in swept:
-            brought = {word: found for word in axis if (found := self._options.brought(self._parse(word)))}
-            if len(brought) == len(axis) and roots[root(self._parse(next(iter(axis))))] == 1:
+            brought = {word: found for word in axis if (found := self._options.brought(self._words.parse(word)))}
+            if len(brought) == len(axis) and roots[root(self._words.parse(next(iter(axis))))] == 1:
                 free |= brought
         return free
 
@@ -154,21 +152,21 @@ class Composer:
             return {members[0]: base}
         contents = self._contents(members, free)
         mentioned = base.mentioned.union(mentions([*contents.values()]))
-        changing = {root(self._parse(word)) for word in contents}.union(keys([*contents.values()]))
+        changing = {root(self._words.parse(word)) for word in contents}.union(keys([*contents.values()]))
         as_it_is = mentioned == base.mentioned and mentioned.isdisjoint(changing)
         return {words: self._variant(base, words, contents, mentioned, as_it_is=as_it_is) for words in members}
 
     def _contents(self, members: Sequence[tuple[str, ...]], free: Mapping[str, Brought]) -> dict[str, Config | None]:
         """What stands under the key of a group for each free word: its file's content, unless others write there too."""
         first, used = members[0], dict.fromkeys(word for words in members for word in words if word in free)
-        alone = self._options.alone(first, [self._key(word) for word in used])
+        alone = self._options.alone(first, [self._words.key(word) for word in used])
         contents: dict[str, Config | None] = {}
         for word in used:
-            if self._key(word) in alone:
+            if self._words.key(word) in alone:
                 contents[word] = free[word].content
             else:  # an experiment, say, changes what the option says
                 variant = self._compose(tuple(word if _left(other) == _left(word) else other for other in first))
-                contents[word] = variant.raw.get(root(self._parse(word)))
+                contents[word] = variant.raw.get(root(self._words.parse(word)))
         return contents
 
     def _variant(
@@ -184,7 +182,7 @@ class Composer:
         for word in words:
             if word not in contents:
                 continue
-            override, content = self._parse(word), contents[word]
+            override, content = self._words.parse(word), contents[word]
             if isinstance(override.value(), list):  # Hydra counts that as no choice
                 choices.pop(override.key_or_group, None)
             else:
@@ -197,30 +195,30 @@ class Composer:
         return Base(config if as_it_is else _resolved(raw), raw, choices, mentioned)
 
     def _job(self, job: tuple[str, ...], base: Base) -> Composed:
-        values = [word for word in job if not self._is_group(word)]
+        values = [word for word in job if not self._words.is_group(word)]
         left_out = self._left_out(values, base)
         if left_out:
             job = tuple(word for word in job if word not in left_out)
             values = [word for word in values if word not in left_out]
-        plain = self._plain(values, base)
+        plain = self._words.plain(values, base.raw)
         while len(plain) < len(values):  # Hydra composes what is not plain, in its own order
             base = self._compose(tuple(word for word in job if word not in plain))
-            still = self._plain(plain, base)
+            still = self._words.plain(plain, base.raw)
             if len(still) == len(plain):
                 break
             plain = still
-        referred = tuple(word for word in plain if not base.mentioned.isdisjoint(self._path(word)))
+        referred = tuple(word for word in plain if not base.mentioned.isdisjoint(self._words.path(word)))
         config = dict(self._referred(base, referred)) if referred else dict(base.config)
         for word in plain:
             if word not in referred:
-                _set(config, self._path(word), self._parse(word).value())
+                _set(config, self._words.path(word), self._words.parse(word).value())
         return Composed(config, base.choices, job, base.mentioned, left_out)
 
     def _left_out(self, values: Sequence[str], base: Base) -> tuple[str, ...]:
         """Settings of components that are not selected: Hydra would say that their keys do not exist."""
-        if any(self._makes_keys(word) for word in values):
+        if any(self._words.makes_keys(word) for word in values):
             return ()
-        return tuple(word for word in values if self._is_missing(word, base))
+        return tuple(word for word in values if self._words.is_missing(word, base.raw))
 
     def _referred(self, base: Base, words: tuple[str, ...]) -> Config:
         """The base with values that interpolations may refer to, resolved anew."""
@@ -228,7 +226,7 @@ class Composer:
         if place not in self._resolutions:
             raw = dict(base.raw)
             for word in words:
-                _set(raw, self._path(word), self._parse(word).value())
+                _set(raw, self._words.path(word), self._words.parse(word).value())
             self._resolutions[place] = (base, _resolved(raw))  # the base is kept too, so that its address stays its own
         return self._resolutions[place][1]
 
@@ -236,76 +234,14 @@ class Composer:
         self._bases.clear()
         composed = []
         for number, job in enumerate(jobs):
-            values = [word for word in job if not self._is_group(word)]
+            values = [word for word in job if not self._words.is_group(word)]
             left_out: tuple[str, ...] = ()
-            if any("." in self._key(word) for word in values):
+            if any("." in self._words.key(word) for word in values):
                 left_out = self._left_out(values, self._compose(tuple(word for word in job if word not in values), number))
             words = tuple(word for word in job if word not in left_out)
             base = self._compose(words, number)
             composed.append(replace(base.job(words), left_out=left_out))
         return composed
-
-    # Overrides
-
-    def _parse(self, word: str) -> Override:
-        if word not in self._parsed:
-            self._parsed[word] = parse([word], self._loader)[0]
-        return self._parsed[word]
-
-    def _key(self, word: str) -> str:
-        return self._parse(word).key_or_group
-
-    def _path(self, word: str) -> list[str]:
-        return self._key(word).split(".")
-
-    def _makes_keys(self, word: str) -> bool:
-        """Whether a word may bring keys that no option has."""
-        override = self._parse(word)
-        return override.is_add() or override.is_force_add() or isinstance(override.value(), dict)
-
-    def _is_missing(self, word: str, base: Base) -> bool:
-        """Whether a word sets a key of a component that is not there."""
-        override, path = self._parse(word), self._path(word)
-        if override.is_delete() or override.package is not None or len(path) == 1 or path[0] == "hydra":
-            return False
-        if not self._loader.repository.group_exists(path[0]):
-            return False
-        node: Any = base.raw
-        for part in path:
-            if not isinstance(node, dict):
-                return node is None
-            if part not in node:
-                return True
-            node = node[part]
-        return False
-
-    def _is_group(self, word: str) -> bool:
-        if word not in self._groups:
-            override = self._parse(word)
-            is_option = not isinstance(override.value(), dict)
-            self._groups[word] = is_option and bool(self._loader.repository.group_exists(override.key_or_group))
-        return self._groups[word]
-
-    def _plain(self, words: Sequence[str], base: Base) -> list[str]:
-        """Those of ``words`` that can be set in plain containers, and that no other word has a part in."""
-        plain = [word for word in words if self._is_plain(word, base)]
-        others = [self._path(word) for word in words if word not in plain]
-        return [word for word in plain if not any(_within(self._path(word), other) for other in others)]
-
-    def _is_plain(self, word: str, base: Base) -> bool:
-        """Whether setting this value in plain containers is all that Hydra would do."""
-        override = self._parse(word)
-        if override.is_add() or override.is_delete() or override.package is not None:
-            return False
-        value = override.value()
-        if isinstance(value, dict) or "${" in str(value):
-            return False
-        node: Any = base.raw
-        for part in self._path(word):
-            if not isinstance(node, dict) or part not in node:
-                return False
-            node = node[part]
-        return not isinstance(node, dict)
 
 
 def _depth(config: Config, key: str) -> int:
@@ -326,12 +262,6 @@ def _alike(wanted: Sequence[tuple[str, ...]]) -> bool:
 def _left(word: str) -> str:
     """What stands left of the equals sign."""
     return word.partition("=")[0]
-
-
-def _within(path: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether one of two paths leads through the other."""
-    shorter = min(len(path), len(other))
-    return path[:shorter] == other[:shorter]
 
 
 def _resolved(raw: Config) -> Config:
