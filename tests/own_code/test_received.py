@@ -8,6 +8,7 @@ import pytest
 
 import dlrun
 from dlrun.errors import InputError
+from dlrun.results.sweeps import Sweep
 
 Call = Callable[..., tuple[int, str, str]]
 XOR = ("dataset=xor", "trainer=smoke", "baseline=none")
@@ -78,11 +79,11 @@ def test_what_is_typed_may_ask_for_both(call: Call, folder: Path, received: Path
 
 def test_a_sweeps_folder_gets_no_environment_either(call: Call, folder: Path, received: Path) -> None:
     assert call("-m", "seed=0", *XOR)[0] == 0
-    (file,) = (folder / "outputs" / "sweeps").glob("*/sweep.json")
-    content = json.loads(file.read_text())
-    content["settings"]["words"].append("name=${oc.env:CANARY}")
-    file.write_text(json.dumps(content))
+    (place,) = (folder / "outputs" / "sweeps").iterdir()
+    sweep = Sweep.open(place)
+    sweep.settings["words"].append("name=${oc.env:CANARY}")
+    sweep.save()
     code, out, err = call("resume")
     assert (code, out) == (2, "")
     assert "type its command again" in err
-    assert "canary-of-the-environment" not in err + file.read_text()
+    assert "canary-of-the-environment" not in err
