@@ -13,6 +13,10 @@ usage: dlrun doctor store [--release] [output_dir=PATH]
 
 Checks the database, every run with all that belongs to it, and every sweep; a line for each problem. --release gives up what
 processes of other computers claim to be training: type it when they are gone.
+
+Examples:
+  dlrun doctor store
+  dlrun doctor store --release
 """
 
 

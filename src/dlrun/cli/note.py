@@ -11,7 +11,7 @@ usage: dlrun note RUN TEXT [output_dir=PATH]
 
 Keeps a note with a run, in place of any it had; an empty text removes it. RUN is an id or its beginning. dlrun runs shows notes.
 
-Example:
+Examples:
   dlrun note 8bc176b3 "the one in the talk"
 """
 
