@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "baselines": {"components", "data", "engine", "comparison"},
     "config": {"components", "data", "engine", "isolation", "baselines", "comparison", "results"},
     "experiments": {"components", "data", "engine", "isolation", "baselines", "config", "results", "comparison", "report"},
+    "loggers": {"engine", "experiments", "results"},
     "cli": {"components", "data", "engine", "isolation", "config", "experiments", "results", "comparison", "report"},
 }
 HYDRA = {"hydra", "omegaconf"}

@@ -54,7 +54,7 @@ def place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(folder))
     (folder / "lines.py").write_text(LOGGER)
     (folder / "conf" / "logger").mkdir(parents=True)
-    (folder / "conf" / "logger" / "lines.yaml").write_text(
+    (folder / "conf" / "logger" / "mine.yaml").write_text(
         "# A line for each event.\n_target_: lines.Lines\npath: events.jsonl\nprogress: false\ntable: false\n"
     )
     (folder / "t.csv").write_text(TABLE)
@@ -68,7 +68,7 @@ def events(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("swept", [False, True])
 def test_a_logger_of_ones_own_hears_of_everything(place: Path, swept: bool) -> None:
     own: dict[str, Any] = {"imports": ["lines"], "config_dir": "conf", "progress": False}
-    words = ["dataset=csv", "dataset.path=t.csv", "dataset.target=y", "trainer=smoke", "logger=lines", "baseline=none"]
+    words = ["dataset=csv", "dataset.path=t.csv", "dataset.target=y", "trainer=smoke", "logger=mine", "baseline=none"]
     if swept:
         ids = dlrun.sweep(*words, "seed=0,1", **own)["id"].tolist()
     else:
@@ -88,7 +88,7 @@ def test_a_logger_is_closed_when_a_component_raises(place: Path) -> None:
     )
     own: dict[str, Any] = {"imports": ["lines", "broken"], "config_dir": "conf", "progress": False}
     with pytest.raises(dlrun.errors.RunError, match="late"):
-        dlrun.run("dataset=moons", "activation._target_=broken.late", "logger=lines", "trainer.epochs=200", **own)
+        dlrun.run("dataset=moons", "activation._target_=broken.late", "logger=mine", "trainer.epochs=200", **own)
     assert [event["event"] for event in events(place)] == ["begun", "close"]
 
 
@@ -96,7 +96,7 @@ def test_what_is_no_logger_is_refused(place: Path) -> None:
     with pytest.raises(InputError, match=r"^logger._target_=lines.Lines.write: "):
         dlrun.run("dataset=moons", "+logger._target_=lines.Lines.write", imports=["lines"], progress=False)
     with pytest.raises(InputError, match=r"^logger: lines.Lines cannot be made with path, pth"):
-        dlrun.run("dataset=moons", "logger=lines", "+logger.pth=x", imports=["lines"], config_dir="conf", progress=False)
+        dlrun.run("dataset=moons", "logger=mine", "+logger.pth=x", imports=["lines"], config_dir="conf", progress=False)
 
 
 def test_python_reports_the_inferred_task(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,3 +112,18 @@ def test_python_reports_the_inferred_task(place: Path, capsys: pytest.CaptureFix
 def test_a_listener_needs_no_method() -> None:
     heard: Callable[..., None] = Logger().note
     assert heard("x") is None
+
+
+def test_lines_for_programs_that_watch(folder: Path) -> None:
+    words = ["dataset=moons", "trainer=smoke", "baseline=none", "logger=lines"]
+    table = dlrun.sweep(*words, "optimizer.lr=0.01,0.1", progress=False)
+    heard = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in heard if event["event"] != "progress"] == ["begun", "run_ended", "run_ended", "finished"]
+    ended = {event["id"]: event for event in heard if event["event"] == "run_ended"}
+    assert set(ended) == set(table["id"])
+    assert sorted(event["factors"]["optimizer.lr"] for event in ended.values()) == [0.01, 0.1]
+    assert all(0 <= event["metrics"]["test/accuracy"] <= 1 for event in ended.values())
+    plain = dlrun.sweep(*words[:-1], "optimizer.lr=0.01,0.1", progress=False)
+    assert plain["id"].tolist() == table["id"].tolist()
+    with pytest.raises(InputError, match=r"^logger.path=no/such/file: cannot be written"):
+        dlrun.run(*words, "logger.path=no/such/file", progress=False)

@@ -15,7 +15,7 @@ from dlrun import own_modules
 from dlrun.components.optimizers import ROWWISE as OPTIMIZERS
 from dlrun.errors import InputError, nearest
 
-_OWN = ("dlrun.components.", "dlrun.data.sources.")
+_OWN = ("dlrun.components.", "dlrun.data.sources.", "dlrun.loggers.")
 _LIBRARIES = ("dlrun", "hydra", "hydra_plugins", "joblib", "numpy", "omegaconf", "pandas", "scipy", "sklearn", "torch", "yaml")
 
 

@@ -24,7 +24,7 @@ from dlrun.errors import InputError, MismatchError, UnusableError, raise_all
 from dlrun.experiments.cohorts import Datasets, Planned, in_pieces, plan, together
 from dlrun.experiments.cut import Needs, cut, free_bytes, needs
 from dlrun.experiments.events import Listener
-from dlrun.experiments.executors import choose, scheduling
+from dlrun.experiments.executors import AUTO, check_name, choose, scheduling
 from dlrun.experiments.folds import every_fold
 from dlrun.experiments.signals import Interruption
 from dlrun.experiments.train import FINISHED, failure, identity, worth_keeping
@@ -49,6 +49,7 @@ class Options:
     retry_failed: bool = False
     memory_share: float = MEMORY_SHARE
     processes: int | None = None  # None: as many as cores, where the work repays their start
+    executor: str = AUTO
 
     @classmethod
     def of(cls, config: Mapping[str, Any], launcher: Mapping[str, Any]) -> "Options":
@@ -58,6 +59,7 @@ class Options:
             retry_failed=bool(config.get("retry_failed")),
             memory_share=float(launcher.get("memory_share", MEMORY_SHARE)),
             processes=launcher.get("processes"),
+            executor=check_name(str(launcher.get("executor", AUTO))),
         )
 
 
@@ -332,7 +334,7 @@ def _trained(
         tell.cohort(begun, len(work), len(group.specs))
         begun += 1
 
-    executor = choose([group for group, _ in work], min(count, len(work)), interruption)
+    executor = choose([group for group, _ in work], min(count, len(work)), interruption, options.executor)
     yield from scheduling.train_all(work, executor, started=started, report=tell.progress, interrupted=interruption)
 
 

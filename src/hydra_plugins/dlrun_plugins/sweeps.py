@@ -35,7 +35,7 @@ class CohortSweeper(BasicSweeper):
 class CohortLauncher(Launcher):
     """Hands all jobs to dlrun, which trains them together."""
 
-    def __init__(self, memory_share: float, processes: int | None) -> None:
+    def __init__(self, memory_share: float, processes: int | None, executor: str) -> None:
         """The settings are read from the config by dlrun itself."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -72,6 +72,7 @@ class CohortLauncherConf:
     _target_: str = "hydra_plugins.dlrun_plugins.sweeps.CohortLauncher"
     memory_share: float = 0.25  # of the memory that is free
     processes: int | None = None  # as many as cores, where the work repays their start
+    executor: str = "auto"  # serial, processes, or what the work repays
 
 
 store = ConfigStore.instance()
