@@ -15,6 +15,8 @@ from dlrun.results.store import Store
 SECTIONS = ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "trainer", "regularizer")
 CONFIG = {"seed": 0, **{section: {} for section in SECTIONS}}
 
+HISTORY = {"epoch": np.arange(1.0, 9.0), "train/loss": np.linspace(1.0, 0.1, 8)}
+
 
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:30])
@@ -43,7 +45,7 @@ def run(folder: Path) -> Path:
     """A run with a config, weights and nothing to predict with."""
     store = Store.at()
     store.prepare()
-    files = RunFiles(RunRecord("abcdef123456", "done"), CONFIG, weights={"0.weight": np.ones(1, np.float32)})
+    files = RunFiles(RunRecord("abcdef123456", "done"), CONFIG, history=HISTORY, weights={"0.weight": np.ones(1, np.float32)})
     return store.write_run(files)
 
 

@@ -1,7 +1,6 @@
 """The standard streams: readers that leave, streams that are closed, devices that are full, working folders that are gone."""
 
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from dlrun.cli.standard import Output
+from dlrun.results.store import Store
 from nursery import Nursery
 
 RUN = ("dataset=xor", "trainer=smoke")
@@ -31,7 +31,8 @@ def closing(folder: Path) -> Closing:
 
 
 def statuses(folder: Path) -> list[str]:
-    return [json.loads(path.read_text())["status"] for path in (folder / "outputs" / "runs").glob("*/result.json")]
+    store = Store.at(folder / "outputs")
+    return [record.status for record in store.records(store.ids())]
 
 
 @pytest.mark.parametrize("words", ["ls", "-m dataset=xor trainer=smoke seed=0,1"])

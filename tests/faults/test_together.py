@@ -60,7 +60,8 @@ def test_overlapping_sweeps_at_once(lab: Any, number: int) -> None:
 @pytest.mark.dose(1)
 def test_what_a_killed_process_held_is_trained_by_the_other(lab: Any, wait: Wait, number: int) -> None:
     first = lab.start(*SWEEP)
-    wait(lab.claims, first)
+    while "training" not in (line := first.stderr.readline()):  # it is through with the database until its runs have ended
+        assert line
     first.send_signal(signal.SIGSTOP)  # however long the other takes to start, it finds this one at work
     second = lab.start(*SWEEP)
     while "waiting for" not in (line := second.stderr.readline()):

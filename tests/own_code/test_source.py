@@ -10,6 +10,7 @@ import pytest
 import dlrun
 from dlrun import own_modules
 from dlrun.config import own_code
+from dlrun.results.store import Store
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -90,7 +91,7 @@ def test_changed_code_is_trained_anew(call: Call, project: Path) -> None:
     code, out, _ = call(*SWEEP)
     assert code == 0
     assert "taken over" not in out
-    assert len(list(project.glob("outputs/runs/[0-9a-f]*"))) == 4
+    assert len(Store.at(project / "outputs").ids()) == 4
     _, out, _ = call("-m", "--import", "code_of_mine", "activation=relu", "seed=0,1", "trainer=smoke", "baseline=[]")
     assert "2 runs: 2 done" in out
     assert "2 of them taken over" in call("-m", "activation=relu", "seed=0,1", "trainer=smoke", "baseline=[]")[1]
