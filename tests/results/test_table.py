@@ -212,3 +212,13 @@ def test_every_metric_has_its_bounds() -> None:
     for named in METRICS.values():
         for name in named:
             assert bounds(f"test/{name}") != bounds("no metric"), name
+
+
+def test_a_setting_that_follows_from_its_option_is_not_told() -> None:
+    rows = [
+        Row("a", "done", 0, None, {"model": "mlp", "model.hidden": "[32]"}, {"test/r2": 0.5}),
+        Row("b", "done", 0, None, {"model": "linear", "model.hidden": "[]"}, {"test/r2": 0.4}),
+    ]
+    assert factors_that_vary(rows) == ["model"]
+    rows.append(Row("c", "done", 0, None, {"model": "mlp", "model.hidden": "[8]"}, {"test/r2": 0.3}))
+    assert factors_that_vary(rows) == ["model", "model.hidden"]

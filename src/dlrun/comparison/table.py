@@ -161,14 +161,23 @@ def completed(rows: Iterable[Row]) -> list[Row]:
 
 
 def factors_that_vary(rows: Sequence[Row]) -> list[str]:
-    """The factors with more than one value, in the order in which they are first met.
+    """The factors with more than one value, in the order in which they are first met. A setting that has one value for each
+    option of its group, such as a default, says nothing beside the option.
 
     Beside runs, baselines differ from them in being baselines, and in nothing else.
     """
     names = dict.fromkeys(name for row in rows for name in row.factors)
     runs = [row for row in rows if not row.factors.get(BASELINE)] or rows
-    values = {name: {distinct(row.factors.get(name, "")) for row in (rows if name == BASELINE else runs)} for name in names}
-    return [name for name, found in values.items() if len(found) > 1]
+    found = []
+    for name in names:
+        group = name.partition(".")[0]
+        values: dict[Factor, set[tuple[bool, Factor]]] = {}
+        for row in rows if name == BASELINE else runs:
+            option = row.factors.get(group, "") if group != name else ""
+            values.setdefault(option, set()).add(distinct(row.factors.get(name, "")))
+        if max(map(len, values.values()), default=0) > 1:
+            found.append(name)
+    return found
 
 
 def shared_rows(rows: Iterable[Row], subset: str) -> float:
