@@ -25,9 +25,10 @@ from dlrun.comparison.foreign import rows_of_frame
 from dlrun.comparison.groups import comparison
 from dlrun.comparison.longtable import of_sweep
 from dlrun.comparison.table import Row, factors_that_vary, shared_rows
-from dlrun.errors import DlrunError, InputError, RunError, StoreError, check_working_folder, nearest
+from dlrun.errors import DlrunError, InputError, RunError, check_working_folder, nearest
 from dlrun.report.columns import columns, legend, undefined
 from dlrun.report.tables import full_table
+from dlrun.results.find import one
 from dlrun.results.folders import RunFolder
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
@@ -36,8 +37,6 @@ from dlrun.trained import Run
 Folder = str | PathLike[str]
 Modules = Sequence[str | ModuleType]
 Jobs = TypeVar("Jobs")
-
-_LEAST = 4  # characters of an id that name a run
 
 
 def run(
@@ -233,12 +232,8 @@ def load(run: Folder, *, output_dir: Folder | None = None, imports: Modules = ()
         kept = RunFolder(folder)
         return Run(kept.read_record(), folder, kept, device)
     store = Store.at(output_dir)
-    name = str(run)
-    known = [name] if name in store.ids() else [found for found in store.ids() if found.startswith(name)]
-    if len(name) < _LEAST or len(known) != 1:
-        said = f"could be {', '.join(known[:3])}" if len(known) > 1 and len(name) >= _LEAST else f"is no run in {store.path}"
-        raise StoreError(f"run {name}: {said}, and no folder; give an id or the folder of a run{nearest(name, store.ids())}")
-    return Run(store.read_record(known[0]), store.folder(known[0]), store, device)
+    record = one(store, str(run), ", and no folder; give an id or the folder of a run")
+    return Run(record, store.folder(record.id), store, device)
 
 
 # What they share

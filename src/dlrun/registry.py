@@ -141,6 +141,16 @@ def _content(file: Path, changed: int) -> Mapping[str, Any]:
     return read(file)
 
 
+def leaves(node: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested mappings by their dotted keys; an empty mapping is a value."""
+    for key, value in node.items():
+        at = f"{path}.{key}" if path else str(key)
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, at)
+        else:
+            yield at, value
+
+
 def header(group: str, name: str) -> list[str]:
     """The leading comment block of an option's file, without the comment signs."""
     return list(_header(path(group, name)))

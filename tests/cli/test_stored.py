@@ -147,3 +147,11 @@ def test_claims_of_other_computers_are_released(call: Call, store: Store) -> Non
         connection.execute("INSERT INTO claims SELECT 'aaaaaaaaaaaa', max(id) FROM owners")
     assert "claims of 1 process released" in call("doctor", "store", "--release")[1]
     assert store.owners(["aaaaaaaaaaaa"]) == {}
+
+
+def test_what_looks_like_an_id_and_is_none(folder: Path, call: Callable[..., tuple[int, str, str]]) -> None:
+    code, _, err = call("show", "abcdef123")
+    assert (code, err) == (
+        2,
+        "error: show abcdef123: is neither a run nor an option; dlrun runs and dlrun ls list what there is\n",
+    )

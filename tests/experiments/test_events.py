@@ -9,6 +9,7 @@ import pytest
 
 import dlrun
 from dlrun import own_modules
+from dlrun.cli.main import main
 from dlrun.errors import InputError
 from dlrun.extend import Logger
 
@@ -127,3 +128,17 @@ def test_lines_for_programs_that_watch(folder: Path) -> None:
     assert plain["id"].tolist() == table["id"].tolist()
     with pytest.raises(InputError, match=r"^logger.path=no/such/file: cannot be written"):
         dlrun.run(*words, "logger.path=no/such/file", progress=False)
+
+
+def test_a_logger_is_closed_when_nothing_can_train(place: Path) -> None:
+    own: dict[str, Any] = {"imports": ["lines"], "config_dir": "conf", "progress": False}
+    for ask in (dlrun.run, dlrun.sweep):
+        (place / "events.jsonl").unlink(missing_ok=True)
+        with pytest.raises(InputError):
+            ask("dataset=moons", "optimizer.lr=-1", "logger=mine", **own)
+        assert [event["event"] for event in events(place)] == ["close"]
+
+
+def test_a_plan_has_no_logger(folder: Path) -> None:
+    assert main(["plan", "dataset=moons", "seed=0,1", "logger=lines"]) == 0
+    assert not (folder / "events.jsonl").exists()

@@ -222,3 +222,13 @@ def test_a_setting_that_follows_from_its_option_is_not_told() -> None:
     assert factors_that_vary(rows) == ["model"]
     rows.append(Row("c", "done", 0, None, {"model": "mlp", "model.hidden": "[8]"}, {"test/r2": 0.3}))
     assert factors_that_vary(rows) == ["model", "model.hidden"]
+
+
+def test_a_group_that_a_model_has_no_use_for_is_told_by_the_model() -> None:
+    rows = [
+        Row("a", "done", 0, None, {"model": "mlp", "activation": "relu"}, {"test/r2": 0.5}),
+        Row("b", "done", 0, None, {"model": "linear"}, {"test/r2": 0.4}),
+    ]
+    assert factors_that_vary(rows) == ["model"]
+    rows.append(Row("c", "done", 0, None, {"model": "mlp", "activation": "tanh"}, {"test/r2": 0.3}))
+    assert factors_that_vary(rows) == ["model", "activation"]

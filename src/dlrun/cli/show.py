@@ -109,6 +109,8 @@ def _find(word: str) -> tuple[str, str]:
     if word in registry.groups():
         raise InputError(f"show {word}: is a group; dlrun ls {word} lists it, and dlrun show {word}/OPTION explains an option")
     known = {name: f"{group}/{name}" for group in registry.groups() for name in registry.options(group)}
+    if word.isalnum() and not word.isalpha():  # the beginning of an id
+        raise InputError(f"show {word}: is neither a run nor an option; dlrun runs and dlrun ls list what there is")
     raise InputError(f"show {word}: no such option; dlrun ls lists them{nearest(word, known)}")
 
 

@@ -11,13 +11,13 @@ from dlrun.config.composed import Composed
 from dlrun.experiments.experiment import How, SweepExperiment
 
 
-def carry_out(jobs: Sequence[Composed], how: How, *, plan_only: bool = False) -> int:
+def carry_out(jobs: Sequence[Composed], how: How) -> int:
     """Train a sweep, or show its plan, on the terminal. Returns the exit code."""
     first = next(job.config for job in jobs if not job.error)
     experiment = SweepExperiment(jobs, how, [SweepDisplay(first.get("logger") or {})])
     experiment.prepare()
     grid = experiment.grid
-    if plan_only:
+    if how.plan_only:
         show_plan(grid, *experiment.plan())
         code = 1 if grid.lacking() or grid.count("failed") else 0
     else:

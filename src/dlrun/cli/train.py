@@ -242,8 +242,8 @@ class Session:
         for name, value in (config.hydra.job.get("env_set") or {}).items():  # Hydra sets them for single runs alone
             _set(str(name), str(value))
         composed = Composer(loader, config).compose([list(job) for job in jobs])
-        how = How(self.arguments.command(), config.hydra.launcher, self.resume, self.retry_failed)
-        self.code = carry_out(composed, how, plan_only=self.plan_only)
+        arguments = self.arguments.command(), config.hydra.launcher, self.resume, self.retry_failed
+        self.code = carry_out(composed, How(*arguments, plan_only=self.plan_only))
         return self.code
 
     def sweep_folder(self, root: str) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 REPEATS = ("seed", "fold")  # what is repeated and not compared
 MEASURES = ("parameters", "epochs", "seconds")  # numbers of every run that no split belongs to
 BASELINE = "baseline"  # the factor by which a row that is no run is known
+_MODEL = "model"  # decides which other groups a run has
 _DATA = "dataset"  # what a baseline depends on begins with it
 _FLAT = frozenset({"id", "status", "reason", *REPEATS})
 
@@ -161,23 +162,31 @@ def completed(rows: Iterable[Row]) -> list[Row]:
 
 
 def factors_that_vary(rows: Sequence[Row]) -> list[str]:
-    """The factors with more than one value, in the order in which they are first met. A setting that has one value for each
-    option of its group, such as a default, says nothing beside the option.
+    """The factors with more than one value, in the order in which they are first met.
 
+    A setting that has one value for each option of its group, such as a default, says nothing beside the option. Neither does a
+    group that the models of some runs have no use for, and that has one value in all others: the model says it.
     Beside runs, baselines differ from them in being baselines, and in nothing else.
     """
     names = dict.fromkeys(name for row in rows for name in row.factors)
     runs = [row for row in rows if not row.factors.get(BASELINE)] or rows
-    found = []
-    for name in names:
-        group = name.partition(".")[0]
-        values: dict[Factor, set[tuple[bool, Factor]]] = {}
-        for row in rows if name == BASELINE else runs:
-            option = row.factors.get(group, "") if group != name else ""
-            values.setdefault(option, set()).add(distinct(row.factors.get(name, "")))
-        if max(map(len, values.values()), default=0) > 1:
-            found.append(name)
-    return found
+    return [name for name in names if _varies(rows if name == BASELINE else runs, name)]
+
+
+def _varies(rows: Sequence[Row], name: str) -> bool:
+    """Whether a factor tells rows apart that its option, or the model, does not tell apart already."""
+    values = [row.factors.get(name, "") for row in rows]
+    known = {(value is True or value is False, value) for value in values}
+    if len(known) < 2:
+        return False
+    if "." in name:
+        follows = name.partition(".")[0]
+    elif len(known) == 2 and (False, "") in known and name not in (_MODEL, BASELINE):
+        follows = _MODEL
+    else:
+        return True
+    options = [row.factors.get(follows, "") for row in rows]
+    return len({*zip(options, map(distinct, values), strict=True)}) > len({*options})
 
 
 def shared_rows(rows: Iterable[Row], subset: str) -> float:

@@ -56,20 +56,12 @@ def _settings(
     where: str, section: Mapping[str, Any], default: Mapping[str, Any], unused: Sequence[str]
 ) -> Iterator[tuple[str, Factor]]:
     """The leaves of a section that are not those of its option."""
-    mine, usual = dict(_leaves(where, section)), dict(_leaves(where, default))
+    mine, usual = dict(registry.leaves(section, where)), dict(registry.leaves(default, where))
     for key in dict.fromkeys((*mine, *usual)):
         if _counts(key, unused):
             value = typed(mine[key]) if key in mine else REMOVED
             if key not in usual or distinct(value) != distinct(typed(usual[key])):
                 yield key, value
-
-
-def _leaves(where: str, node: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(f"{where}.{key}", value)
-        else:
-            yield f"{where}.{key}", value
 
 
 def _counts(key: str, unused: Sequence[str]) -> bool:

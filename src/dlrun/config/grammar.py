@@ -272,22 +272,13 @@ def words_of(params: Mapping[Any, Any], takes_list: Callable[[str, list[Any]], b
         InputError: a list is empty, or something cannot be written as an override.
     """
     found: list[str] = []
-    for key, value in _leaves(params, ""):
+    for key, value in registry.leaves(params):
         several = isinstance(value, list) and (_holds_lists(value) or not takes_list(key, value))
         if several and not value:
             raise InputError(f"hydra.sweeper.params.{key}: holds no value to try; list some, or take the line out")
         parts = value if several else [value]
         found.append(f"{key}={','.join(part if isinstance(part, str) else word(part) for part in parts)}")
     return found
-
-
-def _leaves(node: Mapping[Any, Any], path: str) -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        at = f"{path}.{key}" if path else str(key)
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, at)
-        else:
-            yield at, value
 
 
 def _holds_lists(value: list[Any]) -> bool:

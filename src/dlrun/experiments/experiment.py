@@ -88,9 +88,10 @@ class RunExperiment:
             InputError: the config or its data cannot work.
             StoreError: the output folder cannot be written.
         """
-        self.store = Store.at(self.planned.specs[0].config.get("output_dir"))
-        self.store.prepare()
-        _report(self, self._tell)
+        with _closed_by_errors(self._tell):
+            self.store = Store.at(self.planned.specs[0].config.get("output_dir"))
+            self.store.prepare()
+            _report(self, self._tell)
 
     def run(self) -> Result:
         """Train and keep it.
@@ -132,6 +133,7 @@ class How:
         resume: the folder of the sweep to carry on with; a new one when None.
         retry_failed: train runs again that failed.
         reuse: whether finished runs are taken over; as the jobs say when None.
+        plan_only: nothing will train, so that there is nothing for a logger to hear.
     """
 
     command: Sequence[str] = ()
@@ -139,6 +141,7 @@ class How:
     resume: Path | None = None
     retry_failed: bool = False
     reuse: bool | None = None
+    plan_only: bool = False
 
 
 class SweepExperiment:
@@ -152,7 +155,7 @@ class SweepExperiment:
         self._jobs, self._how = jobs, how
         first = next(job.config for job in jobs if not job.error)
         self.name = str(first.get("name") or "sweep")
-        self._tell = Listeners([*listeners, *loggers(first)])
+        self._tell = Listeners([*listeners, *([] if how.plan_only else loggers(first))])
         self._began = None if how.resume is None else Sweep.open(how.resume.absolute())
         self.store = Store.at(first.get("output_dir")) if self._began is None else Store(self._began.folder.parent.parent)
         options = sweeps.Options.of(first, how.launcher)
@@ -191,7 +194,8 @@ class SweepExperiment:
             InputError: no job can work, a value was typed that no run can have, or ``reference`` names no group.
             DataError: a resumed sweep's data has changed.
         """
-        _report(self, self._tell)
+        with _closed_by_errors(self._tell):
+            _report(self, self._tell)
 
     def plan(self) -> tuple[list[tuple[Planned, Needs]], int]:
         """The cohorts that ``run`` would train with what they need, and how many runs have ended already."""
@@ -204,12 +208,11 @@ class SweepExperiment:
         Raises:
             StoreError: the output folder cannot be written, or another process carries the sweep out.
         """
-        self.store.prepare()
-        grid, how = self.grid, self._how
-        sweep = self._resumed() or sweeps.begin(grid, self.store, self.name, how.command, provenance(grid))
-        counter = _Taken(grid)
+        grid, counter = self.grid, _Taken(self.grid)
         tell = Listeners([counter, *self._tell.several])
         with _closing(self._tell):
+            self.store.prepare()
+            sweep = self._resumed() or sweeps.begin(grid, self.store, self.name, self._how.command, provenance(grid))
             with sweep.claim():
                 tell.begun(grid, self.name)
                 try:
@@ -281,6 +284,15 @@ def _report(experiment: RunExperiment | SweepExperiment, tell: Listener) -> None
         tell.note(note)
     for warning, runs in experiment.warnings.items():
         tell.warning(warning, runs)
+
+
+@contextmanager
+def _closed_by_errors(listener: Listener) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        listener.close()
+        raise
 
 
 @contextmanager

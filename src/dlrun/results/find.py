@@ -52,8 +52,11 @@ def find(store: Store, where: Sequence[str]) -> tuple[list[Found], list[str]]:
     return sorted(found, key=lambda each: each.record.finished, reverse=True), damaged
 
 
-def one(store: Store, word: str) -> RunRecord:
+def one(store: Store, word: str, instead: str = "") -> RunRecord:
     """The run whose id begins with ``word``.
+
+    Args:
+        instead: what the error says to give.
 
     Raises:
         StoreError: there is none, or there are several.
@@ -61,28 +64,19 @@ def one(store: Store, word: str) -> RunRecord:
     known = [run for run in store.ids() if run.startswith(word)] if len(word) >= LEAST else []
     if len(known) != 1:
         said = f"could be {', '.join(known[:3])}" if known else f"is no run in {store.path}"
-        raise StoreError(f"run {word}: {said}{nearest(word, store.ids()) if not known else ''}")
+        raise StoreError(f"run {word}: {said}{instead}{nearest(word, store.ids()) if not known else ''}")
     return store.read_record(known[0])
 
 
 def _values(record: RunRecord, config: Mapping[str, Any], note: str) -> Iterator[tuple[str, Any]]:
     """What a run can be found by; the option of a group goes before its settings."""
-    yield from _leaves(config, "")
+    yield from registry.leaves(config)
     yield from record.metrics.items()
     yield from record.choices.items()
     for name in ("id", "status", "reason", "name", "seed", "fold", "finished", "epochs", "parameters"):
         yield name, getattr(record, name)
     yield "task", record.data.get("task")
     yield "note", note
-
-
-def _leaves(config: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        here = f"{path}.{key}" if path else str(key)
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, here)
-        else:
-            yield here, value
 
 
 def _is(value: Any, text: str) -> bool:
