@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dlrun.data import preprocessing
 from dlrun.data.dataset import Data
-from dlrun.data.preprocessing import Preprocessing, fit
+from dlrun.data.preprocessing import Preprocessing, fit, fit_each
 from dlrun.data.sources.real import breast_cancer, diabetes, digits
 from dlrun.data.splits import split
 from dlrun.errors import DataError
@@ -176,3 +176,21 @@ def test_damaged_json(damage: object) -> None:
     del content["shift"]
     with pytest.raises(DataError, match=r"preprocessing\.shift"):
         Preprocessing.from_json(content)
+
+
+@pytest.mark.parametrize("together", [1, 100, 1 << 22])
+@pytest.mark.parametrize("features", [1, 2, 9])
+@pytest.mark.parametrize("targets", [1, 3])
+def test_many_splits_have_the_bits_of_each_alone(
+    together: int, features: int, targets: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = torch.Generator().manual_seed(features)
+    x = torch.randn(50, features, generator=draw, dtype=torch.float64)
+    x[::6, 0] = NAN
+    data = table(x, torch.randn(50, targets, generator=draw, dtype=torch.float64))
+    trains = [torch.randperm(50, generator=draw)[:31].sort().values for _ in range(7)]
+    monkeypatch.setattr(preprocessing, "_TOGETHER", together)
+    alone = [fit(data, train) for train in trains]
+    for one, other in zip(fit_each(data, trains), alone, strict=True):
+        assert all(map(torch.equal, numbers(one), numbers(other)))
+        assert all(number.untyped_storage().nbytes() == number.nbytes for number in numbers(one)), "pickled without the others"

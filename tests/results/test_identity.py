@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlrun.results.identity import VOLATILE, run_id
+from dlrun.results.identity import VOLATILE, run_id, run_ids
 
 CONFIG: dict[str, Any] = {
     "seed": 0,
@@ -102,3 +102,10 @@ def test_every_volatile_key_says_why():
 def test_a_value_without_canonical_form_is_named():
     with pytest.raises(TypeError, match=r"optimizer\.hook: object"):
         ident(optimizer__hook=object())
+
+
+@pytest.mark.parametrize("more", [{}, {"name2": "\0seed"}, {"seeds": 3}, {"a": 1, "z": {"seed": 0}}])
+@pytest.mark.parametrize("seed", [0, 7, 2**53 + 1, 2**63 - 1])
+def test_ids_of_many_seeds(more: dict[str, Any], seed: int) -> None:
+    known = run_ids(CONFIG | more, "data", "1.0")
+    assert known(seed) == run_id(CONFIG | more | {"seed": seed}, "data", "1.0")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from dlrun.config.grammar import decimal_range, parse, plain, values, word, words_of
 from dlrun.errors import InputError
@@ -121,3 +122,13 @@ def test_sweeps_of_a_config_file() -> None:
     ]
     with pytest.raises(InputError, match="holds no value to try"):
         words_of({"seed": []}, lambda key, value: False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["seed=0", "seed=12", "a.b_c.d1=123456789012345678", "_x=5", "seed=007", "seed=1_0", "seed=+3", "a-b=3", "a.1=3", "seed=-0"],
+)
+def test_words_that_need_no_parser_are_read_as_it_reads_them(line: str) -> None:
+    mine, theirs = parse([line])[0], OverridesParser.create().parse_override(line)
+    assert vars(mine) == vars(theirs)
+    assert type(mine.value()) is type(theirs.value())

@@ -207,12 +207,16 @@ class Composer:
             if len(still) == len(plain):
                 break
             plain = still
-        referred = tuple(word for word in plain if not base.mentioned.isdisjoint(self._words.path(word)))
-        config = dict(self._referred(base, referred)) if referred else dict(base.config)
-        for word in plain:
-            if word not in referred:
-                _set(config, self._words.path(word), self._words.parse(word).value())
+        referred = self._mentioned(base, plain)
+        at_the_top = [word for word in plain if "." not in self._words.key(word) and word not in referred]
+        config = dict(self._settled(base, tuple(word for word in plain if word not in at_the_top)))
+        for word in at_the_top:
+            config[self._words.key(word)] = self._words.value(word)
         return Composed(config, base.choices, job, base.mentioned, left_out)
+
+    def _mentioned(self, base: Base, words: Sequence[str]) -> tuple[str, ...]:
+        """Those of ``words`` whose values interpolations may refer to."""
+        return tuple(word for word in words if not base.mentioned.isdisjoint(self._words.path(word)))
 
     def _left_out(self, values: Sequence[str], base: Base) -> tuple[str, ...]:
         """Settings of components that are not selected: Hydra would say that their keys do not exist."""
@@ -220,14 +224,21 @@ class Composer:
             return ()
         return tuple(word for word in values if self._words.is_missing(word, base.raw))
 
-    def _referred(self, base: Base, words: tuple[str, ...]) -> Config:
-        """The base with values that interpolations may refer to, resolved anew."""
+    def _settled(self, base: Base, words: tuple[str, ...]) -> Config:
+        """The base with values set in its sections: one for all jobs that set the same."""
         place = (id(base), words)
         if place not in self._resolutions:
-            raw = dict(base.raw)
+            config, referred = base.config, self._mentioned(base, words)
+            if referred:
+                raw = dict(base.raw)
+                for word in referred:
+                    _set(raw, self._words.path(word), self._words.value(word))
+                config = _resolved(raw)
+            config = dict(config)
             for word in words:
-                _set(raw, self._words.path(word), self._words.parse(word).value())
-            self._resolutions[place] = (base, _resolved(raw))  # the base is kept too, so that its address stays its own
+                if word not in referred:
+                    _set(config, self._words.path(word), self._words.value(word))
+            self._resolutions[place] = (base, config)  # the base is kept too, so that its address stays its own
         return self._resolutions[place][1]
 
     def _by_hydra(self, jobs: Sequence[Sequence[str]]) -> list[Composed]:

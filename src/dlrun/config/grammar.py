@@ -14,13 +14,25 @@ import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Context, Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.grammar import grammar_functions as theirs
 from hydra._internal.grammar.functions import Functions
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, Quote, QuotedString, RangeSweep, Sweep
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    Glob,
+    IntervalSweep,
+    Override,
+    OverrideType,
+    Quote,
+    QuotedString,
+    RangeSweep,
+    Sweep,
+    ValueType,
+)
 from hydra.errors import HydraException, OverrideParseException
 
 from dlrun import registry
@@ -28,6 +40,7 @@ from dlrun.errors import InputError
 
 LIMIT = 100_000  # runs in one sweep; more are a mistake more often than a wish
 DIGITS = 50  # of the decimal numbers that a range is computed in
+_COUNT = re.compile(r"([a-zA-Z_]\w*(?:\.[a-zA-Z_]\w*)*)=(0|[1-9][0-9]{0,17})", re.ASCII)
 _OWN_SWEEPERS = ("cohort", "basic")  # others give ranges a meaning of their own: bounds of a search, say
 
 
@@ -45,6 +58,12 @@ def parse(words: Sequence[str], loader: Any = None) -> list[Override]:
     parser = OverridesParser(_functions(), loader)
     found = []
     for word in words:
+        if simple := _COUNT.fullmatch(word):  # most words of a large sweep are seeds, and parsing one takes a millisecond
+            key, number = simple.groups()
+            found.append(
+                Override(OverrideType.CHANGE, key, ValueType.ELEMENT, int(number), input_line=word, config_loader=loader)
+            )
+            continue
         try:
             found += parser.parse_overrides([word])
         except OverrideParseException:
@@ -118,6 +137,7 @@ def decimal_range(start: float, stop: float, step: float) -> Iterator[float]:
 # Functions of the grammar: those of Hydra, but for what makes and orders sweeps
 
 
+@cache
 def _functions() -> Functions:
     functions = Functions()
     for name, function in _OURS.items():

@@ -20,12 +20,19 @@ class Words:
         self._loader = loader
         self._parsed: dict[str, Override] = {}
         self._groups: dict[str, bool] = {}
+        self._values: dict[str, Any] = {}
 
     def parse(self, word: str) -> Override:
         """The override that a word is."""
         if word not in self._parsed:
             self._parsed[word] = grammar.parse([word], self._loader)[0]
         return self._parsed[word]
+
+    def value(self, word: str) -> Any:
+        """The value of a word: the same object for all jobs that have it."""
+        if word not in self._values:
+            self._values[word] = self.parse(word).value()
+        return self._values[word]
 
     def key(self, word: str) -> str:
         """The key or the group of a word."""
@@ -58,11 +65,11 @@ class Words:
 
     def is_group(self, word: str) -> bool:
         """Whether a word chooses options."""
-        if word not in self._groups:
-            override = self.parse(word)
-            is_option = not isinstance(override.value(), dict)
-            self._groups[word] = is_option and bool(self._loader.repository.group_exists(override.key_or_group))
-        return self._groups[word]
+        override = self.parse(word)
+        key = override.key_or_group
+        if key not in self._groups:
+            self._groups[key] = bool(self._loader.repository.group_exists(key))
+        return self._groups[key] and not isinstance(override.value(), dict)
 
     def plain(self, words: Sequence[str], raw: Config) -> list[str]:
         """Those of ``words`` that can be set in plain containers, and that no other word has a part in."""

@@ -8,7 +8,7 @@ A RunSpec knows everything but the data: sizes and class counts follow when the 
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -18,6 +18,7 @@ from dlrun.components.tasks import TASKS
 from dlrun.config import compatibility
 from dlrun.config.factors import factors
 from dlrun.config.ineffective import unused_keys, unused_warnings
+from dlrun.config.repeats import Memo
 from dlrun.config.settings import Trainer
 from dlrun.config.unused import twice, unread
 from dlrun.config.validation import Problems
@@ -32,7 +33,10 @@ HIDDEN = (32, 32)  # sizes of the hidden layers when neither the model nor the d
 
 @dataclass(frozen=True)
 class RunSpec:
-    """A run that can be trained. ``row`` is what the engine wants, but for the split, which the plan assigns."""
+    """A run that can be trained. ``row`` is what the engine wants, but for the split, which the plan assigns.
+
+    ``memo`` keeps what is the same for all its repeats (see repeats.once).
+    """
 
     seed: int
     name: str
@@ -50,6 +54,14 @@ class RunSpec:
     warnings: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     factors: Mapping[str, Factor] = field(default_factory=dict)
+    memo: Memo = field(default_factory=Memo, init=False, repr=False, compare=False)
+
+    def repeat(self, seed: int, overrides: Sequence[str]) -> "RunSpec":
+        """The same run with another seed; ``overrides`` are its words."""
+        row, config = replace(self.row, seed=seed), {**self.config, "seed": seed}
+        twin = replace(self, seed=seed, row=row, config=config, overrides=tuple(overrides))
+        object.__setattr__(twin, "memo", self.memo)
+        return twin
 
     @property
     def fold(self) -> int | None:

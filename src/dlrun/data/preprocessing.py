@@ -4,12 +4,13 @@ The raw data is held once, and a split adds nothing but a fill, a shift and a fa
 
     x -> (x - shift) * factor, missing values filled first        y -> (y - y_shift) * y_factor   (regression)
 
-Shapes: N rows, D features, K outputs, C channels, M members of a pair or triplet. The numbers are [D] for tables and for
-pairs and triplets (all members share them), [C, 1, 1] for images and [C, 1] for signals (all places of a channel share them).
-Numbers of words are not scaled: theirs are [1], and have no effect.
+Shapes: N rows, D features, K outputs, C channels, M members of a pair or triplet, S splits. The numbers are [D] for tables and
+for pairs and triplets (all members share them), [C, 1, 1] for images and [C, 1] for signals (all places of a channel share
+them). Numbers of words are not scaled: theirs are [1], and have no effect.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -89,39 +90,64 @@ def fit(data: Data, train: Tensor, *, standardize: bool = True, standardize_targ
     Returns:
         The fitted numbers.
     """
-    fill, shift, factor = _fitted_inputs(data, train, standardize)
+    (fitted,) = fit_each(data, [train], standardize=standardize, standardize_target=standardize_target)
+    return fitted
+
+
+def fit_each(
+    data: Data, trains: Sequence[Tensor], *, standardize: bool = True, standardize_target: bool = True
+) -> list[Preprocessing]:
+    """What ``fit`` gives for each of several splits, which have equally many training rows: the same bits, in less time."""
+    size = math.prod(data.x.shape[1:]) * len(trains[0])
+    # torch takes the deviation of one feature of one split in another way than that of several, and gets other last digits
+    together = max(1, _TOGETHER // size) if data.sample[0] > 1 else 1
+    found = []
+    for start in range(0, len(trains), together):
+        some = trains[start : start + together]
+        inputs = _fitted_inputs(data, torch.stack(list(some)), standardize)
+        targets = [_fitted_targets(data, train, standardize_target) for train in some]
+        for fill, shift, factor, (y_shift, y_factor) in zip(*inputs, targets, strict=True):
+            found.append(Preprocessing(fill.clone(), shift.clone(), factor.clone(), y_shift, y_factor))
+    return found
+
+
+def _fitted_targets(data: Data, train: Tensor, standardize: bool) -> tuple[Tensor, Tensor]:
+    """Shift and factor of the targets: [K] each."""
     y_shift, y_factor = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    if TASKS[data.task].scaled:
-        y = (data.y if data.train_y is None else data.train_y).index_select(0, train).to(torch.float64)
-        y_shift, y_factor = torch.zeros_like(y[0]), torch.ones_like(y[0])
-        if standardize_target:
-            y_shift, y_deviation = y.mean(0), torch.where(y.amax(0) > y.amin(0), y.std(0, correction=0), 0.0)
-            y_factor = torch.where(y_deviation > 0, _inverse(y_deviation), 1.0)
-    return Preprocessing(fill, shift, factor, y_shift, y_factor)
+    if not TASKS[data.task].scaled:
+        return y_shift, y_factor
+    y = (data.y if data.train_y is None else data.train_y).index_select(0, train).to(torch.float64)
+    if not standardize:
+        return torch.zeros_like(y[0]), torch.ones_like(y[0])
+    deviation = torch.where(y.amax(0) > y.amin(0), y.std(0, correction=0), 0.0)
+    return y.mean(0), torch.where(deviation > 0, _inverse(deviation), 1.0)
 
 
-def _fitted_inputs(data: Data, train: Tensor, standardize: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Fill, shift and factor of the features, as they broadcast against a sample."""
+def _fitted_inputs(data: Data, rows_Sn: Tensor, standardize: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Fill, shift and factor of the features, as they broadcast against a sample, for each of S splits."""
+    splits = len(rows_Sn)
     if data.modality.integral:
-        nothing = torch.zeros(1, dtype=torch.float64)
+        nothing = torch.zeros(splits, 1, dtype=torch.float64)
         return nothing, nothing, torch.ones_like(nothing)
     features = data.x.movedim(-len(data.sample), 0)  # the axis of features or channels
-    parts = [_statistics(part) for part in _chunks(features, train)]
-    fill, mean, deviation, missing = (torch.cat(part) for part in zip(*parts, strict=True))
+    parts = [_statistics(part) for part in _chunks(features, rows_Sn)]
+    fill, mean, deviation, missing = (torch.cat([part.view(-1, splits) for part in each]).T for each in zip(*parts, strict=True))
     shift, factor = (mean, _inverse(deviation)) if standardize else (torch.zeros_like(mean), torch.ones_like(mean))
     if data.encoding is not None:
         shift = torch.where(data.encoding.indicators, 0.0, shift)
         factor = torch.where(data.encoding.indicators, (deviation > 0).to(torch.float64), factor)
     factor = torch.where(missing, 0.0, factor)
-    shape = data.modality.scale_shape(data.sample)
-    return fill.view(shape), shift.view(shape), factor.view(shape)
+    shape = (splits, *data.modality.scale_shape(data.sample))
+    return fill.reshape(shape), shift.reshape(shape), factor.reshape(shape)
 
 
-def _chunks(features: Tensor, train: Tensor) -> Iterator[Tensor]:
-    """The training values of a few features at a time, so that x is never copied whole: float64 [d, values] each."""
-    width = max(1, _TOGETHER // (len(train) * features[0, 0].numel()))
+def _chunks(features: Tensor, rows_Sn: Tensor) -> Iterator[Tensor]:
+    """The training values of a few features at a time, so that x is never copied whole: float64 [d * S, values] each."""
+    splits, rows = len(rows_Sn), rows_Sn.flatten()
+    width = max(1, _TOGETHER // (len(rows) * features[0, 0].numel()))
     for start in range(0, len(features), width):
-        yield features[start : start + width].index_select(1, train).flatten(1).to(torch.float64)
+        values = features[start : start + width].index_select(1, rows).to(torch.float64)
+        yield values.reshape(len(values) * splits, -1)
 
 
 def _statistics(values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

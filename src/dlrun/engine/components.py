@@ -97,8 +97,11 @@ def _shaped(value: Any, dimensions: int) -> Any:
 def group(parts: Sequence[Component], *, dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> list[Group]:
     """Gather equal components: one group for each function and set of flags, in the order in which they first appear."""
     members: dict[Any, list[int]] = {}
+    known: dict[int, tuple[Any, ...]] = {}  # runs that differ in their seeds alone have the same objects
     for row, part in enumerate(parts):
-        members.setdefault(signature(part), []).append(row)
+        if id(part) not in known:
+            known[id(part)] = signature(part)
+        members.setdefault(known[id(part)], []).append(row)
     groups = []
     for rows in members.values():
         part = parts[rows[0]]

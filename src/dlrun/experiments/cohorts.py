@@ -17,13 +17,14 @@ from dlrun.components.regularizers import Augmentation
 from dlrun.components.tasks import TASKS
 from dlrun.config import own_code
 from dlrun.config.checks.data import read as read_dataset
+from dlrun.config.repeats import once
 from dlrun.config.settings import device
 from dlrun.config.spec import RunSpec
 from dlrun.config.watched_metrics import check_watched
 from dlrun.data.dataset import Data
 from dlrun.data.modality import TABLE
 from dlrun.data.preparation import Preparation
-from dlrun.data.preprocessing import Preprocessing, fit
+from dlrun.data.preprocessing import Preprocessing, fit_each
 from dlrun.data.splits import Split, splits
 from dlrun.engine import module
 from dlrun.engine.cohort import Cohort, CohortRun, Settings
@@ -75,12 +76,15 @@ class Datasets:
             self._splits |= {(*base, *pair): split for pair, split in zip(new, made, strict=True)}
         return [self._splits[*base, *pair] for pair in wanted]
 
-    def fitted(self, data: Data, how: Preparation, split: Split) -> Preprocessing:
-        """What is fitted on the training rows of one of ``splits``."""
-        key = (data.fingerprint, how.standardize, how.standardize_target, id(split))
-        if key not in self._fitted:
-            self._fitted[key] = fit(data, split.train, standardize=how.standardize, standardize_target=how.standardize_target)
-        return self._fitted[key]
+    def fitted(self, data: Data, how: Preparation, made: Sequence[Split]) -> list[Preprocessing]:
+        """What is fitted on the training rows of each of some ``splits``, which have equally many."""
+        base = (data.fingerprint, how.standardize, how.standardize_target)
+        new = [split for split in made if (*base, id(split)) not in self._fitted]
+        if new:
+            trains = [split.train for split in new]
+            fitted = fit_each(data, trains, standardize=how.standardize, standardize_target=how.standardize_target)
+            self._fitted |= {(*base, id(split)): found for split, found in zip(new, fitted, strict=True)}
+        return [self._fitted[*base, id(split)] for split in made]
 
 
 def plan(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
@@ -103,6 +107,7 @@ def together(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
     return list(found.values())
 
 
+@once
 def architecture(spec: RunSpec) -> tuple[Any, ...]:
     """What runs must share to be rows of one matrix."""
     preparation = asdict(replace(spec.preparation, fold=None))
@@ -154,7 +159,7 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
         cohort = Cohort(
             data=data,
             splits=[split for _, split in pairs],
-            preprocessing=[datasets.fitted(data, preparation, split) for _, split in pairs],
+            preprocessing=datasets.fitted(data, preparation, [split for _, split in pairs]),
             runs=[replace(spec.row, split=place[spec.seed, spec.fold or 0]) for spec in rows],
             settings=settings_of(first, data.outputs),
         )
@@ -288,13 +293,18 @@ def in_pieces(planned: Planned, count: int) -> list[Planned]:
 
 def halves(planned: Planned) -> list[Planned]:
     """A cohort in two: runs with other components of the user's own apart where there are any, else one half of the rows each."""
-    kinds = [own_code.own(spec.config) for spec in planned.specs]
+    kinds = [_own(spec) for spec in planned.specs]
     known = [*dict.fromkeys(kinds)]
     first = set(known[: len(known) // 2])
     if not first:
         return in_pieces(planned, 2)
     rows = [number for number, kind in enumerate(kinds) if kind in first]
     return [part(planned, rows), part(planned, [number for number in range(len(kinds)) if number not in set(rows)])]
+
+
+@once
+def _own(spec: RunSpec) -> tuple[str, ...]:
+    return own_code.own(spec.config)
 
 
 def uses_own(planned: Planned) -> bool:

@@ -13,6 +13,7 @@ from dlrun.comparison.factors import Factor
 from dlrun.comparison.groups import BEST, Compared, comparison, named, words_of
 from dlrun.comparison.table import BASELINE, Row, factors_that_vary, groups, shared_rows
 from dlrun.components.metrics import METRICS
+from dlrun.config.repeats import once
 from dlrun.config.spec import RunSpec
 from dlrun.errors import InputError
 from dlrun.experiments.cohorts import Planned
@@ -176,6 +177,7 @@ def factors_of(specs: Mapping[str, RunSpec]) -> dict[str, Mapping[str, Factor]]:
     }
 
 
+@once
 def _key(spec: RunSpec) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(value)) for name, value in spec.factors.items())
 
@@ -216,6 +218,7 @@ def _data(spec: RunSpec) -> dict[str, Any]:
     return {key: value for key, value in spec.config["dataset"].items() if key not in ("_target_", "fold")}
 
 
+@once
 def place(spec: RunSpec) -> Place:
     """What runs must share to be compared with each other."""
     name, values = str(spec.choices.get("dataset", spec.dataset.name)), _data(spec)

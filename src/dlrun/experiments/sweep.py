@@ -1,6 +1,6 @@
 """A sweep: from the composed jobs to the records of its runs.
 
-    jobs -> specs (impossible combinations skipped) -> ids -> what is missing -> cohorts -> train -> store
+    jobs -> specs (see specs; impossible combinations are skipped) -> ids -> what is missing -> cohorts -> train -> store
 
 The store has the list of its runs by id before anything trains, so it can be resumed after any kind of end.
 """
@@ -10,33 +10,27 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
-from dlrun import registry
 from dlrun.baselines import rows as baselines
-from dlrun.comparison.factors import Factor
 from dlrun.comparison.groups import BEST
 from dlrun.config.composed import Composed
-from dlrun.config.factors import factors
-from dlrun.config.resolver import UntrustedError
-from dlrun.config.spec import RunSpec, from_config
-from dlrun.errors import InputError, MismatchError, UnusableError, raise_all
+from dlrun.config.spec import RunSpec
+from dlrun.errors import InputError
 from dlrun.experiments.cohorts import Datasets, Planned, in_pieces, plan, together
 from dlrun.experiments.cut import Needs, cut, free_bytes, needs
 from dlrun.experiments.events import Listener
 from dlrun.experiments.executors import AUTO, check_name, choose, scheduling
 from dlrun.experiments.folds import every_fold
 from dlrun.experiments.signals import Interruption
+from dlrun.experiments.specs import Without, left_out, raise_some, specs_of
 from dlrun.experiments.train import FINISHED, failure, identity, worth_keeping
-from dlrun.isolation import reason
 from dlrun.results.formats import RunFiles
-from dlrun.results.identity import OF_A_SWEEP
 from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep
 
 MEMORY_SHARE = 0.25
-MOST_PROBLEMS = 20
 LOOK = 0.5  # seconds between two looks at the runs that another process trains
 
 
@@ -92,14 +86,6 @@ class Grid:
         return "; ".join([*said, *self.left_out]) if self.strict else ""
 
 
-@dataclass(frozen=True)
-class _Without:
-    """Why a job has no run: its components do not fit together (skipped), or something that it names is broken (failed)."""
-
-    reason: str
-    status: Literal["skipped", "failed"] = "skipped"
-
-
 def lay_out(jobs: Sequence[Composed]) -> Grid:
     """Check every job, read the data, and group the runs into cohorts. Equal runs stand once in ``specs``.
 
@@ -109,25 +95,7 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
         InputError: a value was typed that no run can have, or no job is possible; with every distinct problem.
     """
     jobs = every_fold(jobs)
-    sound = [job for job in jobs if not job.error]
-    specs: list[RunSpec | _Without] = []
-    problems: dict[str, None] = dict.fromkeys(_said_twice(sound))
-    for job in jobs:
-        if job.error:
-            specs.append(_Without(_in_files(job.error, job), "failed"))
-            continue
-        try:
-            specs.append(from_config(job.config, job.choices, job.overrides, job.mentioned))
-        except MismatchError as error:
-            specs.append(_Without("; ".join(error.problems)))
-        except InputError as error:
-            if isinstance(error, UnusableError):
-                specs.append(_Without("; ".join(error.problems), "failed"))
-                continue
-            if isinstance(error, UntrustedError) or _typed(error.problems, job):
-                problems |= dict.fromkeys(error.problems)
-            specs.append(_Without(_in_files(error, job), "failed"))
-    raise_some(list(problems))
+    specs = specs_of(jobs)
     datasets = Datasets()
     planned, without, raised = _plan([spec for spec in specs if isinstance(spec, RunSpec)], datasets)
     ids = {id(spec): identity(spec, group.cohort.data.fingerprint) for group in planned for spec in group.specs}
@@ -139,85 +107,30 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
             first.setdefault(ids[id(spec)], spec)
             cells.append(Cell(ids[id(spec)], job.overrides, spec.seed, spec.fold, factors=spec.factors))
         else:
-            why = spec if isinstance(spec, _Without) else without[id(spec)]
-            told = spec.factors if isinstance(spec, RunSpec) else _asked(job)
-            cells.append(Cell("", job.overrides, int(job.config.get("seed") or 0), None, why.status, why.reason, told))
+            why = spec if isinstance(spec, Without) else without[id(spec)]
+            seed = int(job.config.get("seed") or 0)
+            cells.append(Cell("", job.overrides, seed, None, why.status, why.reason, spec.factors))
     if not first:
         raise_some(list(dict.fromkeys(cell.reason for cell in cells)))
     kept = {id(spec) for spec in first.values()}
     warnings = Counter(warning for spec in first.values() for warning in spec.warnings)
     warnings.update(group.note for group in planned if group.note)
-    left_out = [*_left_out(sound)]
-    warnings.update(left_out)
+    sound = [job for job in jobs if not job.error]
+    lacking = [*left_out(sound)]
+    warnings.update(lacking)
     cohorts = [chosen for group in planned if (chosen := _only(group, kept))]
     kept_of = {files.record.id: files for files in raised.values()}
     beside = baselines.names_of(job.config.get("baseline") for job in sound)
     reference, margin, strict = (sound[0].config.get(key) for key in ("reference", "margin", "strict"))
     return Grid(
-        cells, first, cohorts, kept_of, dict(warnings), beside, reference or BEST, margin, tuple(left_out), strict=bool(strict)
+        cells, first, cohorts, kept_of, dict(warnings), beside, reference or BEST, margin, tuple(lacking), strict=bool(strict)
     )
 
 
-def _asked(job: Composed) -> dict[str, Factor]:
-    """The factors of a job that is no run; of one whose files are broken the options that it names."""
-    if job.config:
-        return factors(job.config, job.choices)
-    words = [word.lstrip("+").partition("=") for word in job.overrides]
-    return {group: name for group, _, name in words if group in registry.groups()}
-
-
-def raise_some(problems: Sequence[str]) -> None:
-    """Raise an InputError for problems, of many for the first ones; do nothing when there are none."""
-    more = [f"and {len(problems) - MOST_PROBLEMS} more problems"] if len(problems) > MOST_PROBLEMS else []
-    raise_all([*problems[:MOST_PROBLEMS], *more])
-
-
-def _in_files(error: Exception, job: Composed) -> str:
-    """What is wrong with a job, and in which of the user's files: those of the options that its words choose."""
-    said = "; ".join(error.problems) if isinstance(error, InputError) else reason(error)
-    words = [word.lstrip("+").partition("=") for word in job.overrides]
-    chosen = [registry.path(group, name) for group, _, name in words if name in registry.options(group)]
-    files = [str(path) for path in chosen if registry.root() not in path.parents]
-    return said if not files or any(file in said for file in files) else f"{said} (in {' or '.join(files)})"
-
-
-def _typed(problems: Sequence[str], job: Composed) -> bool:
-    """Whether any of a job's problems is of a value that was typed, and not of one that stands in an option's file."""
-    keys = [word.lstrip("+~").partition("=")[0] for word in job.overrides]
-    typed = tuple(key for key in keys if key not in registry.groups())
-    return any(problem.lstrip("+~").startswith(typed) for problem in problems) or not job.choices
-
-
-def _left_out(jobs: Sequence[Composed]) -> Iterator[str]:
-    """Settings that some jobs have no component for."""
-    found: dict[str, list[str]] = {}
-    for job in jobs:
-        for key in dict.fromkeys(word.partition("=")[0] for word in job.left_out):
-            found.setdefault(key, []).append(job.choices.get(key.split(".")[0], "null"))
-    for key, options in found.items():
-        group, name, *_ = key.split(".")
-        why = f"which do not select {name}" if registry.is_set(group) else f"since {_has(group, options)} no {name}"
-        yield f"{key}: left out of {len(options):,} of {len(jobs):,} runs, {why}"
-
-
-def _has(group: str, options: Sequence[str]) -> str:
-    names = [*dict.fromkeys(options)]
-    *others, last = names if len(names) <= 4 else [*names[:3], f"{len(names) - 3} others"]
-    return f"{group}={', '.join(others)} and {last} have" if others else f"{group}={last} has"
-
-
-def _said_twice(jobs: Sequence[Composed]) -> Iterator[str]:
-    """Settings of the sweep as a whole that its jobs do not agree on."""
-    for key in OF_A_SWEEP:
-        values = dict.fromkeys(str(job.config.get(key)) for job in jobs)
-        if len(values) > 1:
-            yield f"{key}={','.join(values)}: a sweep has one {key}; start a sweep for each"
-
-
-def _plan(specs: Sequence[RunSpec], datasets: Datasets) -> tuple[list[Planned], dict[int, _Without], dict[int, RunFiles]]:
+def _plan(specs: Sequence[RunSpec], datasets: Datasets) -> tuple[list[Planned], dict[int, Without], dict[int, RunFiles]]:
     """Cohorts; for the specs that their data rules out the reason; for those whose data raised what is kept of them."""
     planned: list[Planned] = []
-    without: dict[int, _Without] = {}
+    without: dict[int, Without] = {}
     raised: dict[int, RunFiles] = {}
     for members in together(specs):
         readable = False
@@ -226,7 +139,7 @@ def _plan(specs: Sequence[RunSpec], datasets: Datasets) -> tuple[list[Planned], 
             readable = True
             planned += plan(members, datasets)
         except InputError as error:
-            why = _Without("; ".join(error.problems), "skipped" if readable else "failed")
+            why = Without("; ".join(error.problems), "skipped" if readable else "failed")
             without |= {id(spec): why for spec in members}
         except (Exception, SystemExit) as error:
             raised |= {id(spec): failure(spec, error) for spec in members}

@@ -13,6 +13,7 @@ import torch
 from dlrun import __version__
 from dlrun.components.tasks import TASKS
 from dlrun.config import own_code
+from dlrun.config.repeats import once
 from dlrun.config.spec import RunSpec
 from dlrun.data.dataset import Data
 from dlrun.engine.progress import Progress
@@ -20,7 +21,7 @@ from dlrun.engine.trainer import Outcome, fit
 from dlrun.experiments.cohorts import Planned
 from dlrun.isolation import DiedError, RaisedError, reason
 from dlrun.results.formats import RunFiles
-from dlrun.results.identity import run_id
+from dlrun.results.identity import run_ids
 from dlrun.results.record import RunRecord, utc_now
 from dlrun.results.store import Store
 
@@ -30,8 +31,19 @@ Report = Callable[[Progress], None]
 
 def identity(spec: RunSpec, fingerprint: str) -> str:
     """The id of a run: what it computes, on what data, by which version, of the user's own code too."""
-    own = own_code.digest(spec.config)
-    return run_id(_computed(spec), fingerprint, f"{__version__} {own}" if own else __version__)
+    return _identities(spec, fingerprint)(spec.seed)
+
+
+@once
+def _identities(spec: RunSpec, fingerprint: str) -> Callable[[int], str]:
+    own = source(spec)
+    return run_ids(_computed(spec), fingerprint, f"{__version__} {own}" if own else __version__)
+
+
+@once
+def source(spec: RunSpec) -> str:
+    """The digest of the user's own code that takes part in a run; empty where none does."""
+    return own_code.digest(spec.config)
 
 
 def _computed(spec: RunSpec) -> dict[str, Any]:
@@ -56,13 +68,30 @@ def train(planned: Planned, *, report: Report | None = None, interrupted: Callab
     started = time.perf_counter()
     outcomes = fit(planned.cohort, report=report, interrupted=interrupted)
     seconds = time.perf_counter() - started
-    return [_files(planned, number, outcome, seconds) for number, outcome in enumerate(outcomes)]
+    known: dict[str, dict[str, Any]] = {}
+    return [_files(planned, number, outcome, seconds, known) for number, outcome in enumerate(outcomes)]
 
 
-def _files(planned: Planned, number: int, outcome: Outcome, seconds: float) -> RunFiles:
+def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, known: dict[str, dict[str, Any]]) -> RunFiles:
+    """What is kept of a run; what it has in common with others is one object, in ``known`` by its text."""
     spec, cohort = planned.specs[number], planned.cohort
     split = cohort.splits[cohort.runs[number].split]
     runs = len(planned.specs)
+    data = {
+        "name": cohort.data.name,
+        "task": cohort.data.task,
+        "fingerprint": cohort.data.fingerprint,
+        "rows": len(cohort.data),
+        **_positive(cohort.data),
+        "sizes": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+    }
+    together = {
+        "runs": runs,
+        "seconds": seconds,
+        "steps": outcome.steps,
+        "device": str(cohort.settings.device),
+        "threads": torch.get_num_threads(),
+    }
     record = RunRecord(
         id=identity(spec, cohort.data.fingerprint),
         status=outcome.status,
@@ -76,22 +105,9 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float) -> R
         parameters=outcome.parameters,
         epochs=outcome.epochs,
         seconds=seconds / runs,
-        data={
-            "name": cohort.data.name,
-            "task": cohort.data.task,
-            "fingerprint": cohort.data.fingerprint,
-            "rows": len(cohort.data),
-            **_positive(cohort.data),
-            "sizes": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
-        },
-        versions=versions(own_code.digest(spec.config)),
-        cohort={
-            "runs": runs,
-            "seconds": seconds,
-            "steps": outcome.steps,
-            "device": str(cohort.settings.device),
-            "threads": torch.get_num_threads(),
-        },
+        data=known.setdefault(str(data), data),
+        versions=versions(source(spec)),
+        cohort=known.setdefault(str(together), together),
         choices=spec.choices,
         factors=spec.factors,
         finished=utc_now(),
@@ -137,7 +153,7 @@ def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> Ru
         seed=spec.seed,
         fold=spec.fold,
         data={} if data is None else {"name": data.name, "task": data.task, "fingerprint": fingerprint, "rows": len(data)},
-        versions=versions(own_code.digest(spec.config)),
+        versions=versions(source(spec)),
         cohort={"runs": 1, "threads": torch.get_num_threads()},
         choices=spec.choices,
         factors=spec.factors,

@@ -73,7 +73,11 @@ def read_weights(content: bytes) -> dict[str, NDArray[Any]]:
 
 def extra_bytes(name: str, value: Any) -> bytes:
     """What goes into a JSON file of a run."""
-    return (to_json(plain(value, name, [])) + "\n").encode()
+    try:
+        text = to_json(value)
+    except (TypeError, ValueError):  # arrays, or numbers that are not finite
+        text = to_json(plain(value, name, []))
+    return f"{text}\n".encode()
 
 
 def history_bytes(history: Mapping[str, Column]) -> bytes:

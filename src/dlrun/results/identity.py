@@ -1,7 +1,7 @@
 """Which runs are the same run: the id under which a run is stored and found again."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from hashlib import sha256
 from pathlib import PurePath
@@ -39,6 +39,7 @@ ORDERED: frozenset[str] = frozenset({"regularizer"})
 COUNT_OR_SHARE: frozenset[str] = frozenset({"dataset"})
 """Groups where 1 and 1.0 differ: one row against all rows. Everywhere else the two are one number and get one id."""
 
+_SEED = "\0seed"  # stands for the seed where that is not known yet
 _EXACT = 2**53  # beyond it a float no longer stands for one whole number
 
 
@@ -56,8 +57,24 @@ def run_id(config: Mapping[str, Any], fingerprint: str, version: str) -> str:
     Raises:
         TypeError: a value that has no canonical form, named by its key.
     """
+    return _short(_text(config, fingerprint, version))
+
+
+def run_ids(config: Mapping[str, Any], fingerprint: str, version: str) -> Callable[[int], str]:
+    """The ids of runs that differ in their seed alone: ``run_ids(...)(7)`` is that of ``run_id`` with ``config["seed"]`` 7."""
+    pieces = _text({**config, "seed": _SEED}, fingerprint, version).split(json.dumps(_SEED))
+    if len(pieces) != 2:  # the stand-in is also a value elsewhere
+        return lambda seed: run_id({**config, "seed": seed}, fingerprint, version)
+    before, after = pieces
+    return lambda seed: _short(f"{before}{seed:d}{after}")
+
+
+def _text(config: Mapping[str, Any], fingerprint: str, version: str) -> str:
     content = [_canonical(config, "", COUNT_OR_SHARE), fingerprint, version]
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _short(text: str) -> str:
     return sha256(text.encode("ascii")).hexdigest()[:12]
 
 

@@ -14,6 +14,10 @@ import numpy as np
 
 Status = Literal["done", "stopped", "diverged", "failed", "skipped", "interrupted"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+SHARED = ("data", "versions", "cohort", "choices", "factors")
+"""What runs that were trained together have in common, or may."""
+
+Known = dict[tuple[str, int], tuple[Any, Any, list[str]]]  # field, address -> the object, what is plain, what was lost
 MEASURED: frozenset[str] = frozenset({"done", "stopped"})  # the statuses whose metrics enter a comparison
 
 
@@ -67,17 +71,25 @@ class RunRecord:
         if self.status not in STATUSES:
             raise ValueError(f"status={self.status!r}: must be one of {', '.join(STATUSES)}")
 
-    def strict(self) -> "RunRecord":
+    def strict(self, known: "Known | None" = None) -> "RunRecord":
         """The same record in plain finite values: NaN and infinities are None, and ``reason`` names them.
 
         Applying it twice changes nothing.
+
+        Args:
+            known: what was found for the objects that other records have too, and is found for them now.
         """
         lost: list[str] = []
         metrics, diagnostics = plain(self.metrics, "", lost), plain(self.diagnostics, "", lost)
-        rest = {
-            key: plain(getattr(self, key), key, lost)
-            for key in ("seconds", "data", "versions", "cohort", "choices", "factors", "digests")
-        }
+        rest = {"seconds": plain(self.seconds, "seconds", lost), "digests": plain(self.digests, "digests", lost)}
+        known = {} if known is None else known
+        for key in SHARED:
+            value = getattr(self, key)
+            if (key, id(value)) not in known:
+                missing: list[str] = []
+                known[key, id(value)] = value, plain(value, key, missing), missing
+            _, rest[key], missing = known[key, id(value)]
+            lost += missing
         reason = self.reason
         if lost:
             shown = ", ".join(lost[:6]) + (f" and {len(lost) - 6} more" if len(lost) > 6 else "")

@@ -27,11 +27,10 @@ from dlrun.results.formats import (
     section_bytes,
     weights_bytes,
 )
-from dlrun.results.record import RunRecord, to_json
+from dlrun.results.record import SHARED, Known, RunRecord, to_json
 
 HISTORY_PART, LOG_PART = "history", "log"
 _COLUMNS = ("id", "status", "reason", "name", "seed", "fold", "finished")
-_SHARED = ("data", "versions", "cohort", "choices", "factors")
 _OWN = ("overrides", "metrics", "diagnostics", "parameters", "epochs", "seconds")
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError)  # what reading a damaged part may end in
 
@@ -49,6 +48,8 @@ class Runs:
         self.blobs = Blobs(connection, root)
         self._sections: dict[tuple[str, str], tuple[int, bytes]] = {}  # written in this transaction
         self._configs: dict[tuple[Any, ...], tuple[int, bytes]] = {}
+        self._known: Known = {}
+        self._shared: dict[tuple[int, ...], tuple[int, bytes]] = {}  # by the addresses of what is in _known
         self._freed: set[int] = set()  # blobs and
         self._loose: set[int] = set()  # configs of runs that were removed
         self._read: dict[int, Any] = {}  # blob -> what it says as JSON
@@ -62,13 +63,12 @@ class Runs:
             StoreError: it holds what cannot be written down; nothing of it was written.
         """
         try:
-            record = files.record.strict()
+            record = files.record.strict(self._known)
             own = to_json({name: getattr(record, name) for name in _OWN})
-            shared = to_json({name: getattr(record, name) for name in _SHARED}).encode()
+            shared_blob, shared_digest = self._put_shared(record)
             parts = dict(_parts(files))
         except (TypeError, ValueError) as error:
             raise StoreError(f"run {files.record.id}: cannot be written ({error})") from error
-        shared_blob, shared_digest = self.blobs.put(shared)
         blobs = {name: self.blobs.put(content) for name, content in parts.items()}
         config, config_digest = self._put_config(files.config, record.seed)
         before = self.connection.execute("SELECT number, note FROM runs WHERE id = ?", (record.id,)).fetchone()
@@ -94,6 +94,13 @@ class Runs:
                 self.connection.execute("DELETE FROM configs WHERE id = ?", (config,))
         self.blobs.forget(self._freed)
         return bool(self._freed)
+
+    def _put_shared(self, record: RunRecord) -> tuple[int, bytes]:
+        """Keep what other runs may have in common with a record."""
+        place = tuple(id(getattr(record, name)) for name in SHARED)
+        if place not in self._shared:
+            self._shared[place] = self.blobs.put(to_json({name: getattr(record, name) for name in SHARED}).encode())
+        return self._shared[place]
 
     def _put_config(self, config: Mapping[str, Any], seed: int) -> tuple[int | None, bytes]:
         """Keep a config. Returns its id and its digest."""

@@ -1,0 +1,34 @@
+"""Runs that differ in their seed alone: what does not depend on it is found out once for all of them."""
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+
+if TYPE_CHECKING:
+    from dlrun.config.spec import RunSpec
+
+Ts = TypeVarTuple("Ts")
+T = TypeVar("T")
+
+
+class Memo(dict[Any, Any]):
+    """What is known of some runs. In another process it is empty, and shared by the same runs."""
+
+    def __reduce__(self) -> tuple[type["Memo"], tuple[()]]:
+        return Memo, ()
+
+
+def once(function: Callable[["RunSpec", *Ts], T]) -> Callable[["RunSpec", *Ts], T]:
+    """Call ``function`` with the first of some repeats, and answer the same for the others.
+
+    It must not look at what repeats differ in: the seed and the overrides.
+    """
+
+    def known(spec: "RunSpec", *args: *Ts) -> T:
+        place = (function, *args)
+        if place not in spec.memo:
+            spec.memo[place] = function(spec, *args)
+        found: T = spec.memo[place]
+        return found
+
+    return update_wrapper(known, function)

@@ -1,0 +1,70 @@
+"""Runs that differ in their seed alone: checked once, and each what it would be alone."""
+
+import pickle
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from dlrun.config.composed import Composed
+from dlrun.config.from_python import several
+from dlrun.config.spec import RunSpec, from_config
+from dlrun.experiments import specs
+from dlrun.experiments.folds import every_fold
+from dlrun.experiments.sweep import lay_out
+from dlrun.experiments.train import identity
+
+
+def jobs_of(*words: str) -> list[Composed]:
+    return every_fold(several(words)[0])
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The configs that were checked."""
+    found: list[Any] = []
+
+    def counted(config: Any, *rest: Any) -> RunSpec:
+        found.append(config)
+        return from_config(config, *rest)
+
+    monkeypatch.setattr(specs, "from_config", counted)
+    return found
+
+
+def test_a_configuration_is_checked_once(checked: list[Any]) -> None:
+    jobs = jobs_of("dataset=moons,circles", "optimizer.lr=0.1,0.2", "seed=range(0,20)", "baseline=[]", "model.hidden=[5]")
+    grid = lay_out(jobs)
+    assert len(grid.specs) == 80
+    assert len(checked) == 4
+
+
+@pytest.mark.parametrize("words", [(), ("dataset.folds=3",), ("optimizer.lr=0.1,0.2", "regularizer=[l1]")])
+def test_a_repeat_is_what_it_would_be_alone(words: tuple[str, ...]) -> None:
+    jobs = jobs_of("dataset=diabetes", "seed=3,4,7", *words)
+    for job, spec in zip(jobs, specs.specs_of(jobs), strict=True):
+        alone = from_config(job.config, job.choices, job.overrides, job.mentioned)
+        assert isinstance(spec, RunSpec)
+        for field in fields(RunSpec):
+            assert getattr(spec, field.name) == getattr(alone, field.name) or field.name == "memo"
+        assert list(spec.config) == list(alone.config)
+        assert identity(spec, "data") == identity(alone, "data")
+
+
+def test_a_seed_that_others_refer_to_makes_another_configuration(checked: list[Any]) -> None:
+    jobs = jobs_of("seed=3,4", "optimizer.lr=${seed}")
+    assert [spec.row.optimizer.values["lr"] for spec in specs.specs_of(jobs) if isinstance(spec, RunSpec)] == [3, 4]
+    assert len(checked) == 2
+
+
+def test_what_is_known_stays_with_the_configuration() -> None:
+    one, other = specs.specs_of(jobs_of("seed=3,4"))
+    assert isinstance(one, RunSpec)
+    assert isinstance(other, RunSpec)
+    assert one.memo is other.memo
+    assert identity(one, "a") != identity(one, "b") != identity(other, "b")
+    assert one.memo
+    there, also = pickle.loads(pickle.dumps([one, other]))
+    assert there.memo is also.memo
+    assert not there.memo
+    assert identity(there, "a") == identity(one, "a")
