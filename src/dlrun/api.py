@@ -29,7 +29,7 @@ from dlrun.errors import DlrunError, InputError, RunError, check_working_folder,
 from dlrun.report.columns import columns, legend, undefined
 from dlrun.report.tables import full_table
 from dlrun.results.find import one
-from dlrun.results.folders import RunFolder
+from dlrun.results.folders import RunFolder, is_run
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 from dlrun.trained import Run
@@ -254,6 +254,8 @@ def _composed(compose: Callable[[Sequence[str], Path | None], Jobs], line: Seque
     folder = None if config_dir is None else Path(config_dir).absolute()
     if folder is not None and not folder.is_dir():
         raise InputError(f"config_dir={config_dir}: is not a folder")
+    if folder is not None and is_run(folder):
+        raise InputError(f"config_dir={config_dir}: is the folder of a run; dlrun.load reads it; give a folder of options")
     return compose(line, folder)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,13 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from dlrun.errors import DataError, StoreError, nearest
 from dlrun.results.folders import RunFolder
-from dlrun.results.formats import WEIGHTS
+from dlrun.results.formats import PREDICTIONS, TARGETS, WEIGHTS
 from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from dlrun.components.tasks import Task
     from dlrun.data.table.encoding import Encoding
     from dlrun.engine.predictor import Predictor
 
@@ -89,6 +90,63 @@ class Run:
             StoreError: they are not those that were written.
         """
         return self._store.weights(self.id) if WEIGHTS in self.record.digests else {}
+
+    def predictions(self, subset: Literal["test", "validation"] = "test") -> pd.DataFrame:
+        """What the run predicted for its own rows when it had been trained, a line for each.
+
+        Args:
+            subset: test or validation.
+
+        Returns:
+            Columns ``row`` (the place of the row in the data, from 0) and, by the name of each target, ``true NAME`` and
+            ``predicted NAME`` in the units of the data; of quantiles ``predicted 0.1`` and so on. For classes ``true`` and
+            ``predicted`` have their names, and ``probability NAME`` what was predicted for each (of two for the second); where a
+            row may have several labels, ``true NAME`` and ``predicted NAME`` are 0 and 1.
+
+        Raises:
+            StoreError: it kept none (``predictions=false``, an interrupted run, more than 262,144 numbers), or they are damaged.
+            DataError: what it predicts is no table: images, embeddings.
+        """
+        from dlrun.components.tasks import TASKS
+
+        task = TASKS[self.record.data["task"]]
+        known = self._store.arrays(self.id, PREDICTIONS)
+        if subset not in known:
+            raise StoreError(f"run {self.id}: has no predictions of {subset} rows; there are {', '.join(known) or 'none'}")
+        predicted = known[subset]
+        if predicted.ndim != 2 or task.members:
+            raise DataError(f"predictions: those of {task.name} data are no table; predict gives them for new rows")
+        targets = self._store.arrays(self.id, TARGETS)
+        table = pd.DataFrame({"row": targets[f"{subset}_rows"]})
+        true = targets[subset].reshape(len(table), -1)
+        return pd.concat([table, pd.DataFrame(self._named(task, true, predicted))], axis=1)
+
+    def _named(self, task: "Task", true: NDArray[Any], predicted: NDArray[Any]) -> dict[str, Any]:
+        """Columns for targets [n, K] and what was predicted."""
+        names = np.array(self.classes, dtype=object)
+        if not task.classes:
+            targets = tuple(self._form.get("targets", ()))
+            outputs = targets if predicted.shape[1] == len(targets) else tuple(map(str, self._levels))
+            found = {f"true {name}": true[:, place] for place, name in enumerate(targets)}
+            return found | {f"predicted {name}": predicted[:, place] for place, name in enumerate(outputs)}
+        if task.link == "softmax":
+            found = {"true": names[true[:, 0].astype(int)], "predicted": names[predicted.argmax(1)]}
+            return found | {
+                f"probability {name}": np.exp(predicted[:, place].astype(np.float64)) for place, name in enumerate(self.classes)
+            }
+        probability = 1 / (1 + np.exp(-predicted.astype(np.float64)))
+        if task.two_classes:
+            found = {"true": names[true[:, 0].astype(int)], "predicted": names[(predicted[:, 0] > 0).astype(int)]}
+            return found | {f"probability {self.classes[1]}": probability[:, 0]}
+        found = {f"true {name}": true[:, place] for place, name in enumerate(self.classes)}
+        found |= {f"predicted {name}": (predicted[:, place] > 0).astype(int) for place, name in enumerate(self.classes)}
+        return found | {f"probability {name}": probability[:, place] for place, name in enumerate(self.classes)}
+
+    @property
+    def _levels(self) -> Sequence[float]:
+        """The quantile levels of the outputs."""
+        tau = self.config["loss"].get("tau", 0.5)
+        return tau if isinstance(tau, list) else [tau]
 
     @property
     def classes(self) -> tuple[str, ...]:

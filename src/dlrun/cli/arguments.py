@@ -106,6 +106,10 @@ def parse(words: Sequence[str], takes: Sequence[str] = (IMPORT, *VALUED, *SWITCH
     for flag in ("--config-dir", "--config-path"):
         if flag in found.flags:  # Hydra takes --config-path as relative to its own caller, which is of no use to anybody
             found.flags[flag] = os.path.abspath(found.flags[flag])
+    name = found.flags.get("--config-name", "").removesuffix(".yaml")
+    folder = found.flags.get("--config-dir", "")
+    if name and folder and "--config-path" not in found.flags and os.path.isfile(os.path.join(folder, f"{name}.yaml")):
+        found.flags["--config-path"] = found.flags.pop("--config-dir")  # its file is meant, where dlrun has one of that name
     return found
 
 
@@ -151,6 +155,12 @@ def _problems(found: Arguments) -> list[str]:
         folder = found.flags.get(flag)
         if folder and not os.path.isdir(folder):
             problems.append(f"{flag} {folder}: is not a folder")
+    folder = found.flags.get("--config-dir", "")
+    if folder and "--config-name" not in found.flags and os.path.isfile(os.path.join(folder, "result.json")):
+        problems.append(
+            f"--config-dir {folder}: is the folder of a run; type --config-name config as well to train that run again, "
+            "or give a folder of options"
+        )
     return problems
 
 

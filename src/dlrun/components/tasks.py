@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import OneOf
-from dlrun.components.metrics import METRICS, Metric
+from dlrun.components.metrics import METRICS, Form, Metric
 
 Link = Literal["identity", "sigmoid", "softmax"]
+_LOG_FORMS: dict[Link, Form] = {"identity": "output", "sigmoid": "log_odds", "softmax": "log_probability"}
 
 _VALUES = ("mean", "naive", "linear", "ridge", "lasso", "polynomial", "tree", "boosting")
 _CLASSES = ("mean", "logistic", "polynomial", "tree", "boosting")
@@ -73,6 +74,11 @@ class Task:
     quick: tuple[str, ...] = ()
     tabular: bool = False
     diagnostics: tuple[str, ...] = ()
+
+    @property
+    def log_form(self) -> Form:
+        """The form of a prediction that loses nothing: logarithms, where there are classes (see ``Run.predict``)."""
+        return _LOG_FORMS[self.link]
 
     @property
     def classes(self) -> bool:

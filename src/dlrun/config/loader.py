@@ -28,6 +28,7 @@ from dlrun.config.keys import SettingError, value_problem
 from dlrun.config.sources import Repository, Stamp
 from dlrun.config.untrusted import Rules
 from dlrun.errors import InputError, raise_all
+from dlrun.results.folders import RunFolder, is_run
 
 _SEARCHPATH = "hydra.searchpath"
 _MOST = 64  # trees kept; a sweep over more options composes each once all the same
@@ -137,6 +138,19 @@ class Loader(ConfigLoaderImpl):
         typed = [word for word in (self.rules.words if self.rules else ()) if word.lstrip("+").startswith(f"{_SEARCHPATH}=")]
         _, repository = self._parse_overrides_and_create_caching_repo(None, typed)
         return bool(repository.config_exists(option))
+
+    def main_folder(self) -> Path | None:
+        """The folder of the primary config."""
+        path = next((element.path for element in self.config_search_path.get_path() if element.provider == "main"), None)
+        return Path(path.removeprefix("file://")) if path and not path.startswith("pkg:") else None
+
+    def choices_of_a_run(self) -> dict[str, str]:
+        """The option of each group, where the primary config is a run's: that has no list of defaults."""
+        folder = self.main_folder()
+        if folder is None or not is_run(folder):
+            return {}
+        kept = RunFolder(folder).read_record().choices
+        return {group: name for group, name in kept.items() if group in registry.groups() and name in registry.options(group)}
 
     @property
     def is_own(self) -> bool:

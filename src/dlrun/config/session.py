@@ -30,6 +30,7 @@ from dlrun.config.untrusted import Rules
 from dlrun.config.words import Caller, first, is_choice, parsed, word_problems
 from dlrun.errors import DlrunError, InputError, raise_all
 
+TOGETHER = ("hydra/sweeper=cohort", "hydra/launcher=cohort")
 PRIMARY = "config"  # the name of the primary config when none is given
 _AT_MOST = 12  # problems told at once
 _lock = threading.RLock()
@@ -142,6 +143,8 @@ class Application(Hydra):
             InputError: the words cannot be composed.
         """
         words = [*words, *(["hydra.mode=MULTIRUN"] if sweeps else [])]
+        if self.config_loader.choices_of_a_run():  # its config says nothing to Hydra
+            words = [*(word for word in TOGETHER if word.partition("=")[0] not in {w.partition("=")[0] for w in words}), *words]
         config = compose(self.config_loader, self.name, words, Caller(sweeps))
         words = plain(words)
         if config is None or any(override.is_sweep_override() for override in parsed(words)):

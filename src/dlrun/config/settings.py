@@ -35,6 +35,8 @@ def root_keys(
     name: str | None = None,
     allow_mismatch: bool = False,
     margin: Number | None = None,
+    predictions: bool = True,
+    folders: bool = False,
     reuse: bool = True,
     retry_failed: bool = False,
     strict: bool = False,

@@ -60,6 +60,7 @@ class Settings:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     compile: Wish = False
     module: Component | None = None  # a user's own model instead of the layers
+    predictions: bool = False  # whether to keep what is predicted for validation and test rows
 
 
 @dataclass(frozen=True)

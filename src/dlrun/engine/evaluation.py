@@ -47,11 +47,23 @@ def predictions(train_step: TrainStep, table: Batches, output: Tensor, before: T
 
 
 def measure(
-    train_step: TrainStep, table: Batches, subset: str, names: Sequence[str], limit: int | None = None
+    train_step: TrainStep,
+    table: Batches,
+    subset: str,
+    names: Sequence[str],
+    limit: int | None = None,
+    keep: Callable[[str, Forms], None] = lambda subset, forms: None,
 ) -> dict[str, Tensor]:
-    """The loss and the named metrics of every run on a subset: {"loss": [R], "r2": [R], ...}."""
+    """The loss and the named metrics of every run on a subset: {"loss": [R], "r2": [R], ...}.
+
+    Args:
+        limit: of how many rows, at most.
+        keep: is given what was predicted for all of them.
+    """
     here = table.sample(subset, limit or table.sizes[subset])
     output, before, y = outputs(train_step, table, here)
+    every = predictions(train_step, table, output, before)
+    keep(subset, every)
     wanted = [name for name in names if name != "loss"]
     facts, true = (table.facts(subset, limit), table.true(here)) if wanted else ({}, y)
 
@@ -59,7 +71,7 @@ def measure(
         found = {"loss": train_step.loss(output[:, rows], y[:, rows])}
         if wanted:
             known = {fact: values[:, rows] for fact, values in facts.items()}
-            forms = predictions(train_step, table, output[:, rows], before[:, rows])
+            forms = every if rows == slice(None) else Forms(every.kinds, every.output[:, rows], every.before[:, rows])
             for name in wanted:
                 found[name] = _metric(train_step, train_step.task.metrics[name], forms, true[:, rows], known)
         return found

@@ -26,6 +26,7 @@ class Outcome:
     diagnostics: dict[str, float | list[float]] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
     weights: dict[str, Tensor] = field(default_factory=dict)
+    predictions: dict[str, Tensor] = field(default_factory=dict)  # by subset
     parameters: int = 0
 
 

@@ -76,7 +76,7 @@ class Predictor:
         Members of pairs and triplets, [n, D] or [n, M, D], give their embeddings, [n, E] or [n, M, E]. With ``log`` classes have
         log probabilities, and log odds where a column is a question of its own (two classes, labels).
         """
-        reading: Reading = "probability" if not log else "log_odds" if self.form.task.link == "sigmoid" else "log_probability"
+        reading: Reading = self.form.task.log_form if log else "probability"
         together = max(1, CHUNK_NUMBERS // max(self.train_step.model.widest, x[0].numel() if len(x) else 1))
         with exact(self.settings.device):
             return torch.cat([self._predict(part, reading) for part in torch.split(x, together)])

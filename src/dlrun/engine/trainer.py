@@ -20,6 +20,7 @@ from dlrun.engine import diagnostics
 from dlrun.engine.batches import SUBSETS, Batches
 from dlrun.engine.cohort import VECTOR, Cohort, filled, kind
 from dlrun.engine.evaluation import default_metrics, measure
+from dlrun.engine.forms import Forms
 from dlrun.engine.outcome import Outcome, Status, add_jumps
 from dlrun.engine.process import at_speed, exact
 from dlrun.engine.progress import Progress
@@ -30,6 +31,7 @@ from dlrun.engine.stepper import Stepper
 __all__ = ["EPOCH_ROWS", "Outcome", "Report", "Training", "fit"]
 
 Report = Callable[[Progress], None]
+MOST_PREDICTED = 1 << 18  # numbers of a subset's predictions that are kept of a run: 1 MiB
 EPOCH_ROWS = 4096  # training rows looked at for an epoch's training loss; all rows are measured at the end
 
 
@@ -232,9 +234,16 @@ class Training:
         state = self.train_step.bind(State(theta, buffers, [], torch.zeros_like(theta)))
         names = dict.fromkeys((*default_metrics(self.cohort.data, self.train_step.runs), self.settings.metric))
         measured: dict[str, Tensor] = {}
+        predicted: dict[str, Tensor] = {}
+
+        def keep(subset: str, forms: Forms) -> None:
+            if self.settings.predictions and subset != "train" and forms.output[0].numel() <= MOST_PREDICTED:
+                values = forms[self.train_step.task.log_form]
+                predicted[subset] = (values if self.train_step.task.scaled else values.float()).cpu()  # units may need digits
+
         for subset in SUBSETS:
             if self.table.sizes[subset]:
-                found = measure(self.train_step, self.table, subset, list(names))
+                found = measure(self.train_step, self.table, subset, list(names), keep=keep)
                 measured |= {f"{subset}/{name}": values for name, values in found.items()}
         inside = diagnostics.diagnose(self.train_step, self.table, state)
         inside["gradient_norm_at_start"] = self.start[places]
@@ -246,6 +255,10 @@ class Training:
             outcome = self.outcomes[row]
             outcome.metrics = {name: values[place] for name, values in columns.items() if name.split("/")[1] in mine}
             outcome.diagnostics = {name: values[place] for name, values in details.items()}
+        for subset, values in predicted.items():
+            for here, some in self.table.spans(subset):
+                for place in some or range(len(rows)):
+                    self.outcomes[rows[place]].predictions[subset] = values[place, here]
 
     def _everyone(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
         """Values of the present rows [r] at their places among all runs [R], on the CPU; NaN for rows that were cut."""

@@ -123,6 +123,7 @@ def architecture(spec: RunSpec) -> tuple[Any, ...]:
         _module(spec.module, activation),
         spec.outputs,
         spec.metric,
+        spec.config.get("predictions", True),
         learned,
         tuple(signature(part) for part in spec.row.regularizers),
         # lists of one number a class, so that those of a wrong length spoil no other run
@@ -226,6 +227,7 @@ def settings_of(spec: RunSpec, outputs: int) -> Settings:
         device=device(trainer.device),
         compile=trainer.compile,
         module=spec.module,
+        predictions=spec.config.get("predictions", True),
     )
 
 

@@ -38,6 +38,7 @@ LOOK = 0.5  # seconds between two looks at the runs that another process trains
 class Options:
     """How a sweep is carried out; none of it changes what a run computes."""
 
+    folders: bool = False  # each run is a folder too
     reuse: bool = True
     since: str = ""  # take over those alone that ended later: a resumed sweep that was told to train everything
     retry_failed: bool = False
@@ -49,6 +50,7 @@ class Options:
     def of(cls, config: Mapping[str, Any], launcher: Mapping[str, Any]) -> "Options":
         """What a composed config and the settings of the cohort launcher say."""
         return cls(
+            folders=bool(config.get("folders")),
             reuse=bool(config.get("reuse", True)),
             retry_failed=bool(config.get("retry_failed")),
             memory_share=float(launcher.get("memory_share", MEMORY_SHARE)),
@@ -188,9 +190,12 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Li
 
     Runs that another process is training are waited for, and trained here should that process give them up.
     """
-    ledger = _Ledger(sweep, store, tell)
+    ledger = _Ledger(sweep, store, tell, folders=options.folders)
     there = _there(grid.specs, store, options, lambda line: tell.warning(line, 1))
     ledger.note(list(there.values()))
+    if options.folders:
+        for run in there:
+            store.export(run)
     sweep.save()
     left = dict.fromkeys(run for run in grid.specs if run not in there)
     with Interruption() as interruption:
@@ -217,12 +222,12 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Li
 class _Ledger:
     """Keeps what has ended."""
 
-    def __init__(self, sweep: Sweep, store: Store, tell: Listener) -> None:
-        self._sweep, self._store, self._tell = sweep, store, tell
+    def __init__(self, sweep: Sweep, store: Store, tell: Listener, *, folders: bool) -> None:
+        self._sweep, self._store, self._tell, self._folders = sweep, store, tell, folders
 
     def keep(self, files: Sequence[RunFiles]) -> None:
         """Write runs down."""
-        self._store.write_cohort(worth_keeping(files, self._store))
+        self._store.write_cohort(worth_keeping(files, self._store), as_folders=self._folders)
         self.note([item.record for item in files])
 
     def note(self, records: Sequence[RunRecord]) -> None:

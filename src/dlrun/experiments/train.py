@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from dlrun import __version__
 from dlrun.components.tasks import TASKS
@@ -17,10 +18,10 @@ from dlrun.config.repeats import once
 from dlrun.config.spec import RunSpec
 from dlrun.data.dataset import Data
 from dlrun.engine.progress import Progress
-from dlrun.engine.trainer import Outcome, fit
+from dlrun.engine.trainer import MOST_PREDICTED, Outcome, fit
 from dlrun.experiments.cohorts import Planned
 from dlrun.isolation import DiedError, RaisedError, reason
-from dlrun.results.formats import RunFiles
+from dlrun.results.formats import PREDICTIONS, TARGETS, RunFiles
 from dlrun.results.identity import run_ids
 from dlrun.results.record import RunRecord, utc_now
 from dlrun.results.store import Store
@@ -119,6 +120,7 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, know
         weights={name: value.numpy() for name, value in outcome.weights.items()},
         log=[*(f"warning: {warning}" for warning in spec.warnings), *cohort.data.notes],
         extra=_extra(planned, number),
+        arrays=_arrays(planned, number, outcome),
     )
 
 
@@ -136,6 +138,23 @@ def _extra(planned: Planned, number: int) -> dict[str, Any]:
     names |= {"vocabulary": data.vocabulary} if data.vocabulary else {}
     extra = {"preprocessing.json": cohort.preprocessing[cohort.runs[number].split].to_json() | form | names}
     return extra if data.encoding is None else extra | {"encoding.json": data.encoding.to_json()}
+
+
+def _arrays(planned: Planned, number: int, outcome: Outcome) -> dict[str, dict[str, NDArray[Any]]]:
+    """What was predicted for validation and test rows, and apart from it what runs of the same split share: rows and targets."""
+    if not outcome.predictions:
+        return {}
+    data, split = planned.cohort.data, planned.cohort.splits[planned.cohort.runs[number].split]
+    targets = {}
+    for subset in outcome.predictions:
+        rows = getattr(split, subset)
+        targets[f"{subset}_rows"] = rows.to(torch.int32).numpy()
+        if data.y[0].numel() * len(rows) <= MOST_PREDICTED:
+            targets[subset] = data.y[rows].numpy()
+    return {
+        PREDICTIONS: {subset: values.numpy() for subset, values in outcome.predictions.items()},
+        TARGETS: targets,
+    }
 
 
 def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> RunFiles:

@@ -25,6 +25,7 @@ from dlrun import registry
 from dlrun.errors import InputError, StoreError
 from dlrun.results.files import abandoned, make_own_folder, put_in_place, read, remove, sync_folder, unique, write_file
 from dlrun.results.formats import (
+    ARRAYS,
     CONFIG,
     HISTORY,
     LOG,
@@ -135,10 +136,14 @@ class RunFolder:
 
     def weights(self, run: str = "") -> dict[str, NDArray[Any]]:
         """The arrays of model.safetensors. A StoreError when there are none, or they are not those that were written."""
+        return self.arrays(run, WEIGHTS)
+
+    def arrays(self, run: str, name: str) -> dict[str, NDArray[Any]]:
+        """The arrays of a file. A StoreError when there are none, or they are not those that were written."""
         try:
-            return read_weights(self._verified(WEIGHTS))
+            return read_weights(self._verified(name))
         except ValueError as error:
-            raise StoreError(f"{self.folder / WEIGHTS}: is damaged ({error})") from error
+            raise StoreError(f"{self.folder / name}: is damaged ({error})") from error
 
     def extra(self, run: str, name: str) -> Any:
         """What is in a JSON file. A StoreError when it is not there, or is not what was written."""
@@ -154,6 +159,7 @@ class RunFolder:
             StoreError: a part of it is damaged or missing.
         """
         names = [name for name in self._record.digests if name not in (CONFIG, HISTORY, WEIGHTS, RESULT, OVERRIDES, LOG)]
+        arrays = [name for name in names if name.endswith(ARRAYS)]
         weights = self.weights() if WEIGHTS in self._record.digests else {}
         return RunFiles(
             replace(self._record, digests={}),
@@ -161,7 +167,8 @@ class RunFolder:
             self.history(),
             weights,
             _extra_lines(self._record, self._text(LOG)),
-            {name: self.extra("", name) for name in names},
+            {name: self.extra("", name) for name in names if name not in arrays},
+            {name: self.arrays("", name) for name in arrays},
         )
 
     def _text(self, name: str) -> str:
@@ -191,6 +198,8 @@ def _contents(files: RunFiles) -> Iterator[tuple[str, bytes]]:
         yield kept(WEIGHTS, weights_bytes(files.weights))
     for name, value in files.extra.items():
         yield kept(name, extra_bytes(name, value))
+    for name, arrays in files.arrays.items():
+        yield kept(name, weights_bytes(arrays))
     yield LOG, "".join(f"{line}\n" for line in log_lines(files.record, files.log)).encode(errors="backslashreplace")
     record = replace(files.record.strict(), digests=digests)
     yield RESULT, replace(record, digests=digests | {RESULT: _own_digest(record)}).to_json().encode()

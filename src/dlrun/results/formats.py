@@ -17,7 +17,9 @@ RESULT = "result.json"
 CONFIG = "config.yaml"
 OVERRIDES = "overrides.yaml"
 HISTORY = "history.csv"
+ARRAYS = ".safetensors"
 WEIGHTS = "model.safetensors"
+PREDICTIONS, TARGETS = "predictions.safetensors", "targets.safetensors"
 LOG = "run.log"
 
 _PAIRS = "\0pairs"  # stands for a mapping whose keys are not all texts
@@ -34,6 +36,8 @@ class RunFiles:
         weights: name -> array; none for a run that has nothing to predict with.
         log: lines of run.log beside those that the record gives: warnings, notes on the data, the traceback of a failure.
         extra: file name (such as ``preprocessing.json``) -> what goes into it as JSON.
+        arrays: file name -> arrays by name: ``predictions.safetensors`` what was predicted for validation and test rows,
+            ``targets.safetensors`` which rows these are, and their targets.
     """
 
     record: RunRecord
@@ -42,6 +46,7 @@ class RunFiles:
     weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     log: Sequence[str] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
 
 
 def file_name(name: str) -> str:

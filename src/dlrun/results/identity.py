@@ -30,7 +30,7 @@ VOLATILE: Mapping[str, str] = {
 }
 """Keys of the config that do not change what a run computes, and why each is one. The id leaves them out."""
 
-OF_A_SWEEP = ("output_dir", "reuse", "retry_failed", "strict", "reference", "margin")
+OF_A_SWEEP = ("output_dir", "folders", "reuse", "retry_failed", "strict", "reference", "margin")
 """Those of them that are one for all runs of a sweep, and tell none from the others."""
 
 ORDERED: frozenset[str] = frozenset({"regularizer"})

@@ -16,6 +16,7 @@ from typing import Any
 from dlrun.errors import StoreError
 from dlrun.results.blobs import Blobs
 from dlrun.results.formats import (
+    ARRAYS,
     WEIGHTS,
     RunFiles,
     extra_bytes,
@@ -275,6 +276,8 @@ class Runs:
             for row in self.connection.execute("SELECT parts.name FROM parts JOIN runs ON number = run WHERE id = ?", (run,))
         ]
         content = {name: self.part(run, name) or b"" for name in names}
+        arrays = [name for name in names if name.endswith(ARRAYS)]
+        extra = [name for name in names if name not in (HISTORY_PART, LOG_PART, *arrays)]
         try:
             return RunFiles(
                 replace(record, digests={}),
@@ -282,9 +285,8 @@ class Runs:
                 history=read_history_bytes(content[HISTORY_PART]) if HISTORY_PART in content else {},
                 weights=read_weights(content[WEIGHTS]) if WEIGHTS in content else {},
                 log=json.loads(content[LOG_PART]) if LOG_PART in content else (),
-                extra={
-                    name: json.loads(value) for name, value in content.items() if name not in (HISTORY_PART, LOG_PART, WEIGHTS)
-                },
+                extra={name: json.loads(content[name]) for name in extra},
+                arrays={name: read_weights(content[name]) for name in arrays if name != WEIGHTS},
             )
         except UNREADABLE as error:
             raise StoreError(f"is damaged ({error})") from error
@@ -300,6 +302,8 @@ def _parts(files: RunFiles) -> Iterator[tuple[str, bytes]]:
         yield LOG_PART, to_json(list(files.log)).encode()
     for name, value in files.extra.items():
         yield file_name(name), extra_bytes(name, value)
+    for name, arrays in files.arrays.items():
+        yield file_name(name), weights_bytes(arrays)
 
 
 def _digest(columns: Iterable[Any], own: str, shared: bytes, config: bytes, parts: Mapping[str, bytes]) -> bytes:

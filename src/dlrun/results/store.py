@@ -21,7 +21,7 @@ from dlrun.results import claims, folders
 from dlrun.results.blobs import FOLDER
 from dlrun.results.claims import Claim
 from dlrun.results.database import FILE, reading, touch, writing
-from dlrun.results.formats import WEIGHTS, RunFiles, read_history_bytes, read_json, read_weights
+from dlrun.results.formats import ARRAYS, WEIGHTS, RunFiles, read_history_bytes, read_json, read_weights
 from dlrun.results.record import RunRecord
 from dlrun.results.runs import HISTORY_PART, UNREADABLE, Runs
 
@@ -37,7 +37,7 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = root = root.absolute()
         self.runs = root / "runs"
         self.sweeps = root / "sweeps"
 
@@ -270,9 +270,17 @@ class Store:
         Raises:
             StoreError: there are none, or they are damaged.
         """
-        content = self._part(run, WEIGHTS)
+        return self.arrays(run, WEIGHTS)
+
+    def arrays(self, run: str, name: str) -> dict[str, NDArray[Any]]:
+        """The arrays in a file of a run, such as ``predictions.safetensors``.
+
+        Raises:
+            StoreError: there are none, or they are damaged.
+        """
+        content = self._part(run, name)
         if content is None:
-            raise StoreError(f"run {run}: has no weights")
+            raise StoreError(f"run {run}: has no {name.removesuffix(ARRAYS).replace('model', 'weights')}")
         return self._read(run, lambda: read_weights(content))
 
     def extra(self, run: str, name: str) -> Any:
