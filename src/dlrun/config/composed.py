@@ -74,7 +74,7 @@ def read(config: "DictConfig", settings: "DictConfig", loader: "Loader | None") 
     choices = {str(group): str(name) for group, name in settings.runtime.choices.items() if not str(group).startswith("hydra/")}
     if loader is not None:
         kept = loader.choices_of_a_run()
-        choices = {group: name for group, name in kept.items() if raw.get(group) is not None} | choices
+        choices = {group: name for group, name in kept.items() if group == "experiment" or raw.get(group) is not None} | choices
     if loader is not None and (open_groups := _without_choice(raw, choices, typed(settings))):
         choices |= _Defaults(loader, settings).chosen(open_groups)
     return Base(_resolved(task, raw), raw, choices, frozenset(mentions(raw)))
