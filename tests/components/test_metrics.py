@@ -18,7 +18,8 @@ from torchmetrics import classification as tm
 from torchmetrics.functional import segmentation as tm_segmentation
 
 from dlrun.components import metrics
-from dlrun.components.metrics import METRICS, Metric, embedding, mean_top_probability, regression
+from dlrun.components.metrics import METRICS, Metric, embedding, regression
+from dlrun.components.metrics.confidence import mean_top_probability
 from dlrun.components.tasks import TASKS
 from dlrun.engine.evaluation import figure
 from dlrun.engine.forms import Forms

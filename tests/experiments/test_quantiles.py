@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from dlrun.components.metrics import quantile_crossing, zero_probabilities
+from dlrun.components.metrics.confidence import zero_probabilities
+from dlrun.components.metrics.regression import crossing as quantile_crossing
 from dlrun.errors import InputError
 from dlrun.experiments.cohorts import plan
 

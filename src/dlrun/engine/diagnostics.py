@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.components.metrics import mean_top_probability, quantile_crossing, zero_probabilities
+from dlrun.components.metrics.confidence import mean_top_probability, zero_probabilities
+from dlrun.components.metrics.regression import crossing as quantile_crossing
 from dlrun.engine.batches import Batches
 from dlrun.engine.evaluation import by_levels, by_size, levels, outputs, predictions
 from dlrun.engine.forms import Forms

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from dlrun.components.metrics import Metric, median
+from dlrun.components.metrics import Metric
+from dlrun.components.metrics.regression import median
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.engine.batches import Batches

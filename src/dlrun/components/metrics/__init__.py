@@ -19,25 +19,12 @@ hold a NaN: no metric makes a diverged run look like one that predicts class 0.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
-from torch import Tensor
-
-from dlrun.components.metrics import binary, embedding, multiclass, multilabel, regression
-from dlrun.components.metrics.confidence import mean_top_probability, zero_probabilities
-from dlrun.components.metrics.regression import crossing as quantile_crossing
-from dlrun.components.metrics.regression import median
-
-__all__ = [
-    "METRICS",
-    "Form",
-    "Metric",
-    "mean_top_probability",
-    "median",
-    "quantile_crossing",
-    "zero_probabilities",
-]
-
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Form = Literal["output", "score", "log_odds", "log_probability", "probability"]
 """Of a prediction. Values and embeddings are an output; a score rises with the probability of its class without saturating."""
@@ -45,10 +32,10 @@ Form = Literal["output", "score", "log_odds", "log_probability", "probability"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric and how to read it.
+    """A metric and how to read it. What it computes with is imported when it first computes: a table needs no torch.
 
     Args:
-        function: (prediction, target) -> [R]; one that reads two forms takes both before the target.
+        source: the module of this package and the name of its function, such as ``regression.r2``.
         reads: the forms of a prediction that it takes.
         higher_is_better: None where neither is: coverage should meet its nominal level.
         default: False for those that tables show only when asked for.
@@ -58,7 +45,7 @@ class Metric:
         needs: of what rows it is defined; empty for a metric of any rows.
     """
 
-    function: Callable[..., Tensor]
+    source: str
     higher_is_better: bool | None
     reads: tuple[Form, ...] = ("output",)
     default: bool = True
@@ -67,6 +54,13 @@ class Metric:
     fact: str = ""
     needs: str = ""
 
+    @cached_property
+    def function(self) -> "Callable[..., Tensor]":
+        """(prediction, target) -> [R]; that of a metric that reads two forms takes both before the target."""
+        module, _, name = self.source.partition(".")
+        found: Any = getattr(import_module(f"{__name__}.{module}"), name)
+        return found  # type: ignore[no-any-return]
+
 
 _LOG_ODDS: tuple[Form, ...] = ("log_odds",)
 _SCORE: tuple[Form, ...] = ("score",)
@@ -74,14 +68,14 @@ _PROBABILITY: tuple[Form, ...] = ("probability",)
 
 METRICS: dict[str, dict[str, Metric]] = {
     "regression": {
-        "r2": Metric(regression.r2, True, unit="share of variance", needs="targets that differ"),
-        "rmse": Metric(regression.rmse, False, unit="units of the target"),
-        "mae": Metric(regression.mae, False, unit="units of the target"),
-        "mse": Metric(regression.mse, False, default=False, unit="squared units of the target"),
-        "pinball": Metric(regression.pinball, False, default=False, unit="units of the target", takes_taus=True),
-        "coverage": Metric(regression.coverage, None, default=False, unit="share of rows", takes_taus=True),
+        "r2": Metric("regression.r2", True, unit="share of variance", needs="targets that differ"),
+        "rmse": Metric("regression.rmse", False, unit="units of the target"),
+        "mae": Metric("regression.mae", False, unit="units of the target"),
+        "mse": Metric("regression.mse", False, default=False, unit="squared units of the target"),
+        "pinball": Metric("regression.pinball", False, default=False, unit="units of the target", takes_taus=True),
+        "coverage": Metric("regression.coverage", None, default=False, unit="share of rows", takes_taus=True),
         "anomaly_auroc": Metric(
-            regression.anomaly_auroc,
+            "regression.anomaly_auroc",
             True,
             default=False,
             unit="share of pairs",
@@ -90,40 +84,40 @@ METRICS: dict[str, dict[str, Metric]] = {
         ),
     },
     "binary": {
-        "accuracy": Metric(binary.accuracy, True, _LOG_ODDS, unit="share of rows"),
-        "balanced_accuracy": Metric(binary.balanced_accuracy, True, _LOG_ODDS, unit="mean share of each class"),
-        "f1": Metric(binary.f1, True, _LOG_ODDS, needs="a row of class 1"),
-        "auroc": Metric(binary.auroc, True, _SCORE, unit="share of pairs", needs="rows of both classes"),
-        "average_precision": Metric(binary.average_precision, True, _SCORE, needs="a row of class 1"),
-        "log_loss": Metric(binary.log_loss, False, _LOG_ODDS, unit="nats"),
-        "brier": Metric(binary.brier, False, _PROBABILITY),
-        "ece": Metric(binary.ece, False, _PROBABILITY, unit="probability"),
+        "accuracy": Metric("binary.accuracy", True, _LOG_ODDS, unit="share of rows"),
+        "balanced_accuracy": Metric("binary.balanced_accuracy", True, _LOG_ODDS, unit="mean share of each class"),
+        "f1": Metric("binary.f1", True, _LOG_ODDS, needs="a row of class 1"),
+        "auroc": Metric("binary.auroc", True, _SCORE, unit="share of pairs", needs="rows of both classes"),
+        "average_precision": Metric("binary.average_precision", True, _SCORE, needs="a row of class 1"),
+        "log_loss": Metric("binary.log_loss", False, _LOG_ODDS, unit="nats"),
+        "brier": Metric("binary.brier", False, _PROBABILITY),
+        "ece": Metric("binary.ece", False, _PROBABILITY, unit="probability"),
     },
     "multiclass": {
-        "accuracy": Metric(multiclass.accuracy, True, _SCORE, unit="share of rows"),
-        "balanced_accuracy": Metric(multiclass.balanced_accuracy, True, _SCORE, unit="mean share of each class"),
-        "macro_f1": Metric(multiclass.macro_f1, True, _SCORE),
-        "log_loss": Metric(multiclass.log_loss, False, ("log_probability",), unit="nats"),
-        "brier": Metric(multiclass.brier, False, _PROBABILITY, default=False),
-        "ece": Metric(multiclass.ece, False, ("probability", "score"), unit="probability"),
+        "accuracy": Metric("multiclass.accuracy", True, _SCORE, unit="share of rows"),
+        "balanced_accuracy": Metric("multiclass.balanced_accuracy", True, _SCORE, unit="mean share of each class"),
+        "macro_f1": Metric("multiclass.macro_f1", True, _SCORE),
+        "log_loss": Metric("multiclass.log_loss", False, ("log_probability",), unit="nats"),
+        "brier": Metric("multiclass.brier", False, _PROBABILITY, default=False),
+        "ece": Metric("multiclass.ece", False, ("probability", "score"), unit="probability"),
     },
     "multilabel": {
-        "micro_f1": Metric(multilabel.micro_f1, True, _LOG_ODDS, needs="a row that has a label"),
-        "macro_f1": Metric(multilabel.macro_f1, True, _LOG_ODDS, needs="a row that has a label"),
-        "hamming": Metric(multilabel.hamming, False, _LOG_ODDS, unit="share of labels"),
+        "micro_f1": Metric("multilabel.micro_f1", True, _LOG_ODDS, needs="a row that has a label"),
+        "macro_f1": Metric("multilabel.macro_f1", True, _LOG_ODDS, needs="a row that has a label"),
+        "hamming": Metric("multilabel.hamming", False, _LOG_ODDS, unit="share of labels"),
     },
     "segmentation": {
-        "iou": Metric(multiclass.iou, True, _SCORE),
-        "dice": Metric(multiclass.macro_f1, True, _SCORE),
-        "accuracy": Metric(multiclass.accuracy, True, _SCORE, default=False, unit="share of pixels"),
+        "iou": Metric("multiclass.iou", True, _SCORE),
+        "dice": Metric("multiclass.macro_f1", True, _SCORE),
+        "accuracy": Metric("multiclass.accuracy", True, _SCORE, default=False, unit="share of pixels"),
     },
     "similarity": {
         "auroc": Metric(
-            embedding.pair_auroc, True, unit="share of pairs of pairs", needs="pairs that are alike and pairs that are not"
+            "embedding.pair_auroc", True, unit="share of pairs of pairs", needs="pairs that are alike and pairs that are not"
         ),
-        "average_precision": Metric(embedding.pair_average_precision, True, needs="a pair that is alike"),
+        "average_precision": Metric("embedding.pair_average_precision", True, needs="a pair that is alike"),
         "recall@1": Metric(
-            embedding.pair_recall_at_1,
+            "embedding.pair_recall_at_1",
             True,
             default=False,
             unit="share of members",
@@ -132,7 +126,7 @@ METRICS: dict[str, dict[str, Metric]] = {
         ),
     },
     "metric_learning": {
-        "recall@1": Metric(embedding.recall_at_1, True, unit="share of rows", needs="two rows of one class"),
-        "triplet_accuracy": Metric(embedding.triplet_accuracy, True, unit="share of triplets"),
+        "recall@1": Metric("embedding.recall_at_1", True, unit="share of rows", needs="two rows of one class"),
+        "triplet_accuracy": Metric("embedding.triplet_accuracy", True, unit="share of triplets"),
     },
 }
