@@ -10,7 +10,11 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 BASE = {"errors", "memory", "streams", "registry", "suggestions", "own_modules", "__init__"}
-SHARED = {"dlrun.components.hyperparameters", "dlrun.components.tasks"}  # what every layer declares its settings and tasks in
+SHARED = {
+    "dlrun.components.hyperparameters",
+    "dlrun.components.metrics",
+    "dlrun.components.tasks",
+}  # what every layer declares its settings and tasks in
 MAY_IMPORT: dict[str, set[str]] = {
     "suggestions": set(),
     "components": set(),

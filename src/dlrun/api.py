@@ -24,7 +24,9 @@ from dlrun.comparison.factors import shown
 from dlrun.comparison.foreign import rows_of_frame
 from dlrun.comparison.groups import comparison
 from dlrun.comparison.longtable import of_sweep
+from dlrun.comparison.measures import lower_is_better
 from dlrun.comparison.table import Row, factors_that_vary, shared_rows
+from dlrun.components.metrics import METRICS
 from dlrun.errors import DlrunError, InputError, RunError, check_working_folder, nearest
 from dlrun.report.columns import columns, legend, undefined
 from dlrun.report.tables import full_table
@@ -195,7 +197,7 @@ def compare(
         name = _metric(mine, metric)
         if name is None:
             continue
-        better = _higher_is_better(name) if higher_is_better is None else higher_is_better
+        better = not lower_is_better(name) if higher_is_better is None else higher_is_better
         ratio = shared_rows(mine, name.partition("/")[0])
         found_rows = comparison(mine, name, higher_is_better=better, reference=reference, margin=margin, ratio=ratio)
         notes += [*legend(found_rows, columns(found_rows, name)), *undefined(found_rows, [name])]
@@ -276,10 +278,8 @@ def _trust(imports: Modules) -> None:
 
 def _metric(rows: Sequence[Row], wanted: str | None) -> str | None:
     """The measured metric that is wanted, with its subset, or the main one of the rows' task; None when nothing was measured."""
-    from dlrun.components.tasks import TASKS
-
     measured = dict.fromkeys(name for row in rows for name, value in row.metrics.items() if value is not None)
-    mains = [*dict.fromkeys(task.main_metric for task in TASKS.values())] if wanted is None else [wanted]
+    mains = [*dict.fromkeys(next(iter(known)) for known in METRICS.values())] if wanted is None else [wanted]
     for main in mains:
         for name in (main, *(f"{subset}/{main}" for subset in ("test", "validation", "train"))):
             if name in measured:
@@ -291,22 +291,5 @@ def _metric(rows: Sequence[Row], wanted: str | None) -> str | None:
 
 def _is_of_the_loss(metric: str | None) -> bool:
     """Whether a metric is another quantity under another loss: the loss itself, and what takes its quantile levels."""
-    from dlrun.components.metrics import METRICS
-
     name = (metric or "").rpartition("/")[2]
     return name == "loss" or any(name in known and known[name].takes_taus for known in METRICS.values())
-
-
-def _higher_is_better(metric: str) -> bool:
-    from dlrun.components.metrics import METRICS
-
-    name = metric.rpartition("/")[2]
-    for known in METRICS.values():
-        if name in known:
-            better = known[name].higher_is_better
-            if better is None:
-                raise InputError(f"metric={metric}: is best at its nominal level, neither high nor low; type metric=pinball")
-            return better
-    if name in ("loss", "seconds", "epochs", "parameters"):
-        return False
-    raise InputError(f"metric={metric}: is none of dlrun's; say higher_is_better=True or False")

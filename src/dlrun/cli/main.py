@@ -20,6 +20,7 @@ VERBS = {
     "train": "train a configuration; what dlrun does without a verb",
     "plan": "show what a sweep would train and what that takes",
     "resume": "train what a sweep has not finished",
+    "compare": "compare runs that are kept, by any metric",
     "status": "tell how far a sweep is",
     "ls": "list the groups, or the options of a group",
     "show": "explain an option: formula, parameters, source, a drawing",

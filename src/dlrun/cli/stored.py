@@ -14,7 +14,8 @@ def split(
     Raises:
         InputError: a flag that the verb does not know, or one without its value.
     """
-    rest, others, flags = list(words), [], {}
+    rest, others = list(words), []
+    flags: dict[str, str] = {}
     folder = None
     while rest:
         word = rest.pop(0)
@@ -24,7 +25,8 @@ def split(
         elif not word.startswith("-"):
             others.append(word)
         elif name in valued and (equals or rest):
-            flags[name] = value if equals else rest.pop(0)
+            value = value if equals else rest.pop(0)
+            flags[name] = f"{flags[name]},{value}" if name in flags else value  # --by a --by b
         elif word in switches:
             flags[word] = ""
         else:

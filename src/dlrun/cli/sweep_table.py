@@ -14,7 +14,7 @@ from dlrun.report.columns import columns, fitting, legend
 from dlrun.report.tables import clean
 
 if TYPE_CHECKING:
-    from dlrun.experiments.sections import Section
+    from dlrun.report.sections import Section
 
 ROWS = 40  # rows on the terminal
 GAP = 2  # characters between two columns
@@ -27,9 +27,10 @@ def show_section(section: "Section", out: Console) -> None:
     shown = [item for place, item in enumerate(section.compared) if place < ROWS or item.group.is_baseline]
     every = columns(shown, section.metric, section.metrics)
     kept = fitting(every, width(out), GAP)
-    subset = section.metric.partition("/")[0]
+    subset, slash, _ = section.metric.rpartition("/")
+    what = f"{subset} rows" if slash else section.metric
     order = ", best first" if len(section.compared) > 1 else ""
-    title = Text(f"{clean(section.title)}: {subset} rows{order}", style="bold")
+    title = Text(f"{clean(section.title)}: {what}{order}", style="bold")
     table = Table(title=title, title_justify="left", box=None)
     words = [max(len(word) for text in (column.name, *column.cells) for word in _WORDS.split(text)) for column in kept]
     least = [column.width if column.right else word for column, word in zip(kept, words, strict=True)]

@@ -4,6 +4,9 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from dlrun.components.metrics import METRICS
+from dlrun.errors import InputError
+
 _FRACTION, _ERROR = (0.0, 1.0), (0.0, math.inf)
 _BOUNDS = {
     "r2": (-math.inf, 1.0),
@@ -22,6 +25,14 @@ _BESIDE = frozenset(
         *("weight_norm", "loss_gap", "mean_top_probability", "zero_probabilities", "quantile_crossing"),
     }
 )
+
+
+_LOWER = frozenset(
+    {
+        *("loss", "seconds", "epochs", "parameters", "dead_units", "saturation", "loss_gap"),
+        *("zero_probabilities", "quantile_crossing"),
+    }
+)  # of those, what there should be little of
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,27 @@ def is_measured(name: str) -> bool:
 def bounds(metric: str) -> tuple[float, float]:
     """The least and the largest value that a metric can have."""
     return _BOUNDS.get(metric.rpartition("/")[2], (-math.inf, math.inf))
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether less of a metric is better.
+
+    Raises:
+        InputError: neither is, or that is not known.
+    """
+    name = metric.rpartition("/")[2].partition("[")[0]
+    for known in METRICS.values():
+        if name in known:
+            better = known[name].higher_is_better
+            if better is None:
+                raise InputError(f"metric={metric}: is best at its nominal level, neither high nor low; type metric=pinball")
+            return not better
+    if name in _LOWER:
+        return True
+    raise InputError(
+        f"metric={metric}: whether more of it is better is not known; type --higher or --lower, or say higher_is_better=True or "
+        "False in Python"
+    )
 
 
 def explained(metric: str) -> bool:

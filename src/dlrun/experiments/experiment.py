@@ -26,9 +26,10 @@ from dlrun.experiments.cut import Needs
 from dlrun.experiments.events import Listener, Listeners
 from dlrun.experiments.executors.scheduling import train_one
 from dlrun.experiments.provenance import check_same_data, provenance, where_it_began
-from dlrun.experiments.sections import Section
 from dlrun.experiments.signals import Interruption
 from dlrun.experiments.train import worth_keeping
+from dlrun.report.files import as_csv, as_markdown
+from dlrun.report.sections import Section
 from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
@@ -119,8 +120,7 @@ class RunExperiment:
         wanted = [name for name in names(spec.config.get("baseline")) if name != AUTO]
         if not wanted or record.status not in MEASURED:
             return None
-        at = tables.place(spec)
-        return tables.section(at, [record], None, tables.folds_of([self.planned])[at], wanted)
+        return tables.of_run(self.planned, record, wanted)
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ class SweepExperiment:
                     raise StoreError(*error.problems, f"mend that, and carry on with: dlrun resume {sweep.folder}") from error
             sections = tables.compare(grid, sweep, self.store, tell=tell.comparing)
             if sections:
-                tables.write_tables(sections, sweep)
+                sweep.write_comparison(as_csv(sections), as_markdown(sections))
             result = Result(code, self.store, sweep.folder, None, sweep, grid, counter.taken, tuple(sections))
             tell.finished(result)
         return result

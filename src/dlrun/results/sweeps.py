@@ -198,6 +198,17 @@ class Sweep:
         with writing(self._store.root) as connection:
             self._write(connection)
 
+    def keep(self, name: str, value: Any) -> None:
+        """Keep something beside the sweep's runs, in JSON's types, under a name of ``settings``.
+
+        Raises:
+            StoreError: the database cannot be written.
+        """
+        self.settings[name] = value
+        with writing(self._store.root) as connection:
+            settings = to_json(plain(self.settings, "", []))
+            connection.execute("UPDATE sweeps SET settings = ? WHERE folder = ?", (settings, self.folder.name))
+
     def _write(self, connection: Any) -> None:
         row = connection.execute("SELECT id FROM sweeps WHERE folder = ?", (self.folder.name,)).fetchone()
         if row is None:

@@ -1,0 +1,95 @@
+"""``dlrun compare``: the comparison of runs that the store has, without training anything."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from dlrun.cli.stored import split
+from dlrun.comparison.groups import check_margin
+from dlrun.errors import InputError, nearest, printable
+from dlrun.report.files import as_csv, as_html, as_json, as_latex, as_markdown
+from dlrun.report.sections import Section
+from dlrun.report.stored import compare, of_words
+
+USAGE = """\
+usage: dlrun compare [SWEEP ... | WHERE ...] [--metric M] [--by FACTORS] [--reference R] [--margin X]
+                     [--format table|csv|md|latex|html|json] [--higher | --lower] [output_dir=PATH]
+
+Compares runs that are kept: those of sweeps (the latest when none is named; several are put together), or those with
+settings, such as dataset=moons. Nothing is trained.
+
+  --metric M      rmse, validation/accuracy, seconds, dead_units[0]: any metric, on any split, and any diagnostic
+  --by FACTORS    compare by these alone, such as activation or activation,optimizer.lr, each value a mean over all others
+  --reference R   what every group is compared with: best (of yours), or what names one group, such as relu or [relu,sgd]
+  --margin X      the largest difference that does not matter, in the metric's unit
+  --format F      table for the terminal, else csv (every figure), md, latex, html or json
+  --higher, --lower   which is better, of a diagnostic of which that is not known
+
+Examples:
+  dlrun compare
+  dlrun compare --metric validation/rmse --reference relu
+  dlrun compare monday tuesday --by optimizer --format md
+  dlrun compare dataset=moons status=done --format csv
+"""
+WRITTEN: dict[str, Callable[[Sequence[Section]], str]] = {
+    "csv": as_csv,
+    "md": as_markdown,
+    "latex": as_latex,
+    "html": as_html,
+    "json": as_json,
+}
+FORMATS = ("table", *WRITTEN)
+
+
+def run(words: Sequence[str]) -> int:
+    """Print the comparison. Returns the exit code: 1 when some runs are damaged."""
+    store, rest, flags = split(
+        words,
+        "compare",
+        valued=("--metric", "--by", "--reference", "--margin", "--format"),
+        switches=("--higher", "--lower"),
+    )
+    form = flags.get("--format", "table")
+    if form not in FORMATS:
+        raise InputError(f"--format {form}: takes one of {', '.join(FORMATS)}{nearest(form, FORMATS)}")
+    if {"--higher", "--lower"} <= flags.keys():
+        raise InputError("--higher --lower: give one of the two")
+    margin = _number(flags.get("--margin"))
+    reference = flags.get("--reference")
+    stored = of_words(store, rest)
+    sections = compare(
+        stored,
+        metric=flags.get("--metric"),
+        by=[name for name in flags.get("--by", "").split(",") if name],
+        reference=[word.strip() for word in reference.strip("[]").split(",")] if reference else None,
+        margin=margin,
+        higher_is_better=True if "--higher" in flags else False if "--lower" in flags else None,
+    )
+    for note in stored.notes:
+        print(f"warning: {printable(note)}", file=sys.stderr)
+    if not sections:
+        raise InputError("compare: none of these runs was measured; dlrun status says what became of them")
+    _print(sections, form)
+    return 0
+
+
+def _print(sections: Sequence[Section], form: str) -> None:
+    from dlrun.cli.terminal import console
+
+    if form == "table":
+        from dlrun.cli.sweep_table import show_section
+
+        for section in sections:
+            show_section(section, console())
+        return
+    print(WRITTEN[form](sections), end="")
+
+
+def _number(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        margin = float(text)
+        check_margin(margin)
+    except (ValueError, InputError):
+        raise InputError(f"--margin {text}: takes a number above 0, in the metric's unit, such as 0.01") from None
+    return margin
