@@ -23,7 +23,7 @@ import pandas as pd
 from dlrun.comparison.factors import shown
 from dlrun.comparison.foreign import rows_of_frame
 from dlrun.comparison.groups import comparison
-from dlrun.comparison.longtable import of_sweep
+from dlrun.comparison.longtable import of_sweep, reported
 from dlrun.comparison.measures import lower_is_better
 from dlrun.comparison.table import Row, factors_that_vary, shared_rows
 from dlrun.components.metrics import METRICS
@@ -187,7 +187,9 @@ def compare(
         raise InputError("compare: got an empty list; give what dlrun.sweep returned, or the names of sweeps")
     tables_of_runs = [_table(each, output_dir) for each in several]
     parts: dict[tuple[str, ...], list[Row]] = {}
-    rows = rows_of_frame(pd.concat(tables_of_runs, ignore_index=True) if len(several) > 1 else tables_of_runs[0], metric)
+    rows = reported(
+        rows_of_frame(pd.concat(tables_of_runs, ignore_index=True) if len(several) > 1 else tables_of_runs[0], metric)
+    )
     scale = ("dataset", "loss") if _is_of_the_loss(metric) else ("dataset",)
     about = [key for key in factors_that_vary(rows) if key.partition(".")[0] in scale]
     for row in rows:

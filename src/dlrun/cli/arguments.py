@@ -34,6 +34,7 @@ SHORT = {
     "-sc": "--shell-completion",
 }
 IMPORT = "--import"  # dlrun's own, any number of times
+TUNE = "--tune-over"  # the same as tune_over=[...]
 ACTIONS = ("--run", "--multirun", "--cfg", "--info", "--shell-completion", "--hydra-help")
 
 
@@ -55,7 +56,7 @@ class Arguments:
         return [*(word for module in self.imports for word in (IMPORT, module)), *self.words()]
 
 
-def parse(words: Sequence[str], takes: Sequence[str] = (IMPORT, *VALUED, *SWITCHES)) -> Arguments:
+def parse(words: Sequence[str], takes: Sequence[str] = (IMPORT, TUNE, *VALUED, *SWITCHES)) -> Arguments:
     """Take a command line apart.
 
     Args:
@@ -90,6 +91,8 @@ def parse(words: Sequence[str], takes: Sequence[str] = (IMPORT, *VALUED, *SWITCH
             found.flags[flag] = ""
             if equals:
                 problems.append(f"{word}: {name} takes no value")
+        elif flag == TUNE:
+            found.overrides.append(f"tune_over=[{value if equals else _value(flag, rest)}]")
         elif flag == IMPORT:
             module = value if equals else _value(flag, rest)
             found.imports.append(module)
@@ -129,7 +132,7 @@ def split_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
 def _value(flag: str, rest: list[str]) -> str:
     if flag == "--info":  # its value may be left out
         return rest.pop(0) if rest and rest[0] in INFO else "all"
-    if not rest or rest[0].startswith("-") or ((flag == IMPORT or VALUED[flag]) and "=" in rest[0]):
+    if not rest or rest[0].startswith("-") or ((flag in (IMPORT, TUNE) or VALUED[flag]) and "=" in rest[0]):
         return ""
     return rest.pop(0)
 

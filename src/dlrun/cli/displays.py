@@ -76,6 +76,7 @@ class SweepDisplay(_Display):
     def begun(self, grid: "Grid | None", title: str) -> None:
         """Show the line."""
         assert grid is not None
+        self._open.close()  # a sweep that tunes begins again with new seeds
         self._shown = self._open.enter_context(SweepProgress(title, grid, enabled=self._progress))
 
     def cohort(self, number: int, cohorts: int, runs: int) -> None:

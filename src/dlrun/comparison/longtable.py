@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     import pandas
 
 
+TUNED = "tuned"  # the factor of runs that report what was chosen (see experiments/tuning): true, or false for the default
+
+
+def reported(rows: Iterable[Row]) -> list[Row]:
+    """Where settings were tuned, the runs that report what was chosen, and what stands beside them; all rows elsewhere."""
+    table = [*rows]
+    seeds = {(row.seed, row.fold) for row in table if row.factors.get(TUNED, "") != ""}
+    return [row for row in table if (row.seed, row.fold) in seeds] if seeds else table
+
+
 def of_sweep(sweep: Sweep, store: Store, beside: Iterable[Row] = ()) -> "pandas.DataFrame":
     """The runs of a sweep in the order of its grid, skipped ones too; then rows from elsewhere, such as baselines.
 

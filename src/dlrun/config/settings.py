@@ -35,6 +35,7 @@ def root_keys(
     name: str | None = None,
     allow_mismatch: bool = False,
     margin: Number | None = None,
+    tune_over: list[str] | str | None = None,
     predictions: bool = True,
     folders: bool = False,
     reuse: bool = True,

@@ -10,7 +10,7 @@ from dlrun.suggestions.options import not_global
 from dlrun.suggestions.values import show
 
 _OF_MODELS = ("hidden", "init", "head", "layers", "embedding")  # read from any model's config
-_LISTS = ("baseline", "reference")  # lists of names at the top of a config
+_LISTS = ("baseline", "reference", "tune_over")  # lists of names at the top of a config
 
 
 def unread(

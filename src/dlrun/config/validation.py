@@ -185,8 +185,8 @@ class Problems:
 
     def root(self, config: Mapping[str, Any]) -> None:
         """The keys that stand alone."""
-        known = ("seed", "name", "allow_mismatch", "margin", "predictions", "folders", "reuse", "retry_failed", "strict")
-        self.lines += problems(root_keys, {key: config.get(key) for key in known if key in config}, "config")
+        known = {name: config[name] for name in hyperparameters(root_keys) if name in config}
+        self.lines += problems(root_keys, known, "config")
         self.lines = [line.removeprefix("config.") for line in self.lines]
         self.lines += baseline_problems(config.get("baseline"))
         reference = config.get("reference", BEST)

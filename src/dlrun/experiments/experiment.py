@@ -21,10 +21,12 @@ from dlrun.config.spec import from_config
 from dlrun.errors import InputError, StoreError
 from dlrun.experiments import sections as tables
 from dlrun.experiments import sweep as sweeps
+from dlrun.experiments import tuning
 from dlrun.experiments.cohorts import Datasets, Planned, plan
 from dlrun.experiments.cut import Needs
 from dlrun.experiments.events import Listener, Listeners
 from dlrun.experiments.executors.scheduling import train_one
+from dlrun.experiments.folds import every_fold
 from dlrun.experiments.provenance import check_same_data, provenance, where_it_began
 from dlrun.experiments.signals import Interruption
 from dlrun.experiments.train import worth_keeping
@@ -33,6 +35,8 @@ from dlrun.report.sections import Section
 from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
+
+INTERRUPTED = 128  # from here on exit codes are those of signals
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,7 @@ class SweepExperiment:
         first = next(job.config for job in jobs if not job.error)
         self.name = str(first.get("name") or "sweep")
         self._tell = Listeners([*listeners, *([] if how.plan_only else loggers(first))])
+        self._tuned = tuning.tuned_keys(jobs)
         self._began = None if how.resume is None else Sweep.open(how.resume.absolute())
         self.store = Store.at(first.get("output_dir")) if self._began is None else Store(self._began.folder.parent.parent)
         options = sweeps.Options.of(first, how.launcher)
@@ -179,8 +184,10 @@ class SweepExperiment:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to know of the data."""
-        return tuple(dict.fromkeys(note for group in self.grid.cohorts for note in group.cohort.data.notes))
+        """What is to know of the data, and of what follows."""
+        tuned = ",".join(self._tuned)
+        said = [f"tune_over={tuned}: what is chosen, and the default, train with new seeds afterwards"] if tuned else []
+        return (*dict.fromkeys(note for group in self.grid.cohorts for note in group.cohort.data.notes), *said)
 
     @property
     def warnings(self) -> Mapping[str, int]:
@@ -214,17 +221,41 @@ class SweepExperiment:
             self.store.prepare()
             sweep = self._resumed() or sweeps.begin(grid, self.store, self.name, self._how.command, provenance(grid))
             with sweep.claim():
-                tell.begun(grid, self.name)
-                try:
-                    code = sweeps.carry_out(grid, sweep, self.store, self._options, tell)
-                except StoreError as error:  # the disk is full, say
-                    raise StoreError(*error.problems, f"mend that, and carry on with: dlrun resume {sweep.folder}") from error
-            sections = tables.compare(grid, sweep, self.store, tell=tell.comparing)
+                code = self._carried_out(grid, sweep, tell, self.name)
+                reported, (told, notes) = grid, tables.NOTHING
+                if self._tuned and code < INTERRUPTED:
+                    code, reported, told, notes = self._tested(grid, sweep, tell)
+            sections = tables.compare(reported, sweep, self.store, tell=tell.comparing, told=told, notes=notes)
             if sections:
                 sweep.write_comparison(as_csv(sections), as_markdown(sections))
-            result = Result(code, self.store, sweep.folder, None, sweep, grid, counter.taken, tuple(sections))
+            every = replace(grid, specs={**grid.specs, **reported.specs})
+            result = Result(code, self.store, sweep.folder, None, sweep, every, counter.taken, tuple(sections))
             tell.finished(result)
         return result
+
+    def _carried_out(self, grid: sweeps.Grid, sweep: Sweep, tell: Listener, title: str) -> int:
+        tell.begun(grid, title)
+        try:
+            return sweeps.carry_out(grid, sweep, self.store, self._options, tell)
+        except StoreError as error:  # the disk is full, say
+            raise StoreError(*error.problems, f"mend that, and carry on with: dlrun resume {sweep.folder}") from error
+
+    def _tested(self, grid: sweeps.Grid, sweep: Sweep, tell: Listener) -> tuple[int, sweeps.Grid, tables.Told, tables.Notes]:
+        """Choose the tuned settings, and train what was chosen, and the default, with new seeds: cells of the same sweep."""
+        keys = self._tuned
+        records = {record.id: record for record in self.store.records(grid.specs)}
+        found = tuning.choose(keys, every_fold(self._jobs), grid, records)
+        sweep.keep(tuning.CURVES, tuning.curves(keys, found))
+        fresh = tuning.fresh_jobs(keys, found, [cell.seed for cell in grid.cells])
+        if not fresh:
+            return 1, grid, {}, tuning.notes(keys, found)
+        tested = sweeps.lay_out([job for job, _ in fresh])
+        told = {cell.id: factors for cell, (_, factors) in zip(tested.cells, fresh, strict=True)}
+        tested.cells = [replace(cell, factors={**cell.factors, **told[cell.id]}) for cell in tested.cells]
+        first, sweep.cells = sweep.cells, [*sweep.cells, *tested.cells]
+        code = self._carried_out(tested, sweep, tell, f"{self.name}: what was chosen, with new seeds")
+        failed = any(cell.status == "failed" for cell in first)
+        return max(code, int(failed)), tested, told, tuning.notes(keys, found)
 
     def _resumed(self) -> Sweep | None:
         """The sweep to carry on with, with the cells that its command spans now: data and versions may have changed."""

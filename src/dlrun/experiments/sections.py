@@ -17,24 +17,38 @@ from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 
+Told = Mapping[str, Mapping[str, Factor]]
+Notes = Mapping[Place, Sequence[str]]
+NOTHING: tuple[Told, Notes] = ({}, {})
 
-def compare(grid: Grid, sweep: Sweep, store: Store, *, tell: Callable[[str], None] = lambda line: None) -> list[Section]:
+
+def compare(
+    grid: Grid,
+    sweep: Sweep,
+    store: Store,
+    *,
+    tell: Callable[[str], None] = lambda line: None,
+    told: Told = NOTHING[0],
+    notes: Notes = NOTHING[1],
+) -> list[Section]:
     """Compare what the sweep has measured, and keep what the baselines got with it.
 
     Args:
         tell: hears in a line of whatever may take long.
+        told: run id -> further factors.
+        notes: lines for the section of a place.
     """
     records = {record.id: record for record in store.records(dict.fromkeys(cell.id for cell in sweep.cells if cell.id))}
-    fitted = _Fitted(folds_of(grid.cohorts) if grid.baselines else {}, grid.baselines, tell)
+    fitted = _Fitted(folds_of(grid.cohorts) if grid.baselines else {}, grid.baselines, tell, notes)
     judged = Judged(grid.reference, grid.margin)
-    found = sections(_entries(grid, records), judged, fitted, kept=True)
+    found = sections(_entries(grid, records, told), judged, fitted, kept=True)
     sweep.keep(BESIDE, fitted.kept)
     return found
 
 
 def of_run(planned: Planned, record: RunRecord, baselines: Sequence[str]) -> Section | None:
     """One run in a table with baselines."""
-    fitted = _Fitted(folds_of([planned]), baselines, lambda line: None)
+    fitted = _Fitted(folds_of([planned]), baselines, lambda line: None, {})
     return section(place(planned.specs[0])[0], [Row.of(record)], Judged(), fitted)
 
 
@@ -62,12 +76,13 @@ def place(spec: RunSpec) -> tuple[Place, Mapping[str, Any]]:
     return place_of(spec.config, spec.choices, spec.preparation.task, spec.metric, spec.dataset.name)
 
 
-def _entries(grid: Grid, records: Mapping[str, RunRecord]) -> list[Entry]:
+def _entries(grid: Grid, records: Mapping[str, RunRecord], told: Told = NOTHING[0]) -> list[Entry]:
     """The runs of a grid; those without a record were not reached."""
     found = []
     for run, spec in grid.specs.items():
         record = records.get(run) or RunRecord(run, "interrupted", seed=spec.seed, fold=spec.fold)
-        found.append(Entry.of(record, *place(spec), spec.choices, spec.factors))
+        factors = {**spec.factors, **told[run]} if run in told else spec.factors
+        found.append(Entry.of(record, *place(spec), spec.choices, factors))
     return with_experiments(found)
 
 
@@ -86,16 +101,18 @@ def folds_of(cohorts: Iterable[Planned]) -> dict[Place, dict[Key, Fold]]:
 class _Fitted:
     """Baselines, fitted where they are wanted; ``kept`` has what they got, by the data."""
 
-    def __init__(self, folds: Mapping[Place, Mapping[Key, Fold]], wanted: Sequence[str], tell: Callable[[str], None]) -> None:
-        self._folds, self._wanted, self._tell = folds, wanted, tell
+    def __init__(
+        self, folds: Mapping[Place, Mapping[Key, Fold]], wanted: Sequence[str], tell: Callable[[str], None], notes: Notes
+    ) -> None:
+        self._folds, self._wanted, self._tell, self._notes = folds, wanted, tell, notes
         self.kept: dict[str, list[Any]] = {}
 
     def __call__(self, at: Place, rows: Sequence[Row], common: Mapping[str, Factor]) -> tuple[Sequence[Row], Sequence[str]]:
-        folds = self._folds.get(at)
+        folds, more = self._folds.get(at), self._notes.get(at, ())
         if not folds or not self._wanted:
-            return (), ()
+            return (), more
         if set(self._wanted) != {AUTO}:
             self._tell(f"fitting baselines on {len(folds)} splits of {at.dataset}")
         found, notes = beside(self._wanted, folds, at.metric, common)
         self.kept[data_key(at)] = [[row.factors[BASELINE], row.seed, row.fold, dict(row.metrics)] for row in found]
-        return found, notes
+        return found, [*notes, *more]

@@ -216,7 +216,8 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Li
     sweep.refresh(store)
     if interruption():
         return interruption.exit_code
-    return 1 if grid.lacking() or any(cell.status in ("failed", "diverged") for cell in sweep.cells) else 0
+    asked = {cell.id for cell in grid.cells}
+    return int(bool(grid.lacking()) or any(cell.status in ("failed", "diverged") for cell in sweep.cells if cell.id in asked))
 
 
 class _Ledger:

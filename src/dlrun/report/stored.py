@@ -7,13 +7,14 @@ from typing import Any
 
 from dlrun.comparison.factors import Factor
 from dlrun.comparison.groups import BEST
+from dlrun.comparison.longtable import TUNED
 from dlrun.comparison.table import BASELINE, Row, completed
 from dlrun.errors import InputError, StoreError, nearest, plural, raise_all
 from dlrun.report.sections import Entry, Judged, Place, Section, check_metric, place_of, sections, with_experiments
 from dlrun.results.find import find
 from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.store import Store
-from dlrun.results.sweeps import Sweep
+from dlrun.results.sweeps import Cell, Sweep
 
 BESIDE = "beside"  # in the settings of a sweep: what baselines got, by the data
 
@@ -68,7 +69,7 @@ def of_sweeps(several: Sequence[Sweep]) -> Stored:
         raise StoreError(f"{', '.join(map(str, sorted(roots)))}: sweeps of several output folders; dlrun import takes one in")
     store = Store(roots.pop())
     notes: list[str] = []
-    cells = {cell.id: cell for sweep in several for cell in sweep.cells if cell.id}
+    cells = {cell.id: cell for sweep in several for cell in _reported(sweep) if cell.id}
     records = store.records(cells, notes.append)
     there = {record.id for record in records}
     pending = [
@@ -85,6 +86,11 @@ def of_sweeps(several: Sequence[Sweep]) -> Stored:
             beside.setdefault(key, []).extend(rows)
     factors = {record.id: cells[record.id].factors or record.factors for record in records}
     return Stored(store, records, factors, pending, beside, several, notes)
+
+
+def _reported(sweep: Sweep) -> list[Cell]:
+    """The cells of a sweep; where it tuned settings, those that report what was chosen."""
+    return [cell for cell in sweep.cells if TUNED in cell.factors] or sweep.cells
 
 
 def _found(store: Store, where: Sequence[str]) -> Stored:
