@@ -13,10 +13,11 @@ usage: dlrun [verb] [group=option ...] [key=value ...] [flags]
 """
 
 FLAGS = """\
-Flags, anywhere on the line (all but --import are Hydra's):
+Flags, anywhere on the line (all but --import and --tune-over are Hydra's):
   -m, --multirun                run every combination: dlrun -m activation=relu,tanh seed=0,1,2
   -c, --cfg job                 print the composed settings instead of training (--resolve, --package KEY)
   -cd, --config-dir FOLDER      add options of your own: FOLDER/optimizer/mine.yaml is optimizer=mine
+      --tune-over SETTINGS      in a sweep: choose them on validation rows, report test figures of new seeds
       --import MODULE           let options name what MODULE.py defines (dlrun init makes an example)
   -cn, --config-name NAME       start from FOLDER/NAME.yaml
   -i, --info [WHAT]             how the settings were composed
