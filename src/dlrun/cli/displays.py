@@ -123,3 +123,13 @@ class SweepDisplay(_Display):
         if {"pending", "interrupted"} & counts.keys():
             out.print(Text(printable(f"carry on with: dlrun resume {sweep.folder}")), soft_wrap=True)
         out.print(Text(printable(str(sweep.folder)), style="bold"), soft_wrap=True)
+
+
+class SettleDisplay(SweepDisplay):
+    """The batches of a sweep that grows: a line that counts for each, and what is settled after it; no table."""
+
+    def finished(self, result: "Result") -> None:
+        """Print what failed."""
+        self._open.close()
+        if result.sweep is not None:
+            show_failures(result.sweep, console(sys.stderr))

@@ -19,6 +19,8 @@ from dlrun.suggestions.spelling import stray
 VERBS = {
     "train": "train a configuration; what dlrun does without a verb",
     "plan": "show what a sweep would train and what that takes",
+    "settle": "add seeds to a sweep until its comparisons are settled",
+    "gate": "check that nothing is worse than a reference by more than a margin",
     "resume": "train what a sweep has not finished",
     "compare": "compare runs that are kept, by any metric",
     "status": "tell how far a sweep is",
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after ``dlrun``; those of this process when None.
 
     Returns:
-        The exit code: 0 all well, 1 a run failed, 2 bad input, 3 a gate said no, 130 and 143 interrupted.
+        The exit code: 0 all well, 1 a run failed, 2 bad input, 3 a gate said no, 4 not settled, 130 and 143 interrupted.
     """
     if arguments is None:
         return _process()

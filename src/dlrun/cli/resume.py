@@ -1,5 +1,6 @@
 """``dlrun resume``: carry on with a sweep that was interrupted, killed, or had failures."""
 
+import shlex
 from collections.abc import Sequence
 
 from dlrun.cli.arguments import IMPORT, Arguments, parse, split_imports
@@ -30,6 +31,8 @@ def run(words: Sequence[str]) -> int:
     command = [str(word) for word in sweep.settings.get("words", [])]
     if not command:
         raise InputError(f"sweep {sweep.folder.name}: does not say which command started it, so it cannot be resumed")
+    if command[0] == "settle":
+        raise InputError(f"sweep {sweep.folder.name}: type its command again, and it goes on: {shlex.join(['dlrun', *command])}")
     arguments = parse(command)
     _distrust(arguments, imports, sweep.folder.name)
     return start(arguments, resume=sweep.folder, retry_failed=bool(retry))

@@ -114,12 +114,19 @@ class Session:
         plan_only: lay the sweep out and show it, train nothing.
         resume: the folder of the sweep to carry on with; a new one when None.
         retry_failed: train runs again that failed.
+        settle: what carries the sweep out instead, of its jobs, what composes such, and how; returns the exit code.
     """
 
     def __init__(
-        self, arguments: Arguments, *, plan_only: bool = False, resume: Path | None = None, retry_failed: bool = False
+        self,
+        arguments: Arguments,
+        *,
+        plan_only: bool = False,
+        resume: Path | None = None,
+        retry_failed: bool = False,
+        settle: Callable[..., int] | None = None,
     ) -> None:
-        self.arguments = arguments
+        self.arguments, self.settle = arguments, settle
         self.plan_only, self.resume, self.retry_failed = plan_only, resume, retry_failed
         self.full_error = os.environ.get(FULL_ERROR)
         self.process = os.getpid()
@@ -241,9 +248,12 @@ class Session:
         self._trust()
         for name, value in (config.hydra.job.get("env_set") or {}).items():  # Hydra sets them for single runs alone
             _set(str(name), str(value))
-        composed = Composer(loader, config).compose([list(job) for job in jobs])
-        arguments = self.arguments.command(), config.hydra.launcher, self.resume, self.retry_failed
-        self.code = carry_out(composed, How(*arguments, plan_only=self.plan_only))
+        composer = Composer(loader, config)
+        how = How(self.arguments.command(), config.hydra.launcher, self.resume, self.retry_failed, plan_only=self.plan_only)
+        if self.settle is not None:
+            self.code = self.settle(jobs, composer.compose, how)
+        else:
+            self.code = carry_out(composer.compose([list(job) for job in jobs]), how)
         return self.code
 
     def sweep_folder(self, root: str) -> str:

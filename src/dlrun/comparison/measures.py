@@ -1,7 +1,7 @@
 """What is known of each metric without computing it: the values that it can have, and when it has none."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from dlrun.components.metrics import METRICS
@@ -71,6 +71,17 @@ def is_measured(name: str) -> bool:
 def bounds(metric: str) -> tuple[float, float]:
     """The least and the largest value that a metric can have."""
     return _BOUNDS.get(metric.rpartition("/")[2], (-math.inf, math.inf))
+
+
+def resolution(metric: str, rows: Iterable[float | None], times: int = 1) -> float:
+    """The least difference that a metric can show between two runs: 1 / (samples) where it is a share of them, else 0.
+
+    Args:
+        rows: how many samples each run was measured on; None where that is not known.
+        times: how many runs of as many samples a value is a mean of.
+    """
+    known = [count for count in rows if count]
+    return 1 / (min(known) * times) if known and all(map(math.isfinite, bounds(metric))) else 0.0
 
 
 def lower_is_better(metric: str) -> bool:

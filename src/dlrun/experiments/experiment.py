@@ -138,6 +138,7 @@ class How:
         retry_failed: train runs again that failed.
         reuse: whether finished runs are taken over; as the jobs say when None.
         plan_only: nothing will train, so that there is nothing for a logger to hear.
+        grows: the jobs are runs that a sweep gets beside those that it has; they are not compared.
     """
 
     command: Sequence[str] = ()
@@ -146,6 +147,7 @@ class How:
     retry_failed: bool = False
     reuse: bool | None = None
     plan_only: bool = False
+    grows: bool = False
 
 
 class SweepExperiment:
@@ -225,7 +227,9 @@ class SweepExperiment:
                 reported, (told, notes) = grid, tables.NOTHING
                 if self._tuned and code < INTERRUPTED:
                     code, reported, told, notes = self._tested(grid, sweep, tell)
-            sections = tables.compare(reported, sweep, self.store, tell=tell.comparing, told=told, notes=notes)
+            sections: list[Section] = []
+            if not self._how.grows:
+                sections = tables.compare(reported, sweep, self.store, tell=tell.comparing, told=told, notes=notes)
             if sections:
                 sweep.write_comparison(as_csv(sections), as_markdown(sections))
             every = replace(grid, specs={**grid.specs, **reported.specs})
@@ -262,6 +266,9 @@ class SweepExperiment:
         sweep, grid = self._began, self.grid
         if sweep is None:
             return None
+        if self._how.grows:
+            sweep.cells = [*sweep.cells, *grid.cells]
+            return sweep
         began = {cell.id for cell in sweep.cells}
         new = sum(cell.id not in began for cell in grid.cells)
         if new:

@@ -41,7 +41,7 @@ def compare(
     records = {record.id: record for record in store.records(dict.fromkeys(cell.id for cell in sweep.cells if cell.id))}
     fitted = _Fitted(folds_of(grid.cohorts) if grid.baselines else {}, grid.baselines, tell, notes)
     judged = Judged(grid.reference, grid.margin)
-    found = sections(_entries(grid, records, told), judged, fitted, kept=True)
+    found = sections(entries(grid.specs, records, told), judged, fitted, kept=True)
     sweep.keep(BESIDE, fitted.kept)
     return found
 
@@ -62,7 +62,7 @@ def check_reference(grid: Grid) -> None:
         return
     folds = folds_of(grid.cohorts) if grid.baselines else {}
     tables: dict[Place, list[Row]] = {}
-    for entry in _entries(grid, {}):
+    for entry in entries(grid.specs, {}):
         tables.setdefault(entry.place, []).append(entry.row)
     for at, rows in tables.items():
         known = choose(grid.baselines, folds[at], at.metric)[0] if at in folds else []
@@ -76,10 +76,10 @@ def place(spec: RunSpec) -> tuple[Place, Mapping[str, Any]]:
     return place_of(spec.config, spec.choices, spec.preparation.task, spec.metric, spec.dataset.name)
 
 
-def _entries(grid: Grid, records: Mapping[str, RunRecord], told: Told = NOTHING[0]) -> list[Entry]:
-    """The runs of a grid; those without a record were not reached."""
+def entries(specs: Mapping[str, RunSpec], records: Mapping[str, RunRecord], told: Told = NOTHING[0]) -> list[Entry]:
+    """The runs to be compared; those without a record were not reached."""
     found = []
-    for run, spec in grid.specs.items():
+    for run, spec in specs.items():
         record = records.get(run) or RunRecord(run, "interrupted", seed=spec.seed, fold=spec.fold)
         factors = {**spec.factors, **told[run]} if run in told else spec.factors
         found.append(Entry.of(record, *place(spec), spec.choices, factors))

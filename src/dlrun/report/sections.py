@@ -156,7 +156,7 @@ def sections(
     members: dict[Place, list[Row]] = {}
     for entry in entries:
         members.setdefault(entry.place, []).append(entry.row)
-    settings = _told_apart(entries)
+    settings = told_apart(entries)
     found = [(place, section(place, rows, judged, beside)) for place, rows in members.items()]
     return [replace(part, settings=settings[place], kept=kept) for place, part in found if part is not None]
 
@@ -230,7 +230,7 @@ def with_experiments(entries: Sequence[Entry]) -> list[Entry]:
     ]
 
 
-def _told_apart(entries: Sequence[Entry]) -> dict[Place, dict[str, str]]:
+def told_apart(entries: Sequence[Entry]) -> dict[Place, dict[str, str]]:
     """What tells each place from others of the same dataset: settings of its data, its task, its metric, its experiment."""
     alike: dict[str, dict[Place, dict[str, str]]] = {}
     experiments: dict[Place, set[str]] = {}
