@@ -23,6 +23,8 @@ VERBS = {
     "gate": "check that nothing is worse than a reference by more than a margin",
     "resume": "train what a sweep has not finished",
     "compare": "compare runs that are kept, by any metric",
+    "report": "write a report of sweeps or of a run: one HTML file",
+    "plot": "draw a chart of a run or a sweep, in the terminal or to a file",
     "status": "tell how far a sweep is",
     "ls": "list the groups, or the options of a group",
     "show": "explain an option: formula, parameters, source, a drawing",

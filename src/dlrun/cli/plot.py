@@ -1,83 +1,87 @@
-"""Curves as characters: each braille character is a raster of 2 x 4 dots, so 40 x 12 characters show 80 x 48 points."""
+"""``dlrun plot``: one chart of a run or a sweep, to a file or in the terminal."""
 
-import math
 from collections.abc import Sequence
+from pathlib import Path
 
-_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # Unicode's bit of each dot, row by row
-_BLANK = 0x2800
+from dlrun.cli.report import boundaries, chosen
+from dlrun.cli.stored import split
+from dlrun.errors import InputError, nearest, printable
 
+KINDS = {
+    "curves": "learning curves of training and validation",
+    "boundary": "what is predicted over two inputs",
+    "confusion": "true and predicted classes",
+    "reliability": "predicted probabilities, and how often they came true",
+    "roc": "true against false positive rates",
+    "predicted": "predicted against true values",
+    "residuals": "true minus predicted values",
+    "masks": "images with the class of each pixel, true and predicted",
+    "gradients": "gradient norms by layer",
+    "results": "the metric of each group",
+    "differences": "paired differences to the reference",
+    "sensitivity": "the metric against a setting that is a number",
+    "means": "the metric by each of several settings",
+    "heatmap": "the metric by two settings",
+}
 
-def draw(xs: Sequence[float], ys: Sequence[float], *, width: int, height: int, unicode: bool = True) -> list[str]:
-    """A curve with its axes and the smallest and largest value on each.
+USAGE = f"""\
+usage: dlrun plot [RUN | SWEEP ... | WHERE ...] KIND [-o FILE] [--metric M] [--reference R] [output_dir=PATH]
 
-    Args:
-        xs: abscissas, ascending.
-        ys: ordinates, one for each abscissa; what is not finite leaves a gap.
-        width: characters a line, labels included.
-        height: lines, the line of labels included.
-        unicode: braille and box characters; False for ASCII.
+Draws one chart: in the terminal, or to FILE (.svg, .png, .pdf, or .json for its Vega-Lite), which needs the extra:
+pip install 'dlrun[report]'. Charts of predictions are of the first group of a sweep. KIND is one of
 
-    Returns:
-        ``height`` lines of ``width`` characters.
-    """
-    finite = [y for y in ys if math.isfinite(y)] or [0.0]
-    low, high = min(finite), max(finite)
-    if high - low < 1e-9:
-        low, high = low - 1, high + 1
-    top, bottom = _label(high), _label(low)
-    margin = max(len(top), len(bottom)) + 1
-    columns, lines = max(width - margin, 8), max(height - 1, 3)
-    canvas = _Canvas(columns, lines)
-    at_x = [round((x - xs[0]) / (xs[-1] - xs[0]) * (2 * columns - 1)) for x in xs]
-    at_y = [round((high - y) / (high - low) * (4 * lines - 1)) if math.isfinite(y) else None for y in ys]
-    canvas.curve(at_x, at_y)
-    zero_column = round(-xs[0] / (xs[-1] - xs[0]) * (2 * columns - 1)) // 2 if xs[0] <= 0 <= xs[-1] else None
-    zero_line = round(high / (high - low) * (4 * lines - 1)) // 4 if low <= 0 <= high else None
-    rows = canvas.rows(zero_column, zero_line, unicode)
-    labels = [top, *[""] * (lines - 2), bottom]
-    drawn = [f"{label:>{margin - 1}} {row}" for label, row in zip(labels, rows, strict=True)]
-    left, right = _label(xs[0]), _label(xs[-1])
-    return [*drawn, f"{'':{margin}}{left}{right:>{columns - len(left)}}"]
+{chr(10).join(f"  {name:<13}{what}" for name, what in KINDS.items())}
 
-
-def is_curve(character: str) -> bool:
-    """Whether a character of a drawing belongs to the curve, and not to axes or labels."""
-    return character == "*" or _BLANK < ord(character) <= _BLANK + 0xFF
+Examples:
+  dlrun plot 8bc176b3 curves
+  dlrun plot 8bc176b3 boundary -o boundary.svg
+  dlrun plot confusion
+  dlrun plot monday sensitivity -o lr.png
+"""
 
 
-class _Canvas:
-    def __init__(self, columns: int, lines: int) -> None:
-        self.cells = [[0] * columns for _ in range(lines)]
+def run(words: Sequence[str]) -> int:
+    """Draw a chart. Returns the exit code."""
+    store, rest, flags = split(words, "plot", valued=("-o", "--output", "--metric", "--reference"))
+    kinds = [word for word in rest if word in KINDS]
+    if len(kinds) != 1:
+        unknown = next((word for word in reversed(rest) if "=" not in word), "")
+        said = f"{' '.join(kinds)}: takes one kind of chart" if kinds else f"{unknown or 'plot'}: takes the kind of a chart"
+        raise InputError(f"{said}: one of {', '.join(KINDS)}{nearest(unknown, KINDS) if unknown and not kinds else ''}")
+    kind = kinds[0]
+    target = flags.get("-o") or flags.get("--output")
+    stored, sections = chosen(store, [word for word in rest if word != kind], flags)
+    from dlrun.report.evidence import Evidence
 
-    def curve(self, at_x: Sequence[int], at_y: Sequence[int | None]) -> None:
-        """Set the dots of a curve; neighbours are joined, so that a steep curve has no holes."""
-        before: tuple[int, int] | None = None
-        for x, y in zip(at_x, at_y, strict=True):
-            if y is None:
-                before = None
-                continue
-            x0, y0 = before or (x, y)
-            steps = max(x - x0, abs(y - y0), 1)
-            for step in range(steps + 1):
-                column, dot = x0 + (x - x0) * step // steps, y0 + round((y - y0) * step / steps)
-                self.cells[dot // 4][column // 2] |= _DOTS[dot % 4][column % 2]
-            before = x, y
+    evidence = Evidence(stored.store, stored.records)
+    if target is None:
+        from dlrun.cli.plot_terminal import show
 
-    def rows(self, zero_column: int | None, zero_line: int | None, unicode: bool) -> list[str]:
-        across, down, crossing = "─│┼" if unicode else "-|+"
-        rows = []
-        for line, cells in enumerate(self.cells):
-            row = ""
-            for column, cell in enumerate(cells):
-                if cell:
-                    row += chr(_BLANK + cell) if unicode else "*"
-                elif line == zero_line:
-                    row += crossing if column == zero_column else across
-                else:
-                    row += down if column == zero_column else " "
-            rows.append(row)
-        return rows
+        show(kind, sections, evidence)
+        return 0
+    from dlrun.report.build import charts_of
+    from dlrun.report.figures import drawn, write
+
+    path = Path(target)
+    charts = [chart for section in sections for chart in charts_of(kind, section, evidence, boundaries)]
+    if not charts:
+        raise InputError(f"{kind}: {nothing(kind)}")
+    for number, chart in enumerate(charts, 1):
+        file = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+        print(printable(str(write(file, drawn(chart, path.suffix)))))
+    return 0
 
 
-def _label(value: float) -> str:
-    return f"{value + 0.0:.3g}"  # + 0.0 turns -0 into 0
+def nothing(kind: str) -> str:
+    """Why there may be no chart of a kind."""
+    of_settings = {
+        "sensitivity": "no setting of these runs is a number with three values or more",
+        "heatmap": "these runs do not differ in two settings",
+        "means": "these runs are not every combination of several settings, with the same seeds",
+        "differences": "there is one group of runs",
+        "results": "there is one group of runs",
+        "boundary": "the models of these runs do not have two inputs, or have no weights",
+        "curves": "these runs have no history",
+        "gradients": "these models have one layer, or were not measured",
+    }
+    return of_settings.get(kind, "these runs have no predictions of that kind (see predictions=false), or are of another task")

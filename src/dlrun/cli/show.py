@@ -11,7 +11,7 @@ from rich.text import Text
 from dlrun import registry
 from dlrun.cli import show_run
 from dlrun.cli.arguments import IMPORT, parse
-from dlrun.cli.plot import draw, is_curve
+from dlrun.cli.drawing import draw, is_curve
 from dlrun.cli.terminal import console
 from dlrun.errors import InputError, check_working_folder, nearest
 

@@ -1,0 +1,118 @@
+"""``dlrun report``: one HTML file of sweeps or of a run."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlrun.cli.stored import split
+from dlrun.errors import InputError, plural, printable
+from dlrun.report.sections import Section
+from dlrun.report.stored import Stored, compare, of_words
+from dlrun.results.find import LEAST, one
+from dlrun.results.store import Store
+
+if TYPE_CHECKING:
+    from dlrun.report.charts.base import Chart
+    from dlrun.report.charts.boundary import Boundary
+    from dlrun.report.evidence import Evidence
+    from dlrun.report.html.page import Part
+
+USAGE = """\
+usage: dlrun report [SWEEP ... | WHERE ... | RUN] [-o FILE] [--figures DIR] [--metric M] [--reference R] [output_dir=PATH]
+
+Writes one HTML file, which needs no network: question and answer, the ranked table, charts, methods, commands, versions. It is
+of sweeps (the latest when none is named; several are put together), of runs with settings, such as dataset=moons, or of one
+run, which is an id or its beginning. Nothing is trained.
+
+  -o FILE         the file; report.html when left out
+  --figures DIR   the charts as SVG, PNG and PDF files, too
+  --metric M      rmse, validation/accuracy, seconds: any metric, on any split
+  --reference R   what every group is compared with: best (of yours), or what names one group, such as relu
+
+It needs the extra: pip install 'dlrun[report]'
+
+Examples:
+  dlrun report
+  dlrun report monday tuesday -o week.html
+  dlrun report 8bc176b3
+  dlrun report --figures figures
+"""
+
+
+def run(words: Sequence[str]) -> int:
+    """Write a report. Returns the exit code."""
+    store, rest, flags = split(words, "report", valued=("-o", "--output", "--figures", "--metric", "--reference"), switches=())
+    target = Path(flags.get("-o") or flags.get("--output") or "report.html")
+    if target.suffix not in (".html", ".htm"):
+        raise InputError(f"-o {target}: a report is one HTML file; type -o {target.with_suffix('.html')}")
+    from dlrun.report.charts.base import alt
+    from dlrun.report.figures import programs, save, write
+
+    alt()
+    stored, sections = chosen(store, rest, flags)
+    from dlrun.report.build import about, parts
+    from dlrun.report.html.page import render
+
+    found = parts(sections, stored, boundaries)
+    title = ", ".join(sweep.name or sweep.folder.name for sweep in stored.sweeps) or ", ".join(rest) or "runs"
+    page = render(f"dlrun report: {title}", found, about(stored), programs())
+    files = [write(target, page.encode(errors="backslashreplace"))]
+    if "--figures" in flags:
+        files += save(_named(found), Path(flags["--figures"]))
+    charts = sum(len(part.charts) for part in found)
+    print(printable(f"{target}: {plural(charts, 'chart')}, {len(page) / 1e6:.1f} MB"))
+    if len(files) > 1:
+        print(printable(f"{flags['--figures']}: {plural(len(files) - 1, 'file')}"))
+    return 0
+
+
+def chosen(store: Store, words: Sequence[str], flags: Mapping[str, str]) -> tuple[Stored, list[Section]]:
+    """The runs that words speak of, and their comparison.
+
+    Raises:
+        InputError: none was measured.
+        StoreError: there is no such run or sweep.
+    """
+    if len(words) == 1 and _is_run(store, words[0]):
+        record = one(store, words[0])
+        stored = Stored(store, [record], {record.id: record.factors})
+    else:
+        stored = of_words(store, words)
+    reference = flags.get("--reference")
+    sections = compare(
+        stored,
+        metric=flags.get("--metric"),
+        reference=[word.strip() for word in reference.strip("[]").split(",")] if reference else None,
+    )
+    for note in stored.notes:
+        print(f"warning: {printable(note)}", file=sys.stderr)
+    if not sections:
+        raise InputError("none of these runs was measured; dlrun status says what became of them")
+    return stored, sections
+
+
+def boundaries(evidence: "Evidence", runs: Mapping[str, str]) -> "list[Boundary]":
+    """What runs predict over their two inputs. It takes torch, which nothing else here does."""
+    from dlrun.experiments.boundary import boundaries as predicted
+
+    return predicted(evidence, runs)
+
+
+def _is_run(store: Store, word: str) -> bool:
+    """Whether a word is the beginning of the id of a run."""
+    return len(word) >= LEAST and any(run.startswith(word) for run in store.ids())
+
+
+def _named(parts: "Sequence[Part]") -> "dict[str, Chart]":
+    """Charts by the names of their files: ``curves``, ``2-curves`` of the second comparison, ``sensitivity-2``."""
+    found: dict[str, Chart] = {}
+    for number, part in enumerate(parts, 1):
+        for chart in part.charts:
+            name = first = chart.name if len(parts) == 1 else f"{number}-{chart.name}"
+            count = 1
+            while name in found:
+                count += 1
+                name = f"{first}-{count}"
+            found[name] = chart
+    return found

@@ -1,0 +1,158 @@
+"""A chart: a Vega-Lite specification made by altair, with its words; and the two styles in which it is shown.
+
+A specification names its columns ``group``, ``value``, ``x`` and so on: names that come from data stand in values and titles
+alone, where Vega-Lite takes them as they are.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from dlrun.comparison.factors import shown
+from dlrun.comparison.groups import Compared
+from dlrun.comparison.table import BASELINE, Group
+from dlrun.errors import InputError
+from dlrun.report.tables import clean
+
+MOST_GROUPS = 30  # in a chart with a line of text for each
+MOST_CURVES = 8  # in a chart with a colour for each
+MOST_POINTS = 100  # runs of a group that are drawn one by one
+WIDTH, HEIGHT = 560, 280
+SMALL = 400
+PANEL = 230  # width of a panel where a chart has several
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8B6F47", "#7F7F7F")  # Okabe and Ito 2008
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart and its words.
+
+    Args:
+        name: what it is called on the command line and as a file.
+        title: what it shows.
+        alt: the same for those who do not see it.
+        caption: how to read it, and what is left out.
+        spec: Vega-Lite, without a style.
+    """
+
+    name: str
+    title: str
+    alt: str
+    caption: str
+    spec: Mapping[str, Any]
+
+    @property
+    def small(self) -> bool:
+        """Whether another one fits beside it."""
+        width = self.spec.get("width")
+        return isinstance(width, int | float) and width <= SMALL
+
+
+@cache
+def alt() -> Any:
+    """The library of charts.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import altair
+        import vl_convert  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"charts need {error.name or 'altair'}, which is not installed; run: pip install 'dlrun[report]'"
+        ) from error
+    return altair
+
+
+def spec(chart: Any) -> Mapping[str, Any]:
+    """The Vega-Lite of an altair chart, validated, without altair's own style."""
+    found: dict[str, Any] = chart.to_dict()
+    found.pop("config", None)
+    return found
+
+
+def data(rows: Iterable[Mapping[str, Any]]) -> Any:
+    """Rows as inline data; numbers that are not finite are left out of their rows, and others have five digits."""
+    return alt().Data(values=[{key: item for key, value in row.items() if (item := _short(value)) is not None} for row in rows])
+
+
+def _short(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.5g}") if math.isfinite(value) else None
+
+
+def name_of(group: Group) -> str:
+    """What a group is called in charts: the values of its factors, or with their names where there are several."""
+    if group.is_baseline:
+        return clean(f"{shown(group.factors[BASELINE])} (baseline)")
+    own = {key: value for key, value in group.factors.items() if key != BASELINE and value != ""}
+    return clean(shown(next(iter(own.values())))) if len(own) == 1 else clean(group.label)
+
+
+def runs_first(compared: Sequence[Compared], metric: str, most: int) -> list[Compared]:
+    """The first groups of runs that have a value, the reference among them."""
+    known = [item for item in compared if metric in item.group.summaries and not item.group.is_baseline]
+    reference = [item for item in known[most:] if item.reference]
+    return [*known[: most - len(reference)], *reference]
+
+
+def left_out(compared: Sequence[Compared], shown: Sequence[Compared]) -> str:
+    """A sentence on groups that a chart has no room for."""
+    every = [item for item in compared if item.group.summaries and not item.group.is_baseline]
+    drawn = sum(not item.group.is_baseline for item in shown)
+    return f" The first {drawn} of {len(every)} groups are shown." if drawn < len(every) else ""
+
+
+def log_scale(values: Iterable[float], at_least: float = 20.0) -> bool:
+    """Whether values are all positive and span so much that a logarithmic axis shows them better."""
+    known = [value for value in values if math.isfinite(value)]
+    return bool(known) and min(known) > 0 and max(known) / min(known) >= at_least
+
+
+def axis(log: bool) -> Any:
+    """A scale that does not begin at zero, logarithmic or not."""
+    return alt().Scale(type="log") if log else alt().Scale(zero=False)
+
+
+def config(dark: bool) -> dict[str, Any]:
+    """The style of all charts."""
+    text, faint, ground = ("#e6e6e6", "#4a4f57", "#16181c") if dark else ("#1f2328", "#d0d4da", "#ffffff")
+    return {
+        "background": ground,
+        "aria": False,  # a chart is one image with a text of its own
+        "font": "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif",
+        "view": {"stroke": None, "continuousWidth": WIDTH, "continuousHeight": HEIGHT},
+        "axis": {
+            "labelColor": text,
+            "titleColor": text,
+            "gridColor": faint,
+            "domainColor": faint,
+            "tickColor": faint,
+            "gridOpacity": 0.6,
+            "labelFontSize": 12,
+            "titleFontSize": 12,
+            "titleFontWeight": "normal",
+            "labelLimit": 190,
+        },
+        "header": {"labelColor": text, "titleColor": text, "labelFontSize": 12, "labelLimit": PANEL},
+        "legend": {
+            "labelColor": text,
+            "titleColor": text,
+            "labelFontSize": 12,
+            "labelLimit": 240,
+            "orient": "bottom",
+            "columns": 2,
+        },
+        "title": {"color": text, "anchor": "start", "fontSize": 14},
+        "range": {"category": [*COLOURS]},
+        "rule": {"color": text},
+        "text": {"color": text},
+        "bar": {"color": COLOURS[0]},
+        "circle": {"color": COLOURS[0]},
+        "line": {"color": COLOURS[0]},
+    }

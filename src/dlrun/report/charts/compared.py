@@ -1,0 +1,108 @@
+"""Charts of a comparison: results, paired differences, and those of its settings."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from dlrun.comparison.groups import Compared
+from dlrun.report.charts.base import MOST_GROUPS, MOST_POINTS, Chart, alt, data, left_out, name_of, runs_first, spec
+from dlrun.report.charts.factors import heat_maps, marginal_means, sensitivity
+from dlrun.report.tables import clean
+
+ROW = 24  # height of a line of text
+WORDS = ("better", "worse", "equivalent", "not enough evidence")
+WORD_COLOURS = ("#009E73", "#D55E00", "#0072B2", "#7F7F7F")
+
+
+def comparison_charts(compared: Sequence[Compared], metric: str) -> Iterator[Chart]:
+    """All charts that a comparison has something for."""
+    if not any(metric in item.group.summaries for item in compared):
+        return
+    if len(compared) > 1:
+        yield results(compared, metric)
+    if any(item.difference and item.difference.n for item in compared):
+        yield differences(compared, metric)
+    yield from sensitivity(compared, metric)
+    yield from marginal_means(compared, metric)
+    yield from heat_maps(compared, metric)
+
+
+def results(compared: Sequence[Compared], metric: str) -> Chart:
+    """Each run, and each group's mean with its interval."""
+    kept = [*runs_first(compared, metric, MOST_GROUPS)]
+    kept += [item for item in compared if item.group.is_baseline and metric in item.group.summaries][:5]
+    kept.sort(key=[*compared].index)
+    order = [name_of(item.group) for item in kept]
+    points = [
+        {"group": name_of(item.group), "value": value, "seed": _key(key)}
+        for item in kept
+        for key, value in [*item.group.values(metric).items()][:MOST_POINTS]
+        if math.isfinite(value)
+    ]
+    means = [
+        {"group": name_of(item.group), "value": s.mean, "low": s.low, "high": s.high, "n": s.n}
+        for item in kept
+        if (s := item.group.summaries.get(metric))
+    ]
+    a = alt()
+    title = clean(metric)
+    y = a.Y("group:N", sort=order, title=None)
+    x = a.X("value:Q", title=title, scale=a.Scale(zero=False))
+    dots = a.Chart(data(points)).mark_circle(size=28, opacity=0.35).encode(x, y, tooltip=["group:N", "seed:N", "value:Q"])
+    base = a.Chart(data(means)).encode(y=y, tooltip=["group:N", "n:Q", "value:Q", "low:Q", "high:Q"])
+    whisker = base.mark_rule(size=2).encode(a.X("low:Q", title=title), a.X2("high:Q"))
+    mean = base.mark_tick(size=16, thickness=3, color="#D55E00").encode(x)
+    chart = (dots + whisker + mean).properties(width="container", height=ROW * len(order) + 10)
+    best = f"{order[0]} stands first with a mean of {means[0]['value']:.4g}" if means else ""
+    return Chart(
+        "results",
+        f"{title} of each group",
+        f"Dot plot of {title} for {len(order)} groups, best first: {best}.",
+        f"A dot is a run, the mark is the mean, and the line its 95% interval.{left_out(compared, kept)}",
+        spec(chart),
+    )
+
+
+def differences(compared: Sequence[Compared], metric: str) -> Chart:
+    """Differences to the reference in each pair, and their mean with its interval."""
+    reference = next(item.group for item in compared if item.reference)
+    others = [item for item in compared if item.difference and item.difference.n and not item.reference]
+    kept = [item for item in others if not item.group.is_baseline][:MOST_GROUPS]
+    kept += [item for item in others if item.group.is_baseline][:5]
+    order = [name_of(item.group) for item in kept]
+    base_values = reference.values(metric)
+    points, means = [], []
+    for item in kept:
+        pairs = {key: value - base_values[key] for key, value in item.group.values(metric).items() if key in base_values}
+        finite = [(key, value) for key, value in pairs.items() if math.isfinite(value)]
+        points += [{"group": name_of(item.group), "value": value, "seed": _key(key)} for key, value in finite[:MOST_POINTS]]
+        d = item.difference
+        if d is not None:
+            word = item.verdict.word if item.verdict else WORDS[-1]
+            means.append({"group": name_of(item.group), "value": d.mean, "low": d.low, "high": d.high, "verdict": word})
+    a = alt()
+    title = f"difference in {clean(metric)} to {name_of(reference)}"
+    y = a.Y("group:N", sort=order, title=None)
+    x = a.X("value:Q", title=title)
+    colour = a.Color("verdict:N", title=None, scale=a.Scale(domain=[*WORDS], range=[*WORD_COLOURS]))
+    zero = a.Chart(data([{"value": 0.0}])).mark_rule(strokeDash=[4, 3]).encode(x)
+    dots = (
+        a.Chart(data(points))
+        .mark_circle(size=22, opacity=0.3, color="#7F7F7F")
+        .encode(x, y, tooltip=["group:N", "seed:N", "value:Q"])
+    )
+    base = a.Chart(data(means)).encode(y=y, color=colour, tooltip=["group:N", "verdict:N", "value:Q", "low:Q", "high:Q"])
+    whisker = base.mark_rule(size=3).encode(a.X("low:Q", title=title), a.X2("high:Q"))
+    mean = base.mark_point(filled=True, size=70).encode(x)
+    chart = (zero + dots + whisker + mean).properties(width="container", height=ROW * len(order) + 10)
+    return Chart(
+        "differences",
+        f"Paired differences to {name_of(reference)}",
+        f"Dot plot of the differences in {clean(metric)} of {len(order)} groups to {name_of(reference)}, run by run.",
+        "A dot is a pair of runs with the same seed and fold; the point is their mean, the line its 95% interval, which is not "
+        "corrected for the number of comparisons. The colour is the verdict of the table, which is." + left_out(others, kept),
+        spec(chart),
+    )
+
+
+def _key(key: tuple[int, int | None]) -> str:
+    return f"seed {key[0]}" if key[1] is None else f"seed {key[0]}, fold {key[1]}"

@@ -1,0 +1,155 @@
+"""Charts of settings: the metric against a number, by each setting, by two at a time."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+from dlrun.comparison.factors import Factor, shown
+from dlrun.comparison.groups import Compared
+from dlrun.comparison.summary import summarize
+from dlrun.comparison.table import BASELINE, Group
+from dlrun.report.charts.base import MOST_CURVES, PANEL, Chart, alt, axis, data, log_scale, spec
+from dlrun.report.tables import clean
+
+MOST_CELLS = 30  # values of a factor in a heat map
+MOST_MAPS = 3
+MOST_LEVELS = 40  # of all factors together
+
+
+def sensitivity(compared: Sequence[Compared], metric: str) -> Iterator[Chart]:
+    """The metric against each setting that is a number with three values or more."""
+    groups = [item.group for item in compared if not item.group.is_baseline]
+    for key in groups[0].factors if groups else ():
+        mine = [group for group in groups if _is_number(group.factors.get(key))]
+        values = sorted({float(group.factors[key]) for group in mine})
+        if len(values) < 3:
+            continue
+        others = {id(group): _label(group, key) for group in mine}
+        names = [*dict.fromkeys(others.values())]
+        shown_names = names[:MOST_CURVES]
+        rows = [
+            {"x": float(group.factors[key]), "group": others[id(group)], "value": s.mean, "low": s.low, "high": s.high, "n": s.n}
+            for group in mine
+            if others[id(group)] in shown_names and (s := group.summaries.get(metric))
+        ]
+        if len({row["x"] for row in rows}) < 2:
+            continue
+        a = alt()
+        log = log_scale(values, 9.0)
+        x = a.X("x:Q", title=clean(key), scale=axis(log))
+        base = a.Chart(data(rows)).encode(x, tooltip=["group:N", "x:Q", "value:Q", "low:Q", "high:Q", "n:Q"])
+        if len(shown_names) > 1:
+            base = base.encode(color=a.Color("group:N", sort=shown_names, title=None))
+        y = a.Y("value:Q", title=clean(metric), scale=a.Scale(zero=False))
+        whole = base.mark_line(point=True).encode(y)
+        interval = base.mark_rule(opacity=0.6).encode(a.Y("low:Q", title=clean(metric)), a.Y2("high:Q"))
+        gone = [value for value in values if not any(row["x"] == value for row in rows)]
+        more = f" No run was measured at {', '.join(f'{value:g}' for value in gone)}." if gone else ""
+        more += f" The first {len(shown_names)} of {len(names)} combinations are shown." if len(names) > len(shown_names) else ""
+        yield Chart(
+            "sensitivity",
+            f"{clean(metric)} against {clean(key)}",
+            f"Line chart of the mean {clean(metric)} for {len(values)} values of {clean(key)}, {values[0]:g} to {values[-1]:g}.",
+            f"Means over runs with 95% intervals.{more}",
+            spec((interval + whole).properties(width="container", height=280)),
+        )
+
+
+def heat_maps(compared: Sequence[Compared], metric: str) -> Iterator[Chart]:
+    """The mean of the metric for each pair of values of two settings."""
+    groups = [item.group for item in compared if not item.group.is_baseline and metric in item.group.summaries]
+    factors = [key for key in (groups[0].factors if groups else ()) if key != BASELINE]
+    levels = {key: [*dict.fromkeys(shown(group.factors[key]) for group in groups)] for key in factors}
+    several = [key for key in factors if 2 <= len(levels[key]) <= MOST_CELLS]
+    for first, second in [*combinations(several, 2)][:MOST_MAPS]:
+        yield _heat_map(groups, metric, *sorted((first, second), key=lambda key: -len(levels[key])))
+
+
+def _heat_map(groups: Sequence[Group], metric: str, across: str, down: str) -> Chart:
+    cells: dict[tuple[str, str], list[float]] = {}
+    for group in groups:
+        place = clean(shown(group.factors[across])), clean(shown(group.factors[down]))
+        cells.setdefault(place, []).extend(value for value in group.values(metric).values() if math.isfinite(value))
+    means = {place: sum(values) / len(values) for place, values in cells.items()}
+    middle = (min(means.values()) + max(means.values())) / 2
+    rows = [
+        {"x": x, "y": y, "value": mean, "text": f"{mean:.3g}", "n": len(cells[x, y]), "bright": mean > middle}
+        for (x, y), mean in means.items()
+    ]
+    a = alt()
+    orders = [_ordered([group.factors[key] for group in groups]) for key in (across, down)]
+    base = a.Chart(data(rows)).encode(
+        a.X("x:N", sort=orders[0], title=clean(across), axis=a.Axis(labelAngle=-40 if len(orders[0]) > 6 else 0, grid=False)),
+        a.Y("y:N", sort=orders[1], title=clean(down), axis=a.Axis(grid=False)),
+        tooltip=["x:N", "y:N", "value:Q", "n:Q"],
+    )
+    colour = a.Color("value:Q", title=clean(metric), scale=a.Scale(scheme="viridis", zero=False))
+    tiles = base.mark_rect().encode(colour)
+    text = base.mark_text(fontSize=11).encode(
+        text="text:N", color=a.condition(a.datum.bright, a.value("#000000"), a.value("#ffffff"))
+    )
+    chart = (tiles + text).properties(width="container", height=max(90, 34 * len(orders[1])))
+    others = len(groups) > len(means)
+    return Chart(
+        "heatmap",
+        f"{clean(metric)} by {clean(across)} and {clean(down)}",
+        f"Heat map of the mean {clean(metric)}: {len(orders[0])} values of {clean(across)}, {len(orders[1])} of {clean(down)}.",
+        f"Means over all runs{' and the other settings' if others else ''}.",
+        spec(chart),
+    )
+
+
+def marginal_means(compared: Sequence[Compared], metric: str) -> Iterator[Chart]:
+    """The mean of the metric for each value of each setting, where several vary and every group has the same runs.
+
+    A seed's mean over all other settings is one value, so the interval is over seeds.
+    """
+    groups = [item.group for item in compared if not item.group.is_baseline]
+    factors = [key for key in (groups[0].factors if groups else ()) if key != BASELINE]
+    seeds = {frozenset(key for key, value in group.values(metric).items() if math.isfinite(value)) for group in groups}
+    levels = {key: _ordered([group.factors[key] for group in groups]) for key in factors}
+    balanced = math.prod(map(len, levels.values())) == len(groups) and len(seeds) == 1
+    if len([key for key in factors if len(levels[key]) > 1]) < 2 or not balanced or sum(map(len, levels.values())) > MOST_LEVELS:
+        return
+    rows = []
+    for key in factors:
+        for level in levels[key]:
+            mine = [group.values(metric) for group in groups if clean(shown(group.factors[key])) == level]
+            over_seeds = [sum(values[seed] for values in mine) / len(mine) for seed in mine[0]]
+            if s := summarize(over_seeds):
+                rows.append({"y": level, "facet": clean(key), "value": s.mean, "low": s.low, "high": s.high, "n": s.n})
+    a = alt()
+    base = a.Chart().encode(a.Y("y:N", title=None, sort=None), tooltip=["facet:N", "y:N", "value:Q", "low:Q", "high:Q", "n:Q"])
+    whisker = base.mark_rule(size=2).encode(a.X("low:Q", title=clean(metric), scale=a.Scale(zero=False)), a.X2("high:Q"))
+    point = base.mark_point(filled=True, size=70).encode(a.X("value:Q"))
+    chart = (
+        a.layer(whisker, point, data=data(rows))
+        .properties(width=PANEL, height=a.Step(24))
+        .facet(a.Facet("facet:N", title=None, sort=None), columns=2)
+    )
+    yield Chart(
+        "means",
+        f"{clean(metric)} by each setting",
+        f"Dot plots of the mean {clean(metric)} for each value of {', '.join(map(clean, factors))}, over all other settings.",
+        "Means over all other settings; the interval is over seeds. Where settings interact, the heat map tells more.",
+        spec(chart.resolve_scale(y="independent")),
+    )
+
+
+def _label(group: Group, without: str) -> str:
+    own: Mapping[str, Factor] = {
+        key: value for key, value in group.factors.items() if key not in (without, BASELINE) and value != ""
+    }
+    return clean(" ".join(f"{key}={shown(value)}" if len(own) > 1 else shown(value) for key, value in own.items())) or "all runs"
+
+
+def _ordered(values: Sequence[Factor]) -> list[str]:
+    """Distinct values as texts: numbers by size, others as they come."""
+    distinct = [*dict.fromkeys(values)]
+    if all(map(_is_number, distinct)):
+        distinct.sort(key=float)
+    return [clean(shown(value)) for value in distinct]
+
+
+def _is_number(value: Factor | None) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
