@@ -12,6 +12,7 @@ from typing import Any
 
 from dlrun.comparison.factors import shown
 from dlrun.comparison.groups import Compared
+from dlrun.comparison.summary import Summary
 from dlrun.comparison.table import BASELINE, Group
 from dlrun.errors import InputError
 from dlrun.report.tables import clean
@@ -21,6 +22,7 @@ MOST_CURVES = 8  # in a chart with a colour for each
 MOST_POINTS = 100  # runs of a group that are drawn one by one
 WIDTH, HEIGHT = 560, 280
 SMALL = 400
+MANY = 3  # groups from which on one of them may be far from most
 PANEL = 230  # width of a panel where a chart has several
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8B6F47", "#7F7F7F")  # Okabe and Ito 2008
@@ -87,11 +89,36 @@ def _short(value: Any) -> Any:
 
 
 def name_of(group: Group) -> str:
-    """What a group is called in charts: the values of its factors, or with their names where there are several."""
+    """What a group is called in charts: the options and values that tell it apart, without the names of groups."""
     if group.is_baseline:
         return clean(f"{shown(group.factors[BASELINE])} (baseline)")
     own = {key: value for key, value in group.factors.items() if key != BASELINE and value != ""}
-    return clean(shown(next(iter(own.values())))) if len(own) == 1 else clean(group.label)
+    if len(own) == 1:
+        return clean(shown(next(iter(own.values()))))
+    lasts = [key.rpartition(".")[2] for key in own]
+    short = {key: key if lasts.count(last) > 1 else last for key, last in zip(own, lasts, strict=True)}
+    return (
+        clean(", ".join(shown(value) if "." not in key else f"{short[key]}={shown(value)}" for key, value in own.items()))
+        or "all runs"
+    )
+
+
+def usual(summaries: Sequence[Summary]) -> tuple[float, float]:
+    """Ends of an axis that a group far away from most others does not stretch: the quartiles of the means, and four times
+    their distance (or what runs vary by) beyond.
+    """
+    means = sorted(each.mean for each in summaries)
+    spreads = sorted(each.sd for each in summaries if math.isfinite(each.sd))
+    if len(means) < MANY:
+        return -math.inf, math.inf
+    low, high = means[len(means) // 4], means[-1 - len(means) // 4]
+    reach = 4 * max(high - low, spreads[len(spreads) // 2] if spreads else 0.0)
+    return (low - reach, high + reach) if reach else (-math.inf, math.inf)
+
+
+def beyond(names: Mapping[str, float]) -> str:
+    """A sentence on groups that lie beyond the axis."""
+    return f" Beyond the axis: {', '.join(f'{name} ({mean:.3g})' for name, mean in names.items())}." if names else ""
 
 
 def runs_first(compared: Sequence[Compared], metric: str, most: int) -> list[Compared]:
@@ -101,10 +128,12 @@ def runs_first(compared: Sequence[Compared], metric: str, most: int) -> list[Com
     return [*known[: most - len(reference)], *reference]
 
 
-def left_out(compared: Sequence[Compared], shown: Sequence[Compared]) -> str:
+def left_out(compared: Sequence[Compared], shown: Sequence[Compared], far: int = 0) -> str:
     """A sentence on groups that a chart has no room for."""
     every = [item for item in compared if item.group.summaries and not item.group.is_baseline]
     drawn = sum(not item.group.is_baseline for item in shown)
+    if drawn + far >= len(every):  # those that are far away are named apart
+        return ""
     return f" The first {drawn} of {len(every)} groups are shown." if drawn < len(every) else ""
 
 
@@ -147,6 +176,7 @@ def config(dark: bool) -> dict[str, Any]:
             "labelLimit": 240,
             "orient": "bottom",
             "columns": 2,
+            "symbolOpacity": 1,
         },
         "title": {"color": text, "anchor": "start", "fontSize": 14},
         "range": {"category": [*COLOURS]},

@@ -4,7 +4,19 @@ import math
 from collections.abc import Iterator, Sequence
 
 from dlrun.comparison.groups import Compared
-from dlrun.report.charts.base import MOST_GROUPS, MOST_POINTS, Chart, alt, data, left_out, name_of, runs_first, spec
+from dlrun.report.charts.base import (
+    MOST_GROUPS,
+    MOST_POINTS,
+    Chart,
+    alt,
+    beyond,
+    data,
+    left_out,
+    name_of,
+    runs_first,
+    spec,
+    usual,
+)
 from dlrun.report.charts.factors import heat_maps, marginal_means, sensitivity
 from dlrun.report.tables import clean
 
@@ -31,6 +43,9 @@ def results(compared: Sequence[Compared], metric: str) -> Chart:
     kept = [*runs_first(compared, metric, MOST_GROUPS)]
     kept += [item for item in compared if item.group.is_baseline and metric in item.group.summaries][:5]
     kept.sort(key=[*compared].index)
+    low, high = usual([item.group.summaries[metric] for item in kept])
+    far = {name_of(item.group): mean for item in kept if not low <= (mean := item.group.summaries[metric].mean) <= high}
+    kept = [item for item in kept if name_of(item.group) not in far]
     order = [name_of(item.group) for item in kept]
     points = [
         {"group": name_of(item.group), "value": value, "seed": _key(key)}
@@ -57,7 +72,7 @@ def results(compared: Sequence[Compared], metric: str) -> Chart:
         "results",
         f"{title} of each group",
         f"Dot plot of {title} for {len(order)} groups, best first: {best}.",
-        f"A dot is a run, the mark is the mean, and the line its 95% interval.{left_out(compared, kept)}",
+        f"A dot is a run, the mark is the mean, and the line its 95% interval.{left_out(compared, kept, len(far))}{beyond(far)}",
         spec(chart),
     )
 
@@ -68,6 +83,13 @@ def differences(compared: Sequence[Compared], metric: str) -> Chart:
     others = [item for item in compared if item.difference and item.difference.n and not item.reference]
     kept = [item for item in others if not item.group.is_baseline][:MOST_GROUPS]
     kept += [item for item in others if item.group.is_baseline][:5]
+    low, high = usual([*(item.group.summaries[metric] for item in kept), reference.summaries[metric]])
+    far = {
+        name_of(item.group): item.difference.mean
+        for item in kept
+        if item.difference and not low <= item.group.summaries[metric].mean <= high
+    }
+    kept = [item for item in kept if name_of(item.group) not in far]
     order = [name_of(item.group) for item in kept]
     base_values = reference.values(metric)
     points, means = [], []
@@ -99,7 +121,9 @@ def differences(compared: Sequence[Compared], metric: str) -> Chart:
         f"Paired differences to {name_of(reference)}",
         f"Dot plot of the differences in {clean(metric)} of {len(order)} groups to {name_of(reference)}, run by run.",
         "A dot is a pair of runs with the same seed and fold; the point is their mean, the line its 95% interval, which is not "
-        "corrected for the number of comparisons. The colour is the verdict of the table, which is." + left_out(others, kept),
+        "corrected for the number of comparisons. The colour is the verdict of the table, which is."
+        + left_out(others, kept, len(far))
+        + beyond(far),
         spec(chart),
     )
 

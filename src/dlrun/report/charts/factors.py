@@ -3,16 +3,18 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 from dlrun.comparison.factors import Factor, shown
 from dlrun.comparison.groups import Compared
 from dlrun.comparison.summary import summarize
 from dlrun.comparison.table import BASELINE, Group
-from dlrun.report.charts.base import MOST_CURVES, PANEL, Chart, alt, axis, data, log_scale, spec
+from dlrun.report.charts.base import MOST_CURVES, PANEL, Chart, alt, axis, beyond, data, log_scale, spec, usual
 from dlrun.report.tables import clean
 
 MOST_CELLS = 30  # values of a factor in a heat map
 MOST_MAPS = 3
+FEW = 5  # columns of a heat map that another chart fits beside
 MOST_LEVELS = 40  # of all factors together
 
 
@@ -27,7 +29,7 @@ def sensitivity(compared: Sequence[Compared], metric: str) -> Iterator[Chart]:
         others = {id(group): _label(group, key) for group in mine}
         names = [*dict.fromkeys(others.values())]
         shown_names = names[:MOST_CURVES]
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"x": float(group.factors[key]), "group": others[id(group)], "value": s.mean, "low": s.low, "high": s.high, "n": s.n}
             for group in mine
             if others[id(group)] in shown_names and (s := group.summaries.get(metric))
@@ -35,14 +37,19 @@ def sensitivity(compared: Sequence[Compared], metric: str) -> Iterator[Chart]:
         if len({row["x"] for row in rows}) < 2:
             continue
         a = alt()
+        low, high = usual([s for group in mine if (s := group.summaries.get(metric))])
+        far = {f"{row['group']} at {row['x']:g}": row["value"] for row in rows if not low <= row["value"] <= high}
+        near = [
+            row[end] for row in rows if low <= row["value"] <= high for end in ("low", "value", "high") if math.isfinite(row[end])
+        ]
+        scale = a.Scale(domain=[max(low, min(near)), min(high, max(near))], nice=True)
         log = log_scale(values, 9.0)
         x = a.X("x:Q", title=clean(key), scale=axis(log))
         base = a.Chart(data(rows)).encode(x, tooltip=["group:N", "x:Q", "value:Q", "low:Q", "high:Q", "n:Q"])
         if len(shown_names) > 1:
             base = base.encode(color=a.Color("group:N", sort=shown_names, title=None))
-        y = a.Y("value:Q", title=clean(metric), scale=a.Scale(zero=False))
-        whole = base.mark_line(point=True).encode(y)
-        interval = base.mark_rule(opacity=0.6).encode(a.Y("low:Q", title=clean(metric)), a.Y2("high:Q"))
+        whole = base.mark_line(point=True, clip=True).encode(a.Y("value:Q", title=clean(metric), scale=scale))
+        interval = base.mark_rule(opacity=0.6, clip=True).encode(a.Y("low:Q", title=clean(metric), scale=scale), a.Y2("high:Q"))
         gone = [value for value in values if not any(row["x"] == value for row in rows)]
         more = f" No run was measured at {', '.join(f'{value:g}' for value in gone)}." if gone else ""
         more += f" The first {len(shown_names)} of {len(names)} combinations are shown." if len(names) > len(shown_names) else ""
@@ -50,7 +57,7 @@ def sensitivity(compared: Sequence[Compared], metric: str) -> Iterator[Chart]:
             "sensitivity",
             f"{clean(metric)} against {clean(key)}",
             f"Line chart of the mean {clean(metric)} for {len(values)} values of {clean(key)}, {values[0]:g} to {values[-1]:g}.",
-            f"Means over runs with 95% intervals.{more}",
+            f"Means over runs with 95% intervals.{more}{beyond(far)}",
             spec((interval + whole).properties(width="container", height=280)),
         )
 
@@ -71,7 +78,9 @@ def _heat_map(groups: Sequence[Group], metric: str, across: str, down: str) -> C
         place = clean(shown(group.factors[across])), clean(shown(group.factors[down]))
         cells.setdefault(place, []).extend(value for value in group.values(metric).values() if math.isfinite(value))
     means = {place: sum(values) / len(values) for place, values in cells.items()}
-    middle = (min(means.values()) + max(means.values())) / 2
+    low, high = usual([s for values in cells.values() if (s := summarize(values))])
+    near = [mean for mean in means.values() if low <= mean <= high]
+    middle = (min(near) + max(near)) / 2
     rows = [
         {"x": x, "y": y, "value": mean, "text": f"{mean:.3g}", "n": len(cells[x, y]), "bright": mean > middle}
         for (x, y), mean in means.items()
@@ -83,18 +92,19 @@ def _heat_map(groups: Sequence[Group], metric: str, across: str, down: str) -> C
         a.Y("y:N", sort=orders[1], title=clean(down), axis=a.Axis(grid=False)),
         tooltip=["x:N", "y:N", "value:Q", "n:Q"],
     )
-    colour = a.Color("value:Q", title=clean(metric), scale=a.Scale(scheme="viridis", zero=False))
+    colour = a.Color("value:Q", title=clean(metric), scale=a.Scale(scheme="viridis", domain=[min(near), max(near)], clamp=True))
     tiles = base.mark_rect().encode(colour)
     text = base.mark_text(fontSize=11).encode(
         text="text:N", color=a.condition(a.datum.bright, a.value("#000000"), a.value("#ffffff"))
     )
-    chart = (tiles + text).properties(width="container", height=max(90, 34 * len(orders[1])))
+    width: int | str = 70 * len(orders[0]) if len(orders[0]) <= FEW else "container"
+    chart = (tiles + text).properties(width=width, height=max(90, 34 * len(orders[1])))
     others = len(groups) > len(means)
     return Chart(
         "heatmap",
         f"{clean(metric)} by {clean(across)} and {clean(down)}",
         f"Heat map of the mean {clean(metric)}: {len(orders[0])} values of {clean(across)}, {len(orders[1])} of {clean(down)}.",
-        f"Means over all runs{' and the other settings' if others else ''}.",
+        f"Means over all runs{' and the other settings' if others else ''}; colours end where most means do.",
         spec(chart),
     )
 
@@ -111,28 +121,30 @@ def marginal_means(compared: Sequence[Compared], metric: str) -> Iterator[Chart]
     balanced = math.prod(map(len, levels.values())) == len(groups) and len(seeds) == 1
     if len([key for key in factors if len(levels[key]) > 1]) < 2 or not balanced or sum(map(len, levels.values())) > MOST_LEVELS:
         return
-    rows = []
-    for key in factors:
+    rows: dict[str, list[dict[str, Any]]] = {key: [] for key in factors if len(levels[key]) > 1}
+    for key, mine in rows.items():
         for level in levels[key]:
-            mine = [group.values(metric) for group in groups if clean(shown(group.factors[key])) == level]
-            over_seeds = [sum(values[seed] for values in mine) / len(mine) for seed in mine[0]]
+            several = [group.values(metric) for group in groups if clean(shown(group.factors[key])) == level]
+            over_seeds = [sum(values[seed] for values in several) / len(several) for seed in several[0]]
             if s := summarize(over_seeds):
-                rows.append({"y": level, "facet": clean(key), "value": s.mean, "low": s.low, "high": s.high, "n": s.n})
+                mine.append({"y": level, "value": s.mean, "low": s.low, "high": s.high, "n": s.n})
+    every = [row[end] for mine in rows.values() for row in mine for end in ("low", "value", "high") if math.isfinite(row[end])]
     a = alt()
-    base = a.Chart().encode(a.Y("y:N", title=None, sort=None), tooltip=["facet:N", "y:N", "value:Q", "low:Q", "high:Q", "n:Q"])
-    whisker = base.mark_rule(size=2).encode(a.X("low:Q", title=clean(metric), scale=a.Scale(zero=False)), a.X2("high:Q"))
-    point = base.mark_point(filled=True, size=70).encode(a.X("value:Q"))
-    chart = (
-        a.layer(whisker, point, data=data(rows))
-        .properties(width=PANEL, height=a.Step(24))
-        .facet(a.Facet("facet:N", title=None, sort=None), columns=2)
-    )
+    scale = a.Scale(domain=[min(every), max(every)], nice=True)
+    panels = []
+    for key, mine in rows.items():
+        base = a.Chart(data(mine)).encode(
+            a.Y("y:N", title=None, sort=levels[key]), tooltip=["y:N", "value:Q", "low:Q", "high:Q", "n:Q"]
+        )
+        whisker = base.mark_rule(size=2).encode(a.X("low:Q", title=clean(metric), scale=scale), a.X2("high:Q"))
+        point = base.mark_point(filled=True, size=70).encode(a.X("value:Q", title=clean(metric)))
+        panels.append((whisker + point).properties(title=clean(key), width=PANEL, height=24 * len(mine)))
     yield Chart(
         "means",
         f"{clean(metric)} by each setting",
         f"Dot plots of the mean {clean(metric)} for each value of {', '.join(map(clean, factors))}, over all other settings.",
         "Means over all other settings; the interval is over seeds. Where settings interact, the heat map tells more.",
-        spec(chart.resolve_scale(y="independent")),
+        spec(a.concat(*panels, columns=2)),
     )
 
 

@@ -12,6 +12,7 @@ from dlrun.report.predictions import confusion, mean_roc, reliability
 MOST_CLASSES = 30
 MOST_ROWS = 1000  # points of a scatter plot
 MASKS = 6
+LETTERS = 6  # that a column of the confusion matrix has room for
 
 
 def predicted_charts(several: Sequence[Predicted], whose: str) -> Iterator[Chart]:
@@ -53,8 +54,9 @@ def confusion_chart(several: Sequence[Predicted], about: str) -> Chart:
         for j in range(len(names))
     ]
     a = alt()
+    angle = -40 if max(map(len, names)) > LETTERS else 0
     base = a.Chart(data(rows)).encode(
-        a.X("predicted:N", sort=[*names], title="predicted", axis=a.Axis(labelAngle=-40 if len(names) > 4 else 0, grid=False)),
+        a.X("predicted:N", sort=[*names], title="predicted", axis=a.Axis(labelAngle=angle, grid=False)),
         a.Y("true:N", sort=[*names], title="true", axis=a.Axis(grid=False)),
         tooltip=["true:N", "predicted:N", "count:Q", a.Tooltip("share:Q", format=".1%")],
     )
@@ -89,13 +91,14 @@ def reliability_chart(several: Sequence[Predicted], about: str) -> Chart:
     base = a.Chart(data(rows)).encode(a.X("x:Q"), tooltip=["x:Q", "y:Q", "low:Q", "high:Q", "count:Q"])
     interval = base.mark_rule().encode(a.Y("low:Q"), a.Y2("high:Q"))
     line = base.mark_line(size=2).encode(a.Y("y:Q"))
-    point = base.mark_circle(opacity=1).encode(a.Y("y:Q"), a.Size("count:Q", title="predictions", scale=a.Scale(range=[25, 260])))
+    point = base.mark_circle(opacity=1).encode(a.Y("y:Q"), a.Size("count:Q", legend=None, scale=a.Scale(range=[25, 260])))
     worst = max(bins, key=lambda b: abs(b.predicted - b.observed))
     return Chart(
         "reliability",
         "Reliability",
         f"Reliability curve: the largest gap is at {worst.predicted:.2f}, where {worst.observed:.2f} came true.",
-        f"Ten bins of predicted probability, with Wilson's 95% intervals; on the line they are calibrated. {about.capitalize()}.",
+        "Ten bins of predicted probability, with Wilson's 95% intervals; on the line they are calibrated; a larger point is more "
+        f"predictions. {about.capitalize()}.",
         spec((diagonal + interval + line + point).properties(width=300, height=300)),
     )
 

@@ -24,6 +24,9 @@
       const { spec, renderer } = data.charts[view.dataset.chart];
       await window.vegaEmbed(view, fitted(spec, view.clientWidth), { actions: false, renderer, config });
       for (const image of view.querySelectorAll("svg, canvas")) image.setAttribute("aria-hidden", "true"); // the view has a label
+      const box = view.parentElement; // where it scrolls, the keyboard scrolls it
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
       await new Promise((resolve) => setTimeout(resolve));
     }
     document.documentElement.dataset.drawn = "yes";

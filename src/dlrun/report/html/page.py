@@ -23,6 +23,7 @@ from dlrun.report.words import answer, command, methods, question
 from dlrun.results.record import RunRecord
 
 MOST_ROWS = 500  # rows of a table
+OTHERS = 4  # the rank of columns that stand behind the verdict: other metrics, median and range
 MOST_ELEMENTS = 200_000  # bytes of a specification that is drawn as elements
 _HERE = Path(__file__).parent
 
@@ -96,7 +97,7 @@ def _shown(part: Part) -> dict[str, Any]:
     """What the template takes of a part."""
     section = part.section
     kept = [item for place, item in enumerate(section.compared) if place < MOST_ROWS or item.group.is_baseline]
-    several = columns(kept, section.metric, section.metrics)
+    several = sorted(columns(kept, section.metric, section.metrics), key=lambda column: column.rank >= OTHERS)
     left = len(section.compared) - len(kept)
     return {
         "title": clean(section.title),
