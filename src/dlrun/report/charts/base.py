@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from typing import Any
 
 from dlrun.comparison.factors import shown
@@ -70,16 +71,46 @@ def alt() -> Any:
     return altair
 
 
-def spec(chart: Any) -> Mapping[str, Any]:
-    """The Vega-Lite of an altair chart, validated, without altair's own style."""
-    found: dict[str, Any] = chart.to_dict()
-    found.pop("config", None)
-    return found
+class _Named(str):
+    """The name of rows, which altair passes on: it would check every number of the rows themselves, and copy them."""
+
+    rows: list[Mapping[str, Any]]
+
+    def __deepcopy__(self, memo: Any) -> "_Named":
+        return self
+
+
+_numbers = count(1)
 
 
 def data(rows: Iterable[Mapping[str, Any]]) -> Any:
-    """Rows as inline data; numbers that are not finite are left out of their rows, and others have five digits."""
-    return alt().Data(values=[{key: item for key, value in row.items() if (item := _short(value)) is not None} for row in rows])
+    """Rows of a chart; numbers that are not finite are left out of their rows, and others have five digits."""
+    name = _Named(f"rows{next(_numbers)}")
+    name.rows = [{key: item for key, value in row.items() if (item := _short(value)) is not None} for row in rows]
+    return alt().NamedData(name=name)
+
+
+def spec(chart: Any) -> Mapping[str, Any]:
+    """The Vega-Lite of an altair chart, with its rows and without altair's own style."""
+    found: dict[str, Any] = chart.to_dict(validate=False)  # tests validate: it takes longer than all else
+    found.pop("config", None)
+    tables: dict[str, _Named] = {}
+    named = _renamed(found, tables)
+    return {**named, "datasets": {name: table.rows for name, table in zip(_names(tables), tables.values(), strict=True)}}
+
+
+def _renamed(part: Any, tables: dict[str, _Named]) -> Any:
+    """A part of a specification, in which rows are numbered from 1 as they are met."""
+    if isinstance(part, _Named):
+        tables.setdefault(part, part)
+        return _names(tables)[[*tables].index(part)]
+    if isinstance(part, dict):
+        return {key: _renamed(value, tables) for key, value in part.items()}
+    return [_renamed(value, tables) for value in part] if isinstance(part, list) else part
+
+
+def _names(tables: Mapping[str, _Named]) -> list[str]:
+    return [f"rows{number}" for number in range(1, len(tables) + 1)]
 
 
 def _short(value: Any) -> Any:
@@ -98,7 +129,7 @@ def name_of(group: Group) -> str:
     lasts = [key.rpartition(".")[2] for key in own]
     short = {key: key if lasts.count(last) > 1 else last for key, last in zip(own, lasts, strict=True)}
     return (
-        clean(", ".join(shown(value) if "." not in key else f"{short[key]}={shown(value)}" for key, value in own.items()))
+        clean(" ".join(shown(value) if "." not in key else f"{short[key]}={shown(value)}" for key, value in own.items()))
         or "all runs"
     )
 

@@ -1,0 +1,171 @@
+"""``dlrun report``: what the file has for each kind of task, and what it must not have."""
+
+import base64
+import hashlib
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import altair
+import jsonschema
+import pytest
+
+from pages import Page
+
+Call = Callable[..., tuple[int, str, str]]
+SHORT = ("trainer.epochs=2", "logger=none")
+EVERY = {"results", "differences", "curves", "gradients"}
+TASKS = {
+    "xor": (("dataset=xor", "activation=relu,tanh"), {"boundary", "confusion", "reliability", "roc"}),
+    "iris": (
+        ("dataset=iris", "activation=relu,tanh", "optimizer=sgd,adam"),
+        {"means", "heatmap", "confusion", "reliability", "roc"},
+    ),
+    "diabetes": (("dataset=diabetes", "optimizer.lr=0.001,0.01,0.1"), {"sensitivity", "predicted", "residuals"}),
+    "shapes": (
+        ("dataset=shapes", "model=segmenter", "dataset.rows=40", "loss=dice,cross_entropy"),
+        {"masks", "confusion", "reliability"},
+    ),
+    "multilabel": (("dataset=multilabel", "activation=relu,tanh"), {"reliability", "roc"}),
+    "pairs": (("dataset=pairs", "model=embedder", "activation=relu,tanh"), set()),
+    "quantiles": (("dataset=heteroscedastic", "loss=quantile", "loss.tau=[0.1,0.5,0.9]", "optimizer=adam,sgd"), set()),
+}
+
+
+def titles(names: set[str], page: Page) -> set[str]:
+    """Which of the names have a chart: by a word of the headings."""
+    words = {
+        "results": "of each group",
+        "differences": "Paired differences",
+        "curves": "Learning curves",
+        "gradients": "Gradient norms",
+        "boundary": "Decision boundary",
+        "confusion": "Confusion matrix",
+        "reliability": "Reliability",
+        "roc": "ROC",
+        "means": "by each setting",
+        "heatmap": " by optimizer and activation",
+        "sensitivity": " against optimizer.lr",
+        "predicted": "Predicted against true",
+        "residuals": "Residuals",
+        "masks": "Images, true and predicted",
+    }
+    assert names <= words.keys()
+    return {name for name, word in words.items() if any(word in heading for heading in page.texts["h3"])}
+
+
+@pytest.fixture(scope="module")
+def validator() -> jsonschema.protocols.Validator:
+    schema = json.loads((Path(altair.__file__).parent / "vegalite/v6/schema/vega-lite-schema.json").read_text(encoding="utf-8"))
+    return jsonschema.Draft7Validator(schema)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.usefixtures("unbundled")
+def test_a_sweep_of_each_task_has_its_charts(
+    call: Call, page: Callable[[str], Page], validator: jsonschema.protocols.Validator, task: str
+) -> None:
+    words, charts = TASKS[task]
+    assert call("-m", *words, *SHORT, "seed=0,1")[0] == 0
+    code, out, err = call("report", "-o", "out.html")
+    assert (code, err) == (0, "")
+    found = page("out.html")
+    assert titles(charts, found) == charts | EVERY
+    assert f"{len(found.drawings)} charts" in out
+    assert len(found.attributes("data-chart")) == len(found.drawings) == len(found.texts["figcaption"])
+    for drawing in found.drawings:
+        assert not [*validator.iter_errors(drawing | {"datasets": {}})]
+        assert all(drawing["datasets"].values())
+    assert any(text.startswith("Which ") for text in found.texts["p"])
+    assert any("has the best mean" in text for text in found.texts["p"])
+    assert any(text.startswith("We trained ") and "torch" in text for text in found.texts["p"])
+    assert all(any(word in text for text in found.texts["dd"]) for word in ("fingerprint", "torch", "--multirun"))
+    for name in ("src", "action", "formaction", "srcset", "poster"):
+        assert not found.attributes(name)
+    assert {href[0] for href in found.attributes("href") if href != "data:,"} <= {"#"}
+
+
+@pytest.mark.usefixtures("unbundled")
+def test_a_run_has_a_report_of_its_own(call: Call, page: Callable[[str], Page]) -> None:
+    assert call("dataset=xor", *SHORT)[0] == 0
+    run = json.loads(call("runs", "--json")[1])[0]["id"]
+    assert call("report", run[:6])[0] == 0
+    found = page("report.html")
+    assert titles(set(), found) == {"curves", "gradients", "boundary", "confusion", "reliability", "roc"}
+    assert "test/accuracy" in found.texts["th"]
+    assert run in found.texts["td"]
+
+
+@pytest.mark.usefixtures("unbundled")
+def test_the_commands_train_the_same_runs(call: Call, page: Callable[[str], Page]) -> None:
+    assert call("-m", "dataset=iris", "activation=relu,tanh", "dataset.folds=2", "seed=3,1,2", *SHORT)[0] == 0
+    assert call("report")[0] == 0
+    commands = page("report.html").texts["code"]
+    assert len(commands) == 2
+    for command in commands:
+        assert "6 runs: 6 done, 6 of them taken over" in call(*shlex.split(command)[1:], "logger=lines")[1]
+
+
+HOSTILE = ["<script>alert(1)</script>", '=HYPERLINK("http://x","y")', "\x1b[31mred", "</script><img src=x onerror=alert(2)>"]
+
+
+@pytest.mark.usefixtures("unbundled")
+def test_names_of_a_file_are_text_and_nothing_else(call: Call, page: Callable[[str], Page], folder: Path) -> None:
+    target = "y<b>&amp;"
+    rows = "".join(f"{i % 7},{i % 5},{i},{i % 3},{'<u>yes</u>' if i % 2 else '=no'}\n" for i in range(40))
+    head = ",".join('"' + name.replace('"', '""') + '"' for name in [*HOSTILE, target])
+    (folder / "<b>.csv").write_text(f"{head}\n{rows}")
+    words = ("dataset=csv", 'dataset.path="<b>.csv"', f'dataset.target="{target}"', 'name="<i>name"')
+    assert call("-m", *words, "activation=relu,tanh", "seed=0,1", *SHORT)[0] == 0
+    assert call("report")[0] == 0
+    found = page("report.html")
+    assert {tag for tag, _ in found.tags}.isdisjoint({"b", "u", "i", "img", "iframe", "object", "a[onerror]"})
+    assert not [name for _, attrs in found.tags for name in attrs if name.startswith("on")]
+    assert len(found.texts["script"]) == 3
+    assert "\x1b" not in found.source
+    data = next(text for text in found.texts["script"] if text.startswith('{"charts"'))
+    assert not {"<", ">", "&"} & {*data}
+    assert "<u>yes</u>" in found.texts["td"]
+    assert "dlrun report: <i>name" in found.texts["h1"]
+    assert any("<u>yes</u>" in str(drawing) for drawing in found.drawings)
+    assert any("<b>.csv" in heading for heading in found.texts["h2"])
+    policy = next(attrs["content"] or "" for tag, attrs in found.tags if attrs.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
+    scripts = [text for text in found.texts["script"] if text != data]
+    hashes = {"sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts}
+    assert hashes == {*re.findall(r"'(sha256-[^']+)'", policy)}
+
+
+def test_the_programs_are_in_the_file_and_charts_in_a_folder(call: Call, folder: Path) -> None:
+    assert call("dataset=pairs", "model=embedder", *SHORT)[0] == 0
+    assert call("report", "dataset=pairs", "--figures", "charts")[0] == 0
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert "vegaEmbed" in text
+    assert len(text) < 6e6
+    starts = {".svg": b"<svg", ".png": b"\x89PNG", ".pdf": b"%PDF"}
+    files = sorted((folder / "charts").iterdir())
+    assert {file.stem for file in files} == {"curves", "gradients"}
+    assert len(files) == 3 * len({file.stem for file in files})
+    assert all(file.read_bytes().startswith(starts[file.suffix]) for file in files)
+
+
+@pytest.mark.parametrize("library", ["altair", "vl_convert"])
+def test_without_the_extra_it_says_what_to_type(call: Call, monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+    from dlrun.report.charts.base import alt
+
+    alt.cache_clear()
+    monkeypatch.setitem(sys.modules, library, None)
+    code, _, err = call("report")
+    alt.cache_clear()
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"charts need {library}" in err
+    assert "pip install 'dlrun[report]'" in err
+
+
+def test_what_cannot_be_reported_is_refused(call: Call) -> None:
+    assert "type -o out.html" in call("report", "-o", "out.pdf")[2]
+    assert "sweep 'latest': not found" in call("report")[2]
+    assert "takes -o" in call("report", "--figure", "x")[2]
