@@ -4,6 +4,7 @@ Shapes: n rows, K classes, labels or values, H x W pixels, E evaluations, R runs
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 
 from dlrun.errors import StoreError
 from dlrun.report.tables import clean
-from dlrun.results.formats import PREDICTIONS, TARGETS
+from dlrun.results.formats import PREDICTIONS, TARGETS, read_history_bytes
 from dlrun.results.record import MEASURED, RunRecord
+from dlrun.results.runs import HISTORY_PART, UNREADABLE
 from dlrun.results.store import Store
 
 if TYPE_CHECKING:
@@ -68,7 +70,13 @@ class Evidence:
     def histories(self, runs: Iterable[str]) -> list[dict[str, Floats]]:
         """The histories of those runs that have been measured: columns, each [E]."""
         measured = [run for run in runs if run in self.records and self.records[run].status in MEASURED]
-        return [*self.store.histories(measured).values()]
+        found = []
+        with self.store.reading() as rows:
+            for run in measured if rows is not None else ():
+                with suppress(StoreError, *UNREADABLE):
+                    if rows is not None and (content := rows.part(run, HISTORY_PART)) is not None:
+                        found.append(read_history_bytes(content))
+        return found
 
     def predicted(self, runs: Iterable[str], most: int) -> list[Predicted]:
         """The test predictions (validation where there are none) of the first ``most`` runs that have some."""

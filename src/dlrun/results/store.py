@@ -264,16 +264,6 @@ class Store:
         content = self._part(run, HISTORY_PART)
         return self._read(run, lambda: {} if content is None else read_history_bytes(content))
 
-    def histories(self, ids: Iterable[str]) -> dict[str, dict[str, NDArray[np.float64]]]:
-        """Run id -> history, of those runs that have one which can be read."""
-        found = {}
-        with self.reading() as rows:
-            for run in ids if rows is not None else ():
-                with suppress(StoreError, *UNREADABLE):
-                    if rows is not None and (content := rows.part(run, HISTORY_PART)) is not None:
-                        found[run] = read_history_bytes(content)
-        return found
-
     def weights(self, run: str) -> dict[str, NDArray[Any]]:
         """The weights of a run.
 
