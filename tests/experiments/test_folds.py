@@ -160,7 +160,7 @@ def test_the_comparison_is_corrected_for_what_folds_share(compose: Compose, tmp_
     store.prepare()
     for planned in grid.cohorts:
         store.write_cohort(train(planned))
-    (section,) = compare(grid, Sweep.create(store, "x", grid.cells), store)
+    (section,) = compare(grid, Sweep.create(store, "x", grid.cells), {record.id: record for record in store.records()})
     difference = section.compared[1].difference
     assert difference is not None
     ratio = (2 * 89 + 3 * 88) / 5 / 265

@@ -43,6 +43,17 @@ class Preprocessing:
     y_shift: Tensor
     y_factor: Tensor
 
+    @staticmethod
+    def stack(several: Sequence["Preprocessing"], x_axes: int, y_axes: int) -> "Preprocessing":
+        """What was fitted on S splits as one, for x [S, N, ...] and y [S, N, ...], which have so many axes without the first."""
+
+        def together(name: str, axes: int) -> Tensor:
+            values = torch.stack([getattr(one, name) for one in several])
+            return values.view(len(values), *[1] * (axes + 1 - values.dim()), *values.shape[1:])
+
+        axes = {"fill": x_axes, "shift": x_axes, "factor": x_axes, "y_shift": y_axes, "y_factor": y_axes}
+        return Preprocessing(**{name: together(name, count) for name, count in axes.items()})
+
     def inputs(self, x: Tensor) -> Tensor:
         """``(where(isnan(x), fill, x) - shift) * factor``, in the dtype and on the device of x: [..., *shape] to the same.
 

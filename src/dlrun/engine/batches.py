@@ -21,6 +21,7 @@ from dlrun.data.splits import Split
 
 MATERIALIZED_BYTES = 1 << 28  # scaled copies of all splits together; above it batches are scaled as they are drawn
 CHUNK_ROWS = 1 << 16  # rows converted at once
+CHUNK_NUMBERS = 1 << 22  # of inputs that are scaled at once: 32 MB in float64
 CHUNK_BYTES = 1 << 22  # batches gathered at once: large enough to pay for the call, small enough to stay in a CPU's cache
 DEVICE_CHUNK_BYTES = 1 << 26  # the same for a GPU, which reads 4 MB in less time than a call takes
 
@@ -61,16 +62,20 @@ class Batches:
         self._source = (order + len(data) * of_train if data.train_y is not None else order).to(device)
         self._values = data.y if data.train_y is None else torch.cat([data.y, data.train_y])
         self._scaled = TASKS[data.task].scaled
-        self._y = torch.stack(
-            [self._targets(self._values[rows], p) for rows, p in zip(self._source.cpu(), preprocessing, strict=True)]
-        )
+        together = max(1, CHUNK_NUMBERS // (self.rows * data.x[0].numel()))
+        pieces = [slice(start, start + together) for start in range(0, len(splits), together)]
+        stacked = [Preprocessing.stack(preprocessing[piece], data.x.dim(), data.y.dim()) for piece in pieces]
+        source = self._source.cpu()
+        self._y = torch.cat([self._targets(self._values[source[piece]], p) for piece, p in zip(pieces, stacked, strict=True)])
         self._values = self._values.to(device)
         self._facts = {name: values[order].to(device) for name, values in data.facts.items()}
         copies = len(splits) * self.rows * data.x[0].numel() * dtype.itemsize
         self._x: Tensor | None = None
         self._raw: Tensor | None = None
         if copies <= MATERIALIZED_BYTES:
-            self._x = torch.stack([self._inputs(data.x[o], p) for p, o in zip(preprocessing, order, strict=True)]).to(device)
+            self._x = torch.cat([self._inputs(data.x[order[piece]], p) for piece, p in zip(pieces, stacked, strict=True)]).to(
+                device
+            )
         elif data.modality.integral:
             self._raw, self._order = data.x.to(device), order.to(device)
         else:

@@ -36,6 +36,7 @@ from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 
+Records = Mapping[str, RunRecord]
 INTERRUPTED = 128  # from here on exit codes are those of signals
 
 
@@ -223,13 +224,13 @@ class SweepExperiment:
             self.store.prepare()
             sweep = self._resumed() or sweeps.begin(grid, self.store, self.name, self._how.command, provenance(grid))
             with sweep.claim():
-                code = self._carried_out(grid, sweep, tell, self.name)
+                code, records = self._carried_out(grid, sweep, tell, self.name)
                 reported, (told, notes) = grid, tables.NOTHING
                 if self._tuned and code < INTERRUPTED:
-                    code, reported, told, notes = self._tested(grid, sweep, tell)
+                    code, records, reported, told, notes = self._tested(grid, sweep, records, tell)
             sections: list[Section] = []
             if not self._how.grows:
-                sections = tables.compare(reported, sweep, self.store, tell=tell.comparing, told=told, notes=notes)
+                sections = tables.compare(reported, sweep, records, tell=tell.comparing, told=told, notes=notes)
             if sections:
                 sweep.write_comparison(as_csv(sections), as_markdown(sections))
             every = replace(grid, specs={**grid.specs, **reported.specs})
@@ -237,29 +238,30 @@ class SweepExperiment:
             tell.finished(result)
         return result
 
-    def _carried_out(self, grid: sweeps.Grid, sweep: Sweep, tell: Listener, title: str) -> int:
+    def _carried_out(self, grid: sweeps.Grid, sweep: Sweep, tell: Listener, title: str) -> tuple[int, Records]:
         tell.begun(grid, title)
         try:
             return sweeps.carry_out(grid, sweep, self.store, self._options, tell)
         except StoreError as error:  # the disk is full, say
             raise StoreError(*error.problems, f"mend that, and carry on with: dlrun resume {sweep.folder}") from error
 
-    def _tested(self, grid: sweeps.Grid, sweep: Sweep, tell: Listener) -> tuple[int, sweeps.Grid, tables.Told, tables.Notes]:
+    def _tested(
+        self, grid: sweeps.Grid, sweep: Sweep, records: Records, tell: Listener
+    ) -> tuple[int, Records, sweeps.Grid, tables.Told, tables.Notes]:
         """Choose the tuned settings, and train what was chosen, and the default, with new seeds: cells of the same sweep."""
         keys = self._tuned
-        records = {record.id: record for record in self.store.records(grid.specs)}
         found = tuning.choose(keys, every_fold(self._jobs), grid, records)
         sweep.keep(tuning.CURVES, tuning.curves(keys, found))
         fresh = tuning.fresh_jobs(keys, found, [cell.seed for cell in grid.cells])
         if not fresh:
-            return 1, grid, {}, tuning.notes(keys, found)
+            return 1, records, grid, {}, tuning.notes(keys, found)
         tested = sweeps.lay_out([job for job, _ in fresh])
         told = {cell.id: factors for cell, (_, factors) in zip(tested.cells, fresh, strict=True)}
         tested.cells = [replace(cell, factors={**cell.factors, **told[cell.id]}) for cell in tested.cells]
         first, sweep.cells = sweep.cells, [*sweep.cells, *tested.cells]
-        code = self._carried_out(tested, sweep, tell, f"{self.name}: what was chosen, with new seeds")
+        code, records = self._carried_out(tested, sweep, tell, f"{self.name}: what was chosen, with new seeds")
         failed = any(cell.status == "failed" for cell in first)
-        return max(code, int(failed)), tested, told, tuning.notes(keys, found)
+        return max(code, int(failed)), records, tested, told, tuning.notes(keys, found)
 
     def _resumed(self) -> Sweep | None:
         """The sweep to carry on with, with the cells that its command spans now: data and versions may have changed."""

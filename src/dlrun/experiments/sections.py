@@ -14,7 +14,6 @@ from dlrun.experiments.sweep import Grid
 from dlrun.report.sections import Entry, Judged, Place, Section, place_of, section, sections, with_experiments
 from dlrun.report.stored import BESIDE, data_key
 from dlrun.results.record import RunRecord
-from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 
 Told = Mapping[str, Mapping[str, Factor]]
@@ -25,7 +24,7 @@ NOTHING: tuple[Told, Notes] = ({}, {})
 def compare(
     grid: Grid,
     sweep: Sweep,
-    store: Store,
+    records: Mapping[str, RunRecord],
     *,
     tell: Callable[[str], None] = lambda line: None,
     told: Told = NOTHING[0],
@@ -34,11 +33,11 @@ def compare(
     """Compare what the sweep has measured, and keep what the baselines got with it.
 
     Args:
+        records: of the runs that have ended, by id.
         tell: hears in a line of whatever may take long.
         told: run id -> further factors.
         notes: lines for the section of a place.
     """
-    records = {record.id: record for record in store.records(dict.fromkeys(cell.id for cell in sweep.cells if cell.id))}
     fitted = _Fitted(folds_of(grid.cohorts) if grid.baselines else {}, grid.baselines, tell, notes)
     judged = Judged(grid.reference, grid.margin)
     found = sections(entries(grid.specs, records, told), judged, fitted, kept=True)

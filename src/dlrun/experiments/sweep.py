@@ -185,8 +185,11 @@ def pieces(cohorts: Sequence[Planned], options: Options) -> list[tuple[Planned, 
     return sorted(((piece, needs(piece.cohort)) for piece in cut_up), key=lambda pair: -pair[1].seconds)
 
 
-def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Listener) -> int:
-    """Train what is missing, keep every run, and bring the sweep's list up to date. Returns the exit code.
+def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Listener) -> tuple[int, dict[str, RunRecord]]:
+    """Train what is missing, keep every run, and bring the sweep's list up to date.
+
+    Returns:
+        The exit code, and the records of all of the sweep's runs that have ended.
 
     Runs that another process is training are waited for, and trained here should that process give them up.
     """
@@ -213,11 +216,12 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Li
             if left and not interruption():
                 tell.waiting(left, claim.others[next(iter(left))])
                 time.sleep(LOOK)
-    sweep.refresh(store)
+    records = {record.id: record for record in sweep.refresh(store)}
     if interruption():
-        return interruption.exit_code
+        return interruption.exit_code, records
     asked = {cell.id for cell in grid.cells}
-    return int(bool(grid.lacking()) or any(cell.status in ("failed", "diverged") for cell in sweep.cells if cell.id in asked))
+    lost = any(cell.status in ("failed", "diverged") for cell in sweep.cells if cell.id in asked)
+    return int(lost or bool(grid.lacking())), records
 
 
 class _Ledger:

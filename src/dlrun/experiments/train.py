@@ -8,6 +8,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -21,7 +22,7 @@ from dlrun.engine.progress import Progress
 from dlrun.engine.trainer import MOST_PREDICTED, Outcome, fit
 from dlrun.experiments.cohorts import Planned
 from dlrun.isolation import DiedError, RaisedError, reason
-from dlrun.results.formats import PREDICTIONS, TARGETS, RunFiles
+from dlrun.results.formats import PREDICTIONS, TARGETS, RunFiles, smallest
 from dlrun.results.identity import run_ids
 from dlrun.results.record import RunRecord, utc_now
 from dlrun.results.store import Store
@@ -69,11 +70,11 @@ def train(planned: Planned, *, report: Report | None = None, interrupted: Callab
     started = time.perf_counter()
     outcomes = fit(planned.cohort, report=report, interrupted=interrupted)
     seconds = time.perf_counter() - started
-    known: dict[str, dict[str, Any]] = {}
+    known: dict[str, Any] = {"y": smallest(planned.cohort.data.y.numpy()), "finished": utc_now()}
     return [_files(planned, number, outcome, seconds, known) for number, outcome in enumerate(outcomes)]
 
 
-def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, known: dict[str, dict[str, Any]]) -> RunFiles:
+def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, known: dict[str, Any]) -> RunFiles:
     """What is kept of a run; what it has in common with others is one object, in ``known`` by its text."""
     spec, cohort = planned.specs[number], planned.cohort
     split = cohort.splits[cohort.runs[number].split]
@@ -111,7 +112,7 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, know
         cohort=known.setdefault(str(together), together),
         choices=spec.choices,
         factors=spec.factors,
-        finished=utc_now(),
+        finished=known["finished"],
     )
     return RunFiles(
         record=record,
@@ -120,7 +121,7 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, know
         weights={name: value.numpy() for name, value in outcome.weights.items()},
         log=[*(f"warning: {warning}" for warning in spec.warnings), *cohort.data.notes],
         extra=_extra(planned, number),
-        arrays=_arrays(planned, number, outcome),
+        arrays=_arrays(planned, number, outcome, known["y"]),
     )
 
 
@@ -140,21 +141,18 @@ def _extra(planned: Planned, number: int) -> dict[str, Any]:
     return extra if data.encoding is None else extra | {"encoding.json": data.encoding.to_json()}
 
 
-def _arrays(planned: Planned, number: int, outcome: Outcome) -> dict[str, dict[str, NDArray[Any]]]:
+def _arrays(planned: Planned, number: int, outcome: Outcome, y: NDArray[Any]) -> dict[str, dict[str, NDArray[Any]]]:
     """What was predicted for validation and test rows, and apart from it what runs of the same split share: rows and targets."""
     if not outcome.predictions:
         return {}
-    data, split = planned.cohort.data, planned.cohort.splits[planned.cohort.runs[number].split]
+    split = planned.cohort.splits[planned.cohort.runs[number].split]
     targets = {}
     for subset in outcome.predictions:
-        rows = getattr(split, subset)
-        targets[f"{subset}_rows"] = rows.to(torch.int32).numpy()
-        if data.y[0].numel() * len(rows) <= MOST_PREDICTED:
-            targets[subset] = data.y[rows].numpy()
-    return {
-        PREDICTIONS: {subset: values.numpy() for subset, values in outcome.predictions.items()},
-        TARGETS: targets,
-    }
+        rows = getattr(split, subset).numpy()
+        targets[f"{subset}_rows"] = rows.astype(np.int32)
+        if y[0].size * len(rows) <= MOST_PREDICTED:
+            targets[subset] = y[rows]
+    return {PREDICTIONS: {subset: values.numpy() for subset, values in outcome.predictions.items()}, TARGETS: targets}
 
 
 def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> RunFiles:

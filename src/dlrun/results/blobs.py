@@ -19,6 +19,7 @@ from dlrun.results.files import make_own_folder, read, replace_file
 PLAIN, ZLIB, BESIDE = 0, 1, 2
 LARGE = 1 << 20  # bytes above which content gets a file of its own
 MOST = 1 << 30  # bytes that packed content may have: a foreign file must not fill the memory
+QUICK = 1  # the level of zlib; the highest takes twice as long, and gains little of a few hundred bytes
 PAYS = 0.9  # of its size at most, or content is not packed
 
 FOLDER, SUFFIX = "weights", ".safetensors"
@@ -37,27 +38,32 @@ class Blobs:
         self._connection, self._folder = connection, root / FOLDER
         self._ids: dict[bytes, int] = {}
 
-    def put(self, content: bytes) -> tuple[int, bytes]:
-        """Keep content. Returns its id and its digest."""
+    def put(self, content: bytes, *, packs: bool = True) -> tuple[int, bytes]:
+        """Keep content. Returns its id and its digest.
+
+        Args:
+            packs: whether to try to pack it; what is nearly random, such as the digits of weights, would not get smaller.
+        """
         digest = sha256(content).digest()
         known = self._ids.get(digest)
         if known is None:
-            known = self._ids[digest] = self._put(content, digest)
+            known = self._ids[digest] = self._put(content, digest, packs)
         return known, digest
 
-    def _put(self, content: bytes, digest: bytes) -> int:
+    def _put(self, content: bytes, digest: bytes, packs: bool) -> int:
         if len(content) > LARGE:
             form, packed = BESIDE, b""
             make_own_folder(self._folder)
             replace_file(self._path(digest), content)
         else:
             form, packed = PLAIN, content
-            if len(smaller := zlib.compress(content)) < PAYS * len(content):
+            if packs and len(smaller := zlib.compress(content, QUICK)) < PAYS * len(content):
                 form, packed = ZLIB, smaller
-        row = self._connection.execute("SELECT id, form, content FROM blobs WHERE digest = ?", (digest,)).fetchone()
-        if row is None:
-            added = self._connection.execute("INSERT INTO blobs (digest, form, content) VALUES (?, ?, ?)", (digest, form, packed))
+        insert = "INSERT OR IGNORE INTO blobs (digest, form, content) VALUES (?, ?, ?)"
+        added = self._connection.execute(insert, (digest, form, packed))
+        if added.rowcount == 1:
             return int(added.lastrowid or 0)
+        row = self._connection.execute("SELECT id, form, content FROM blobs WHERE digest = ?", (digest,)).fetchone()
         if row[1:] != (form, packed):  # damaged, or packed by another version of zlib
             self._connection.execute("UPDATE blobs SET form = ?, content = ? WHERE id = ?", (form, packed, row[0]))
         return int(row[0])

@@ -1,6 +1,7 @@
 """What is kept of a run, and how its parts are written as bytes and read again."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,19 +86,49 @@ def extra_bytes(name: str, value: Any) -> bytes:
     return f"{text}\n".encode()
 
 
+def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Arrays in the database: a line of JSON with their names, types and shapes, then their numbers."""
+    whole = {name: np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C") for name, array in arrays.items()}
+    head = [[name, array.dtype.str, array.shape] for name, array in whole.items()]
+    return json.dumps(head).encode() + b"\n" + b"".join(array.tobytes() for array in whole.values())
+
+
+def unpack(content: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of what ``pack`` wrote."""
+    line, _, numbers = content.partition(b"\n")
+    found, place = {}, 0
+    for name, kind, shape in json.loads(line):
+        dtype = np.dtype(kind)
+        if dtype.hasobject:
+            raise ValueError(f"{name}: holds what are no numbers")
+        array = np.frombuffer(numbers, dtype, math.prod(shape), place).reshape(shape)
+        found[str(name)] = array.astype(dtype.newbyteorder("="))
+        place += array.nbytes
+    return found
+
+
+def smallest(array: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers in 4 bytes each where these suffice."""
+    kind = np.float32 if array.dtype.kind == "f" else np.int32
+    with np.errstate(over="ignore"):
+        less = array.astype(kind)
+    return less if np.array_equal(less, array, equal_nan=array.dtype.kind == "f") else array
+
+
 def history_bytes(history: Mapping[str, Column]) -> bytes:
     """The columns of a history: a line of JSON with their names, then their numbers, in 4 bytes each where these suffice."""
-    columns = [np.array(column, dtype=np.float64) for column in history.values()]  # None becomes NaN
-    for column in columns:
-        column[np.isnan(column)] = np.nan  # one of many bit patterns, whichever it had
-    rows = {len(column) for column in columns} or {0}
-    if len(rows) > 1:
+    if len({len(column) for column in history.values()}) > 1:
         raise ValueError("history: its columns differ in length")
-    short = [column.astype(np.float32) for column in columns]
-    exact = [bool(np.array_equal(less, column, equal_nan=True)) for less, column in zip(short, columns, strict=True)]
-    head = {"rows": rows.pop(), "columns": [[name, 4 if fits else 8] for name, fits in zip(history, exact, strict=True)]}
-    kept = [less if fits else column for less, column, fits in zip(short, columns, exact, strict=True)]
-    return json.dumps(head).encode() + b"\n" + b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in kept)
+    table = np.array([*history.values()], dtype=np.float64).reshape(len(history), -1)  # None becomes NaN
+    absent = np.isnan(table)
+    table[absent] = np.nan  # one of many bit patterns, whichever it had
+    with np.errstate(over="ignore"):
+        less = table.astype("<f4")
+    exact = ((less == table) | absent).all(axis=1).tolist()
+    head = {"rows": table.shape[1], "columns": [[name, 4 if fits else 8] for name, fits in zip(history, exact, strict=True)]}
+    wide = table.astype("<f8")
+    kept = (short if fits else long for short, long, fits in zip(less, wide, exact, strict=True))
+    return json.dumps(head).encode() + b"\n" + b"".join(column.tobytes() for column in kept)
 
 
 def read_history_bytes(content: bytes) -> dict[str, NDArray[np.float64]]:

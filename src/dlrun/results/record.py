@@ -157,6 +157,8 @@ def plain(value: Any, where: str, lost: list[str]) -> Any:
             return number
         lost.append(f"{where}={number}")
         return None
+    if type(value) is dict and all(type(item) is float and type(key) is str and item - item == 0 for key, item in value.items()):
+        return value.copy()  # metrics, nearly always
     if isinstance(value, (dict, Mapping)):
         return {str(key): plain(item, f"{where}.{key}" if where else str(key), lost) for key, item in value.items()}
     if isinstance(value, (np.ndarray, np.generic)):

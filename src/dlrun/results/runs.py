@@ -17,15 +17,18 @@ from dlrun.errors import StoreError
 from dlrun.results.blobs import Blobs
 from dlrun.results.formats import (
     ARRAYS,
+    PREDICTIONS,
     WEIGHTS,
     RunFiles,
     extra_bytes,
     file_name,
     history_bytes,
+    pack,
     read_history_bytes,
     read_section,
     read_weights,
     section_bytes,
+    unpack,
     weights_bytes,
 )
 from dlrun.results.record import SHARED, Known, RunRecord, to_json
@@ -33,6 +36,7 @@ from dlrun.results.record import SHARED, Known, RunRecord, to_json
 HISTORY_PART, LOG_PART = "history", "log"
 _COLUMNS = ("id", "status", "reason", "name", "seed", "fold", "finished")
 _OWN = ("overrides", "metrics", "diagnostics", "parameters", "epochs", "seconds")
+_DIGITS = (HISTORY_PART, WEIGHTS, PREDICTIONS)
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError)  # what reading a damaged part may end in
 
 
@@ -47,7 +51,7 @@ class Runs:
     def __init__(self, connection: sqlite3.Connection, root: Path) -> None:
         self.connection = connection
         self.blobs = Blobs(connection, root)
-        self._sections: dict[tuple[str, str], tuple[int, bytes]] = {}  # written in this transaction
+        self._sections: dict[tuple[str, int | str], tuple[Any, tuple[int, bytes]]] = {}  # written in this transaction
         self._configs: dict[tuple[Any, ...], tuple[int, bytes]] = {}
         self._known: Known = {}
         self._shared: dict[tuple[int, ...], tuple[int, bytes]] = {}  # by the addresses of what is in _known
@@ -70,7 +74,7 @@ class Runs:
             parts = dict(_parts(files))
         except (TypeError, ValueError) as error:
             raise StoreError(f"run {files.record.id}: cannot be written ({error})") from error
-        blobs = {name: self.blobs.put(content) for name, content in parts.items()}
+        blobs = {name: self.blobs.put(content, packs=name not in _DIGITS) for name, content in parts.items()}
         config, config_digest = self._put_config(files.config, record.seed)
         before = self.connection.execute("SELECT number, note FROM runs WHERE id = ?", (record.id,)).fetchone()
         number, note = before or (None, "")
@@ -125,10 +129,10 @@ class Runs:
     def _put_section(self, key: str, value: Any, seed: int) -> tuple[int | None, bytes]:
         if key == "seed" and type(value) is int and value == seed:
             return None, b""
-        place = (key, repr(value))
-        if place not in self._sections:
-            self._sections[place] = self.blobs.put(section_bytes(value))
-        return self._sections[place]
+        place = (key, id(value) if isinstance(value, dict | list) else repr(value))
+        if place not in self._sections:  # the value is kept too, so that its address stays its own
+            self._sections[place] = value, self.blobs.put(section_bytes(value))
+        return self._sections[place][1]
 
     def delete(self, ids: Iterable[str]) -> int:
         """Remove runs. Returns how many there were."""
@@ -286,7 +290,7 @@ class Runs:
                 weights=read_weights(content[WEIGHTS]) if WEIGHTS in content else {},
                 log=json.loads(content[LOG_PART]) if LOG_PART in content else (),
                 extra={name: json.loads(content[name]) for name in extra},
-                arrays={name: read_weights(content[name]) for name in arrays if name != WEIGHTS},
+                arrays={name: unpack(content[name]) for name in arrays if name != WEIGHTS},
             )
         except UNREADABLE as error:
             raise StoreError(f"is damaged ({error})") from error
@@ -303,7 +307,7 @@ def _parts(files: RunFiles) -> Iterator[tuple[str, bytes]]:
     for name, value in files.extra.items():
         yield file_name(name), extra_bytes(name, value)
     for name, arrays in files.arrays.items():
-        yield file_name(name), weights_bytes(arrays)
+        yield file_name(name), pack(arrays)
 
 
 def _digest(columns: Iterable[Any], own: str, shared: bytes, config: bytes, parts: Mapping[str, bytes]) -> bytes:

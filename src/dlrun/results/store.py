@@ -21,7 +21,7 @@ from dlrun.results import claims, folders
 from dlrun.results.blobs import FOLDER
 from dlrun.results.claims import Claim
 from dlrun.results.database import FILE, reading, touch, writing
-from dlrun.results.formats import ARRAYS, WEIGHTS, RunFiles, read_history_bytes, read_json, read_weights
+from dlrun.results.formats import ARRAYS, WEIGHTS, RunFiles, read_history_bytes, read_json, read_weights, unpack
 from dlrun.results.record import RunRecord
 from dlrun.results.runs import HISTORY_PART, UNREADABLE, Runs
 
@@ -281,7 +281,7 @@ class Store:
         content = self._part(run, name)
         if content is None:
             raise StoreError(f"run {run}: has no {name.removesuffix(ARRAYS).replace('model', 'weights')}")
-        return self._read(run, lambda: read_weights(content))
+        return self._read(run, lambda: read_weights(content) if name == WEIGHTS else unpack(content))
 
     def extra(self, run: str, name: str) -> Any:
         """What is in a run's JSON file, such as ``preprocessing.json``.
