@@ -216,12 +216,11 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Li
             if left and not interruption():
                 tell.waiting(left, claim.others[next(iter(left))])
                 time.sleep(LOOK)
-    records = {record.id: record for record in sweep.refresh(store)}
     if interruption():
-        return interruption.exit_code, records
+        return interruption.exit_code, {record.id: record for record in sweep.refresh(store)}
     asked = {cell.id for cell in grid.cells}
     lost = any(cell.status in ("failed", "diverged") for cell in sweep.cells if cell.id in asked)
-    return int(lost or bool(grid.lacking())), records
+    return int(lost or bool(grid.lacking())), ledger.records
 
 
 class _Ledger:
@@ -229,6 +228,7 @@ class _Ledger:
 
     def __init__(self, sweep: Sweep, store: Store, tell: Listener, *, folders: bool) -> None:
         self._sweep, self._store, self._tell, self._folders = sweep, store, tell, folders
+        self.records: dict[str, RunRecord] = {}
 
     def keep(self, files: Sequence[RunFiles]) -> None:
         """Write runs down."""
@@ -238,6 +238,7 @@ class _Ledger:
     def note(self, records: Sequence[RunRecord]) -> None:
         """Take up the records of runs that are there."""
         if records:
+            self.records |= {record.id: record for record in records}
             self._sweep.update(records)
             self._tell.run_ended(records)
 
