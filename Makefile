@@ -15,7 +15,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow faults check format lint types bench bench-peers venv clean distclean
+.PHONY: help run test slow faults check format lint types bench bench-peers simulate venv clean distclean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -53,6 +53,9 @@ bench: $(READY) ## a step of dlrun against plain loops, with limits
 
 bench-peers: $(READY) $(PEERS)/.ready ## dlrun beside its peers and a C program; rewrites benchmarks/README.md
 	@$(BIN)/python benchmarks/peers.py $(ARGS)
+
+simulate: $(READY) ## how often verdicts are wrong, 2,000 simulations a cell: the tables of docs/statistics.md
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate.py $(ARGS)
 
 $(PEERS)/.ready: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv $(PEERS)
