@@ -5,19 +5,20 @@
     run = dlrun.run("dataset=wine", "activation=gelu", seed=3)
     table = dlrun.sweep("dataset=wine", activation=["relu", "tanh"], seed=range(10))
     dlrun.compare(table)
+    dlrun.settle("dataset=wine", activation=["relu", "tanh"], margin=0.01)
     dlrun.load(run.id).predict(X)
 
-Importing it is quick: what these four need is imported when one of them is first used.
+Importing it is quick: what these need is imported when one of them is first used.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dlrun.api import compare, load, run, sweep
+    from dlrun.api import compare, load, run, settle, sweep
     from dlrun.trained import Run
 
 __version__ = "0.1.0"
-__all__ = ["Run", "__version__", "compare", "load", "run", "sweep"]
+__all__ = ["Run", "__version__", "compare", "load", "run", "settle", "sweep"]
 
 
 def __getattr__(name: str) -> object:

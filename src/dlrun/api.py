@@ -147,6 +147,63 @@ def sweep(
     return of_sweep(result.sweep, result.store, beside)
 
 
+def settle(
+    *overrides: str,
+    alpha: float = 0.05,
+    max_seeds: int = 1000,
+    config_dir: Folder | None = None,
+    imports: Modules = (),
+    progress: bool = True,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Add seeds to a sweep until its comparisons are settled, as ``dlrun settle`` does.
+
+    Args:
+        overrides, settings: of the sweep, without seeds or with the first ones; also ``margin``, ``reference`` and ``metric``.
+        alpha: the probability that any verdict is false.
+        max_seeds: the most seeds of a configuration.
+        config_dir, imports, progress: as for ``run``.
+
+    Returns:
+        A row for each configuration: dataset, metric, configuration, runs, mean, verdict (reference, better, worse, equivalent or
+        not settled), against what, the seeds that it took, the difference and its interval (low, high), and lost runs in words.
+        ``attrs`` has ``settled``, and the sweep's ``folder``.
+
+    Raises:
+        InputError: a setting cannot work, or there is one configuration alone.
+        KeyboardInterrupt: it was stopped; the same call goes on.
+
+    Example:
+        >>> dlrun.settle("dataset=moons", activation=["relu", "tanh"], margin=0.005)   # doctest: +SKIP
+    """
+    check_working_folder()  # before torch is imported
+    from dlrun.cli.arguments import Arguments
+    from dlrun.cli.displays import SettleDisplay
+    from dlrun.config.from_python import unbounded, words
+    from dlrun.experiments.experiment import INTERRUPTED, How
+    from dlrun.experiments.settle import SettleExperiment
+    from dlrun.isolation import own_process
+
+    _trust(imports)
+    line = words(overrides, settings, swept=True)
+    jobs, compose, launcher = _composed(unbounded, line, config_dir)
+    command = Arguments(_flags(config_dir), line, _names(imports)).command()
+    with own_process():
+        display = SettleDisplay({"progress": progress, "table": False}, warns=False)
+        how = How(["settle", "--alpha", str(alpha), "--max-seeds", str(max_seeds), *command], launcher)
+        found = SettleExperiment(jobs, compose, how, [display], alpha=alpha, most=max_seeds).run()
+    if found.code >= INTERRUPTED:
+        raise KeyboardInterrupt("the same call goes on")
+    content = found.content()
+    table = pd.DataFrame(
+        {"dataset": part["dataset"], "metric": part["metric"], **row}
+        for part in content["datasets"]
+        for row in part["configurations"]
+    )
+    table.attrs |= {"settled": found.settled, "folder": content["sweep"]}
+    return table
+
+
 def compare(
     runs: "pd.DataFrame | Folder | Sequence[pd.DataFrame | Folder]",
     *,

@@ -7,7 +7,7 @@
 Positional words are Hydra's grammar, as on the command line. Keyword values are Python's: a text is one text, whatever is in it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +29,8 @@ from dlrun.config.session import PRIMARY, compose, composing, search_path
 from dlrun.config.untrusted import Rules
 from dlrun.config.words import Caller
 from dlrun.errors import DlrunError, InputError
+
+Compose = Callable[[Sequence[Sequence[str]]], list[Composed]]
 
 
 def words(given: Sequence[str], settings: Mapping[str, Any], *, swept: bool = False) -> list[str]:
@@ -79,14 +81,35 @@ def several(overrides: Sequence[str], folder: Path | None = None) -> tuple[list[
     Raises:
         InputError: with every problem of the words and files; or the sweep cannot be enumerated.
     """
+    with _sweep(overrides, folder) as (jobs, composer, launcher):
+        return composer.compose(jobs), launcher
+
+
+def unbounded(overrides: Sequence[str], folder: Path | None = None) -> tuple[list[list[str]], Compose, Mapping[str, Any]]:
+    """The jobs of a sweep that will grow, as words; what composes such jobs; and the settings of its launcher.
+
+    Raises:
+        InputError: as for ``several``.
+    """
+
+    def compose_jobs(jobs: Sequence[Sequence[str]]) -> list[Composed]:
+        with _sweep(overrides, folder) as (_, composer, _):
+            return composer.compose(jobs)
+
+    with _sweep(overrides, folder) as (jobs, _, launcher):
+        return jobs, compose_jobs, launcher
+
+
+@contextmanager
+def _sweep(overrides: Sequence[str], folder: Path | None) -> Iterator[tuple[list[list[str]], Composer, Mapping[str, Any]]]:
+    """The jobs of a sweep, what composes them while this lasts, and the settings of its launcher."""
     with _loader(overrides, folder) as loader:
         compose(loader, PRIMARY, overrides, Caller(sweeps=True, python=True))
         master = loader.load_configuration(PRIMARY, plain(overrides), RunMode.MULTIRUN, from_shell=False)
         HydraConfig.instance().set_config(master)
         params = OmegaConf.to_container(master.hydra.sweeper.get("params") or OmegaConf.create({}))
         swept = words_of(cast(dict[str, Any], params), takes_list)
-        jobs = expand([*swept, *typed(master.hydra)], loader)
-        return Composer(loader, master).compose(jobs), dict(master.hydra.launcher)
+        yield expand([*swept, *typed(master.hydra)], loader), Composer(loader, master), dict(master.hydra.launcher)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ The seeds of a batch follow from the runs before it alone, and finished runs are
 killed goes on where it was when it is given again, and comes to the same result.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from dlrun.comparison.race import Race, Rules
 from dlrun.comparison.sequential import LEAST
 from dlrun.comparison.table import Row, groups
 from dlrun.config.composed import Composed
+from dlrun.config.from_python import Compose
 from dlrun.config.spec import RunSpec
 from dlrun.errors import InputError, plural, raise_all
 from dlrun.experiments.events import Listener, Listeners
@@ -33,7 +34,6 @@ NOT_SETTLED = 4  # the exit code
 KEPT = "settled"  # in the settings of a sweep: that its seeds were added until it was settled, and what came of it
 
 Words = tuple[str, ...]
-Compose = Callable[[Sequence[Sequence[str]]], list[Composed]]
 
 
 @dataclass(frozen=True)
