@@ -25,7 +25,7 @@ from dlrun.comparison.foreign import rows_of_frame
 from dlrun.comparison.groups import comparison
 from dlrun.comparison.longtable import of_sweep, reported
 from dlrun.comparison.measures import lower_is_better
-from dlrun.comparison.table import Row, factors_that_vary, shared_rows
+from dlrun.comparison.table import Row, factors_that_vary, resplit, shared_rows
 from dlrun.components.metrics import METRICS
 from dlrun.errors import DlrunError, InputError, RunError, check_working_folder, nearest
 from dlrun.report.columns import columns, legend, undefined
@@ -257,8 +257,16 @@ def compare(
         if name is None:
             continue
         better = not lower_is_better(name) if higher_is_better is None else higher_is_better
-        ratio = shared_rows(mine, name.partition("/")[0])
-        found_rows = comparison(mine, name, higher_is_better=better, reference=reference, margin=margin, ratio=ratio)
+        subset = name.partition("/")[0]
+        found_rows = comparison(
+            mine,
+            name,
+            higher_is_better=better,
+            reference=reference,
+            margin=margin,
+            ratio=shared_rows(mine, subset),
+            new_rows=resplit(mine, subset),
+        )
         notes += [*legend(found_rows, columns(found_rows, name)), *undefined(found_rows, [name])]
         table = full_table(found_rows, name)
         part = pd.DataFrame(table.rows, columns=list(table.columns))

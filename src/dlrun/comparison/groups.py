@@ -3,37 +3,42 @@
 import math
 import numbers
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from shlex import quote
 from typing import Any, Literal
 
 from dlrun.comparison.factors import Factor, shown
-from dlrun.comparison.measures import bounds
+from dlrun.comparison.families import Method
+from dlrun.comparison.judging import Judge, Judgement, pairs_of
 from dlrun.comparison.pairing import Key, Lost, common, defined
 from dlrun.comparison.power import ALPHA
-from dlrun.comparison.statistics import Paired, Verdict, holm, paired, verdict, with_losses
+from dlrun.comparison.statistics import Paired, Verdict
+from dlrun.comparison.summary import Stuck, stuck
 from dlrun.comparison.table import Group, Row, groups
 from dlrun.errors import InputError, nearest
-from dlrun.results.record import MEASURED, RunRecord
+from dlrun.results.record import RunRecord
 
 BEST = "best"
-_ALIKE = 1e-4  # of a metric's scale: differences below it may be float32's, grown in a training
 _NAMES = frozenset(f"dataset.{key}" for key in ("target", "columns", "drop", "categorical", "missing", "positive"))
 _PLAIN = re.compile(r"[\w.+-]+")  # a value that needs no quotation marks
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A group and what can be said of it against the reference.
+    """A group and what can be said of it against the reference, on these rows and on new ones.
 
     Args:
         reference: whether it is the one that the others are compared with, as the best that was seen or because it was named.
-        difference: group minus reference over the seeds of both; None for the reference itself.
-        p: the paired t-test's p after Holm's correction for ``tests`` comparisons; ``wilcoxon_p`` likewise.
-        verdict: None for the reference itself and for groups without a value.
+        difference: group minus reference over the seeds of both, with the interval of this comparison alone; None for the
+            reference itself.
+        p, wilcoxon_p, interval, tests, method: see ``Judgement``.
+        verdict: on these rows, over their random splits; None for the reference itself and for groups without a value.
+        on_new_rows: the same on rows that are still to come; None where it is not known how many rows were tested and trained on.
         lost: runs of this group without a value at seeds and folds where the reference (for it: any other group) has one.
+        stuck: runs of this group that are far worse than the rest of them.
+        chosen: of how many groups this was chosen as the best; its interval allows for that.
     """
 
     group: Group
@@ -44,6 +49,11 @@ class Compared:
     verdict: Verdict | None = None
     tests: int = 0
     lost: Lost | None = None
+    interval: tuple[float, float] | None = None
+    method: Method = ""
+    on_new_rows: Judgement | None = None
+    stuck: Stuck | None = None
+    chosen: int = 1
 
 
 def comparison(
@@ -56,12 +66,14 @@ def comparison(
     margin: float | None = None,
     alpha: float = ALPHA,
     ratio: float = 0.0,
+    new_rows: float | None = None,
 ) -> list[Compared]:
     """Group the long table and compare every group with the reference, seed by seed.
 
-    The tests are corrected by Holm for the number of comparisons. The best group is the best that was seen, and part of its lead
-    is luck: any other might have been it, so the comparisons that count are those of all pairs of groups of runs, and of each of
-    them with each baseline. A baseline is compared like any other group, and is the reference only when it is named.
+    Runs among themselves are one family of comparisons, runs against baselines another, each with an error of ``alpha`` (see
+    ``families``). The best group is the best that was seen, and part of its lead is luck: any other might have been it, so the
+    comparisons that count are those of all pairs of groups of runs, and of each of them with each baseline. A baseline is
+    compared like any other group, and is the reference only when it is named.
 
     Where the best is the reference, its seeds and folds are those that it shares with most groups (``pairing.common``), so that
     groups are ranked and compared on the same ones.
@@ -70,8 +82,9 @@ def comparison(
         metric: the one that sorts and is tested; ``metrics`` are summarized beside it.
         reference: ``best`` of the runs, or the words that name one group; see ``named``.
         margin: the largest difference that does not matter, in the metric's unit.
-        ratio: (test samples) / (training samples) for folds of a repeated cross-validation (Nadeau & Bengio), 0 for independent
-            seeds.
+        ratio: r on these rows: (test rows) / (training rows) for folds of a repeated cross-validation, 0 for seeds.
+        new_rows: r on new rows: (test rows) / (training rows) for seeds and folds that split the same rows, 0 where each seed has
+            rows of its own; None where it is not known. See ``table.resplit``.
 
     Raises:
         InputError: no such metric or reference, a margin that is no number above 0, or a seed twice in a group.
@@ -79,7 +92,7 @@ def comparison(
     check_margin(margin)
     if not words_of(reference):
         raise InputError(f"reference={reference!r}: must be best, or what names a group, such as relu or [relu,sgd]")
-    table = groups(rows, metric, higher_is_better=higher_is_better, metrics=metrics)
+    table = groups(rows, metric, higher_is_better=higher_is_better, metrics=metrics, ratio=ratio)
     best = words_of(reference) == [BEST]
     measured = [group for group in table if metric in group.summaries and not group.is_baseline]
     found = next(iter(measured), None) if best else named(table, reference)
@@ -87,105 +100,44 @@ def comparison(
         return [Compared(group) for group in table]
     if metric not in found.summaries:
         raise InputError(f"reference={' '.join(words_of(reference))}: has no finite value of {metric}")
-    seeds = common([group.keys for group in measured]) & found.keys if best else found.keys
-    pairs = [
-        None if group is found or metric not in group.summaries else _Pair.of(group, found, metric, seeds or found.keys)
-        for group in table
-    ]
-    differences = [None if pair is None else pair.difference(metric, 1 - alpha, ratio) for pair in pairs]
-    tested = [group for group, difference in zip(table, differences, strict=True) if difference and difference.t_p is not None]
-    tests = _among_all(tested) if best else len(tested)
-
-    def corrected(p_of: Callable[[Paired], float | None]) -> list[float | None]:
-        return holm([None if difference is None else p_of(difference) for difference in differences], tests)
-
+    seeds = (common([group.keys for group in measured]) & found.keys if best else found.keys) or found.keys
+    compared = [group for group in table if group is not found and metric in group.summaries]
+    pairs = pairs_of(compared, found, metric, seeds)
+    judge = Judge(metric, higher_is_better, best, margin, alpha)
+    here = judge.judged(pairs, ratio)
+    beyond = here if new_rows == ratio else [None] * len(pairs) if new_rows is None else judge.judged(pairs, new_rows)
     elsewhere = frozenset[Key]().union(*(defined(group.values(metric)) for group in measured))
-    compared = []
-    for group, pair, difference, p, wilcoxon_p, equivalence_p in zip(
-        table,
-        pairs,
-        differences,
-        corrected(lambda difference: difference.t_p),
-        corrected(lambda difference: difference.wilcoxon_p),
-        corrected(lambda difference: None if margin is None else difference.equivalence_p(margin)),
-        strict=True,
-    ):
-        if pair is None or difference is None:
-            role: Literal["best", "named"] | None = None if group is not found else "best" if best else "named"
-            gone = group.lost(elsewhere, metric) if role else None
-            compared.append(Compared(group, role, tests=tests, lost=gone))
-            continue
-        judged = verdict(
-            difference,
-            higher_is_better=higher_is_better,
-            p=p,
-            margin=margin,
-            equivalence_p=equivalence_p,
-            alpha=alpha,
-            same_runs=difference.mean != 0 or difference.sd != 0 or pair.same_runs(metric),
-        )
-        judged = pair.judged(judged, difference, metric, best)
-        if judged.lost and judged.word == "not enough evidence":  # a p of what is left would say what the verdict does not
-            p = wilcoxon_p = None
-        compared.append(Compared(group, None, difference, p, wilcoxon_p, judged, tests, pair.lost))
-    return compared
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """A group and the reference, on the seeds and folds at which they are compared."""
-
-    group: Group
-    reference: Group
-    seeds: frozenset[Key]
-    lost: Lost | None
-    lost_by_reference: Lost | None
-
-    @staticmethod
-    def of(group: Group, reference: Group, metric: str, seeds: frozenset[Key]) -> "_Pair":
-        mine, its = defined(group.values(metric)), defined(reference.values(metric))
-        return _Pair(group, reference, seeds, group.lost(its & seeds, metric), reference.lost(mine & seeds, metric))
-
-    def difference(self, metric: str, confidence: float, ratio: float) -> Paired:
-        values = {key: value for key, value in self.group.values(metric).items() if key in self.seeds}
-        return paired(values, self.reference.values(metric), confidence=confidence, ratio=ratio, step=self._step(metric))
-
-    def judged(self, given: Verdict, difference: Paired, metric: str, best: bool) -> Verdict:
-        """The verdict, where runs were lost or where the group has other seeds than those by which the best was found."""
-        found = with_losses(given, self.lost, self.lost_by_reference, diverged_is_worse="/" in metric)
-        missing = self.seeds - self.group.keys
-        if best and missing and not self.group.is_baseline and found.word == "better":
-            kind = "folds" if difference.ratio else "seeds"
-            said = f"has {difference.n} of {len(self.seeds)} {kind} of the best; run the same {kind}"
-            return Verdict("not enough evidence", f"not enough evidence: {said}", lost=said)
-        return found
-
-    def same_runs(self, metric: str) -> bool:
-        """Whether all other metrics agree in all pairs, up to what rounding may do in a training."""
-        both = [(row.metrics, other.metrics) for row, other in self._rows()]
-        names = {name for mine, its in both for name in mine.keys() & its.keys() if "/" in name and name != metric}
-        for name in names:
-            known = [
-                (one, two) for mine, its in both if (one := mine.get(name)) is not None and (two := its.get(name)) is not None
-            ]
-            scale = max((abs(value) for values in known for value in values if math.isfinite(value)), default=0.0)
-            if any(abs(one - two) > _ALIKE * scale for one, two in known):
-                return False
-        return True
-
-    def _rows(self) -> list[tuple[Row, Row]]:
-        others = {(row.seed, row.fold): row for row in self.reference.rows if row.status in MEASURED}
-        return [
-            (row, others[row.seed, row.fold])
-            for row in self.group.rows
-            if row.status in MEASURED and (row.seed, row.fold) in others and (row.seed, row.fold) in self.seeds
-        ]
-
-    def _step(self, metric: str) -> float:
-        """1 / (samples) of a metric that is a share of them, as far as the table says how many there are."""
-        sizes = [row.metrics.get(f"{metric.partition('/')[0]}/rows") for row, _ in self._rows()]
-        known = [size for size in sizes if size]
-        return 1 / min(known) if known and all(map(math.isfinite, bounds(metric))) else 0.0
+    said = {id(pair.group): (pair, one, other) for pair, one, other in zip(pairs, here, beyond, strict=True)}
+    tests = max((one.tests for one in here), default=0)
+    result = []
+    for group in table:
+        jam = None if group.is_baseline else stuck(group.finite(metric), higher_is_better=higher_is_better)
+        if group is found:
+            among = len(measured) if best else 1
+            group = group.chosen(metric, among, higher_is_better=higher_is_better, ratio=ratio)
+            gone = group.lost(elsewhere, metric)
+            result.append(Compared(group, "best" if best else "named", tests=tests, lost=gone, stuck=jam, chosen=among))
+        elif id(group) in said:
+            pair, one, other = said[id(group)]
+            result.append(
+                Compared(
+                    group,
+                    None,
+                    one.difference,
+                    one.p,
+                    one.wilcoxon_p,
+                    one.verdict,
+                    one.tests,
+                    pair.lost,
+                    one.interval,
+                    one.method,
+                    other,
+                    jam,
+                )
+            )
+        else:
+            result.append(Compared(group, tests=tests))
+    return result
 
 
 def check_margin(margin: Any) -> None:
@@ -199,13 +151,6 @@ def check_margin(margin: Any) -> None:
     number = isinstance(margin, numbers.Real) and not isinstance(margin, bool)
     if not number or not 0 < margin < math.inf:
         raise InputError(f"margin={margin}: must be a number above 0, and finite, in the metric's unit; or None")
-
-
-def _among_all(tested: Sequence[Group]) -> int:
-    """In how many comparisons the best group could have been found: ``tested`` are those that were compared with it."""
-    baselines = sum(group.is_baseline for group in tested)
-    runs = len(tested) - baselines + 1
-    return runs * (runs - 1) // 2 + runs * baselines
 
 
 def words_of(reference: Any) -> list[str]:

@@ -4,9 +4,10 @@ n pairs of runs with the same seed (and fold) give differences d_1..d_n with mea
 
     se = s * sqrt(1/n + r)
 
-where r = 0 for independent seeds, and r = (test samples) / (training samples) when the pairs are folds of a repeated
-cross-validation, which share training samples (Nadeau & Bengio 2003, Inference for the generalization error). So n pairs count as
-many as n / (1 + n r) independent ones.
+where r = (test samples) / (training samples) when the pairs are splits of the same samples, and the statement is about new ones
+(Nadeau & Bengio 2003, Inference for the generalization error). Seeds that split the samples anew are that as much as the folds of
+a repeated cross-validation. So n pairs count as many as n / (1 + n r) independent ones. r = 0 for seeds where the statement is
+about these samples alone, over their random splits, and for samples that are drawn afresh for each seed.
 
 A t-test needs a spread. Metrics that count samples take few values, and a few differences are easily equal: where all are, the p
 is that of the sign test, 2^(1-n), and from fewer than 5 pairs nothing is called better, worse or equivalent. That a metric of few
@@ -51,6 +52,7 @@ class Paired:
         effect: Cohen's d_z = mean / sd with Hedges' correction; None below three pairs or without spread.
         ratio: r of the module's formula.
         step: the least difference that the metric can show in a pair, such as 1 / (test samples); 0 where any is possible.
+        unit: what a pair is of.
     """
 
     n: int
@@ -64,6 +66,20 @@ class Paired:
     effect: float | None
     ratio: float = 0.0
     step: float = 0.0
+    unit: Literal["seed", "fold"] = "seed"
+
+    def at(self, ratio: float, confidence: float = 1 - ALPHA) -> "Paired":
+        """The same pairs with the error, interval and p of another r. The signed-rank test is for r = 0 alone."""
+        ranked = self.wilcoxon_p if ratio == self.ratio else None
+        found = replace(self, ratio=ratio, wilcoxon_p=ranked)
+        if self.n < 2:
+            return found
+        if self.sd == 0:
+            p, half = (1.0, 0.0) if self.mean == 0 else (_signs(self.n, ratio), math.nan)
+        else:
+            p = t_tail(self.mean / found.error, self.n - 1)
+            half = t_quantile((1 + confidence) / 2, self.n - 1) * found.error
+        return replace(found, low=self.mean - half, high=self.mean + half, t_p=p)
 
     @property
     def error(self) -> float:
@@ -77,13 +93,27 @@ class Paired:
         """
         if self.n < 2:
             return None
-        n, mean, sd = self.n, abs(self.mean), self.sd
-        if self.step:
-            squares = (n - 1) * sd**2 + n / (n + 1) * (self.step - mean) ** 2
-            n, mean, sd = n + 1, (n * mean + self.step) / (n + 1), math.sqrt(squares / n)
+        n, mean, sd = self._with_a_step()
         if sd == 0:
             return _signs(n, self.ratio) / 2 if margin > mean else 1.0
         return _t_upper((margin - mean) / error_of(sd, n, self.ratio), n - 1)
+
+    def equivalence_interval(self, level: float) -> tuple[float, float]:
+        """The interval that is within -margin and +margin where ``equivalence_p`` is below ``level``; NaN below two pairs."""
+        if self.n < 2:
+            return math.nan, math.nan
+        n, mean, sd = self._with_a_step()
+        half = t_quantile(1 - level, n - 1) * error_of(sd, n, self.ratio)
+        middle = math.copysign(mean, self.mean)
+        return min(middle - half, self.mean), max(middle + half, self.mean)
+
+    def _with_a_step(self) -> tuple[int, float, float]:
+        """n, |mean| and sd, where the metric has a step of one more pair, which differs by it."""
+        n, mean, sd = self.n, abs(self.mean), self.sd
+        if not self.step:
+            return n, mean, sd
+        squares = (n - 1) * sd**2 + n / (n + 1) * (self.step - mean) ** 2
+        return n + 1, (n * mean + self.step) / (n + 1), math.sqrt(squares / n)
 
 
 @dataclass(frozen=True)
@@ -108,20 +138,24 @@ def paired(
     confidence: float = 1 - ALPHA,
     ratio: float = 0.0,
     step: float = 0.0,
+    unit: Literal["seed", "fold"] = "seed",
 ) -> Paired:
     """Compare two groups over the keys (seeds) that both have. Differences below a millionth of the largest value are none.
 
     Args:
         a, b: seed -> value.
-        ratio: (test samples) / (training samples) for folds of a repeated cross-validation, 0 for independent seeds.
+        ratio: r of the module's formula.
         step: the least difference that the metric can show, 0 where any is possible.
+        unit: what a pair is of.
     """
     pairs = [(a[key], b[key]) for key in a if key in b]
     kept = [pair for pair in pairs if math.isfinite(pair[0] - pair[1])]
     scale = max((abs(value) for pair in kept for value in pair), default=0.0)
     differences = [first - second for first, second in kept]
     dropped = len(pairs) - len(kept)
-    return summarize_differences(differences, dropped=dropped, confidence=confidence, ratio=ratio, scale=scale, step=step)
+    return summarize_differences(
+        differences, dropped=dropped, confidence=confidence, ratio=ratio, scale=scale, step=step, unit=unit
+    )
 
 
 def summarize_differences(
@@ -132,26 +166,22 @@ def summarize_differences(
     ratio: float = 0.0,
     scale: float = 0.0,
     step: float = 0.0,
+    unit: Literal["seed", "fold"] = "seed",
 ) -> Paired:
     """The tests of the finite ``differences`` of n pairs; those below a millionth of ``scale`` are zeros."""
     least = ROUNDING * max((scale, *map(abs, differences)))
     differences = [difference if abs(difference) > least else 0.0 for difference in differences]
     n = len(differences)
-    if n == 0:
-        return Paired(0, dropped, math.nan, math.nan, math.nan, math.nan, None, None, None, ratio, step)
-    mean = math.fsum(differences) / n
-    if n == 1:
-        return Paired(1, dropped, mean, math.nan, math.nan, math.nan, None, None, None, ratio, step)
+    mean = math.fsum(differences) / n if n else math.nan
+    found = Paired(n, dropped, mean, math.nan, math.nan, math.nan, None, None, None, 0.0, step, unit)
+    if n < 2:
+        return replace(found, ratio=ratio)
     ranked = None if ratio else wilcoxon(differences)
-    if max(differences) - min(differences) <= least:
-        p, half = (1.0, 0.0) if mean == 0 else (_signs(n, ratio), math.nan)
-        return Paired(n, dropped, mean, 0.0, mean - half, mean + half, p, ranked, None, ratio, step)
     sd = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1))
-    error = error_of(sd, n, ratio)
-    half = t_quantile((1 + confidence) / 2, n - 1) * error
-    p = min(1.0, 2 * _t_upper(abs(mean) / error, n - 1))
-    effect = hedges(n - 1) * mean / sd if n > 2 else None
-    return Paired(n, dropped, mean, sd, mean - half, mean + half, p, ranked, effect, ratio, step)
+    if max(differences) - min(differences) <= least:
+        sd = 0.0
+    effect = hedges(n - 1) * mean / sd if n > 2 and sd else None
+    return replace(found, sd=sd, effect=effect, wilcoxon_p=ranked).at(ratio, confidence)
 
 
 def hedges(df: int) -> float:
@@ -225,7 +255,7 @@ def verdict(
         equivalence_p: TOST's p corrected for the number of comparisons; the uncorrected one when None.
         same_runs: whether the runs of a pair agree in all else that was measured, so that equal values are no chance.
     """
-    kind = "folds" if result.ratio else "seeds"
+    kind = f"{result.unit}s"
     if result.n == 0:
         return Verdict("not enough evidence", f"not enough evidence: no {kind} in common")
     if result.n < LEAST:
@@ -278,11 +308,11 @@ def _undecided(result: Paired, p: float | None, margin: float | None, equivalenc
             wanted["equivalence"] = pairs_for_equivalence(result.mean, result.sd, margin, alpha=strict, ratio=result.ratio)
     enough = [(n, what) for what, n in wanted.items() if n is not None]
     if not enough:
-        why = "more folds share the same samples" if result.ratio else "more seeds will not help"
+        why = f"more {result.unit}s share the same samples" if result.ratio else "more seeds will not help"
         return Verdict("not enough evidence", f"not enough evidence: {why}")
     n, what = min(enough)
     more = max(1, n - result.n)
-    kind = f"more {'fold' if result.ratio else 'seed'}{'s' * (more != 1)}"
+    kind = f"more {result.unit}{'s' * (more != 1)}"
     number = "1" if more == 1 else f"about {more:,}" if more <= MANY else f"more than {MANY:,}"
     return Verdict("not enough evidence", f"not enough evidence: {number} {kind} would show {what}", more)
 
@@ -304,6 +334,11 @@ def _times(corrected: float | None, bare: float | None) -> float:
 def _signs(n: int, ratio: float) -> float:
     """Two-sided p of the sign test when all of n pairs have one sign; pairs that share samples count as fewer."""
     return math.exp2(1 - max(1.0, n / (1 + n * ratio)))
+
+
+def t_tail(t: float, df: int) -> float:
+    """The two-sided p of Student's t."""
+    return min(1.0, 2 * _t_upper(abs(t), df))
 
 
 def _t_upper(t: float, df: int) -> float:

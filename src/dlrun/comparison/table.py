@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from dlrun.comparison.factors import Factor, distinct, filled, label
 from dlrun.comparison.measures import bounds
@@ -102,6 +102,18 @@ class Group:
         """(seed, fold) -> value of ``metric``, NaN where the run has none."""
         return {(row.seed, row.fold): _value(row, metric) for row in self.rows}
 
+    def finite(self, metric: str) -> list[float]:
+        """The values of ``metric``, without those that are missing or not finite."""
+        return [value for row in self.rows if math.isfinite(value := _value(row, metric))]
+
+    def chosen(self, metric: str, among: int, *, higher_is_better: bool, ratio: float = 0.0) -> "Group":
+        """The group as the best ``among`` several: the interval of ``metric`` reaches as far as the choice may have lifted it."""
+        if among < 2:
+            return self
+        side: Literal["low", "high"] = "low" if higher_is_better else "high"
+        found = summarize(self.finite(metric), bounds(metric), ratio=ratio, chosen=among, side=side)
+        return self if found is None else replace(self, summaries={**self.summaries, metric: found})
+
     def lost(self, elsewhere: Collection[Key], metric: str) -> Lost | None:
         """The runs without a value of ``metric`` at the seeds and folds ``elsewhere``, where other groups have one."""
         endings = {(row.seed, row.fold): "undefined" if row.status in MEASURED else row.status for row in self.rows}
@@ -114,6 +126,7 @@ def groups(
     *,
     higher_is_better: bool,
     metrics: Sequence[str] = (),
+    ratio: float = 0.0,
 ) -> list[Group]:
     """Summarize the long table by everything that varies except seed and fold, best group first.
 
@@ -125,6 +138,7 @@ def groups(
     Args:
         metric: the one that sorts.
         metrics: others to be summarized.
+        ratio: (test rows) / (training rows) of folds, which share rows: intervals of means are wider then; see ``shared_rows``.
 
     Raises:
         InputError: rows have been measured, and none has ``metric``; or a group has a seed and fold twice, with other values.
@@ -145,7 +159,7 @@ def groups(
     for key, members in cells.items():
         factors = {name: value for name, (_, value) in zip(varying, key, strict=True)}
         mine = _one_each(members.values(), metric, factors)
-        summaries = {name: _summary(mine, name) for name in dict.fromkeys((metric, *metrics))}
+        summaries = {name: _summary(mine, name, ratio) for name in dict.fromkeys((metric, *metrics))}
         found.append(Group(factors, mine, {name: summary for name, summary in summaries.items() if summary is not None}))
     return _ranked(found, metric, higher_is_better)
 
@@ -199,9 +213,27 @@ def shared_rows(rows: Iterable[Row], subset: str) -> float:
     folds = len({row.fold for row in runs})
     if subset == "train" or folds < 2:
         return 0.0
+    found = _rows_for_one(runs, subset)
+    return 1 / (folds - 1) if found is None else found
+
+
+def resplit(rows: Iterable[Row], subset: str) -> float | None:
+    """(rows of ``subset``) / (training rows) of runs that all split the same rows, by seeds or folds.
+
+    It is what a statement about new rows needs to know. None for metrics of training rows and for those that no row is measured
+    by, and where a table of seeds does not say how many rows there were.
+    """
+    runs = [row for row in rows if not row.factors.get(BASELINE)]
+    if subset not in ("validation", "test"):
+        return None
+    return shared_rows(runs, subset) or _rows_for_one(runs, subset)
+
+
+def _rows_for_one(runs: Iterable[Row], subset: str) -> float | None:
+    """Rows of ``subset`` for one training row, on average; None where no run says."""
     sizes = [(row.metrics.get(f"{subset}/rows"), row.metrics.get("train/rows")) for row in runs]
-    shares = [tested / trained for tested, trained in sizes if tested and trained]
-    return sum(shares) / len(shares) if shares else 1 / (folds - 1)
+    found = [tested / trained for tested, trained in sizes if tested and trained]
+    return sum(found) / len(found) if found else None
 
 
 def frame(rows: Iterable[Row | RunRecord | Mapping[str, Any]]) -> "pandas.DataFrame":
@@ -232,8 +264,9 @@ def _value(row: Row, metric: str) -> float:
     return _number(row.metrics.get(metric)) if row.status in MEASURED else math.nan
 
 
-def _summary(rows: Iterable[Row], metric: str) -> Summary | None:
-    return summarize([value for row in rows if math.isfinite(value := _value(row, metric))], bounds(metric))
+def _summary(rows: Iterable[Row], metric: str, ratio: float) -> Summary | None:
+    values = [value for row in rows if math.isfinite(value := _value(row, metric))]
+    return summarize(values, bounds(metric), ratio=ratio)
 
 
 def _one_each(rows: Iterable[Row], metric: str, factors: Mapping[str, Factor]) -> tuple[Row, ...]:

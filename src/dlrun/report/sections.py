@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from dlrun.comparison.factors import Factor
 from dlrun.comparison.groups import BEST, Compared, comparison
 from dlrun.comparison.measures import lower_is_better
-from dlrun.comparison.table import Row, factors_that_vary, shared_rows
+from dlrun.comparison.table import Row, factors_that_vary, resplit, shared_rows
 from dlrun.components.metrics import METRICS
 from dlrun.errors import InputError, nearest
 from dlrun.report.columns import undefined
@@ -178,7 +178,8 @@ def section(place: Place, rows: Sequence[Row], judged: Judged, beside: Beside) -
     more, notes = beside(place, rows, common)
     rows = [*rows, *more]
     better = judged.higher_is_better if judged.higher_is_better is not None else not lower_is_better(main)
-    given: Any = {"higher_is_better": better, "metrics": others, "margin": judged.margin, "ratio": shared_rows(rows, subset)}
+    given: Any = {"higher_is_better": better, "metrics": others, "margin": judged.margin}
+    given |= {"ratio": shared_rows(rows, subset), "new_rows": resplit(rows, subset)}
     notes = [*notes]
     try:
         compared = comparison(rows, main, reference=judged.reference, **given)
