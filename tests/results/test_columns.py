@@ -27,10 +27,10 @@ def shown(found: list[Compared], metric: str = "test/accuracy") -> dict[str, tup
 def test_both_ends_of_an_interval_have_the_decimals_of_the_mean():
     found = shown(compared([0.95, 0.9, 0.92], [0.5, 0.1, 0.6]))
     assert found["accuracy"] == ("0.9233", "0.4000")
-    assert found["95% CI"] == ("0.8608 to 0.9858", "0.0000 to 1.0000"), "no accuracy is below 0 or above 1"
+    assert found["95% CI"] == ("0.8332 to 0.9858", "0.0000 to 1.0000"), "no accuracy is below 0 or above 1"
     found = shown(compared([0.95, 0.9], [-200.0, -1.0], metric="test/r2"), "test/r2")
     assert found["r2"] == ("0.9250", "-100.5")
-    assert found["95% CI"] == (" 0.6073 to 1.0000", "-1364.8 to    1.0")
+    assert found["95% CI"] == (" 0.2887 to 1.0000", "-1364.8 to    1.0")
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,15 @@ def test_what_the_verdicts_rest_on():
 
     assert legend_of(a, b, c) == [
         "each against the best of yours, seed by seed: paired t-test, 5% level, "
-        "Holm-corrected for 3 comparisons: any group might have been the best",
+        "Tukey-corrected for 3 comparisons: any group might have been the best",
         "verdicts are about this data, over random splits and initial weights",
-        "+N: about so many more seeds would probably settle it, at 80% power",
+        "+N: about so many more seeds would probably settle it, at 80% power; dlrun settle adds and tests them",
+        "the best is the best of 3 by these values: its interval allows for that, its mean is likely too good",
     ]
     assert legend_of(a, c) == [
         "each against the best of yours, seed by seed: paired t-test, 5% level",
         "verdicts are about this data, over random splits and initial weights",
+        "the best is the best of 2 by these values: its interval allows for that, its mean is likely too good",
     ]
     assert legend_of(a, c, folds=True, ratio=0.25)[0] == (
         "each against the best of yours, fold by fold: paired t-test, 5% level, corrected for the samples that folds share"

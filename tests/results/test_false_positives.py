@@ -111,5 +111,5 @@ def test_the_column_of_wilcoxon_is_empty_over_folds() -> None:
     for ratio in (0.0, 0.2):
         table = full_table(comparison(rows, METRIC, higher_is_better=True, ratio=ratio), METRIC)
         cells = dict(zip(table.columns, table.rows[1], strict=True))
-        assert cells["p (Holm)"] is not None
+        assert cells["p (corrected)"] is not None
         assert (cells["p wilcoxon (Holm)"] is None) == (ratio > 0)

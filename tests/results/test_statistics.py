@@ -157,13 +157,13 @@ CLEAR = [0.10, 0.12, 0.09, 0.11, 0.10]
         ([0.25, 0.25], {}, "not enough evidence: 2 pairs; run at least 5 seeds"),
         ([0.10, 0.12, 0.09, 0.11], {}, "not enough evidence: 4 pairs; run at least 5 seeds"),
         ([0.10, 0.12, 0.09, 0.11], {"margin": 0.5}, "not enough evidence: 4 pairs; run at least 5 seeds"),
-        ([0.1, 0.2, 0.1], {"ratio": 0.5}, "not enough evidence: 3 pairs; run at least 5 folds"),
+        ([0.1, 0.2, 0.1], {"ratio": 0.5, "unit": "fold"}, "not enough evidence: 3 pairs; run at least 5 folds"),
         ([0.25] * 5, {}, "not enough evidence: 1 more seed would show a difference"),
         ([0.25] * 6, {}, "better by 0.25"),
         ([0.25] * 6, {"p": 0.0625}, "not enough evidence: 1 more seed would show a difference"),
         ([0.25] * 5, {"margin": 0.3}, "equivalent within 0.3"),
-        ([0.25] * 10, {"ratio": 0.25}, "not enough evidence: more folds share the same samples"),
-        ([0.25] * 10, {"ratio": 1 / 9}, "not enough evidence: about 4 more folds would show a difference"),
+        ([0.25] * 10, {"ratio": 0.25, "unit": "fold"}, "not enough evidence: more folds share the same samples"),
+        ([0.25] * 10, {"ratio": 1 / 9, "unit": "fold"}, "not enough evidence: about 4 more folds would show a difference"),
         (CLEAR, {}, "better by 0.104"),
         (CLEAR, {"higher_is_better": False}, "worse by 0.104"),
         ([-d for d in CLEAR], {}, "worse by 0.104"),
@@ -179,7 +179,8 @@ CLEAR = [0.10, 0.12, 0.09, 0.11, 0.10]
 )
 def test_verdicts(differences: list[float], options: dict[str, Any], text: str):
     options = {"higher_is_better": True, **options}
-    found = verdict(result(differences, ratio=options.pop("ratio", 0.0)), **options)
+    given = {name: options.pop(name) for name in ("ratio", "unit") if name in options}
+    found = verdict(result(differences, **given), **options)
     assert found.text == text
     assert text.startswith(found.word)
 

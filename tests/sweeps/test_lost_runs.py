@@ -24,7 +24,7 @@ def test_survivors_of_a_large_learning_rate_are_not_better(call: Call, latest: L
     assert diverged > 0
     with (latest().folder / "comparison.csv").open(encoding="utf-8") as file:
         first, second = csv.DictReader(file)
-    assert (first["verdict"], second["p (Holm)"]) == ("reference", "")
+    assert (first["verdict"], second["p (corrected)"]) == ("reference", "")
     assert (int(second["pairs"]), int(second["pairs dropped"])) == (left, diverged)
     found = dlrun.compare(latest().folder)
     assert found["verdict"].tolist() == [first["verdict"], second["verdict"]]

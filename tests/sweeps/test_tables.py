@@ -164,7 +164,7 @@ def test_sweeps_put_together_have_each_baseline_once(folder: Path) -> None:
         ("relu", "", 5),
         ("tanh", "", 5),
     ]
-    assert found["p (Holm)"].notna().sum() == 3
+    assert found["p (corrected)"].notna().sum() == 3
     together = dlrun.compare(dlrun.sweep("dataset=moons", activation=["relu", "tanh"], **given))
     assert found["verdict"].tolist() == together["verdict"].tolist()
 

@@ -8,8 +8,8 @@ and pairs that share a group are not corrected as if they had none in common:
     t = |difference| / (s sqrt(1/n + r)),   s^2 = max(pooled, (own + pooled) / 2)
 
 with the pooled variance of a difference (twice the residual mean square of groups and seeds) on (k-1)(n-1) degrees of freedom.
-Its p is that of the largest of all k(k-1)/2 such t, Tukey's studentized range, where the reference is the best that was seen, and of
-the largest of k-1, Dunnett's, where one was named. A pair that varies more than the pool has a larger error.
+Its p is that of the largest of all k(k-1)/2 such t, Tukey's studentized range, where the reference is the best that was seen, and
+of the largest of k-1, Dunnett's, where one was named. A pair that varies more than the pool has a larger error.
 
 Groups spread alike unless Bartlett's test of their residuals says otherwise at the 10% level. Then, and where runs are missing,
 each pair has its own spread and Holm's correction.
@@ -168,7 +168,12 @@ def tail(t: float, groups: int, df: int, *, best: bool) -> float:
     with np.errstate(divide="ignore"):
         if best:
             below = ndtr(z)
-            inside = groups * density * below ** (groups - 1) * -np.expm1((groups - 1) * np.log1p(-ndtr(z - w) / below))
+            inside = (
+                groups
+                * density
+                * below ** (groups - 1)
+                * -np.expm1((groups - 1) * np.log1p(-np.minimum(ndtr(z - w) / below, 1.0)))
+            )
         else:
             inside = density * -np.expm1((groups - 1) * np.log1p(-np.minimum(ndtr(z - w) + ndtr(-z - w), 1.0)))
     return float(min(1.0, (weights * inside).sum()))

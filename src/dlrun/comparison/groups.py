@@ -16,7 +16,7 @@ from dlrun.comparison.pairing import Key, Lost, common, defined
 from dlrun.comparison.power import ALPHA
 from dlrun.comparison.statistics import Paired, Verdict
 from dlrun.comparison.summary import Stuck, stuck
-from dlrun.comparison.table import Group, Row, groups
+from dlrun.comparison.table import Group, Row, extent, groups
 from dlrun.errors import InputError, nearest
 from dlrun.results.record import RunRecord
 
@@ -108,13 +108,14 @@ def comparison(
     beyond = here if new_rows == ratio else [None] * len(pairs) if new_rows is None else judge.judged(pairs, new_rows)
     elsewhere = frozenset[Key]().union(*(defined(group.values(metric)) for group in measured))
     said = {id(pair.group): (pair, one, other) for pair, one, other in zip(pairs, here, beyond, strict=True)}
-    tests = max((one.tests for one in here), default=0)
+    tests = next((one.tests for pair, one in zip(pairs, here, strict=True) if not pair.group.is_baseline), 0)
     result = []
     for group in table:
         jam = None if group.is_baseline else stuck(group.finite(metric), higher_is_better=higher_is_better)
         if group is found:
             among = len(measured) if best else 1
-            group = group.chosen(metric, among, higher_is_better=higher_is_better, ratio=ratio)
+            within = extent([row for each in measured for row in each.rows], metric)
+            group = group.chosen(metric, among, within, higher_is_better=higher_is_better, ratio=ratio)
             gone = group.lost(elsewhere, metric)
             result.append(Compared(group, "best" if best else "named", tests=tests, lost=gone, stuck=jam, chosen=among))
         elif id(group) in said:

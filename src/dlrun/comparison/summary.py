@@ -4,9 +4,11 @@ The interval of the mean of n values is one of three, by what the metric can be.
 ``statistics``) and a quantile t of Student's t with n - 1 degrees of freedom:
 
     a metric between two bounds a and b, such as accuracy     logit(u) +- t e / ((b-a) u (1-u)),   u = (mean - a) / (b - a)
-    values on one side of a bound, such as rmse or 1 - r2,    exp(m + s^2/2 +- t sqrt(s^2 (1/n + r) + s^4 / (2 (n-1)))),
-    or all positive, such as a loss: Cox's for logarithms     with m, s the mean and sd of the logarithms of the distances
+    values on one side of a bound, such as rmse or r2         exp(m + s^2/2 +- t sqrt(s^2 (1/n + r) + s^4 / (2 (n-1)))),
+    (Cox's interval)                                          with m, s the mean and sd of the logarithms of the distances
     else, and below 5 values                                  mean +- t e, ended at the bounds
+
+A metric without a bound is bounded by 0 where the whole table has positive values of it alone, as of a loss.
 
 Skewed values make the third too narrow: of 10 lognormal values it covers the mean in 83%, Cox's in 94%. Where the spread is small
 beside the distance to the bound all three agree. By simulation (docs/results.md) they cover in 93 to 97% from 10 values on.
@@ -53,9 +55,9 @@ class Stuck:
     runs: int
     near: float
 
-    def said(self, whose: str = "") -> str:
-        """``2 of 20 runs stuck near 0.5``; with ``whose``, such as ``of the reference``, after the runs."""
-        return " ".join(filter(None, (f"{self.count:,} of {self.runs:,} runs", whose, f"stuck near {self.near:.3g}")))
+    def short(self) -> str:
+        """``2 of 20 near 0.5``."""
+        return f"{self.count:,} of {self.runs:,} near {self.near:.3g}"
 
 
 def summarize(
@@ -104,9 +106,9 @@ def _interval(
         low, high = [1 / (1 + math.exp(-min(max(odds + step * width, -700), 700))) for step in (-ends[0], ends[1])]
         return least + (most - least) * low, least + (most - least) * high
     below = math.isfinite(most)  # distances are measured from above
-    bound = most if below else least if math.isfinite(least) else 0.0
+    bound = most if below else least
     distances = [bound - value if below else value - bound for value in values]
-    if n >= _FEW and min(distances) > 0:
+    if n >= _FEW and math.isfinite(bound) and min(distances) > 0:
         low, high = _cox(distances, ratio, ends[::-1] if below else ends)
         return (bound - high, bound - low) if below else (bound + low, bound + high)
     return max(mean - ends[0] * error, least), min(mean + ends[1] * error, most)

@@ -106,12 +106,14 @@ class Group:
         """The values of ``metric``, without those that are missing or not finite."""
         return [value for row in self.rows if math.isfinite(value := _value(row, metric))]
 
-    def chosen(self, metric: str, among: int, *, higher_is_better: bool, ratio: float = 0.0) -> "Group":
+    def chosen(
+        self, metric: str, among: int, within: tuple[float, float], *, higher_is_better: bool, ratio: float = 0.0
+    ) -> "Group":
         """The group as the best ``among`` several: the interval of ``metric`` reaches as far as the choice may have lifted it."""
         if among < 2:
             return self
         side: Literal["low", "high"] = "low" if higher_is_better else "high"
-        found = summarize(self.finite(metric), bounds(metric), ratio=ratio, chosen=among, side=side)
+        found = summarize(self.finite(metric), within, ratio=ratio, chosen=among, side=side)
         return self if found is None else replace(self, summaries={**self.summaries, metric: found})
 
     def lost(self, elsewhere: Collection[Key], metric: str) -> Lost | None:
@@ -155,11 +157,13 @@ def groups(
         members = cells.setdefault(key, {})
         if this not in members or row.status in MEASURED:  # a run that the table has twice counts once
             members[this] = row
+    names = dict.fromkeys((metric, *metrics))
+    within = {name: extent(table, name) for name in names}
     found = []
     for key, members in cells.items():
         factors = {name: value for name, (_, value) in zip(varying, key, strict=True)}
         mine = _one_each(members.values(), metric, factors)
-        summaries = {name: _summary(mine, name, ratio) for name in dict.fromkeys((metric, *metrics))}
+        summaries = {name: _summary(mine, name, within[name], ratio) for name in names}
         found.append(Group(factors, mine, {name: summary for name, summary in summaries.items() if summary is not None}))
     return _ranked(found, metric, higher_is_better)
 
@@ -264,9 +268,17 @@ def _value(row: Row, metric: str) -> float:
     return _number(row.metrics.get(metric)) if row.status in MEASURED else math.nan
 
 
-def _summary(rows: Iterable[Row], metric: str, ratio: float) -> Summary | None:
-    values = [value for row in rows if math.isfinite(value := _value(row, metric))]
-    return summarize(values, bounds(metric), ratio=ratio)
+def extent(rows: Iterable[Row], metric: str) -> tuple[float, float]:
+    """The bounds of a metric; where it has none and all of its values are positive, 0 is one."""
+    known = bounds(metric)
+    if any(map(math.isfinite, known)):
+        return known
+    values = [value for row in rows if (value := row.metrics.get(metric)) is not None and row.status in MEASURED]
+    return (0.0, math.inf) if values and min(values) > 0 else known
+
+
+def _summary(rows: Iterable[Row], metric: str, within: tuple[float, float], ratio: float) -> Summary | None:
+    return summarize([value for row in rows if math.isfinite(value := _value(row, metric))], within, ratio=ratio)
 
 
 def _one_each(rows: Iterable[Row], metric: str, factors: Mapping[str, Factor]) -> tuple[Row, ...]:

@@ -10,11 +10,12 @@ from dlrun.comparison.groups import Compared
 from dlrun.comparison.measures import not_defined
 from dlrun.comparison.pairing import common, defined
 from dlrun.comparison.power import LEAST, MANY, POWER
-from dlrun.comparison.statistics import BY_CHANCE
+from dlrun.comparison.statistics import BY_CHANCE, Paired, Verdict
 from dlrun.comparison.summary import Summary
 from dlrun.report.tables import clean
 from dlrun.results.record import MEASURED
 
+NEW_ROWS = "on new rows"
 DETAIL = 100  # the rank from which on a column is for those who look closely: the terminal has it where there is room
 
 
@@ -70,13 +71,34 @@ def columns(compared: Sequence[Compared], metric: str, metrics: Sequence[str] = 
         others = [item.group.summaries.get(name) for item in compared]
         found.append(Column(name.removeprefix(subset), figures(_each(others, "mean"), _places(others)), 4 + place))
     if len(compared) > 1:
-        verdicts = [said(item) for item in compared]
-        steps = [
-            tuple(f"{word} ({kept})" if (kept := keep(aside)) else word for word, aside in verdicts)
-            for keep in (str, _mark, lambda aside: "")
-        ]
-        found.append(Column("verdict", steps[0], right=False, shorter=tuple(steps[1:]), shorten=3))
+        jams = tuple("" if item.stuck is None else item.stuck.short() for item in compared)
+        if any(jams):
+            found.append(Column("stuck", jams, 1, right=False))
+        first, *shorter = _steps([said(item) for item in compared])
+        found.append(Column("verdict", first, right=False, shorter=tuple(shorter), shorten=3))
+        if _two_statements(compared):
+            first, *shorter = _steps([said_on_new_rows(item) for item in compared])
+            shorter.append(tuple(cell.replace("not enough evidence", "not enough").partition(" by ")[0] for cell in shorter[-1]))
+            found.append(Column(NEW_ROWS, first, 3, right=False, shorter=tuple(shorter), shorten=3))
     return found
+
+
+def _two_statements(compared: Sequence[Compared]) -> bool:
+    """Whether what is said of new rows is another statement than that of these rows."""
+    return any(
+        item.on_new_rows is not None
+        and item.difference is not None
+        and item.on_new_rows.difference.ratio != item.difference.ratio
+        for item in compared
+    )
+
+
+def _steps(verdicts: Sequence[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """The cells of verdicts and their asides, then with shorter asides, then without."""
+    return [
+        tuple(f"{word} ({kept})" if (kept := keep(aside)) else word for word, aside in verdicts)
+        for keep in (str, _mark, lambda aside: "")
+    ]
 
 
 def fitting(given: Sequence[Column], width: float, gap: int) -> list[Column]:
@@ -101,20 +123,30 @@ def said(item: Compared) -> tuple[str, str]:
         return "best of yours" if item.reference == "best" else "the reference", item.lost.said() if item.lost else ""
     if item.verdict is None or item.difference is None:
         return "no result", ""
-    word, _, why = item.verdict.text.partition(": ")
-    if item.verdict.word != "not enough evidence":
+    return _briefly(item.verdict, item.difference)
+
+
+def said_on_new_rows(item: Compared) -> tuple[str, str]:
+    """The verdict on new rows, likewise; empty for the reference and where there is none."""
+    found = item.on_new_rows
+    return ("", "") if found is None else _briefly(found.verdict, found.difference)
+
+
+def _briefly(verdict: Verdict, difference: Paired) -> tuple[str, str]:
+    word, _, why = verdict.text.partition(": ")
+    if verdict.word != "not enough evidence":
         word, _, why = word.partition("; ")
         return word, why
-    if item.verdict.lost:
-        return word, item.verdict.lost
-    kind = "fold" if item.difference.ratio else "seed"
-    if 0 < item.difference.n < LEAST:
+    if verdict.lost:
+        return word, verdict.lost
+    kind = difference.unit
+    if 0 < difference.n < LEAST:
         return word, f"run {LEAST} {kind}s"
-    if item.verdict.more is None:
+    if verdict.more is None:
         return word, why.partition(", ")[0]
-    if item.verdict.more > MANY:
+    if verdict.more > MANY:
         return word, f"more than {MANY:,} {kind}s"
-    return word, f"+{item.verdict.more} {kind}{'s' * (item.verdict.more != 1)}"
+    return word, f"+{verdict.more} {kind}{'s' * (verdict.more != 1)}"
 
 
 def _mark(aside: str) -> str:
@@ -126,19 +158,45 @@ def legend(compared: Sequence[Compared], shown: Sequence[Column]) -> list[str]:
     """What the verdicts that are ``shown`` rest on, in a line or two; nothing where there are none."""
     if all(item.difference is None or item.difference.t_p is None for item in compared):
         return _conditions(compared)
-    tests = max(item.tests for item in compared)
-    folds = any(item.difference and item.difference.ratio for item in compared)
+    unit = next(item.difference.unit for item in compared if item.difference)
     named = next((clean(item.group.label) for item in compared if item.reference == "named"), "")
-    against = named or "the best of yours"
-    line = f"each against {against}, {'fold by fold' if folds else 'seed by seed'}: paired t-test, 5% level"
-    line += ", corrected for the samples that folds share" if folds else ""
-    line += f", Holm-corrected for {tests:,} comparisons" if tests > 1 else ""
-    line += ": any group might have been the best" if tests > 1 and not named else ""
-    about = "verdicts are about this data, over random splits and initial weights"
-    if any("(+" in cell for column in shown if column.name == "verdict" for cell in column.cells):
-        kind = "folds, of further seeds," if folds else "seeds"
-        about += f"\n+N: about so many more {kind} would probably settle it, at {POWER:.0%} power"
-    return [line, *about.split("\n"), *_conditions(compared)]
+    line = f"each against {named or 'the best of yours'}, {unit} by {unit}: paired t-test, 5% level"
+    line += (
+        ", corrected for the samples that folds share"
+        if any(item.difference and item.difference.ratio for item in compared)
+        else ""
+    )
+    families = [[item for item in compared if item.method and item.group.is_baseline == beside] for beside in (False, True)]
+    corrections = [f"{mine[0].method}-corrected for {mine[0].tests:,} comparisons" for mine in families if mine]
+    line += f", {corrections[0]}" if corrections else ""
+    line += f"; baselines, {corrections[1]}" if len(corrections) > 1 else ""
+    line += ": any group might have been the best" if corrections and not named else ""
+    names = {column.name: column.cells for column in shown}
+    about = _about(compared, NEW_ROWS in names)
+    if any("(+" in cell for name in ("verdict", NEW_ROWS) for cell in names.get(name, ())):
+        kind = "folds, of further seeds," if unit == "fold" else "seeds"
+        about.append(
+            f"+N: about so many more {kind} would probably settle it, at {POWER:.0%} power; dlrun settle adds and tests them"
+        )
+    chosen = max(item.chosen for item in compared)
+    if chosen > 1 and "95% CI" in names:
+        about.append(
+            f"the best is the best of {chosen:,} by these values: its interval allows for that, its mean is likely too good"
+        )
+    return [line, *about, *_conditions(compared)]
+
+
+def _about(compared: Sequence[Compared], shown: bool) -> list[str]:
+    """What the verdicts are about: these rows, and rows that are still to come."""
+    if _two_statements(compared):
+        here = ["verdict: about these rows, over random splits and initial weights"]
+        beyond = f"{NEW_ROWS}: what to expect of further rows from the same source, as splits share rows (Nadeau & Bengio)"
+        return [*here, beyond] if shown else here
+    if any(item.on_new_rows for item in compared):
+        return [
+            "verdicts are about these rows and about further rows from the same source, over random splits and initial weights"
+        ]
+    return ["verdicts are about this data, over random splits and initial weights"]
 
 
 def _conditions(compared: Sequence[Compared]) -> list[str]:
@@ -148,6 +206,12 @@ def _conditions(compared: Sequence[Compared]) -> list[str]:
         lines.append(
             "groups that lost runs of which others have a value stand below and are not called better: what is left of them is "
             "no fair sample"
+        )
+    if any(item.stuck for item in compared):
+        fewest = min(item.stuck.runs for item in compared if item.stuck)
+        lines.append(
+            f"stuck runs are far worse than the others of their row; where one in {fewest} sticks, {fewest} seeds show none in "
+            "1 of 3 cases, so a row without any may have them too"
         )
     keys = [item.group.keys for item in compared if item.group.summaries and not item.group.is_baseline]
     if len(set(keys)) > 1:

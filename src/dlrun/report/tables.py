@@ -22,6 +22,22 @@ _MARKUP = re.compile(r"[\\|`*_<>\[\]~&$#]")
 _FORMULA = ("=", "+", "-", "@")
 
 
+_DIFFERENCE = (
+    "difference",
+    "effect size",
+    "difference ci low (corrected)",
+    "difference ci high (corrected)",
+    "difference ci low (uncorrected)",
+    "difference ci high (uncorrected)",
+    "p (corrected)",
+    "correction",
+    "p wilcoxon (Holm)",
+    "pairs",
+    "pairs dropped",
+)
+_NEW_ROWS = tuple(f"new rows {name}" for name in ("ci low (corrected)", "ci high (corrected)", "p (corrected)", "verdict"))
+
+
 @dataclass(frozen=True)
 class Table:
     """Column names and rows of cells; a None is an empty cell."""
@@ -38,17 +54,7 @@ def full_table(compared: Sequence[Compared], metric: str, metrics: Sequence[str]
     columns = [*factors, "n"]
     for name in (metric, *others):
         columns += [f"{name} {part}" for part in ("mean", "sd", "ci low", "ci high", "median", "min", "max")]
-    columns += [
-        "difference",
-        "difference ci low",
-        "difference ci high",
-        "effect size",
-        "p (Holm)",
-        "p wilcoxon (Holm)",
-        "pairs",
-        "pairs dropped",
-    ]
-    columns += ["verdict", *statuses]
+    columns += [*_DIFFERENCE, "verdict", *_NEW_ROWS, "stuck", *statuses]
     rows = []
     for item in compared:
         row: list[Cell] = [*item.group.factors.values(), _n(item, metric)]
@@ -56,11 +62,19 @@ def full_table(compared: Sequence[Compared], metric: str, metrics: Sequence[str]
             s = item.group.summaries.get(name)
             row += [None] * 7 if s is None else [_cell(x) for x in (s.mean, s.sd, s.low, s.high, s.median, s.minimum, s.maximum)]
         d = item.difference
-        row += [None] * 4 if d is None else [_cell(d.mean), _cell(d.low), _cell(d.high), d.effect]
-        row += [item.p, item.wilcoxon_p, *((None, None) if d is None else (d.n, d.dropped))]
-        row += [said(item), *(item.group.statuses.get(status, 0) for status in statuses)]
+        row += [None] * 2 if d is None else [_cell(d.mean), d.effect]
+        row += [*_ends(item.interval), *((None, None) if d is None else (_cell(d.low), _cell(d.high)))]
+        row += [item.p, f"{item.method} {item.tests}" if item.method else None, item.wilcoxon_p]
+        row += [None, None] if d is None else [d.n, d.dropped]
+        new = item.on_new_rows
+        row += [said(item), *((None,) * 4 if new is None else (*_ends(new.interval), new.p, new.verdict.text))]
+        row += [item.stuck.short() if item.stuck else None, *(item.group.statuses.get(status, 0) for status in statuses)]
         rows.append(tuple(row))
     return Table(tuple(columns), tuple(rows))
+
+
+def _ends(interval: tuple[float, float] | None) -> list[Cell]:
+    return [None, None] if interval is None else [_cell(end) for end in interval]
 
 
 def said(item: Compared) -> str:
