@@ -393,8 +393,9 @@ def test_folds_share_rows(folder: Path) -> None:
     found = dlrun.compare(table)
     apart = dlrun.compare(table.assign(seed=table["fold"], fold=None))
     assert found["difference"].iloc[1] == pytest.approx(apart["difference"].iloc[1])
-    width = found["difference ci high"] - found["difference ci low"]
-    assert width.iloc[1] > (apart["difference ci high"] - apart["difference ci low"]).iloc[1]
+    low, high = "difference ci low (uncorrected)", "difference ci high (uncorrected)"
+    assert (found[high] - found[low]).iloc[1] > (apart[high] - apart[low]).iloc[1]
+    assert found["difference ci low (corrected)"].isna().all(), "four pairs are too few for a verdict"
 
 
 def test_bad_input_is_told_all_at_once() -> None:

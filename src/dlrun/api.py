@@ -227,7 +227,7 @@ def compare(
 
     Returns:
         A row for each group, best first: n, mean, sd and confidence interval of the metric, the difference to the reference with
-        its interval, effect size, p corrected by Holm, and a verdict in words. Groups are compared within each dataset and each
+        its interval, effect size, corrected p, and a verdict in words. Groups are compared within each dataset and each
         of its settings; a loss, pinball or coverage, within each loss and its settings. ``attrs["notes"]`` has the lines that
         the command prints under its table.
 

@@ -80,11 +80,13 @@ def test_what_the_verdicts_rest_on():
         "Tukey-corrected for 3 comparisons: any group might have been the best",
         "verdicts are about this data, over random splits and initial weights",
         "+N: about so many more seeds would probably settle it, at 80% power; dlrun settle adds and tests them",
+        "5 seeds may all miss what fewer than 45% of runs do, such as getting stuck",
         "the best is the best of 3 by these values: its interval allows for that, its mean is likely too good",
     ]
     assert legend_of(a, c) == [
         "each against the best of yours, seed by seed: paired t-test, 5% level",
         "verdicts are about this data, over random splits and initial weights",
+        "5 seeds may all miss what fewer than 45% of runs do, such as getting stuck",
         "the best is the best of 2 by these values: its interval allows for that, its mean is likely too good",
     ]
     assert legend_of(a, c, folds=True, ratio=0.25)[0] == (

@@ -16,6 +16,7 @@ from dlrun.report.tables import clean
 from dlrun.results.record import MEASURED
 
 NEW_ROWS = "on new rows"
+ENOUGH = 20  # runs that show most of what runs do
 DETAIL = 100  # the rank from which on a column is for those who look closely: the terminal has it where there is room
 
 
@@ -169,8 +170,8 @@ def legend(compared: Sequence[Compared], shown: Sequence[Column]) -> list[str]:
     families = [[item for item in compared if item.method and item.group.is_baseline == beside] for beside in (False, True)]
     corrections = [f"{mine[0].method}-corrected for {mine[0].tests:,} comparisons" for mine in families if mine]
     line += f", {corrections[0]}" if corrections else ""
-    line += f"; baselines, {corrections[1]}" if len(corrections) > 1 else ""
     line += ": any group might have been the best" if corrections and not named else ""
+    line += f"; baselines {corrections[1]}" if len(corrections) > 1 else ""
     names = {column.name: column.cells for column in shown}
     about = _about(compared, NEW_ROWS in names)
     if any("(+" in cell for name in ("verdict", NEW_ROWS) for cell in names.get(name, ())):
@@ -178,6 +179,7 @@ def legend(compared: Sequence[Compared], shown: Sequence[Column]) -> list[str]:
         about.append(
             f"+N: about so many more {kind} would probably settle it, at {POWER:.0%} power; dlrun settle adds and tests them"
         )
+    about += _unseen(compared)
     chosen = max(item.chosen for item in compared)
     if chosen > 1 and "95% CI" in names:
         about.append(
@@ -190,13 +192,25 @@ def _about(compared: Sequence[Compared], shown: bool) -> list[str]:
     """What the verdicts are about: these rows, and rows that are still to come."""
     if _two_statements(compared):
         here = ["verdict: about these rows, over random splits and initial weights"]
-        beyond = f"{NEW_ROWS}: what to expect of further rows from the same source, as splits share rows (Nadeau & Bengio)"
+        beyond = f"{NEW_ROWS}: what to expect of further rows from the same source, allowing for the rows that splits share"
         return [*here, beyond] if shown else here
     if any(item.on_new_rows for item in compared):
         return [
             "verdicts are about these rows and about further rows from the same source, over random splits and initial weights"
         ]
     return ["verdicts are about this data, over random splits and initial weights"]
+
+
+def _unseen(compared: Sequence[Compared]) -> list[str]:
+    """What few seeds cannot show, where a verdict rests on them: what a run does with probability q is missed with (1 - q)^n."""
+    decided = [
+        item.difference for item in compared if item.difference and item.verdict and item.verdict.word in ("better", "worse")
+    ]
+    n = min((difference.n for difference in decided), default=MANY)
+    if n >= ENOUGH:
+        return []
+    rare = 1 - 0.05 ** (1 / n)
+    return [f"{n} {decided[0].unit}s may all miss what fewer than {rare:.0%} of runs do, such as getting stuck"]
 
 
 def _conditions(compared: Sequence[Compared]) -> list[str]:
@@ -208,11 +222,7 @@ def _conditions(compared: Sequence[Compared]) -> list[str]:
             "no fair sample"
         )
     if any(item.stuck for item in compared):
-        fewest = min(item.stuck.runs for item in compared if item.stuck)
-        lines.append(
-            f"stuck runs are far worse than the others of their row; where one in {fewest} sticks, {fewest} seeds show none in "
-            "1 of 3 cases, so a row without any may have them too"
-        )
+        lines.append("stuck runs are far worse than the others of their row: its mean is that of two kinds of runs")
     keys = [item.group.keys for item in compared if item.group.summaries and not item.group.is_baseline]
     if len(set(keys)) > 1:
         number = len(common(keys))
