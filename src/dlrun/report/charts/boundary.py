@@ -12,6 +12,7 @@ from dlrun.report.evidence import Floats
 
 GRID = 48  # cells on each side
 SIDE = 200
+OVERLAP = 1.3  # of the halves of opaque cells, so that no lines are seen between them
 GROUND = ("#56A0D3", "#F4F4F4", "#E8894A")  # probability 0, a half, 1
 POINTS = ("#0B3C5D", "#8C2D04")  # of the first and the second class
 
@@ -64,12 +65,13 @@ def _panel(each: Boundary, side: int, legend: bool) -> Any:
     a = alt()
     names = each.classes
     half_x, half_y = (float(axis[1] - axis[0]) / 2 for axis in (each.xs, each.ys))
+    lap = OVERLAP if len(names) <= 2 else 1.0
     cells = [
         {
             "x": float(x) - half_x,
-            "x2": float(x) + half_x,
+            "x2": float(x) + half_x * lap,
             "y": float(y) - half_y,
-            "y2": float(y) + half_y,
+            "y2": float(y) + half_y * lap,
             "value": names[int(each.value[j, i])] if len(names) > 2 else round(float(each.value[j, i]), 2),
         }
         for j, y in enumerate(each.ys)
