@@ -95,7 +95,7 @@ def _panel(each: Boundary, side: int, legend: bool) -> Any:
         .encode(
             x,
             y,
-            a.Shape("class:N", title=None, sort=[*names]),
+            a.Shape("class:N", legend=None, sort=[*names]),
             a.Fill("class:N", title=None, sort=[*names], scale=colours),
             tooltip=["class:N", "x:Q", "y:Q"],
         )
