@@ -1,6 +1,7 @@
 """A comparison in sentences: the question, the answer, how it was come by, and the command of each row."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from shlex import quote
 
 from dlrun.comparison.table import BASELINE, Group
@@ -34,7 +35,7 @@ def answer(section: Section) -> list[str]:
     head = next((item for item in section.compared if item.reference), measured[0])
     s = head.group.summaries[section.metric]
     name = clean(section.metric.replace("/", " "))
-    interval = f", 95% CI {s.low:.4g} to {s.high:.4g}" if s.n > 1 else ""
+    interval = f", 95% CI {s.low:.4g} to {s.high:.4g}" if isfinite(s.high - s.low) else ""
     others = [item for item in section.compared if item is not head]
     first = "has the best mean" if head.reference != "named" and others else "has a mean"
     found = [f"{name_of(head.group)} {first} {name}: {s.mean:.4g} ({plural(s.n, 'run')}{interval})."]

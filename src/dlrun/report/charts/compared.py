@@ -100,7 +100,8 @@ def differences(compared: Sequence[Compared], metric: str) -> Chart:
         d = item.difference
         if d is not None:
             word = item.verdict.word if item.verdict else WORDS[-1]
-            means.append({"group": name_of(item.group), "value": d.mean, "low": d.low, "high": d.high, "verdict": word})
+            ends = item.interval or (None, None)
+            means.append({"group": name_of(item.group), "value": d.mean, "low": ends[0], "high": ends[1], "verdict": word})
     a = alt()
     title = f"difference in {clean(metric)} to {name_of(reference)}"
     y = a.Y("group:N", sort=order, title=None)
@@ -120,8 +121,8 @@ def differences(compared: Sequence[Compared], metric: str) -> Chart:
         "differences",
         f"Paired differences to {name_of(reference)}",
         f"Dot plot of the differences in {clean(metric)} of {len(order)} groups to {name_of(reference)}, run by run.",
-        "A dot is a pair of runs with the same seed and fold; the point is their mean, the line its 95% interval, which is not "
-        "corrected for the number of comparisons. The colour is the verdict of the table, which is."
+        "A dot is a pair of runs with the same seed and fold; the point is their mean, the line its 95% interval, "
+        "corrected for the number of comparisons like the verdict of the table, which is the colour."
         + left_out(others, kept, len(far))
         + beyond(far),
         spec(chart),
