@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from dlrun.cli.stored import split
+from dlrun.comparison.effects import described
 from dlrun.comparison.groups import check_margin
 from dlrun.errors import InputError, nearest, printable
 from dlrun.report.files import as_csv, as_html, as_json, as_latex, as_markdown
@@ -12,7 +14,7 @@ from dlrun.report.stored import compare, of_words
 
 USAGE = """\
 usage: dlrun compare [SWEEP ... | WHERE ...] [--metric M] [--by FACTORS] [--reference R] [--margin X]
-                     [--format table|csv|md|latex|html|json] [--higher | --lower] [output_dir=PATH]
+                     [--format table|csv|md|latex|html|json] [--higher | --lower] [--importance] [output_dir=PATH]
 
 Compares runs that are kept: those of sweeps (the latest when none is named; several are put together), or those with
 settings, such as dataset=moons. Nothing is trained.
@@ -22,6 +24,8 @@ settings, such as dataset=moons. Nothing is trained.
   --reference R   what every group is compared with: best (of yours), or what names one group, such as relu or [relu,sgd]
   --margin X      the largest difference that does not matter, in the metric's unit
   --format F      table for the terminal, else csv (every figure), md, latex, html or json
+  --importance    how much each factor matters where the runs are no balanced grid, by a random forest; of a grid the shares of
+                  the variance stand below the table anyway
   --higher, --lower   which is better, of a diagnostic of which that is not known
 
 Examples:
@@ -46,7 +50,7 @@ def run(words: Sequence[str]) -> int:
         words,
         "compare",
         valued=("--metric", "--by", "--reference", "--margin", "--format"),
-        switches=("--higher", "--lower"),
+        switches=("--higher", "--lower", "--importance"),
     )
     form = flags.get("--format", "table")
     if form not in FORMATS:
@@ -68,18 +72,27 @@ def run(words: Sequence[str]) -> int:
         print(f"warning: {printable(note)}", file=sys.stderr)
     if not sections:
         raise InputError("compare: none of these runs was measured; dlrun status says what became of them")
-    _print(sections, form)
+    _print([_with_importance(part) for part in sections] if "--importance" in flags else sections, form)
     return 0
+
+
+def _with_importance(part: Section) -> Section:
+    """The section with a forest's importances, where it is no balanced grid."""
+    from dlrun.experiments.importance import importance
+
+    found = importance([item.group for item in part.compared], part.metric) if part.effects is None else None
+    return part if found is None else replace(part, effects=found, notes=(*part.notes, *described(found)))
 
 
 def _print(sections: Sequence[Section], form: str) -> None:
     from dlrun.cli.terminal import console
 
     if form == "table":
-        from dlrun.cli.sweep_table import show_section
+        from dlrun.cli.sweep_table import show_over_datasets, show_section
 
         for section in sections:
             show_section(section, console())
+        show_over_datasets(sections, console())
         return
     print(WRITTEN[form](sections), end="")
 

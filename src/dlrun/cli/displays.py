@@ -10,7 +10,7 @@ from rich.text import Text
 from dlrun.cli.display import run_table
 from dlrun.cli.progress import RunProgress
 from dlrun.cli.sweep_display import SweepProgress, show_failures
-from dlrun.cli.sweep_table import notice, show_section
+from dlrun.cli.sweep_table import notice, show_over_datasets, show_section
 from dlrun.cli.terminal import console, write_line
 from dlrun.errors import plural, printable
 from dlrun.experiments.events import Listener
@@ -112,6 +112,7 @@ class SweepDisplay(_Display):
         if self._table:
             for section in result.sections:
                 show_section(section, out)
+            show_over_datasets(result.sections, out)
         show_failures(sweep, console(sys.stderr))
         counts = sweep.counts()
         parts = [f"{count} {status}" for status, count in counts.items()]

@@ -9,11 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.cli.terminal import asked
+from dlrun.comparison.across import described
 from dlrun.errors import printable
 from dlrun.report.columns import columns, fitting, legend
+from dlrun.report.sections import over_datasets
 from dlrun.report.tables import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dlrun.report.sections import Section
 
 ROWS = 40  # rows on the terminal
@@ -61,6 +65,13 @@ def show_section(section: "Section", out: Console) -> None:
         lines.append(f"{' and '.join(more)} in comparison.csv")
     for line in (*lines, *section.notes):
         notice(line, out, style="dim")
+
+
+def show_over_datasets(sections: "Sequence[Section]", out: Console) -> None:
+    """Print the ranks of groups that several datasets have."""
+    found = over_datasets(sections)
+    for line in [] if found is None else described(found):
+        notice(line, out)
 
 
 def width(out: Console) -> float:

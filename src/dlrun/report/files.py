@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from dlrun.comparison.across import described
+from dlrun.comparison.effects import as_rows
 from dlrun.report.columns import DETAIL, Column, columns, legend
-from dlrun.report.sections import Section
+from dlrun.report.sections import Section, over_datasets
 from dlrun.report.tables import Cell, Table, clean, full_table, markdown_text, to_csv, to_markdown
 from dlrun.results.record import to_json
 
@@ -30,6 +32,9 @@ def as_markdown(sections: Sequence[Section]) -> str:
         lines = "".join(f"\n{markdown_text(line)}\n" for line in (*legend(part.compared, items), *part.notes))
         table = to_markdown([(item.name, item.cells, item.right) for item in items])
         texts.append(f"## {markdown_text(f'{part.title}: {part.metric}')}\n\n{table}{lines}")
+    found = over_datasets(sections)
+    if found is not None:
+        texts.append("## Over datasets\n\n" + "\n".join(f"{markdown_text(line)}\n" for line in described(found)))
     return "\n".join(texts)
 
 
@@ -50,7 +55,8 @@ def as_json(sections: Sequence[Section]) -> str:
             for item, row in zip(part.compared, rows, strict=True)
         ]
         notes = [*legend(part.compared, shown(part)), *part.notes]
-        found.append({**about, "groups": groups, "notes": notes})
+        matters = [] if part.effects is None else as_rows(part.effects)
+        found.append({**about, "groups": groups, "effects": matters, "notes": notes})
     return json.dumps(json.loads(to_json(found)), indent=1, ensure_ascii=False) + "\n"
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dlrun.comparison.across import LEAST, Across, across
+from dlrun.comparison.effects import Effects, described, effects
 from dlrun.comparison.factors import Factor
 from dlrun.comparison.groups import BEST, Compared, comparison
 from dlrun.comparison.measures import lower_is_better
@@ -70,6 +72,8 @@ class Section:
         metric: the one that sorts and is tested; ``metrics`` stand beside it.
         notes: what is not in the table, and why.
         settings: what tells it from other sections of the same dataset.
+        effects: how much each factor matters, where several vary.
+        higher_is_better: of the metric.
         kept: whether the sweep's folder has all figures.
     """
 
@@ -80,6 +84,8 @@ class Section:
     notes: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     kept: bool = False
+    effects: Effects | None = None
+    higher_is_better: bool = True
 
     @property
     def title(self) -> str:
@@ -187,9 +193,24 @@ def section(place: Place, rows: Sequence[Row], judged: Judged, beside: Beside) -
         compared = comparison(rows, main, **given)
         notes += [f"{problem}, so the reference is the best" for problem in error.problems]
     notes += undefined(compared, (main, *others))
+    found = effects([item.group for item in compared], main)
+    notes += [] if found is None else described(found)
     if not varying:  # one group of runs, which needs a name
         compared = [_named(item, str(rows[0].factors.get("model", ""))) for item in compared]
-    return Section(place.dataset, main, others, tuple(compared), tuple(notes))
+    return Section(place.dataset, main, others, tuple(compared), tuple(notes), effects=found, higher_is_better=better)
+
+
+def over_datasets(several: Sequence[Section]) -> Across | None:
+    """The groups over datasets, where several sections have the same ones."""
+    means = [
+        {
+            item.group.label: item.group.summaries[part.metric].mean
+            for item in part.compared
+            if part.metric in item.group.summaries and not item.group.is_baseline
+        }
+        for part in several
+    ]
+    return across(means, [part.higher_is_better for part in several]) if len(means) >= LEAST else None
 
 
 def column(metric: str, measured: Iterable[str]) -> str | None:
