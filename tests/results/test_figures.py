@@ -71,3 +71,9 @@ def test_the_size_of_a_difference(value: float, text: str) -> None:
 
 def test_a_figure_that_rounds_to_zero_has_no_sign() -> None:
     assert figures([-0.00001, 0.5], [4, 4]) == ("0.0000", "0.5000")
+
+
+def test_what_is_left_of_a_perfect_fit_is_nothing() -> None:
+    values, spreads = [54.3, 3.1e-15], [0.61, 4.2e-16]
+    places = [decimals(value, spread) for value, spread in zip(values, spreads, strict=True)]
+    assert figures(values, places) == ("54.30", "0.00000000")

@@ -7,6 +7,7 @@ LARGE = 1e6  # from here on a number is written with an exponent
 _SMALL = 1e-3  # below it too, where a whole column is
 _DECIMALS = 4  # of numbers of which no spread is known
 _DIGITS = 7  # those of float32
+_MOST = 8  # decimals: what is left of a perfect fit, 1e-16, is 0
 
 
 def decimals(value: float | None, sd: float = math.nan) -> int:
@@ -22,7 +23,7 @@ def decimals(value: float | None, sd: float = math.nan) -> int:
     size = math.floor(math.log10(largest))
     of_itself = min(3 - size, _DECIMALS)
     of_spread = 1 - math.floor(math.log10(spread)) if spread else 0
-    return max(0, of_itself, min(of_spread, _DIGITS - 1 - size))
+    return min(_MOST, max(0, of_itself, min(of_spread, _DIGITS - 1 - size)))
 
 
 def figures(values: Sequence[float | None], places: Sequence[int] = ()) -> tuple[str, ...]:
