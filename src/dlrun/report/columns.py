@@ -168,7 +168,11 @@ def legend(compared: Sequence[Compared], shown: Sequence[Column]) -> list[str]:
         else ""
     )
     families = [[item for item in compared if item.method and item.group.is_baseline == beside] for beside in (False, True)]
-    corrections = [f"{mine[0].method}-corrected for {mine[0].tests:,} comparisons" for mine in families if mine]
+    corrections = [
+        f"{'- and '.join(dict.fromkeys(item.method for item in mine))}-corrected for {mine[0].tests:,} comparisons"
+        for mine in families
+        if mine
+    ]
     line += f", {corrections[0]}" if corrections else ""
     line += ": any group might have been the best" if corrections and not named else ""
     line += f"; baselines {corrections[1]}" if len(corrections) > 1 else ""
