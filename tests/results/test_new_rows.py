@@ -113,7 +113,7 @@ def test_both_statements_stand_in_the_table_and_one_goes_where_room_is_short() -
     assert not any(line.startswith("on new rows") for line in legend(found, fitting(every, 56, 2)))
     read = list(csv.DictReader(io.StringIO(to_csv(full_table(found, METRIC)))))[1]
     assert read["verdict"].startswith("worse by")
-    assert read["new rows verdict"] == "not enough evidence: more seeds share the same samples"
+    assert read["new rows verdict"] == "not enough evidence: more seeds share the same samples, dataset.folds=10 shares fewer"
     assert float(read["new rows ci low (corrected)"]) < float(read["difference ci low (corrected)"]) < 0
     assert float(read["new rows ci high (corrected)"]) > 0 > float(read["difference ci high (corrected)"])
     assert float(read["new rows p (corrected)"]) > 0.05 > float(read["p (corrected)"])

@@ -309,6 +309,7 @@ def _undecided(result: Paired, p: float | None, margin: float | None, equivalenc
     enough = [(n, what) for what, n in wanted.items() if n is not None]
     if not enough:
         why = f"more {result.unit}s share the same samples" if result.ratio else "more seeds will not help"
+        why += ", dataset.folds=10 shares fewer" if result.ratio and result.unit == "seed" else ""
         return Verdict("not enough evidence", f"not enough evidence: {why}")
     n, what = min(enough)
     more = max(1, n - result.n)
