@@ -30,7 +30,6 @@ TASKS = {
         {"masks", "confusion", "reliability"},
     ),
     "multilabel": (("dataset=multilabel", "activation=relu,tanh"), {"reliability", "roc"}),
-    "pairs": (("dataset=pairs", "model=embedder", "activation=relu,tanh"), set()),
     "quantiles": (("dataset=heteroscedastic", "loss=quantile", "loss.tau=[0.1,0.5,0.9]", "optimizer=adam,sgd"), set()),
 }
 
