@@ -38,7 +38,7 @@ def test_charts_of_values_in_the_terminal(call: Call) -> None:
 
 def test_a_chart_is_a_file_of_its_suffix(call: Call, folder: Path) -> None:
     assert call("-m", "dataset=xor", "activation=relu,tanh", "seed=0,1", *SHORT)[0] == 0
-    for name, start in {"a.svg": b"<svg", "b/c.png": b"\x89PNG", "d.pdf": b"%PDF", "e.json": b"{"}.items():
+    for name, start in {"a.svg": b"<svg", "b/c.json": b"{"}.items():
         code, out, _ = call("plot", "results", "-o", name)
         assert (code, out) == (0, f"{name}\n")
         assert (folder / name).read_bytes().startswith(start)

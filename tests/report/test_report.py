@@ -13,6 +13,9 @@ import altair
 import jsonschema
 import pytest
 
+from dlrun.comparison.groups import comparison
+from dlrun.report.sections import Section
+from dlrun.report.words import answer, question
 from pages import Page
 
 Call = Callable[..., tuple[int, str, str]]
@@ -96,6 +99,45 @@ def test_a_run_has_a_report_of_its_own(call: Call, page: Callable[[str], Page]) 
     assert titles(set(), found) == {"curves", "gradients", "boundary", "confusion", "reliability", "roc"}
     assert "test/accuracy" in found.texts["th"]
     assert run in found.texts["td"]
+
+
+@pytest.mark.usefixtures("unbundled")
+def test_what_a_setting_was_chosen_by_has_a_curve_of_its_own(call: Call, page: Callable[[str], Page]) -> None:
+    words = ("dataset=iris", "optimizer=sgd,adam", "optimizer.lr=0.001,0.01,0.1", "tune_over=[optimizer.lr]")
+    assert call("-m", *words, "seed=0,1", *SHORT)[0] == 0
+    assert call("report")[0] == 0
+    found = page("report.html")
+    assert titles(set(), found) == EVERY | {"sensitivity", "confusion", "reliability", "roc"}
+    assert found.texts["h3"][0] == "validation/accuracy against optimizer.lr"
+    assert "These runs chose the value; the table is of others." in found.texts["figcaption"][0]
+    rows = found.drawings[0]["datasets"]["rows1"]
+    assert {(row["group"], row["x"]) for row in rows} == {(name, x) for name in ("sgd", "adam") for x in (0.001, 0.01, 0.1)}
+
+
+def test_the_answer_names_every_group_once_on_these_rows_and_on_new_ones() -> None:
+    values = {"a": 0.9, "b": 0.5, "c": 0.88}
+    rows = [
+        {"activation": name, "seed": seed, "test/accuracy": mean + 0.02 * (seed % 5) + 0.01 * (seed % 3) * (name == "c")}
+        | {"test/rows": 100.0, "train/rows": 100.0}
+        for name, mean in values.items()
+        for seed in range(10)
+    ]
+    compared = tuple(comparison(rows, "test/accuracy", higher_is_better=True))
+    said = answer(Section("moons", "test/accuracy", (), compared))
+    assert question(Section("moons", "test/accuracy", (), compared)).startswith("Which activation gives the best test accuracy")
+    assert said[0].startswith("a has the best mean test accuracy: 0.94 (10 runs")
+    assert {item.group.label.partition("=")[2]: item.verdict.word for item in compared if item.verdict}["b"] == "worse"
+    assert "Worse than it: b." in said or "Worse than it: c and b." in said
+
+
+@pytest.mark.usefixtures("unbundled")
+def test_one_seed_has_no_intervals_and_no_marks_for_them(call: Call, page: Callable[[str], Page]) -> None:
+    assert call("-m", "dataset=iris", "optimizer.lr=0.001,0.01,0.1", "seed=0", *SHORT)[0] == 0
+    assert call("report")[0] == 0
+    for drawing in page("report.html").drawings[:3]:
+        known = {key for rows in drawing["datasets"].values() for row in rows for key in row}
+        assert "low" not in known
+        assert '"low"' not in json.dumps([layer["encoding"].get("x", {}) for layer in drawing["layer"] if "encoding" in layer])
 
 
 @pytest.mark.usefixtures("unbundled")

@@ -1,21 +1,24 @@
 """From what is compared to what a report shows of it: charts, and words beside them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from dlrun.comparison.figures import number
 from dlrun.comparison.groups import Compared
+from dlrun.comparison.longtable import TUNED
 from dlrun.comparison.table import Group
 from dlrun.errors import StoreError
 from dlrun.report.charts.base import Chart, name_of, runs_first
 from dlrun.report.charts.boundary import Boundary, boundary_chart
 from dlrun.report.charts.compared import comparison_charts
+from dlrun.report.charts.factors import sensitivity
 from dlrun.report.charts.predicted import predicted_charts
 from dlrun.report.charts.training import training_charts
 from dlrun.report.evidence import Evidence, Predicted
 from dlrun.report.html.page import Part
 from dlrun.report.predictions import hardest
 from dlrun.report.sections import Section
-from dlrun.report.stored import Stored
+from dlrun.report.stored import Stored, compare
 from dlrun.results.record import RunRecord
 
 MOST_PREDICTED = 20  # runs whose predictions are put together
@@ -29,14 +32,34 @@ Boundaries = Callable[[Evidence, Mapping[str, str]], list[Boundary]]
 def parts(sections: Sequence[Section], stored: Stored, boundaries: Boundaries) -> list[Part]:
     """What the page has of each section."""
     evidence = Evidence(stored.store, stored.records)
-    return [_part(section, evidence, boundaries) for section in sections]
+    searched = _searched(stored)
+    return [_part(section, evidence, boundaries, searched) for section in sections]
 
 
-def _part(section: Section, evidence: Evidence, boundaries: Boundaries) -> Part:
+def _searched(stored: Stored) -> Stored | None:
+    """The runs by which sweeps chose settings, where they did: those in no table."""
+    cells = {cell.id: cell for sweep in stored.sweeps for cell in sweep.cells if cell.id and TUNED not in cell.factors}
+    if not any(TUNED in cell.factors for sweep in stored.sweeps for cell in sweep.cells):
+        return None
+    records = stored.store.records(cells)
+    return Stored(stored.store, records, {record.id: cells[record.id].factors or record.factors for record in records})
+
+
+def _chosen_by(searched: Stored, section: Section) -> Iterator[Chart]:
+    """What settings were chosen by: the metric on validation rows against them."""
+    metric = f"validation/{section.metric.rpartition('/')[2]}"
+    for part in compare(searched, metric=metric):
+        if part.dataset == section.dataset:
+            for chart in sensitivity(part.compared, part.metric):
+                yield replace(chart, caption=f"{chart.caption} These runs chose the value; the table is of others.")
+
+
+def _part(section: Section, evidence: Evidence, boundaries: Boundaries, searched: Stored | None) -> Part:
     group = _best(section)
     predicted = _predicted(group, evidence)
     whose = "" if group is None else name_of(group)
-    charts = tuple(_charts(section, evidence, predicted, whose, boundaries))
+    chosen_by = _chosen_by(searched, section) if searched else ()
+    charts = (*chosen_by, *_charts(section, evidence, predicted, whose, boundaries))
     runs = [row.id for item in section.compared for row in item.group.rows if row.id in evidence.records]
     facts = _facts(evidence.records[runs[0]]) if len(runs) == 1 else {}
     return Part(section, evidence.records, charts, whose, hardest(predicted) if predicted else (), facts)

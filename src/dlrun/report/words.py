@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from shlex import quote
 
+from dlrun.comparison.groups import Compared
+from dlrun.comparison.statistics import Verdict
 from dlrun.comparison.table import BASELINE, Group
 from dlrun.errors import plural
 from dlrun.report.charts.base import name_of
@@ -13,6 +15,13 @@ from dlrun.report.tables import clean
 from dlrun.results.record import RunRecord
 
 MOST_NAMES = 8
+_SENTENCES = {
+    "better": "Better than it: {}.",
+    "worse": "Worse than it: {}.",
+    "equivalent": "Equivalent to it: {}.",
+    "not enough evidence": "Not enough evidence to tell from it: {}.",
+    "no result": "Without a result: {}.",
+}
 _NOT_OF_A_RUN = ("seed=", "name=", "dataset.fold=", "output_dir=", "hydra.", "logger=")
 
 
@@ -35,24 +44,26 @@ def answer(section: Section) -> list[str]:
     head = next((item for item in section.compared if item.reference), measured[0])
     s = head.group.summaries[section.metric]
     name = clean(section.metric.replace("/", " "))
-    interval = f", 95% CI {s.low:.4g} to {s.high:.4g}" if isfinite(s.high - s.low) else ""
+    interval = f", 95% CI {s.low:.4g} to {s.high:.4g}" if isfinite(s.low) and isfinite(s.high) else ""
     others = [item for item in section.compared if item is not head]
     first = "has the best mean" if head.reference != "named" and others else "has a mean"
     found = [f"{name_of(head.group)} {first} {name}: {s.mean:.4g} ({plural(s.n, 'run')}{interval})."]
-    words: dict[str, list[str]] = {}
-    for item in others:
-        words.setdefault(item.verdict.word if item.verdict else "no result", []).append(name_of(item.group))
-    said = {
-        "better": "Better than it: {}.",
-        "worse": "Worse than it: {}.",
-        "equivalent": "Equivalent to it: {}.",
-        "not enough evidence": "Not enough evidence to tell from it: {}.",
-        "no result": "Without a result: {}.",
-    }
-    found += [sentence.format(listed(words[word])) for word, sentence in said.items() if word in words]
+    found += _said([(item, item.verdict) for item in others])
+    new = [(item, item.on_new_rows.verdict) for item in others if item.on_new_rows]
+    if any(item.verdict and item.verdict.word != verdict.word for item, verdict in new):
+        found += [f"On new rows: {sentence[0].lower()}{sentence[1:]}" for sentence in _said(new)]
+    found += [f"Stuck runs of {name_of(item.group)}: {item.stuck.short()}." for item in section.compared if item.stuck]
     gone = [item for item in section.compared if item.lost]
     found += [f"{name_of(item.group)} {item.lost.said()}." for item in gone[:MOST_NAMES] if item.lost]
     return found
+
+
+def _said(verdicts: Sequence[tuple[Compared, Verdict | None]]) -> list[str]:
+    """A sentence for each verdict, with the groups that have it."""
+    words: dict[str, list[str]] = {}
+    for item, verdict in verdicts:
+        words.setdefault(verdict.word if verdict else "no result", []).append(name_of(item.group))
+    return [sentence.format(listed(words[word])) for word, sentence in _SENTENCES.items() if word in words]
 
 
 def methods(section: Section, records: Mapping[str, RunRecord]) -> str:
@@ -89,8 +100,7 @@ def methods(section: Section, records: Mapping[str, RunRecord]) -> str:
         sentences.append(f"Of the runs, {listed([f'{count} {status}' for status, count in ended.items()])}.")
     shown = columns(section.compared, section.metric, section.metrics)
     inference = [f"{line[0].upper()}{line[1:]}." for line in legend(section.compared, shown) if not line.startswith("+N")]
-    intervals = "Intervals of means are 95%, by Student's t." if any(run.seed != first.seed for run in runs) else ""
-    return " ".join([*sentences, *inference, intervals]).strip()
+    return " ".join([*sentences, *inference])
 
 
 def command(group: Group, records: Mapping[str, RunRecord]) -> str:

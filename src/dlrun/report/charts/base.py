@@ -113,6 +113,12 @@ def _names(tables: Mapping[str, _Named]) -> list[str]:
     return [f"rows{number}" for number in range(1, len(tables) + 1)]
 
 
+def layered(rows: Iterable[Mapping[str, Any]], **layers: Any) -> Any:
+    """Layers in their order, without those whose field has no finite value in any row: Vega warns of such."""
+    known = {key for row in rows for key, value in row.items() if _short(value) is not None}
+    return alt().layer(*(layer for field, layer in layers.items() if field in known))
+
+
 def _short(value: Any) -> Any:
     if not isinstance(value, float):
         return value
@@ -124,14 +130,12 @@ def name_of(group: Group) -> str:
     if group.is_baseline:
         return clean(f"{shown(group.factors[BASELINE])} (baseline)")
     own = {key: value for key, value in group.factors.items() if key != BASELINE and value != ""}
-    if len(own) == 1:
-        return clean(shown(next(iter(own.values()))))
     lasts = [key.rpartition(".")[2] for key in own]
-    short = {key: key if lasts.count(last) > 1 else last for key, last in zip(own, lasts, strict=True)}
-    return (
-        clean(" ".join(shown(value) if "." not in key else f"{short[key]}={shown(value)}" for key, value in own.items()))
-        or "all runs"
-    )
+    words = []
+    for (key, value), last in zip(own.items(), lasts, strict=True):
+        said = isinstance(value, bool) or ("." in key and len(own) > 1)
+        words.append(f"{key if lasts.count(last) > 1 else last}={shown(value)}" if said else shown(value))
+    return clean(" ".join(words)) or "all runs"
 
 
 def usual(summaries: Sequence[Summary]) -> tuple[float, float]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from dlrun.comparison.groups import Compared
+from dlrun.comparison.longtable import TUNED
 from dlrun.report.charts.base import (
     MOST_GROUPS,
     MOST_POINTS,
@@ -11,6 +12,7 @@ from dlrun.report.charts.base import (
     alt,
     beyond,
     data,
+    layered,
     left_out,
     name_of,
     runs_first,
@@ -33,6 +35,8 @@ def comparison_charts(compared: Sequence[Compared], metric: str) -> Iterator[Cha
         yield results(compared, metric)
     if any(item.difference and item.difference.n for item in compared):
         yield differences(compared, metric)
+    if any(TUNED in item.group.factors for item in compared):  # the values that were chosen, and defaults, are no grid
+        return
     yield from sensitivity(compared, metric)
     yield from marginal_means(compared, metric)
     yield from heat_maps(compared, metric)
@@ -66,7 +70,9 @@ def results(compared: Sequence[Compared], metric: str) -> Chart:
     base = a.Chart(data(means)).encode(y=y, tooltip=["group:N", "n:Q", "value:Q", "low:Q", "high:Q"])
     whisker = base.mark_rule(size=2).encode(a.X("low:Q", title=title), a.X2("high:Q"))
     mean = base.mark_tick(size=16, thickness=3, color="#D55E00").encode(x)
-    chart = (dots + whisker + mean).properties(width="container", height=ROW * len(order) + 10)
+    chart = layered([*points, *means], seed=dots, low=whisker, value=mean).properties(
+        width="container", height=ROW * len(order) + 10
+    )
     best = f"{order[0]} stands first with a mean of {means[0]['value']:.4g}" if means else ""
     return Chart(
         "results",
@@ -97,11 +103,12 @@ def differences(compared: Sequence[Compared], metric: str) -> Chart:
         pairs = {key: value - base_values[key] for key, value in item.group.values(metric).items() if key in base_values}
         finite = [(key, value) for key, value in pairs.items() if math.isfinite(value)]
         points += [{"group": name_of(item.group), "value": value, "seed": _key(key)} for key, value in finite[:MOST_POINTS]]
-        d = item.difference
-        if d is not None:
+        if item.difference is not None:
+            low, high = item.interval or (math.nan, math.nan)
+            beyond_low, beyond_high = (item.on_new_rows and item.on_new_rows.interval) or (math.nan, math.nan)
             word = item.verdict.word if item.verdict else WORDS[-1]
-            ends = item.interval or (None, None)
-            means.append({"group": name_of(item.group), "value": d.mean, "low": ends[0], "high": ends[1], "verdict": word})
+            ends = {"low": low, "high": high, "low2": beyond_low, "high2": beyond_high}
+            means.append({"group": name_of(item.group), "value": item.difference.mean, "verdict": word, **ends})
     a = alt()
     title = f"difference in {clean(metric)} to {name_of(reference)}"
     y = a.Y("group:N", sort=order, title=None)
@@ -116,13 +123,15 @@ def differences(compared: Sequence[Compared], metric: str) -> Chart:
     base = a.Chart(data(means)).encode(y=y, color=colour, tooltip=["group:N", "verdict:N", "value:Q", "low:Q", "high:Q"])
     whisker = base.mark_rule(size=3).encode(a.X("low:Q", title=title), a.X2("high:Q"))
     mean = base.mark_point(filled=True, size=70).encode(x)
-    chart = (zero + dots + whisker + mean).properties(width="container", height=ROW * len(order) + 10)
+    new = base.mark_rule(size=1).encode(a.X("low2:Q", title=title), a.X2("high2:Q"))
+    marks = layered([*points, *means], seed=dots, low2=new, low=whisker, value=mean)
+    chart = (zero + marks).properties(width="container", height=ROW * len(order) + 10)
     return Chart(
         "differences",
         f"Paired differences to {name_of(reference)}",
         f"Dot plot of the differences in {clean(metric)} of {len(order)} groups to {name_of(reference)}, run by run.",
-        "A dot is a pair of runs with the same seed and fold; the point is their mean, the line its 95% interval, "
-        "corrected for the number of comparisons like the verdict of the table, which is the colour."
+        "A dot is a pair of runs with the same seed and fold, the point is their mean. The thick line is the 95% interval on "
+        "these rows, the thin one that on new rows, both corrected as the verdicts are; the colour is the verdict on these rows."
         + left_out(others, kept, len(far))
         + beyond(far),
         spec(chart),

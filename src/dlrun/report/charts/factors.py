@@ -9,7 +9,7 @@ from dlrun.comparison.factors import Factor, shown
 from dlrun.comparison.groups import Compared
 from dlrun.comparison.summary import summarize
 from dlrun.comparison.table import BASELINE, Group
-from dlrun.report.charts.base import MOST_CURVES, PANEL, Chart, alt, axis, beyond, data, log_scale, spec, usual
+from dlrun.report.charts.base import MOST_CURVES, PANEL, Chart, alt, axis, beyond, data, layered, log_scale, spec, usual
 from dlrun.report.tables import clean
 
 MOST_CELLS = 30  # values of a factor in a heat map
@@ -58,7 +58,7 @@ def sensitivity(compared: Sequence[Compared], metric: str) -> Iterator[Chart]:
             f"{clean(metric)} against {clean(key)}",
             f"Line chart of the mean {clean(metric)} for {len(values)} values of {clean(key)}, {values[0]:g} to {values[-1]:g}.",
             f"Means over runs with 95% intervals.{more}{beyond(far)}",
-            spec((interval + whole).properties(width="container", height=280)),
+            spec(layered(rows, low=interval, value=whole).properties(width="container", height=280)),
         )
 
 
@@ -138,7 +138,7 @@ def marginal_means(compared: Sequence[Compared], metric: str) -> Iterator[Chart]
         )
         whisker = base.mark_rule(size=2).encode(a.X("low:Q", title=clean(metric), scale=scale), a.X2("high:Q"))
         point = base.mark_point(filled=True, size=70).encode(a.X("value:Q", title=clean(metric)))
-        panels.append((whisker + point).properties(title=clean(key), width=PANEL, height=24 * len(mine)))
+        panels.append(layered(mine, low=whisker, value=point).properties(title=clean(key), width=PANEL, height=24 * len(mine)))
     yield Chart(
         "means",
         f"{clean(metric)} by each setting",

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from dlrun import __version__
-from dlrun.comparison.groups import Compared
 from dlrun.report.charts.base import Chart, config
 from dlrun.report.columns import columns, legend
 from dlrun.report.predictions import HardRow
@@ -110,7 +109,6 @@ def _shown(part: Part) -> dict[str, Any]:
                 "cells": cells,
                 "baseline": item.group.is_baseline,
                 "reference": bool(item.reference),
-                "word": _word(item),
                 "command": command(item.group, part.records),
             }
             for item, *cells in zip(kept, *(column.cells for column in several), strict=True)
@@ -123,7 +121,3 @@ def _shown(part: Part) -> dict[str, Any]:
         "facts": {clean(name): clean(value) for name, value in part.facts.items()},
         "methods": methods(section, part.records),
     }
-
-
-def _word(item: Compared) -> str:
-    return item.verdict.word.split()[0] if item.verdict else ""
