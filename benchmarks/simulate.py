@@ -107,9 +107,9 @@ def power(shape: str, n: int, rounds: int, lead: float = 1.2, seed: int = 2) -> 
         compared = table(values, shape)
         best = next(item for item in compared if item.reference is not None)
         found += best.group.factors["group"] == "g0" and bool(called(compared))
-        pairs = [(a, b) for a in range(GROUPS) for b in range(a + 1, GROUPS)]
-        p = holm([float(ttest_rel(values[a], values[b]).pvalue) for a, b in pairs])
-        plain += any(p_ is not None and p_ < ALPHA for p_, (a, _) in zip(p, pairs, strict=True) if a == 0)
+        first, second = np.triu_indices(GROUPS, 1)
+        p = holm(ttest_rel(values[first], values[second], axis=1).pvalue.tolist())
+        plain += any(p_ is not None and p_ < ALPHA for p_, leads in zip(p, first == 0, strict=True) if leads)
     return found / rounds, plain / rounds
 
 
@@ -123,6 +123,54 @@ def folds(shared: bool, repeats: int, rounds: int, seed: int = 3) -> float:
         own, common = rng.standard_normal((GROUPS, repeats, 5)), rng.standard_normal((GROUPS, 1, 1))
         wrong += bool(called(table(math.sqrt(1 - correlation) * own + math.sqrt(correlation) * common, ratio=ratio)))
     return wrong / rounds
+
+
+def twins(n: int, folds_: int, rounds: int, *, fresh: bool = False, seed: int = 4) -> tuple[float, float]:
+    """Two learners that are equal in law on samples of 150 rows: least squares on one of two features, y = a + b + noise.
+
+    How often the verdict on these rows, and the one on new rows, calls them different: with ``n`` seeds that split the same rows
+    into 120 and 30 (or so many repetitions of ``folds_`` folds), or rows of its own for every seed (``fresh``).
+    """
+    rng = np.random.default_rng([seed, n, folds_, fresh])
+    wrong = np.zeros(2)
+    for _ in range(rounds):
+        values = np.stack([_twin_scores(rng, folds_, fresh, None) for _ in range(n)]) if fresh else _resplit(rng, n, folds_)
+        values = np.moveaxis(values, -1, 0)  # [2, n] or [2, n, folds]
+        ratio = 0.25 if folds_ > 1 else 0.0
+        compared = table(values, ratio=ratio, new_rows=0.0 if fresh else 0.25)
+        for item in compared:
+            wrong[0] += item in called([item])
+            beyond = item.on_new_rows
+            wrong[1] += beyond is not None and beyond.verdict.word in ("better", "worse")
+    return float(wrong[0] / rounds), float(wrong[1] / rounds)
+
+
+def _sample(rng: np.random.Generator, rows: int = 150) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    x = rng.standard_normal((rows, 2))
+    return x, x.sum(1) + rng.standard_normal(rows)
+
+
+def _resplit(rng: np.random.Generator, n: int, folds_: int) -> NDArray[np.float64]:
+    data = _sample(rng)
+    return np.stack([_twin_scores(rng, folds_, False, data) for _ in range(n)])
+
+
+def _twin_scores(rng: np.random.Generator, folds_: int, fresh: bool, data: Any) -> NDArray[np.float64]:
+    """r2 on test rows of both learners, [2], or of every fold, [folds, 2]."""
+    x, y = _sample(rng) if fresh else data
+    order = rng.permutation(len(y))
+    tests = np.array_split(order, 5)[: folds_ if folds_ > 1 else 1]
+    scores = np.array([[_r2(x[:, feature], y, test) for feature in (0, 1)] for test in tests])
+    return scores if folds_ > 1 else scores[0]
+
+
+def _r2(x: NDArray[np.float64], y: NDArray[np.float64], test: NDArray[np.int64]) -> float:
+    train = np.ones(len(y), dtype=bool)
+    train[test] = False
+    x_mean, y_mean = x[train].mean(), y[train].mean()
+    slope = ((x[train] - x_mean) @ (y[train] - y_mean)) / ((x[train] - x_mean) ** 2).sum()
+    left = y[test] - y_mean - slope * (x[test] - x_mean)
+    return 1 - float((left**2).sum() / ((y[test] - y[test].mean()) ** 2).sum())
 
 
 def repeated(rounds: int, groups: int, most: int = 50, seed: int = 5) -> tuple[float, float]:
@@ -220,10 +268,19 @@ def _folds(rounds: int) -> Iterator[Sequence[str]]:
         yield name, *(_percent(folds(shared, repeats, rounds)) for repeats in (1, 4))
 
 
+def _twins(rounds: int) -> Iterator[Sequence[str]]:
+    yield "150 rows", "verdict on these rows", "verdict on new rows"
+    for n in (5, 10, 20, 50):
+        yield f"{n} seeds", *map(_percent, twins(n, 1, rounds))
+    yield "5 folds x 4", *map(_percent, twins(4, 5, rounds))
+    for n in (5, 20):
+        yield f"{n} seeds, rows of its own for each", *map(_percent, twins(n, 1, rounds, fresh=True))
+
+
 def _repeated(rounds: int) -> Iterator[Sequence[str]]:
-    yield "equal groups, from 5 seeds", "following the advice", "one seed at a time to 50"
+    yield f"equal groups, from 5 seeds ({rounds // 8} simulations)", "following the advice", "one seed at a time to 50"
     for groups in (2, 5):
-        yield f"{groups} groups", *map(_percent, repeated(max(1, rounds // 4), groups))
+        yield f"{groups} groups", *map(_percent, repeated(max(1, rounds // 8), groups))
 
 
 def _settle(rounds: int) -> Iterator[Sequence[str]]:
@@ -248,6 +305,7 @@ TABLES: dict[str, tuple[str, Callable[[int], Iterator[Sequence[str]]]]] = {
     "coverage": ("95% intervals that hold the truth", _coverage),
     "power": ("A lead of 1.2 sd of one group among 5: found", _power),
     "folds": ("False verdicts over folds", _folds),
+    "twins": ("Two learners that are equal in law, called different", _twins),
     "repeated": ("Testing again after more seeds: a verdict in the end", _repeated),
     "settle": ("dlrun settle: false verdicts", _settle),
     "needed": ("dlrun settle: the median of the seeds that it takes", _needed),

@@ -48,6 +48,12 @@ def test_folds_that_share_rows(simulate: ModuleType) -> None:
     assert simulate.folds(True, 2, ROUNDS) <= most(0.05)
 
 
+def test_more_splits_of_the_same_rows_say_nothing_on_new_rows(simulate: ModuleType) -> None:
+    here, beyond = simulate.twins(30, 1, 25)
+    assert here > 0.2, "the learners do differ on these rows"
+    assert beyond <= most(0.05, 25)
+
+
 def test_testing_again_one_seed_at_a_time_finds_what_is_not_there(simulate: ModuleType) -> None:
     _, single = simulate.repeated(40, 2, most=16)
     assert single > 0.05

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dlrun.comparison.families import Corrected, Family, Method, Spread, spread
-from dlrun.comparison.measures import bounds
+from dlrun.comparison.measures import resolution
 from dlrun.comparison.pairing import Key, Lost, Values, defined
 from dlrun.comparison.power import LEAST
 from dlrun.comparison.statistics import Paired, Verdict, paired, verdict, with_losses
@@ -70,7 +70,8 @@ def pairs_of(compared: Sequence[Group], reference: Group, metric: str, seeds: fr
             for row in group.rows
             if row.status in MEASURED and (key := (row.seed, row.fold)) in rows and key in seeds
         ]
-        difference = paired(values, its, step=_step(both, metric), unit="fold" if unit == "fold" else "seed")
+        step = resolution(metric, [row.metrics.get(f"{metric.partition('/')[0]}/rows") for row, _ in both])
+        difference = paired(values, its, step=step, unit="fold" if unit == "fold" else "seed")
         same = difference.mean != 0 or difference.sd != 0 or _same_runs(both, metric)
         mine_has = defined(mine)
         lost = group.lost(has & seeds, metric) if len(mine_has) < len(mine) else None
@@ -163,10 +164,3 @@ def _same_runs(both: Sequence[tuple[Row, Row]], metric: str) -> bool:
         if any(abs(one - two) > _ALIKE * scale for one, two in known):
             return False
     return True
-
-
-def _step(both: Sequence[tuple[Row, Row]], metric: str) -> float:
-    """1 / (samples) of a metric that is a fraction of them, as far as the table says how many there are."""
-    sizes = [row.metrics.get(f"{metric.partition('/')[0]}/rows") for row, _ in both]
-    known = [size for size in sizes if size]
-    return 1 / min(known) if known and all(map(math.isfinite, bounds(metric))) else 0.0
