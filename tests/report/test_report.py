@@ -141,6 +141,17 @@ def test_one_seed_has_no_intervals_and_no_marks_for_them(call: Call, page: Calla
 
 
 @pytest.mark.usefixtures("unbundled")
+def test_several_datasets_are_parts_of_one_page_with_ranks_over_them(call: Call, page: Callable[[str], Page]) -> None:
+    assert call("-m", "dataset=iris,wine,xor", "activation=relu,tanh", "seed=0", "baseline=none", *SHORT)[0] == 0
+    assert call("report")[0] == 0
+    found = page("report.html")
+    assert found.texts["h2"][:3] == ["iris: test/accuracy", "wine: test/accuracy", "xor: test/accuracy"]
+    assert any("average ranks over 3 datasets" in line for line in found.texts["li"])
+    assert {"#part-1", "#part-2", "#part-3"} <= {*found.attributes("href")}
+    assert len({*found.attributes("data-chart")}) == len(found.drawings)
+
+
+@pytest.mark.usefixtures("unbundled")
 def test_the_commands_train_the_same_runs(call: Call, page: Callable[[str], Page]) -> None:
     assert call("-m", "dataset=iris", "activation=relu,tanh", "dataset.folds=2", "seed=3,1,2", *SHORT)[0] == 0
     assert call("report")[0] == 0
