@@ -10,7 +10,7 @@ from typing import Any
 from dlrun.errors import InputError, StoreError, nearest
 from dlrun.report.charts.base import WIDTH, Chart, alt, config
 
-SCALE = 1.5  # pixels of a PNG for each of the chart
+SCALE = 1.25  # pixels of a PNG for each of the chart
 
 
 def drawn(chart: Chart, suffix: str) -> bytes:
