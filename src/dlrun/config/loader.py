@@ -28,7 +28,6 @@ from dlrun.config.keys import SettingError, value_problem
 from dlrun.config.sources import Repository, Stamp
 from dlrun.config.untrusted import Rules
 from dlrun.errors import InputError, raise_all
-from dlrun.results.folders import RunFolder, is_run
 
 _SEARCHPATH = "hydra.searchpath"
 _MOST = 64  # trees kept; a sweep over more options composes each once all the same
@@ -147,8 +146,10 @@ class Loader(ConfigLoaderImpl):
     def choices_of_a_run(self) -> dict[str, str]:
         """The option of each group, where the primary config is a run's: that has no list of defaults."""
         folder = self.main_folder()
-        if folder is None or not is_run(folder):
+        if folder is None or not (folder / "result.json").is_file():
             return {}
+        from dlrun.results.folders import RunFolder
+
         kept = RunFolder(folder).read_record().choices
         return {group: name for group, name in kept.items() if group in registry.groups() and name in registry.options(group)}
 
