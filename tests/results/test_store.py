@@ -498,6 +498,32 @@ def test_a_reader_never_meets_half_a_cohort(tmp_path: Path):
     assert len(seen) >= 20, errors
 
 
+def test_a_reader_that_comes_while_the_database_is_made_finds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / database.FILE).touch()
+    connect = sqlite3.connect
+
+    def made(statement: str) -> None:
+        """Another process makes the schema, where it may, just before a statement of the reader."""
+        if "sqlite_schema" in statement:
+            other = connect(tmp_path / database.FILE, timeout=0, isolation_level=None)
+            try:
+                other.execute("BEGIN IMMEDIATE")
+                database._create(other)
+                other.execute("COMMIT")
+            except sqlite3.OperationalError:  # it has to wait for the reader
+                pass
+            finally:
+                other.close()
+
+    def traced(*args: Any, **keywords: Any) -> sqlite3.Connection:
+        connection = connect(*args, **keywords)
+        connection.set_trace_callback(made)
+        return connection
+
+    monkeypatch.setattr(database.sqlite3, "connect", traced)
+    assert Store(tmp_path).records() == []
+
+
 def test_writing_a_run_costs_less_than_training_it(store: Store, make_run: Make, work: Work):
     rng = np.random.default_rng(0)
     history = rng.random((50, 4), dtype=np.float32)

@@ -32,6 +32,7 @@ def test_it_adds_seeds_until_every_pair_is_settled_and_goes_on_where_it_was(call
     assert sweep.settings["settled"]["datasets"] == found["datasets"]
     again = json.loads(call(*SWEPT, "--json", "--max-seeds", "45", "output_dir=elsewhere")[1])
     assert again["datasets"] == found["datasets"], "killed after 30 seeds and reissued, or at once"
+    assert "dlrun settle has the verdicts that allow for that" in call("compare", "output_dir=once")[2]
     assert call("resume", "output_dir=once")[2].startswith("error: sweep "), "its words are not those of a sweep"
 
 

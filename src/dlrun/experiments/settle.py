@@ -26,12 +26,12 @@ from dlrun.experiments.experiment import INTERRUPTED, How, SweepExperiment
 from dlrun.experiments.sections import entries
 from dlrun.experiments.sweep import Grid
 from dlrun.report.sections import Entry, Place, column, told_apart
+from dlrun.report.stored import SETTLED
 from dlrun.results.sweeps import Cell, Sweep
 
 ALPHA = 0.05
 MOST = 1_000  # seeds of a configuration
 NOT_SETTLED = 4  # the exit code
-KEPT = "settled"  # in the settings of a sweep: that its seeds were added until it was settled, and what came of it
 
 Words = tuple[str, ...]
 
@@ -158,7 +158,7 @@ class SettleExperiment:
                 self._tell.comparing(f"{plural(done, 'seed')}: {self._told(len(wanted))}")
         assert sweep is not None
         found = self._result(sweep, code)
-        sweep.keep(KEPT, found.content())
+        sweep.keep(SETTLED, found.content())
         return found
 
     def _note(self, jobs: Sequence[Composed], wanted: Sequence[Words], seeds: int, cells: Sequence[Cell]) -> None:

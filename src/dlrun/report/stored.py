@@ -16,6 +16,7 @@ from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep
 
+SETTLED = "settled"  # in the settings of a sweep: that its seeds were added until it was settled, and what came of it
 BESIDE = "beside"  # in the settings of a sweep: what baselines got, by the data
 
 
@@ -80,6 +81,8 @@ def of_sweeps(several: Sequence[Sweep]) -> Stored:
     skipped = sum(not cell.id for sweep in several for cell in sweep.cells)
     if skipped:
         notes.append(f"{plural(skipped, 'combination')} skipped or failed before training; dlrun status says why")
+    if any(SETTLED in sweep.settings for sweep in several):
+        notes.append("its seeds were added until it was settled: dlrun settle has the verdicts that allow for that, these do not")
     beside: dict[str, list[Any]] = {}
     for sweep in several:
         for key, rows in (sweep.settings.get(BESIDE) or {}).items():

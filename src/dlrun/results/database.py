@@ -115,11 +115,8 @@ def reading(root: Path) -> Iterator[sqlite3.Connection | None]:
     # a journal that a killed process left is rolled back first, which takes the right to write
     mode = "rw" if os.access(path, os.W_OK) and os.access(root, os.W_OK) else "ro"
     with _connected(path, mode) as connection:
-        if _version(connection, path) == 0:
-            yield None
-            return
-        connection.execute("BEGIN")
-        yield connection
+        connection.execute("BEGIN")  # first: another process may make the schema between two looks at the file
+        yield connection if _version(connection, path) else None
 
 
 @contextmanager
