@@ -47,7 +47,7 @@ def main() -> None:
         if len(found) == 2:
             (before, most), (now, least) = found["earlier"], found["this"]
             print(f"ratio    {now / before:8.0%}   {least / most:8.0%}", flush=True)
-        for again in (("runs",), ("status",), words):
+        for again in (("runs",), ("status",), ("compare",), words):
             print(f"dlrun {again[0]:8} {timed(HERE, Path(folder, 'this'), *again):.1f} s", flush=True)
 
 

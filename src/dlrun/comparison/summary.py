@@ -131,15 +131,20 @@ def stuck(values: Sequence[float], *, higher_is_better: bool) -> Stuck | None:
     The gap is wider than four times the range of the other values, and than a tenth of their median.
     """
     n = len(values)
+    if n < _FEW:
+        return None
     best_first = sorted(values, reverse=higher_is_better)
-    most = int(_MINORITY * n)
     found = None
-    for count in range(1, most + 1):
-        bulk, rest = best_first[: n - count], best_first[n - count :]
-        gap = abs(rest[0] - bulk[-1])
-        if gap > max(_GAP * abs(bulk[-1] - bulk[0]), _FAR * abs(statistics.median(bulk))):
-            found = Stuck(count, n, statistics.median(rest))
-    return found if n >= _FEW else None
+    for end in range(n - 1, n - 1 - int(_MINORITY * n), -1):  # the bulk is before it
+        gap, width = abs(best_first[end] - best_first[end - 1]), abs(best_first[end - 1] - best_first[0])
+        if gap > max(_GAP * width, _FAR * abs(_middle(best_first, 0, end))):
+            found = Stuck(n - end, n, _middle(best_first, end, n))
+    return found
+
+
+def _middle(ordered: Sequence[float], start: int, stop: int) -> float:
+    """The median of a part of ordered values."""
+    return (ordered[(start + stop - 1) // 2] + ordered[(start + stop) // 2]) / 2
 
 
 @lru_cache(maxsize=4096)

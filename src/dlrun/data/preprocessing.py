@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dlrun.components.tasks import TASKS
@@ -42,6 +43,10 @@ class Preprocessing:
     factor: Tensor
     y_shift: Tensor
     y_factor: Tensor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As arrays (see ``Split``)."""
+        return _of_arrays, tuple(getattr(self, item.name).numpy() for item in fields(self))
 
     @staticmethod
     def stack(several: Sequence["Preprocessing"], x_axes: int, y_axes: int) -> "Preprocessing":
@@ -85,6 +90,10 @@ class Preprocessing:
         """
         numbers = {field.name: _numbers(content, field.name) for field in fields(Preprocessing)}
         return Preprocessing(**numbers)
+
+
+def _of_arrays(*numbers: NDArray[np.float64]) -> Preprocessing:
+    return Preprocessing(*map(torch.from_numpy, numbers))
 
 
 def fit(data: Data, train: Tensor, *, standardize: bool = True, standardize_target: bool = True) -> Preprocessing:

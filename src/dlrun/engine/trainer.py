@@ -12,6 +12,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,14 +49,15 @@ class Training:
         # rows with equal optimizers side by side are a slice of theta; activations and losses may be taken by index
         self.kinds = [kind(run) for run in runs]
         self.order = sorted(range(len(runs)), key=lambda row: (self.kinds[row], row))
-        self.all_data = Batches(
-            cohort.data,
-            cohort.splits,
-            cohort.preprocessing,
-            [runs[row].split for row in self.order],
-            dtype=self.settings.dtype,
-            device=self.settings.device,
-        )
+        split_of = [runs[row].split for row in self.order]
+        if len(set(split_of)) > len(split_of) // 2:  # a split for each row, in their order, is a view where others are gathered
+            used, split_of = split_of, list(range(len(split_of)))
+        else:
+            used = list(range(len(cohort.splits)))
+        splits = [cohort.splits[split] for split in used]
+        fitted = [cohort.preprocessing[split] for split in used]
+        numbers: Any = {"dtype": self.settings.dtype, "device": self.settings.device}
+        self.all_data = Batches(cohort.data, splits, fitted, split_of, **numbers)
         self._bind_runs(self.order, self.all_data)
         self.state = self.train_step.bind(self.train_step.fresh())
         self.steps_per_epoch = math.ceil(self.table.sizes["train"] / self.settings.batch_size)
@@ -250,8 +252,10 @@ class Training:
         inside |= diagnostics.of_predictions(self.train_step, self.table, measured)
         columns = {name: values.tolist() for name, values in measured.items()}
         details = {name: values.tolist() for name, values in inside.items()}
+        losses = {id(run.loss): run for run in self.train_step.runs}  # which of them takes quantile levels decides
+        usual = {loss: {*default_metrics(self.cohort.data, [run])} for loss, run in losses.items()}
         for place, row in enumerate(rows):
-            mine = {"loss", self.settings.metric, *default_metrics(self.cohort.data, [self.cohort.runs[row]])}
+            mine = {"loss", self.settings.metric} | usual[id(self.cohort.runs[row].loss)]
             outcome = self.outcomes[row]
             outcome.metrics = {name: values[place] for name, values in columns.items() if name.split("/")[1] in mine}
             outcome.diagnostics = {name: values[place] for name, values in details.items()}

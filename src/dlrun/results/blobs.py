@@ -20,6 +20,7 @@ PLAIN, ZLIB, BESIDE = 0, 1, 2
 LARGE = 1 << 20  # bytes above which content gets a file of its own
 MOST = 1 << 30  # bytes that packed content may have: a foreign file must not fill the memory
 QUICK = 1  # the level of zlib; the highest takes twice as long, and gains little of a few hundred bytes
+SMALL = 2048  # bytes below which packing costs more time than the bytes are worth
 PAYS = 0.9  # of its size at most, or content is not packed
 
 FOLDER, SUFFIX = "weights", ".safetensors"
@@ -57,7 +58,7 @@ class Blobs:
             replace_file(self._path(digest), content)
         else:
             form, packed = PLAIN, content
-            if packs and len(smaller := zlib.compress(content, QUICK)) < PAYS * len(content):
+            if packs and len(content) >= SMALL and len(smaller := zlib.compress(content, QUICK)) < PAYS * len(content):
                 form, packed = ZLIB, smaller
         insert = "INSERT OR IGNORE INTO blobs (digest, form, content) VALUES (?, ?, ?)"
         added = self._connection.execute(insert, (digest, form, packed))
