@@ -21,7 +21,7 @@ from dlrun.data.table.delimited import Delimited
 from dlrun.data.table.textfile import examine
 from dlrun.errors import DataError
 
-FILES = int(os.environ.get("DLRUN_FILES", "200"))
+FILES = int(os.environ.get("DLRUN_FILES", "120"))
 outcomes: Counter[str] = Counter()
 
 WORDS = ["red", "Paris", "two words", "Zoë", "it's", "x-1", "A7", "9 lives", "Ann Lee"]

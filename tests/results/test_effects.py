@@ -10,6 +10,7 @@ from scipy import stats
 from dlrun.comparison.across import across
 from dlrun.comparison.effects import SEEDS, Effects, effects
 from dlrun.comparison.table import Group, Row, groups
+from dlrun.experiments import importance as importance_module
 from dlrun.experiments.importance import importance
 
 
@@ -68,7 +69,9 @@ def test_the_f_test_is_that_of_scipy() -> None:
     assert mine["activation"].share == pytest.approx(max(0, squares - 2 * rest / 25) / (((values - mean) ** 2).sum() + rest / 25))
 
 
-def test_what_is_no_grid_is_not_decomposed_but_ranked_by_a_forest() -> None:
+def test_what_is_no_grid_is_not_decomposed_but_ranked_by_a_forest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importance_module, "_TREES", 10)
+    monkeypatch.setattr(importance_module, "_SHUFFLES", 2)
     broken = table(lambda i, j, seed: 5 * j + 0.1 * i + 0.01 * seed, seeds=6, drop=1)
     assert effects(broken, "test/r2") is None
     found = importance(broken, "test/r2")
