@@ -374,7 +374,7 @@ def test_comparing(folder: Path) -> None:
     read = dlrun.compare(pd.read_csv("long.csv"))
     assert read["verdict"].tolist() == found["verdict"].tolist(), "a table that was on disk compares alike"
     for wrong, said in (
-        ({"metric": "acuracy"}, "did you mean 'test/accuracy'"),
+        ({"metric": "acuracy"}, "did you mean 'accuracy'"),
         ({"reference": "activation=relu"}, "names no group"),
     ):
         with pytest.raises(InputError, match=said):

@@ -27,8 +27,9 @@ from dlrun.comparison.longtable import of_sweep, reported
 from dlrun.comparison.measures import lower_is_better
 from dlrun.comparison.table import Row, factors_that_vary, resplit, shared_rows
 from dlrun.components.metrics import METRICS
-from dlrun.errors import DlrunError, InputError, RunError, check_working_folder, nearest
+from dlrun.errors import DlrunError, InputError, RunError, check_working_folder
 from dlrun.report.columns import columns, legend, undefined
+from dlrun.report.sections import check_metric, column
 from dlrun.report.tables import full_table
 from dlrun.results.find import one
 from dlrun.results.folders import RunFolder, is_run
@@ -242,11 +243,9 @@ def compare(
     several: list[Any] = [*runs] if isinstance(runs, list | tuple) else [runs]
     if not several:
         raise InputError("compare: got an empty list; give what dlrun.sweep returned, or the names of sweeps")
-    tables_of_runs = [_table(each, output_dir) for each in several]
+    tables_of_runs = [reported(_table(each, output_dir)) for each in several]
     parts: dict[tuple[str, ...], list[Row]] = {}
-    rows = reported(
-        rows_of_frame(pd.concat(tables_of_runs, ignore_index=True) if len(several) > 1 else tables_of_runs[0], metric)
-    )
+    rows = rows_of_frame(pd.concat(tables_of_runs, ignore_index=True) if len(several) > 1 else tables_of_runs[0], metric)
     scale = ("dataset", "loss") if _is_of_the_loss(metric) else ("dataset",)
     about = [key for key in factors_that_vary(rows) if key.partition(".")[0] in scale]
     for row in rows:
@@ -347,13 +346,10 @@ def _metric(rows: Sequence[Row], wanted: str | None) -> str | None:
     """The measured metric that is wanted, with its subset, or the main one of the rows' task; None when nothing was measured."""
     measured = dict.fromkeys(name for row in rows for name, value in row.metrics.items() if value is not None)
     mains = [*dict.fromkeys(next(iter(known)) for known in METRICS.values())] if wanted is None else [wanted]
-    for main in mains:
-        for name in (main, *(f"{subset}/{main}" for subset in ("test", "validation", "train"))):
-            if name in measured:
-                return name
-    if wanted is not None and measured:
-        raise InputError(f"metric={wanted}: no run has it; there are {', '.join(list(measured)[:12])}{nearest(wanted, measured)}")
-    return None
+    found = next((name for main in mains if (name := column(main, measured)) is not None), None)
+    if found is None and wanted is not None:
+        check_metric(wanted, rows)
+    return found
 
 
 def _is_of_the_loss(metric: str | None) -> bool:

@@ -23,7 +23,6 @@ from dlrun.results.store import Store
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from dlrun.components.tasks import Task
     from dlrun.data.table.encoding import Encoding
     from dlrun.engine.predictor import Predictor
 
@@ -107,46 +106,28 @@ class Run:
             StoreError: it kept none (``predictions=false``, an interrupted run, more than 262,144 numbers), or they are damaged.
             DataError: what it predicts is no table: images, embeddings.
         """
-        from dlrun.components.tasks import TASKS
+        from dlrun.report.evidence import read_predicted
 
-        task = TASKS[self.record.data["task"]]
-        known = self._store.arrays(self.id, PREDICTIONS)
-        if subset not in known:
-            raise StoreError(f"run {self.id}: has no predictions of {subset} rows; there are {', '.join(known) or 'none'}")
-        predicted = known[subset]
-        if predicted.ndim != 2 or task.members:
-            raise DataError(f"predictions: those of {task.name} data are no table; predict gives them for new rows")
-        targets = self._store.arrays(self.id, TARGETS)
-        table = pd.DataFrame({"row": targets[f"{subset}_rows"]})
-        true = targets[subset].reshape(len(table), -1)
-        return pd.concat([table, pd.DataFrame(self._named(task, true, predicted))], axis=1)
-
-    def _named(self, task: "Task", true: NDArray[Any], predicted: NDArray[Any]) -> dict[str, Any]:
-        """Columns for targets [n, K] and what was predicted."""
-        names = np.array(self.classes, dtype=object)
-        if not task.classes:
-            targets = tuple(self._form.get("targets", ()))
-            outputs = targets if predicted.shape[1] == len(targets) else tuple(map(str, self._levels))
-            found = {f"true {name}": true[:, place] for place, name in enumerate(targets)}
-            return found | {f"predicted {name}": predicted[:, place] for place, name in enumerate(outputs)}
-        if task.link == "softmax":
-            found = {"true": names[true[:, 0].astype(int)], "predicted": names[predicted.argmax(1)]}
-            return found | {
-                f"probability {name}": np.exp(predicted[:, place].astype(np.float64)) for place, name in enumerate(self.classes)
-            }
-        probability = 1 / (1 + np.exp(-predicted.astype(np.float64)))
-        if task.two_classes:
-            found = {"true": names[true[:, 0].astype(int)], "predicted": names[(predicted[:, 0] > 0).astype(int)]}
-            return found | {f"probability {self.classes[1]}": probability[:, 0]}
-        found = {f"true {name}": true[:, place] for place, name in enumerate(self.classes)}
-        found |= {f"predicted {name}": (predicted[:, place] > 0).astype(int) for place, name in enumerate(self.classes)}
-        return found | {f"probability {name}": probability[:, place] for place, name in enumerate(self.classes)}
-
-    @property
-    def _levels(self) -> Sequence[float]:
-        """The quantile levels of the outputs."""
-        tau = self.config["loss"].get("tau", 0.5)
-        return tau if isinstance(tau, list) else [tau]
+        kept = self._store.arrays(self.id, PREDICTIONS), self._store.arrays(self.id, TARGETS)
+        if subset not in kept[0]:
+            raise StoreError(f"run {self.id}: has no predictions of {subset} rows; there are {', '.join(kept[0]) or 'none'}")
+        found = read_predicted(self.record, subset, *kept, self._form)
+        if found is None or found.value.ndim != 2:
+            raise DataError(
+                f"predictions: those of {self.record.data['task']} data are no table; predict gives them for new rows"
+            )
+        columns: dict[str, Any] = {"row": found.rows}
+        names = np.array(found.names, dtype=object)
+        if found.task.exclusive or found.task.two_classes:
+            columns |= {"true": names[found.true], "predicted": names[found.value.argmax(1)]}
+            shown = [1] if found.task.two_classes else range(len(names))
+            return pd.DataFrame(columns | {f"probability {names[place]}": found.value[:, place] for place in shown})
+        columns |= {f"true {name}": found.true[:, place] for place, name in enumerate(names)}
+        if found.task.classes:
+            columns |= {f"predicted {name}": (found.value[:, place] > 0.5).astype(int) for place, name in enumerate(names)}
+            return pd.DataFrame(columns | {f"probability {name}": found.value[:, place] for place, name in enumerate(names)})
+        outputs = self.config["loss"]["tau"] if found.levels else names
+        return pd.DataFrame(columns | {f"predicted {name}": found.value[:, place] for place, name in enumerate(outputs)})
 
     @property
     def classes(self) -> tuple[str, ...]:

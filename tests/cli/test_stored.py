@@ -37,12 +37,13 @@ def test_runs_are_found_by_settings_and_results(call: Call, store: Store) -> Non
         code, out, _ = call("runs", where, "--json")
         assert (code, len(json.loads(out))) == (0, count), where
     assert len(json.loads(call("runs", "seed=1", "optimizer.lr=0.02", "--json")[1])) == 1
-    assert "1 of them shown; type --limit 4 for all" in call("runs", "--limit", "1")[1]
+    assert "1 of them shown; type --limit 4 for all" in call("runs", "--limit", "3", "--limit", "1")[1]
     for words, said in {
         ("optimizer.ir=1",): "optimizer.ir: no run has such a key; did you mean 'optimizer.lr'?",
         ("nothing",): "nothing: is no run; give key=value",
         ("--jason",): "--jason: dlrun runs takes --limit, --json, --yes and output_dir=PATH; did you mean '--json'?",
         ("--limit", "x"): "--limit x: takes a whole number",
+        ("--limit",): "--limit: takes a value",
     }.items():
         code, out, err = call("runs", *words)
         assert (code, out) == (2, "")

@@ -15,7 +15,7 @@ from dlrun.engine.batches import Batches
 from dlrun.errors import InputError
 from dlrun.experiments import folds as folds_module
 from dlrun.experiments.folds import every_fold
-from dlrun.experiments.sections import compare
+from dlrun.experiments.sections import Reported, compare
 from dlrun.experiments.sweep import lay_out
 from dlrun.results.record import RunRecord
 from kept import stamps
@@ -160,7 +160,7 @@ def test_the_comparison_is_corrected_for_what_folds_share(compose: Compose, tmp_
     store.prepare()
     for planned in grid.cohorts:
         store.write_cohort(train(planned))
-    (section,) = compare(grid, Sweep.create(store, "x", grid.cells), {record.id: record for record in store.records()})
+    (section,) = compare(Reported(grid, {record.id: record for record in store.records()}), Sweep.create(store, "x", grid.cells))
     difference = section.compared[1].difference
     assert difference is not None
     ratio = (2 * 89 + 3 * 88) / 5 / 265

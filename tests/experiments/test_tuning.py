@@ -90,6 +90,14 @@ def test_compared_again_and_resumed_it_says_the_same(call: Call) -> None:
     assert f"{len(first.sweep.cells)} runs" in again.out
 
 
+def test_beside_a_tuned_sweep_another_keeps_its_runs(call: Call) -> None:
+    call(*WORDS, "tune_over=[optimizer.lr]", "optimizer=adam", "name=tuned")
+    call("-m", "dataset=moons", "optimizer=rmsprop", "seed=range(0,3)", "trainer.max_steps=40", "name=plain")
+    table = dlrun.compare(["tuned", "plain"], output_dir="outputs")
+    assert set(table["optimizer"]) - {""} == {"adam", "rmsprop"}
+    assert list(table.loc[table["optimizer"] == "rmsprop", "n"]) == [3]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

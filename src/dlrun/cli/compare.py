@@ -1,16 +1,17 @@
 """``dlrun compare``: the comparison of runs that the store has, without training anything."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from dlrun.cli.stored import split
 from dlrun.comparison.effects import described
-from dlrun.comparison.groups import check_margin
+from dlrun.comparison.groups import check_margin, typed_words
 from dlrun.errors import InputError, nearest, printable
 from dlrun.report.files import as_csv, as_html, as_json, as_latex, as_markdown
 from dlrun.report.sections import Section
-from dlrun.report.stored import compare, of_words
+from dlrun.report.stored import Stored, compare, of_words
+from dlrun.results.store import Store
 
 USAGE = """\
 usage: dlrun compare [SWEEP ... | WHERE ...] [--metric M] [--by FACTORS] [--reference R] [--margin X]
@@ -50,30 +51,44 @@ def run(words: Sequence[str]) -> int:
         words,
         "compare",
         valued=("--metric", "--by", "--reference", "--margin", "--format"),
+        lists=("--by",),
         switches=("--higher", "--lower", "--importance"),
     )
     form = flags.get("--format", "table")
     if form not in FORMATS:
         raise InputError(f"--format {form}: takes one of {', '.join(FORMATS)}{nearest(form, FORMATS)}")
+    _, sections = compared(store, rest, flags)
+    _print([_with_importance(part) for part in sections] if "--importance" in flags else sections, form)
+    return 0
+
+
+def compared(store: Store, words: Sequence[str], flags: Mapping[str, str]) -> tuple[Stored, list[Section]]:
+    """The runs that words speak of (sweeps, settings, or the id of a run), and their comparison; what is to know of them is told.
+
+    Args:
+        flags: --metric, --by, --reference, --margin, --higher and --lower, as far as they are given.
+
+    Raises:
+        InputError: no run was measured, or a flag cannot be had.
+        StoreError: there is no such run or sweep.
+    """
     if {"--higher", "--lower"} <= flags.keys():
         raise InputError("--higher --lower: give one of the two")
     margin = _number(flags.get("--margin"))
-    reference = flags.get("--reference")
-    stored = of_words(store, rest)
+    stored = of_words(store, words)
     sections = compare(
         stored,
         metric=flags.get("--metric"),
         by=[name for name in flags.get("--by", "").split(",") if name],
-        reference=[word.strip() for word in reference.strip("[]").split(",")] if reference else None,
+        reference=typed_words(flags["--reference"]) if flags.get("--reference") else None,
         margin=margin,
         higher_is_better=True if "--higher" in flags else False if "--lower" in flags else None,
     )
     for note in stored.notes:
         print(f"warning: {printable(note)}", file=sys.stderr)
     if not sections:
-        raise InputError("compare: none of these runs was measured; dlrun status says what became of them")
-    _print([_with_importance(part) for part in sections] if "--importance" in flags else sections, form)
-    return 0
+        raise InputError("none of these runs was measured; dlrun status says what became of them")
+    return stored, sections
 
 
 def _with_importance(part: Section) -> Section:

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from dlrun.cli.stored import split
-from dlrun.comparison.groups import named
-from dlrun.comparison.measures import lower_is_better
+from dlrun.comparison.groups import named, typed_words
 from dlrun.comparison.noninferiority import Margin, judge
 from dlrun.comparison.power import ALPHA
 from dlrun.comparison.table import shared_rows
@@ -68,10 +67,10 @@ def run(words: Sequence[str]) -> int:
 
 def _checked(section: Section, reference: str, candidate: str | None, margin: Margin, alpha: float) -> Checked:
     table = [item.group for item in section.compared]
-    against = named(table, _names(reference))
+    against = named(table, typed_words(reference))
     tested = [group for group in table if group is not against and not group.is_baseline]
     if candidate is not None:
-        tested = [named(table, _names(candidate))]
+        tested = [named(table, typed_words(candidate))]
     if not tested or tested == [against]:
         raise InputError(f"gate: {section.title} has no group but {against.label}; there is nothing to test")
     rows = [row for group in table for row in group.rows]
@@ -80,15 +79,11 @@ def _checked(section: Section, reference: str, candidate: str | None, margin: Ma
         against,
         section.metric,
         margin,
-        higher_is_better=not lower_is_better(section.metric),
+        higher_is_better=section.higher_is_better,
         alpha=alpha,
         ratio=shared_rows(rows, section.metric.rpartition("/")[0]),
     )
     return Checked(section.title, section.metric, against.label, margin, alpha, judged)
-
-
-def _names(words: str) -> list[str]:
-    return [word.strip() for word in words.strip("[]").split(",")]
 
 
 def _alpha(text: str) -> float:

@@ -35,7 +35,6 @@ VERBS = {
     "doctor": "check that what is kept is what was written",
     "init": "begin a folder for components of your own",
 }
-TRAINING = ("train", "plan", "resume", "settle")  # these look after that themselves
 _MODULES = {"import": "take_in"}  # where a verb's name can be none of a module
 HELP = {"-h", "--help"}
 INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
@@ -75,8 +74,7 @@ def _process() -> int:
     """The command as a process of its own, from its streams to its exit code."""
     # threads that spin while they wait for one that has no core make steps a hundred times slower on a busy machine
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if sys.argv[1:2] and sys.argv[1] in VERBS and sys.argv[1] not in TRAINING:
-        gc.disable()  # it reads many small objects and makes hardly any garbage, and the process ends soon
+    gc.disable()  # composing and reading make many small objects and hardly any garbage; training enables it
     output = standard.prepare()
     code = main(sys.argv[1:])
     gc.freeze()  # the process ends here, and would look through all of torch for garbage first: half a second

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dlrun.cli.report import boundaries, chosen
+from dlrun.cli.compare import compared
+from dlrun.cli.report import boundaries
 from dlrun.cli.stored import split
 from dlrun.errors import InputError, nearest, printable
 
@@ -50,7 +51,7 @@ def run(words: Sequence[str]) -> int:
         raise InputError(f"{said}: one of {', '.join(KINDS)}{nearest(unknown, KINDS) if unknown and not kinds else ''}")
     kind = kinds[0]
     target = flags.get("-o") or flags.get("--output")
-    stored, sections = chosen(store, [word for word in rest if word != kind], flags)
+    stored, sections = compared(store, [word for word in rest if word != kind], flags)
     from dlrun.report.evidence import Evidence
 
     evidence = Evidence(stored.store, stored.records)

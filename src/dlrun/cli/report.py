@@ -1,16 +1,12 @@
 """``dlrun report``: one HTML file of sweeps or of a run."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dlrun.cli.compare import compared
 from dlrun.cli.stored import split
 from dlrun.errors import InputError, plural, printable
-from dlrun.report.sections import Section
-from dlrun.report.stored import Stored, compare, of_words
-from dlrun.results.find import LEAST, one
-from dlrun.results.store import Store
 
 if TYPE_CHECKING:
     from dlrun.report.charts.base import Chart
@@ -50,7 +46,7 @@ def run(words: Sequence[str]) -> int:
     from dlrun.report.figures import programs, save, write
 
     alt()
-    stored, sections = chosen(store, rest, flags)
+    stored, sections = compared(store, rest, flags)
     from dlrun.report.build import about, parts
     from dlrun.report.html.page import render
 
@@ -67,41 +63,11 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def chosen(store: Store, words: Sequence[str], flags: Mapping[str, str]) -> tuple[Stored, list[Section]]:
-    """The runs that words speak of, and their comparison.
-
-    Raises:
-        InputError: none was measured.
-        StoreError: there is no such run or sweep.
-    """
-    if len(words) == 1 and _is_run(store, words[0]):
-        record = one(store, words[0])
-        stored = Stored(store, [record], {record.id: record.factors})
-    else:
-        stored = of_words(store, words)
-    reference = flags.get("--reference")
-    sections = compare(
-        stored,
-        metric=flags.get("--metric"),
-        reference=[word.strip() for word in reference.strip("[]").split(",")] if reference else None,
-    )
-    for note in stored.notes:
-        print(f"warning: {printable(note)}", file=sys.stderr)
-    if not sections:
-        raise InputError("none of these runs was measured; dlrun status says what became of them")
-    return stored, sections
-
-
 def boundaries(evidence: "Evidence", runs: Mapping[str, str]) -> "list[Boundary]":
     """What runs predict over their two inputs. It takes torch, which nothing else here does."""
     from dlrun.experiments.boundary import boundaries as predicted
 
     return predicted(evidence, runs)
-
-
-def _is_run(store: Store, word: str) -> bool:
-    """Whether a word is the beginning of the id of a run."""
-    return len(word) >= LEAST and any(run.startswith(word) for run in store.ids())
 
 
 def _named(parts: "Sequence[Part]") -> "dict[str, Chart]":

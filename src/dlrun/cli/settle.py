@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dlrun.cli.arguments import parse
+from dlrun.cli.stored import flags_of
 from dlrun.cli.train import start
 from dlrun.errors import InputError, plural, printable
 
@@ -45,6 +46,7 @@ NUMBERS: dict[str, tuple[Callable[[str], float], str]] = {
     "--alpha": (float, "a number between 0 and 0.5, such as 0.05"),
     "--max-seeds": (int, "a whole number, such as 1000"),
 }
+ARGUMENTS = {"--alpha": "alpha", "--max-seeds": "most"}  # of the experiment
 _PLAIN = re.compile(r"[\w.+-]+|\[.*\]|[\"'].*[\"']")  # a value that needs no quotation marks
 
 
@@ -71,26 +73,11 @@ def run(words: Sequence[str]) -> int:
 
 def _taken_apart(words: Sequence[str]) -> tuple[list[str], dict[str, Any], bool]:
     """The words of the sweep, with those flags that are settings of it; what else was asked; whether JSON is wanted."""
-    rest: list[str] = []
-    asked: dict[str, Any] = {}
-    left = list(words)
-    shows_json = False
-    while left:
-        word = left.pop(0)
-        name, equals, value = word.partition("=")
-        if word == "--json":
-            shows_json = True
-        elif name in SETTINGS or name in NUMBERS:
-            if not equals and (not left or left[0].startswith("--")):
-                raise InputError(f"{name}: takes a value, such as {name} {'relu' if name == '--reference' else '0.05'}")
-            value = value if equals else left.pop(0)
-            if name in SETTINGS:
-                rest.append(f"{SETTINGS[name]}={value if _PLAIN.fullmatch(value) else json.dumps(value)}")
-            else:
-                asked["alpha" if name == "--alpha" else "most"] = _number(name, value)
-        else:
-            rest.append(word)
-    return rest, asked, shows_json
+    rest, flags = flags_of(words, valued=(*SETTINGS, *NUMBERS), switches=("--json",))
+    settings = {SETTINGS[name]: value for name, value in flags.items() if name in SETTINGS}
+    rest += [f"{key}={value if _PLAIN.fullmatch(value) else json.dumps(value)}" for key, value in settings.items()]
+    asked = {ARGUMENTS[name]: _number(name, value) for name, value in flags.items() if name in NUMBERS}
+    return rest, asked, "--json" in flags
 
 
 def _number(name: str, value: str) -> float:

@@ -14,6 +14,8 @@ from dlrun.cli.arguments import IMPORT, parse
 from dlrun.cli.drawing import draw, is_curve
 from dlrun.cli.terminal import console
 from dlrun.errors import InputError, check_working_folder, nearest
+from dlrun.results.find import is_run
+from dlrun.results.store import Store
 
 USAGE = """\
 usage: dlrun show group/option ... [--config-dir FOLDER] [--import MODULE]
@@ -84,7 +86,7 @@ def run(words: Sequence[str]) -> int:
             own_modules.trust(module)
     if not arguments.overrides:
         raise InputError("show: takes group/option, such as activation/gelu; dlrun ls lists them")
-    of_runs = [word for word in arguments.overrides if show_run.is_run(word)]
+    of_runs = [word for word in arguments.overrides if is_run(Store.at(), word)]
     found = [_find(word) for word in arguments.overrides if word not in of_runs]
     output = console()
     for word in of_runs:

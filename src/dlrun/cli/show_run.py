@@ -1,6 +1,5 @@
 """All that is kept of one run, for ``dlrun show RUN``."""
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,16 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.errors import printable
-from dlrun.results.find import LEAST, one
+from dlrun.results.find import one
 from dlrun.results.folders import config_yaml
 from dlrun.results.store import Store
-
-_ID = re.compile(rf"[0-9a-f]{{{LEAST},64}}")
-
-
-def is_run(word: str) -> bool:
-    """Whether a word is the beginning of the id of a run in the usual store."""
-    return bool(_ID.fullmatch(word)) and any(run.startswith(word) for run in Store.at().ids())
 
 
 def page(word: str) -> Iterator[Any]:

@@ -7,30 +7,53 @@ from dlrun.results.store import Store
 
 
 def split(
-    words: Sequence[str], verb: str, *, valued: Sequence[str] = (), switches: Sequence[str] = ()
+    words: Sequence[str], verb: str, *, valued: Sequence[str] = (), switches: Sequence[str] = (), lists: Sequence[str] = ()
 ) -> tuple[Store, list[str], dict[str, str]]:
     """The store that is meant, the words that are no flags, and the flags with their values.
+
+    Args:
+        valued: flags that take a value; of one that is given twice the last one counts.
+        switches: flags without one.
+        lists: those of ``valued`` whose values are put together with commas when they are given twice.
 
     Raises:
         InputError: a flag that the verb does not know, or one without its value.
     """
-    rest, others = list(words), []
-    flags: dict[str, str] = {}
-    folder = None
-    while rest:
-        word = rest.pop(0)
-        name, equals, value = word.partition("=")
+    rest, flags = flags_of(words, valued=valued, switches=switches, lists=lists)
+    others, folder = [], None
+    for word in rest:
+        name, _, value = word.partition("=")
         if name == "output_dir":
             folder = value
         elif not word.startswith("-"):
             others.append(word)
-        elif name in valued and (equals or rest):
-            value = value if equals else rest.pop(0)
-            flags[name] = f"{flags[name]},{value}" if name in flags else value  # --by a --by b
-        elif word in switches:
-            flags[word] = ""
         else:
             known = (*valued, *switches)
             takes = f"takes {', '.join(known)} and output_dir=PATH" if known else "takes no flags but output_dir=PATH"
             raise InputError(f"{word}: dlrun {verb} {takes}{nearest(name, known)}")
     return Store.at(folder), others, flags
+
+
+def flags_of(
+    words: Sequence[str], *, valued: Sequence[str], switches: Sequence[str] = (), lists: Sequence[str] = ()
+) -> tuple[list[str], dict[str, str]]:
+    """The other words in their order, and the flags with their values; see ``split``.
+
+    Raises:
+        InputError: a flag without its value.
+    """
+    rest, others = list(words), []
+    flags: dict[str, str] = {}
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name in valued:
+            if not equals and (not rest or rest[0].startswith("--")):
+                raise InputError(f"{name}: takes a value")
+            value = value if equals else rest.pop(0)
+            flags[name] = f"{flags[name]},{value}" if name in lists and name in flags else value
+        elif word in switches:
+            flags[word] = ""
+        else:
+            others.append(word)
+    return others, flags

@@ -5,8 +5,8 @@ the seeds as blocks. An effect A, a factor or a pair of factors, has the sum of 
 
     SS_A = sum over runs of (mean of its cell - what its parts say)^2,    df_A = product of (values - 1)
 
-and its share of the variance is omega squared, which is 0 on average for a factor without effect (Hays 1963, Statistics for
-Psychologists):
+and its share of the variance is omega squared (Hays 1963, Statistics for Psychologists), from which what chance alone would give
+is taken off, so that a factor without effect has hardly any:
 
     omega^2_A = max(0, SS_A - df_A MS_rest) / (SS_total + MS_rest)
 

@@ -167,6 +167,11 @@ def words_of(reference: Any) -> list[str]:
     return [str(reference)] if isinstance(reference, numbers.Real) else []
 
 
+def typed_words(text: str) -> list[str]:
+    """The words of a reference as it is typed behind a flag: ``relu``, ``activation=relu``, ``[relu,sgd]``."""
+    return [word.strip() for word in text.strip("[]").split(",")]
+
+
 def named(table: Sequence[Group], reference: str | Sequence[str]) -> Group:
     """The group that every word of a reference speaks of: ``activation=relu``, or ``relu`` alone.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dlrun.comparison.table import Row, frame
+from dlrun.comparison.table import REPEATS, Row, frame
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 TUNED = "tuned"  # the factor of runs that report what was chosen (see experiments/tuning): true, or false for the default
 
 
-def reported(rows: Iterable[Row]) -> list[Row]:
-    """Where settings were tuned, the runs that report what was chosen, and what stands beside them; all rows elsewhere."""
-    table = [*rows]
-    seeds = {(row.seed, row.fold) for row in table if row.factors.get(TUNED, "") != ""}
-    return [row for row in table if (row.seed, row.fold) in seeds] if seeds else table
+def reported(table: "pandas.DataFrame") -> "pandas.DataFrame":
+    """Where a sweep tuned settings, the runs that report what was chosen, and what stands beside them; else the whole table."""
+    import pandas
+
+    repeats = [name for name in REPEATS if name in table]
+    if TUNED not in table or not repeats:
+        return table
+    keys = pandas.MultiIndex.from_frame(table[repeats].fillna(-1))  # a run without folds has none
+    return table[keys.isin(keys[table[TUNED].notna() & (table[TUNED] != "")])]
 
 
 def of_sweep(sweep: Sweep, store: Store, beside: Iterable[Row] = ()) -> "pandas.DataFrame":

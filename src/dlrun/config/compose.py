@@ -232,12 +232,12 @@ class Composer:
             if referred:
                 raw = dict(base.raw)
                 for word in referred:
-                    _set(raw, self._words.path(word), self._words.value(word))
+                    set_value(raw, self._words.path(word), self._words.value(word))
                 config = _resolved(raw)
             config = dict(config)
             for word in words:
                 if word not in referred:
-                    _set(config, self._words.path(word), self._words.value(word))
+                    set_value(config, self._words.path(word), self._words.value(word))
             self._resolutions[place] = (base, config)  # the base is kept too, so that its address stays its own
         return self._resolutions[place][1]
 
@@ -279,7 +279,7 @@ def _resolved(raw: Config) -> Config:
     return cast(Config, OmegaConf.to_container(OmegaConf.create(raw), resolve=True))
 
 
-def _set(config: Config, path: Sequence[str], value: Any) -> None:
+def set_value(config: Config, path: Sequence[str], value: Any) -> None:
     """Set a value in nested plain containers, copying what is on the way: jobs share everything else."""
     node = config
     for part in path[:-1]:

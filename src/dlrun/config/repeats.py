@@ -11,6 +11,11 @@ Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
 
 
+def is_seed(word: str) -> bool:
+    """Whether a word of a job sets its seed."""
+    return word.lstrip("+").startswith("seed=")
+
+
 class Memo(dict[Any, Any]):
     """What is known of some runs. In another process it is empty, and shared by the same runs."""
 

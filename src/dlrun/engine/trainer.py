@@ -12,7 +12,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,15 +48,14 @@ class Training:
         # rows with equal optimizers side by side are a slice of theta; activations and losses may be taken by index
         self.kinds = [kind(run) for run in runs]
         self.order = sorted(range(len(runs)), key=lambda row: (self.kinds[row], row))
-        split_of = [runs[row].split for row in self.order]
-        if len(set(split_of)) > len(split_of) // 2:  # a split for each row, in their order, is a view where others are gathered
-            used, split_of = split_of, list(range(len(split_of)))
-        else:
-            used = list(range(len(cohort.splits)))
-        splits = [cohort.splits[split] for split in used]
-        fitted = [cohort.preprocessing[split] for split in used]
-        numbers: Any = {"dtype": self.settings.dtype, "device": self.settings.device}
-        self.all_data = Batches(cohort.data, splits, fitted, split_of, **numbers)
+        self.all_data = Batches(
+            cohort.data,
+            cohort.splits,
+            cohort.preprocessing,
+            [runs[row].split for row in self.order],
+            dtype=self.settings.dtype,
+            device=self.settings.device,
+        )
         self._bind_runs(self.order, self.all_data)
         self.state = self.train_step.bind(self.train_step.fresh())
         self.steps_per_epoch = math.ceil(self.table.sizes["train"] / self.settings.batch_size)

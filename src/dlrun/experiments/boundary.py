@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dlrun.components.tasks import TASKS
@@ -43,8 +44,6 @@ def boundaries(evidence: Evidence, runs: Mapping[str, str]) -> list[Boundary]:
     for name, run in runs.items():
         record, form = evidence.records[run], forms[run]
         with suppress(DlrunError):
-            import torch
-
             predictor = revive(store.config(run), record, form, store.weights(run), "cpu")
             value = predictor(torch.from_numpy(grid)).numpy()
             classes = tuple(clean(str(each)) for each in form.get("classes", ()))

@@ -11,7 +11,6 @@ from dlrun.experiments.cost import Needs, needs
 __all__ = ["Needs", "cut", "free_bytes", "needs"]
 
 CACHE_BYTES = 6 << 20  # theta, gradient and moments of a cohort should stay within reach of a CPU's core
-MOST_ROWS = 2048  # of small models, whose batches leave the cache before their parameters do
 FEWEST_ROWS = 32  # a cohort is not cut below this many rows for the cache's sake
 
 
@@ -29,5 +28,5 @@ def cut(planned: Planned, budget: int) -> list[Planned]:
     needed = needs(planned.cohort)
     rows = max(1, min(runs, budget // max(1, needed.bytes // runs)))
     if settings.device.type == "cpu":
-        rows = min(rows, MOST_ROWS, max(FEWEST_ROWS, CACHE_BYTES // (4 * needed.parameters * settings.dtype.itemsize)))
+        rows = min(rows, max(FEWEST_ROWS, CACHE_BYTES // (4 * needed.parameters * settings.dtype.itemsize)))
     return in_pieces(planned, math.ceil(runs / rows))

@@ -225,15 +225,13 @@ class SweepExperiment:
             sweep = self._resumed() or sweeps.begin(grid, self.store, self.name, self._how.command, provenance(grid))
             with sweep.claim():
                 code, records = self._carried_out(grid, sweep, tell, self.name)
-                reported, (told, notes) = grid, tables.NOTHING
+                reported = tables.Reported(grid, records)
                 if self._tuned and code < INTERRUPTED:
-                    code, records, reported, told, notes = self._tested(grid, sweep, records, tell)
-            sections: list[Section] = []
-            if not self._how.grows:
-                sections = tables.compare(reported, sweep, records, tell=tell.comparing, told=told, notes=notes)
+                    code, reported = self._tested(reported, sweep, tell)
+            sections = [] if self._how.grows else tables.compare(reported, sweep, tell=tell.comparing)
             if sections:
                 sweep.write_comparison(as_csv(sections), as_markdown(sections))
-            every = replace(grid, specs={**grid.specs, **reported.specs})
+            every = replace(grid, specs={**grid.specs, **reported.grid.specs})
             result = Result(code, self.store, sweep.folder, None, sweep, every, counter.taken, tuple(sections))
             tell.finished(result)
         return result
@@ -245,23 +243,22 @@ class SweepExperiment:
         except StoreError as error:  # the disk is full, say
             raise StoreError(*error.problems, f"mend that, and carry on with: dlrun resume {sweep.folder}") from error
 
-    def _tested(
-        self, grid: sweeps.Grid, sweep: Sweep, records: Records, tell: Listener
-    ) -> tuple[int, Records, sweeps.Grid, tables.Told, tables.Notes]:
+    def _tested(self, first: tables.Reported, sweep: Sweep, tell: Listener) -> tuple[int, tables.Reported]:
         """Choose the tuned settings, and train what was chosen, and the default, with new seeds: cells of the same sweep."""
-        keys = self._tuned
-        found = tuning.choose(keys, every_fold(self._jobs), grid, records)
+        keys, cells = self._tuned, sweep.cells
+        found = tuning.choose(keys, every_fold(self._jobs), first.grid, first.records)
         sweep.keep(tuning.CURVES, tuning.curves(keys, found))
-        fresh = tuning.fresh_jobs(keys, found, [cell.seed for cell in grid.cells])
+        notes = tuning.notes(keys, found)
+        fresh = tuning.fresh_jobs(keys, found, [cell.seed for cell in first.grid.cells])
         if not fresh:
-            return 1, records, grid, {}, tuning.notes(keys, found)
+            return 1, replace(first, notes=notes)
         tested = sweeps.lay_out([job for job, _ in fresh])
         told = {cell.id: factors for cell, (_, factors) in zip(tested.cells, fresh, strict=True)}
         tested.cells = [replace(cell, factors={**cell.factors, **told[cell.id]}) for cell in tested.cells]
-        first, sweep.cells = sweep.cells, [*sweep.cells, *tested.cells]
+        sweep.cells = [*cells, *tested.cells]
         code, records = self._carried_out(tested, sweep, tell, f"{self.name}: what was chosen, with new seeds")
-        failed = any(cell.status == "failed" for cell in first)
-        return max(code, int(failed)), records, tested, told, tuning.notes(keys, found)
+        failed = any(cell.status == "failed" for cell in cells)
+        return max(code, int(failed)), tables.Reported(tested, records, told, notes)
 
     def _resumed(self) -> Sweep | None:
         """The sweep to carry on with, with the cells that its command spans now: data and versions may have changed."""

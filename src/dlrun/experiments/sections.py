@@ -1,6 +1,7 @@
 """The comparison of a sweep that was just trained: its runs beside baselines, which are fitted on the same rows."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from dlrun.baselines.rows import AUTO, Fold, Key, beside, choose
@@ -16,38 +17,40 @@ from dlrun.report.stored import BESIDE, data_key
 from dlrun.results.record import RunRecord
 from dlrun.results.sweeps import Sweep
 
-Told = Mapping[str, Mapping[str, Factor]]
-Notes = Mapping[Place, Sequence[str]]
-NOTHING: tuple[Told, Notes] = ({}, {})
 
-
-def compare(
-    grid: Grid,
-    sweep: Sweep,
-    records: Mapping[str, RunRecord],
-    *,
-    tell: Callable[[str], None] = lambda line: None,
-    told: Told = NOTHING[0],
-    notes: Notes = NOTHING[1],
-) -> list[Section]:
-    """Compare what the sweep has measured, and keep what the baselines got with it.
+@dataclass(frozen=True)
+class Reported:
+    """What the table of a sweep is about: its runs, or those that report what was chosen.
 
     Args:
-        records: of the runs that have ended, by id.
-        tell: hears in a line of whatever may take long.
+        records: of those that have ended, by id.
         told: run id -> further factors.
         notes: lines for the section of a place.
     """
-    fitted = _Fitted(folds_of(grid.cohorts) if grid.baselines else {}, grid.baselines, tell, notes)
-    judged = Judged(grid.reference, grid.margin)
-    found = sections(entries(grid.specs, records, told), judged, fitted, kept=True)
+
+    grid: Grid
+    records: Mapping[str, RunRecord]
+    told: Mapping[str, Mapping[str, Factor]] = field(default_factory=dict)
+    notes: Mapping[Place, Sequence[str]] = field(default_factory=dict)
+
+
+def compare(reported: Reported, sweep: Sweep, *, tell: Callable[[str], None] = lambda line: None) -> list[Section]:
+    """Compare what the sweep has measured, and keep what the baselines got with it.
+
+    Args:
+        tell: hears in a line of whatever may take long.
+    """
+    grid = reported.grid
+    fitted = _Fitted(folds_of(grid.cohorts) if grid.baselines else {}, grid.baselines, tell, reported.notes)
+    found = entries(grid.specs, reported.records, reported.told)
+    compared = sections(found, Judged(grid.reference, grid.margin), fitted, kept=True)
     sweep.keep(BESIDE, fitted.kept)
-    return found
+    return compared
 
 
 def of_run(planned: Planned, record: RunRecord, baselines: Sequence[str]) -> Section | None:
     """One run in a table with baselines."""
-    fitted = _Fitted(folds_of([planned]), baselines, lambda line: None, {})
+    fitted = _Fitted(folds_of([planned]), baselines)
     return section(place(planned.specs[0])[0], [Row.of(record)], Judged(), fitted)
 
 
@@ -75,12 +78,14 @@ def place(spec: RunSpec) -> tuple[Place, Mapping[str, Any]]:
     return place_of(spec.config, spec.choices, spec.preparation.task, spec.metric, spec.dataset.name)
 
 
-def entries(specs: Mapping[str, RunSpec], records: Mapping[str, RunRecord], told: Told = NOTHING[0]) -> list[Entry]:
+def entries(
+    specs: Mapping[str, RunSpec], records: Mapping[str, RunRecord], told: Mapping[str, Mapping[str, Factor]] | None = None
+) -> list[Entry]:
     """The runs to be compared; those without a record were not reached."""
-    found = []
+    found, told = [], told or {}
     for run, spec in specs.items():
         record = records.get(run) or RunRecord(run, "interrupted", seed=spec.seed, fold=spec.fold)
-        factors = {**spec.factors, **told[run]} if run in told else spec.factors
+        factors = {**spec.factors, **told.get(run, {})}
         found.append(Entry.of(record, *place(spec), spec.choices, factors))
     return with_experiments(found)
 
@@ -101,9 +106,13 @@ class _Fitted:
     """Baselines, fitted where they are wanted; ``kept`` has what they got, by the data."""
 
     def __init__(
-        self, folds: Mapping[Place, Mapping[Key, Fold]], wanted: Sequence[str], tell: Callable[[str], None], notes: Notes
+        self,
+        folds: Mapping[Place, Mapping[Key, Fold]],
+        wanted: Sequence[str],
+        tell: Callable[[str], None] = lambda line: None,
+        notes: Mapping[Place, Sequence[str]] | None = None,
     ) -> None:
-        self._folds, self._wanted, self._tell, self._notes = folds, wanted, tell, notes
+        self._folds, self._wanted, self._tell, self._notes = folds, wanted, tell, notes or {}
         self.kept: dict[str, list[Any]] = {}
 
     def __call__(self, at: Place, rows: Sequence[Row], common: Mapping[str, Factor]) -> tuple[Sequence[Row], Sequence[str]]:

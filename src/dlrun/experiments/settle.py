@@ -19,6 +19,7 @@ from dlrun.comparison.sequential import LEAST
 from dlrun.comparison.table import Row, groups
 from dlrun.config.composed import Composed
 from dlrun.config.from_python import Compose
+from dlrun.config.repeats import is_seed
 from dlrun.config.spec import RunSpec
 from dlrun.errors import InputError, plural, raise_all
 from dlrun.experiments.events import Listener, Listeners
@@ -107,7 +108,7 @@ class SettleExperiment:
             raise InputError(f"--alpha {alpha}: must lie between 0 and 0.5, such as 0.05")
         if most < LEAST:
             raise InputError(f"--max-seeds {most}: must be at least {LEAST}, since nothing is settled with fewer seeds")
-        self._configurations = [*dict.fromkeys(tuple(word for word in job if not _is_seed(word)) for job in jobs)]
+        self._configurations = [*dict.fromkeys(tuple(word for word in job if not is_seed(word)) for job in jobs)]
         if len(self._configurations) < 2:
             raise InputError("settle: takes two configurations or more, such as activation=relu,tanh")
         self._compose, self._how = compose, replace(how, grows=True)
@@ -223,13 +224,9 @@ def _check(grid: Grid) -> None:
             named(groups(rows, "", higher_is_better=True), grid.reference)
 
 
-def _is_seed(word: str) -> bool:
-    return word.lstrip("+").startswith("seed=")
-
-
 def _seeds(jobs: Sequence[Sequence[str]]) -> list[int]:
     """The seeds that words name, in their order."""
-    named = dict.fromkeys(word.partition("=")[2] for job in jobs for word in job if _is_seed(word))
+    named = dict.fromkeys(word.partition("=")[2] for job in jobs for word in job if is_seed(word))
     raise_all([f"seed={seed}: must be a whole number, such as 0" for seed in named if not seed.isdecimal()])
     return [int(seed) for seed in named]
 

@@ -11,6 +11,7 @@ from dlrun import registry
 from dlrun.comparison.factors import Factor
 from dlrun.config.composed import Composed
 from dlrun.config.factors import factors
+from dlrun.config.repeats import is_seed
 from dlrun.config.resolver import UntrustedError
 from dlrun.config.spec import RunSpec, from_config
 from dlrun.errors import InputError, MismatchError, UnusableError, raise_all
@@ -61,7 +62,7 @@ def _configuration(job: Composed) -> Any:
         for key, value in job.config.items()
         if key != "seed"
     )
-    words = tuple(word for word in job.overrides if not word.lstrip("+").startswith("seed="))
+    words = tuple(word for word in job.overrides if not is_seed(word))
     return sections, id(job.choices), id(job.mentioned), words, job.left_out
 
 

@@ -18,7 +18,9 @@ from dlrun import registry
 from dlrun.comparison.factors import Factor, label, shown, typed
 from dlrun.comparison.longtable import TUNED
 from dlrun.comparison.measures import lower_is_better
+from dlrun.config.compose import set_value
 from dlrun.config.composed import Composed
+from dlrun.config.repeats import is_seed
 from dlrun.errors import InputError, nearest, raise_all
 from dlrun.experiments.sections import place
 from dlrun.experiments.sweep import Grid
@@ -207,20 +209,13 @@ def _set(keys: Sequence[str], each: Configuration, values: Values) -> list[Compo
         config = dict(job.config)
         words = [word for word in job.overrides if word.lstrip("+").partition("=")[0] not in keys]
         for key, value in zip(keys, values, strict=True):
-            _put(config, key.split("."), value)
+            set_value(config, key.split("."), value)
         changed.append(replace(job, config=config, overrides=tuple(words)))
     return changed
 
 
-def _put(config: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    for part in path[:-1]:
-        config[part] = dict(config[part])
-        config = config[part]
-    config[path[-1]] = value
-
-
 def _with_seed(job: Composed, seed: int) -> Composed:
-    words = [word for word in job.overrides if not word.lstrip("+").startswith("seed=")]
+    words = [word for word in job.overrides if not is_seed(word)]
     return replace(job, config=job.config | {"seed": seed}, overrides=(*words, f"seed={seed}"))
 
 

@@ -5,7 +5,7 @@ Shapes: n rows, K classes, labels or values, H x W pixels, E evaluations, R runs
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,30 +97,46 @@ class Evidence:
         return form
 
     def _of(self, run: str) -> Predicted | None:
-        from dlrun.components.tasks import TASKS
-
-        record, store = self.records[run], self.store
-        task = TASKS.get(str(record.data.get("task")))
-        if task is None or task.members or PREDICTIONS not in record.digests:
-            return None
+        record = self.records[run]
         try:
-            outputs, targets, form = store.arrays(run, PREDICTIONS), store.arrays(run, TARGETS), self.form(run)
+            kept = self.store.arrays(run, PREDICTIONS), self.store.arrays(run, TARGETS), self.form(run)
         except StoreError:
             return None
-        subset = next((name for name in SUBSETS if name in outputs and name in targets), None)
-        if subset is None:
-            return None
-        names = tuple(clean(str(name)) for name in form.get("classes" if task.classes else "targets", ()))
-        value, true = outputs[subset].astype(np.float64), targets[subset]
-        levels = not task.classes and value.shape[1] != len(names)
-        if task.link == "softmax":
-            value = np.exp(value)
-        elif task.link == "sigmoid":
-            value = _sigmoid(value)
-        if task.two_classes:
-            value, true = np.concatenate([1 - value, value], 1), true[:, 0]
-        true = true.astype(np.int64) if task.classes else true.astype(np.float64)
-        return Predicted(run, subset, task, names, levels, targets[f"{subset}_rows"].astype(np.int64), true, value)
+        for subset in SUBSETS:
+            if (found := read_predicted(record, subset, *kept)) is not None:
+                return replace(found, names=tuple(map(clean, found.names)))
+        return None
+
+
+def read_predicted(
+    record: RunRecord,
+    subset: str,
+    outputs: Mapping[str, NDArray[Any]],
+    targets: Mapping[str, NDArray[Any]],
+    form: Mapping[str, Any],
+) -> Predicted | None:
+    """What a run keeps of its predictions, as probabilities and values; None where it has none, or embeddings.
+
+    Args:
+        outputs, targets: ``predictions.safetensors`` and ``targets.safetensors``.
+        form: ``preprocessing.json``, for the names.
+    """
+    from dlrun.components.tasks import TASKS
+
+    task = TASKS.get(str(record.data.get("task")))
+    if task is None or task.members or subset not in outputs or subset not in targets:
+        return None
+    names = tuple(map(str, form.get("classes" if task.classes else "targets", ())))
+    value, true = outputs[subset].astype(np.float64), targets[subset]
+    levels = not task.classes and value.shape[1] != len(names)
+    if task.link == "softmax":
+        value = np.exp(value)
+    elif task.link == "sigmoid":
+        value = _sigmoid(value)
+    if task.two_classes:
+        value, true = np.concatenate([1 - value, value], 1), true[:, 0]
+    true = true.astype(np.int64) if task.classes else true.astype(np.float64)
+    return Predicted(record.id, subset, task, names, levels, targets[f"{subset}_rows"].astype(np.int64), true, value)
 
 
 def _sigmoid(x: Floats) -> Floats:

@@ -228,7 +228,8 @@ def check_metric(metric: str, rows: Iterable[Row]) -> None:
     measured = dict.fromkeys(name for row in rows for name in row.metrics)
     if measured and column(metric, measured) is None:
         names = dict.fromkeys((*(name.rpartition("/")[2] for name in measured), *measured))
-        raise InputError(f"metric={metric}: no run has it; there are {', '.join(list(measured)[:12])}{nearest(metric, names)}")
+        shown = sorted(measured, key=lambda name: "/" not in name)[:12]  # metrics before what else is measured
+        raise InputError(f"metric={metric}: no run has it; there are {', '.join(shown)}{nearest(metric, names)}")
 
 
 def _named(item: Compared, model: str) -> Compared:

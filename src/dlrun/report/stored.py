@@ -11,7 +11,7 @@ from dlrun.comparison.longtable import TUNED
 from dlrun.comparison.table import BASELINE, Row, completed
 from dlrun.errors import InputError, StoreError, nearest, plural, raise_all
 from dlrun.report.sections import Entry, Judged, Place, Section, check_metric, place_of, sections, with_experiments
-from dlrun.results.find import find
+from dlrun.results.find import find, is_run, one
 from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep
@@ -43,7 +43,7 @@ class Stored:
 
 
 def of_words(store: Store, words: Sequence[str]) -> Stored:
-    """The runs that words speak of: of sweeps (a folder, its name, the name it was given), or with settings, ``key=value``.
+    """The runs that words speak of: of sweeps (a folder, its name, the name it was given), with settings, ``key=value``, or one.
 
     Args:
         words: none for the latest sweep.
@@ -54,6 +54,9 @@ def of_words(store: Store, words: Sequence[str]) -> Stored:
     """
     where = [word for word in words if "=" in word and not word.startswith(("/", "."))]
     names = [word for word in words if word not in where]
+    if len(words) == 1 and is_run(store, words[0]):
+        record = one(store, words[0])
+        return Stored(store, [record], {record.id: record.factors})
     if where and names:
         raise InputError(f"{' '.join(words)}: takes sweeps, or settings that runs have; give one of the two")
     return _found(store, where) if where else of_sweeps([Sweep.find(store, name) for name in names or ["latest"]])

@@ -1,5 +1,6 @@
 """Runs that are as asked: ``dataset=moons status=diverged optimizer.lr=0.01``, or the beginning of an id."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
 
 LEAST = 4  # characters of an id that name a run
+_ID = re.compile(rf"[0-9a-f]{{{LEAST},64}}")
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ def find(store: Store, where: Sequence[str]) -> tuple[list[Found], list[str]]:
         and all(_is(values[record.id].get(key), value) for key, _, value in wanted)
     ]
     return sorted(found, key=lambda each: each.record.finished, reverse=True), damaged
+
+
+def is_run(store: Store, word: str) -> bool:
+    """Whether a word is the beginning of the id of a run."""
+    return bool(_ID.fullmatch(word)) and any(run.startswith(word) for run in store.ids())
 
 
 def one(store: Store, word: str, instead: str = "") -> RunRecord:
