@@ -73,7 +73,7 @@ def test_values_that_lost_runs_are_not_chosen(call: Call) -> None:
     called = call("-m", "dataset=diabetes", "optimizer=sgd", "optimizer.lr=0.01,1e30", "seed=0,1", "tune_over=[optimizer.lr]")
     assert called.code == 0
     assert "optimizer.lr=0.01 of 2 values by validation r2" in called.out
-    assert "1 lost runs and were not considered" in called.out
+    assert "1 of them lost runs, and was not considered" in called.out
     called = call("-m", "dataset=diabetes", "optimizer=sgd", "optimizer.lr=1e30,2e30", "seed=0,1", "tune_over=[optimizer.lr]")
     assert called.code == 1
 
@@ -98,6 +98,14 @@ def test_beside_a_tuned_sweep_another_keeps_its_runs(call: Call) -> None:
     assert list(table.loc[table["optimizer"] == "rmsprop", "n"]) == [3]
 
 
+def test_a_single_run_is_not_tuned(call: Call) -> None:
+    called = call("dataset=iris", "--tune-over", "optimizer.lr")
+    assert called.code == 2
+    assert "tune_over=[optimizer.lr]: chooses among the runs of a sweep; type -m and the values to try" in called.err
+    with pytest.raises(dlrun.errors.InputError, match="chooses among the runs of a sweep"):
+        dlrun.run("dataset=iris", "tune_over=[optimizer.lr]", progress=False)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -108,6 +116,7 @@ def test_beside_a_tuned_sweep_another_keeps_its_runs(call: Call) -> None:
         ),
         (("tune_over=[optimizer.lr]", "optimizer.eps=${seed}", "optimizer=adam"), "a setting refers to the seed"),
         (("tune_over=3",), "tune_over=3: must be"),
+        (("--tune-over",), "--tune-over: takes settings that the sweep varies, such as --tune-over optimizer.lr"),
     ],
 )
 def test_refused(words: tuple[str, ...], said: str, call: Call) -> None:

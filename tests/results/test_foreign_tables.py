@@ -158,7 +158,7 @@ def test_any_kind_of_number_is_a_margin(margin: Any) -> None:
         ({"reference": ""}, r"^reference='': must be best, or what names a group, such as relu or \[relu,sgd\]$"),
         ({"reference": None}, r"^reference=None: must be best"),
         ({"reference": []}, r"^reference=\[\]: must be best"),
-        ({"metric": "test/r3"}, r"^metric=test/r3: no run has it; there are test/r2; did you mean 'test/r2'"),
+        ({"metric": "test/r3"}, r"^metric=test/r3: no run has it; there are r2; did you mean 'test/r2'"),
         ({"metric": 3}, r"^metric=3: must be the name of one metric, such as r2 or test/r2"),
         ({"metric": ["test/r2"]}, r"^metric=\['test/r2'\]: must be the name of one metric"),
     ],

@@ -114,7 +114,7 @@ def test_what_is_missing_is_counted(call: Call, sweep: Sweep) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--metric", "acuracy"), "metric=acuracy: no run has it; there are"),
+        (("--metric", "acuracy"), "metric=acuracy: no run has it; there are loss, accuracy, "),
         (("--metric", "weight_norm"), "type --higher or --lower"),
         (("--by", "activatoin"), "--by activatoin: is no factor; there are"),
         (("--format", "xlsx"), "--format xlsx: takes one of table, csv, md, latex, html, json"),
@@ -129,6 +129,16 @@ def test_refused(call: Call, sweep: Sweep, words: tuple[str, ...], said: str) ->
     code, out, err = call("compare", *words)
     assert (code, out) == (2, "")
     assert said in err
+
+
+def test_a_reference_of_two_groups_is_told_apart_by_the_names_of_factors(call: Call) -> None:
+    assert call("-m", "dataset=diabetes", "model=linear,mlp", "trainer=smoke", "seed=0,1")[0] == 0
+    code, _, err = call("gate", "--reference", "linear", "--margin", "1%")
+    assert code == 2
+    assert "names 2 groups" in err
+    assert "model=linear" in err
+    assert "baseline=linear" in err
+    assert call("gate", "--reference", "baseline=linear", "--margin", "1%")[0] == 3
 
 
 def test_it_needs_no_torch() -> None:

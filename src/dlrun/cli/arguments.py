@@ -92,7 +92,10 @@ def parse(words: Sequence[str], takes: Sequence[str] = (IMPORT, TUNE, *VALUED, *
             if equals:
                 problems.append(f"{word}: {name} takes no value")
         elif flag == TUNE:
-            found.overrides.append(f"tune_over=[{value if equals else _value(flag, rest)}]")
+            keys = value if equals else _value(flag, rest)
+            found.overrides.append(f"tune_over=[{keys}]")
+            if not keys:
+                problems.append(f"{TUNE}: takes settings that the sweep varies, such as {TUNE} optimizer.lr")
         elif flag == IMPORT:
             module = value if equals else _value(flag, rest)
             found.imports.append(module)

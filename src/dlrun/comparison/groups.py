@@ -184,7 +184,7 @@ def named(table: Sequence[Group], reference: str | Sequence[str]) -> Group:
     if len(found) == 1:
         return found[0]
     said = f"names {len(found)} groups" if found else "names no group"
-    known = [_typed(group.factors) for group in (found or table)]
+    known = [_typed(group.factors, whole=bool(found)) for group in (found or table)]
     pairs = [(key, shown(value)) for group in table for key, value in group.factors.items() if value != ""]
     values = dict.fromkeys(name for key, value in pairs for name in (value, f"{key}={value}"))
     close = next((hint for word in words if word not in values and (hint := nearest(word, values))), "")
@@ -212,8 +212,8 @@ def _same(word: str, value: str) -> bool:
     return False
 
 
-def _typed(factors: Mapping[str, Factor]) -> str:
-    """The reference that names the group with these factors, as one types it in a shell."""
+def _typed(factors: Mapping[str, Factor], *, whole: bool) -> str:
+    """The reference that names the group with these factors, as one types it in a shell; ``whole`` with the factors' names."""
     texts = {key: shown(value) for key, value in factors.items() if value != ""}
-    words = [text if _PLAIN.fullmatch(text) else f'"{key}={text}"' for key, text in texts.items()]
+    words = [text if _PLAIN.fullmatch(text) and not whole else f'"{key}={text}"' for key, text in texts.items()]
     return quote("reference=" + (words[0] if len(words) == 1 else f"[{','.join(words)}]"))

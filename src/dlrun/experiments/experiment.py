@@ -95,6 +95,7 @@ class RunExperiment:
             StoreError: the output folder cannot be written.
         """
         with _closed_by_errors(self._tell):
+            tuning.refuse_alone(self._job)
             self.store = Store.at(self.planned.specs[0].config.get("output_dir"))
             self.store.prepare()
             _report(self, self._tell)

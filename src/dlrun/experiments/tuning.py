@@ -26,6 +26,7 @@ from dlrun.experiments.sections import place
 from dlrun.experiments.sweep import Grid
 from dlrun.report.sections import Place
 from dlrun.results.record import MEASURED, RunRecord
+from dlrun.suggestions.values import show
 
 CURVES = "curves"  # in the settings of a sweep: the mean on validation rows of each value of each configuration
 Values = tuple[Factor, ...]
@@ -75,6 +76,16 @@ def tuned_keys(jobs: Sequence[Composed]) -> tuple[str, ...]:
         problems.append("tune_over: chooses on validation rows, and dataset.validation=0 leaves none")
     raise_all(problems)
     return keys
+
+
+def refuse_alone(job: Composed) -> None:
+    """Refuse a single run that is to be tuned: there is nothing to choose among.
+
+    Raises:
+        InputError: with what to type.
+    """
+    if asked := job.config.get("tune_over"):
+        raise InputError(f"tune_over={show(asked)}: chooses among the runs of a sweep; type -m and the values to try")
 
 
 def choose(keys: Sequence[str], jobs: Sequence[Composed], grid: Grid, records: Mapping[str, RunRecord]) -> list[Configuration]:
@@ -145,7 +156,7 @@ def notes(keys: Sequence[str], found: Sequence[Configuration]) -> dict[Place, li
         lost = sum(not math.isfinite(mean) for mean in each.curve.values())
         mine.append(
             f"{name}: {said} of {len(each.curve)} values by validation {each.place.metric} {each.curve[each.chosen]:.4g}"
-            + (f"; {lost} lost runs and were not considered" if lost else "")
+            + (f"; {lost} of them lost runs, and {'was' if lost == 1 else 'were'} not considered" if lost else "")
             + "".join(f"; {edge}" for edge in _edges(keys, each))
         )
     return lines

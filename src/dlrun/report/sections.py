@@ -19,7 +19,7 @@ from dlrun.comparison.table import Row, factors_that_vary, resplit, shared_rows
 from dlrun.components.metrics import METRICS
 from dlrun.errors import InputError, nearest
 from dlrun.report.columns import undefined
-from dlrun.results.record import RunRecord
+from dlrun.results.record import MEASURED, RunRecord
 
 FILES = ("csv", "parquet")  # datasets that are called by their file's name
 SUBSETS = ("test", "validation", "train")  # which of them is compared: the first that was measured
@@ -225,11 +225,13 @@ def check_metric(metric: str, rows: Iterable[Row]) -> None:
     Raises:
         InputError: none was; with what there is.
     """
-    measured = dict.fromkeys(name for row in rows for name in row.metrics)
+    measured = dict.fromkeys(name for row in rows if row.status in MEASURED for name in row.metrics)
     if measured and column(metric, measured) is None:
-        names = dict.fromkeys((*(name.rpartition("/")[2] for name in measured), *measured))
-        shown = sorted(measured, key=lambda name: "/" not in name)[:12]  # metrics before what else is measured
-        raise InputError(f"metric={metric}: no run has it; there are {', '.join(shown)}{nearest(metric, names)}")
+        split = [name.rpartition("/") for name in measured]
+        bare = dict.fromkeys(name for _, slash, name in split if slash and name != "rows")  # metrics before what else is measured
+        bare |= dict.fromkeys(name for _, slash, name in split if not slash)
+        shown = ", ".join(list(bare)[:12])
+        raise InputError(f"metric={metric}: no run has it; there are {shown}{nearest(metric, [*bare, *measured])}")
 
 
 def _named(item: Compared, model: str) -> Compared:
