@@ -131,6 +131,17 @@ def test_refused(call: Call, sweep: Sweep, words: tuple[str, ...], said: str) ->
     assert said in err
 
 
+def test_groups_of_three_datasets_are_ranked_over_them(call: Call) -> None:
+    code, out, _ = call("-m", "dataset=moons,circles,xor", "activation=relu,identity", "trainer=smoke", "seed=0,1", "baseline=[]")
+    assert code == 0
+    lines = [line for line in out.splitlines() if line.startswith("average ranks over 3 datasets, 1 is best: activation=")]
+    assert len(lines) == 1
+    for form in ("table", "md"):
+        text = call("compare", "--format", form)[1]
+        assert "".join(lines) in text.replace("\\", ""), form
+    assert "average ranks" not in call("compare", "--format", "csv")[1]
+
+
 def test_a_reference_of_two_groups_is_told_apart_by_the_names_of_factors(call: Call) -> None:
     assert call("-m", "dataset=diabetes", "model=linear,mlp", "trainer=smoke", "seed=0,1")[0] == 0
     code, _, err = call("gate", "--reference", "linear", "--margin", "1%")

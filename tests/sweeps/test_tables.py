@@ -216,11 +216,12 @@ def test_a_reference_that_several_groups_answer_to(call: Call) -> None:
     assert code == 2
     assert err == (
         "error: reference=relu: names 2 groups; type reference=best or one of "
-        """'reference=[relu,"model.hidden=[3]"]', 'reference=[relu,"model.hidden=[4,4]"]'\n"""
+        """'reference=["activation=relu","model.hidden=[3]"]', 'reference=["activation=relu","model.hidden=[4,4]"]'\n"""
     )
-    code, out, _ = call(*words, 'reference=[relu,"model.hidden=[4,4]"]')
-    assert code == 0
-    assert "the reference" in out
+    for typed in ('reference=["activation=relu","model.hidden=[4,4]"]', 'reference=[relu,"model.hidden=[4,4]"]'):
+        code, out, _ = call(*words, typed)
+        assert code == 0
+        assert "the reference" in out
 
 
 def test_a_reference_without_a_value_gives_way_to_the_best(call: Call) -> None:

@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.cli.terminal import asked
-from dlrun.comparison.across import described
 from dlrun.errors import printable
 from dlrun.report.columns import columns, fitting, legend
 from dlrun.report.sections import over_datasets
@@ -69,8 +68,7 @@ def show_section(section: "Section", out: Console) -> None:
 
 def show_over_datasets(sections: "Sequence[Section]", out: Console) -> None:
     """Print the ranks of groups that several datasets have."""
-    found = over_datasets(sections)
-    for line in [] if found is None else described(found):
+    for line in over_datasets(sections):
         notice(line, out)
 
 

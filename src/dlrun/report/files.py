@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from dlrun.comparison.across import described
 from dlrun.comparison.effects import as_rows
 from dlrun.report.columns import DETAIL, Column, columns, legend
 from dlrun.report.sections import Section, over_datasets
@@ -32,9 +31,8 @@ def as_markdown(sections: Sequence[Section]) -> str:
         lines = "".join(f"\n{markdown_text(line)}\n" for line in (*legend(part.compared, items), *part.notes))
         table = to_markdown([(item.name, item.cells, item.right) for item in items])
         texts.append(f"## {markdown_text(f'{part.title}: {part.metric}')}\n\n{table}{lines}")
-    found = over_datasets(sections)
-    if found is not None:
-        texts.append("## Over datasets\n\n" + "\n".join(f"{markdown_text(line)}\n" for line in described(found)))
+    if ranks := over_datasets(sections):
+        texts.append("## Over datasets\n\n" + "\n".join(f"{markdown_text(line)}\n" for line in ranks))
     return "\n".join(texts)
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlrun.comparison.across import LEAST, Across, across
+from dlrun.comparison.across import across
+from dlrun.comparison.across import described as ranks
 from dlrun.comparison.effects import Effects, described, effects
 from dlrun.comparison.factors import Factor
 from dlrun.comparison.groups import BEST, Compared, comparison
@@ -200,8 +201,8 @@ def section(place: Place, rows: Sequence[Row], judged: Judged, beside: Beside) -
     return Section(place.dataset, main, others, tuple(compared), tuple(notes), effects=found, higher_is_better=better)
 
 
-def over_datasets(several: Sequence[Section]) -> Across | None:
-    """The groups over datasets, where several sections have the same ones."""
+def over_datasets(several: Sequence[Section]) -> list[str]:
+    """What can be said of the groups over datasets, in lines; none where fewer than three sections have the same ones."""
     means = [
         {
             item.group.label: item.group.summaries[part.metric].mean
@@ -210,7 +211,8 @@ def over_datasets(several: Sequence[Section]) -> Across | None:
         }
         for part in several
     ]
-    return across(means, [part.higher_is_better for part in several]) if len(means) >= LEAST else None
+    found = across(means, [part.higher_is_better for part in several])
+    return [] if found is None else ranks(found)
 
 
 def column(metric: str, measured: Iterable[str]) -> str | None:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from dlrun import __version__
-from dlrun.comparison.across import described
 from dlrun.report.charts.base import Chart, config
 from dlrun.report.columns import columns, legend
 from dlrun.report.predictions import HardRow
@@ -66,7 +65,7 @@ def render(title: str, parts: Sequence[Part], about: Mapping[str, str], programs
         title=clean(title),
         version=__version__,
         parts=[_shown(part) for part in parts],
-        over=[clean(line) for line in _over([part.section for part in parts])],
+        over=[*map(clean, over_datasets([part.section for part in parts]))],
         about={clean(name): clean(value) for name, value in about.items() if value},
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         scripts=[Markup(script) for script in scripts],
@@ -78,12 +77,6 @@ def render(title: str, parts: Sequence[Part], about: Mapping[str, str], programs
 def _drawing(chart: Chart) -> dict[str, Any]:
     """What draws a chart: one of thousands of marks is drawn as pixels, since the page would be slow with them as elements."""
     return {"spec": chart.spec, "renderer": "canvas" if len(to_json(chart.spec)) > MOST_ELEMENTS else "svg"}
-
-
-def _over(sections: Sequence[Section]) -> list[str]:
-    """What can be said of the groups over datasets, where several have the same ones."""
-    found = over_datasets(sections)
-    return [] if found is None else described(found)
 
 
 def to_json(value: Any) -> str:
