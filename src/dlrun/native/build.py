@@ -1,0 +1,52 @@
+"""Compiles the kernel: one shared library for the processor that it is built on.
+
+    python -m dlrun.native.build        (what building the package does, see hatch_build.py)
+
+The kernel is C with vector extensions, which gcc and clang have. Without a compiler, or for another processor, there is no library
+and everything trains on torch.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SOURCE = HERE / "kernel.c"
+
+# No -ffast-math: rounding is part of what is promised. Fusing is written out in the source (see vector.h).
+FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wno-psabi")
+MACHINES = {"x86_64": "-march=x86-64-v3", "amd64": "-march=x86-64-v3", "aarch64": "-march=armv8-a", "arm64": "-march=armv8-a"}
+
+
+def library(machine: str = "") -> Path:
+    """Where the library for a machine lies."""
+    return HERE / f"kernel-{(machine or platform.machine()).lower()}.so"
+
+
+def compiler() -> str | None:
+    """The C compiler: the one that the environment variable CC names, else clang or gcc; None without one."""
+    named = os.environ.get("CC")
+    return next(filter(None, map(shutil.which, [named] if named else ["clang", "gcc", "cc"])), None)
+
+
+def build(*flags: str, to: Path | None = None) -> Path | None:
+    """Compile the kernel for this machine: where the library lies, or None where there is no compiler for it.
+
+    Raises:
+        subprocess.CalledProcessError: the compiler refuses the source; what it says is in ``stderr``.
+    """
+    found, target = compiler(), MACHINES.get(platform.machine().lower())
+    if found is None or target is None or sys.platform == "win32":
+        return None
+    to = to or library()
+    beside = to.with_suffix(f".{os.getpid()}")  # so that nobody loads half a library
+    subprocess.run([found, *FLAGS, target, *flags, "-shared", str(SOURCE), "-o", str(beside), "-lm"], check=True, capture_output=True)
+    beside.replace(to)
+    return to
+
+
+if __name__ == "__main__":
+    print(build() or "no C compiler for this machine: everything trains on torch")

@@ -1,0 +1,73 @@
+// Vectors of V runs, and the few operations on them that C's own operators lack.
+//
+// A run is a lane. Nothing here, and nothing in the kernel, adds or compares across lanes, so what a run computes depends neither
+// on its neighbours nor on how a processor splits a vector. The kernel is compiled with -ffp-contract=off: a product and a sum
+// are fused where the source says `mad`, and nowhere else, so all builds round alike.
+#ifndef DLRUN_VECTOR_H
+#define DLRUN_VECTOR_H
+
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define V 8 // runs in a vector: eight floats fill a register of x86-64-v3
+
+typedef float vf __attribute__((vector_size(4 * V)));
+typedef int32_t vi __attribute__((vector_size(4 * V)));
+typedef uint32_t vu __attribute__((vector_size(4 * V)));
+typedef double vd __attribute__((vector_size(8 * V)));
+typedef int64_t vl __attribute__((vector_size(8 * V)));
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+INLINE vf splat(float a) { return (vf){} + a; }
+INLINE vd splat_d(double a) { return (vd){} + a; }
+
+// a * b + c, rounded once
+INLINE vf mad(vf a, vf b, vf c) {
+#if defined(__FMA__)
+  return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  vf r;
+  for (int l = 0; l < V; l++) r[l] = __builtin_fmaf(a[l], b[l], c[l]);
+  return r;
+#endif
+}
+
+INLINE vf root(vf a) {
+#if defined(__AVX__)
+  return (vf)_mm256_sqrt_ps((__m256)a);
+#else
+  vf r;
+  for (int l = 0; l < V; l++) r[l] = __builtin_sqrtf(a[l]);
+  return r;
+#endif
+}
+
+INLINE vd root_d(vd a) {
+  vd r;
+  for (int l = 0; l < V; l++) r[l] = __builtin_sqrt(a[l]);
+  return r;
+}
+
+// a where the mask is -1, b where it is 0
+INLINE vf choose(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
+
+// The larger and the smaller of two numbers; b where one of them is NaN
+INLINE vf larger(vf a, vf b) { return choose(a > b, a, b); }
+INLINE vf smaller(vf a, vf b) { return choose(a < b, a, b); }
+
+INLINE vf magnitude(vf a) { return (vf)((vi)a & 0x7fffffff); }
+INLINE vf negative(vf a) { return (vf)((vi)a ^ (int32_t)0x80000000); }
+
+// -1, 0 or 1; 0 for NaN, as torch has it
+INLINE vf sign(vf a) { return (vf)((vi)splat(1.0f) & (a > 0)) - (vf)((vi)splat(1.0f) & (a < 0)); }
+
+INLINE vf narrow(vd a) { return __builtin_convertvector(a, vf); }
+INLINE vd widen(vf a) { return __builtin_convertvector(a, vd); }
+INLINE vf numbers(vi a) { return __builtin_convertvector(a, vf); }
+INLINE vi integers(vf a) { return __builtin_convertvector(a, vi); } // towards zero
+
+#endif
