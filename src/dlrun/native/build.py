@@ -43,7 +43,9 @@ def build(*flags: str, to: Path | None = None) -> Path | None:
         return None
     to = to or library()
     beside = to.with_suffix(f".{os.getpid()}")  # so that nobody loads half a library
-    subprocess.run([found, *FLAGS, target, *flags, "-shared", str(SOURCE), "-o", str(beside), "-lm"], check=True, capture_output=True)
+    subprocess.run(
+        [found, *FLAGS, target, *flags, "-shared", str(SOURCE), "-o", str(beside), "-lm"], check=True, capture_output=True
+    )
     beside.replace(to)
     return to
 
