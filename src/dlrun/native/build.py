@@ -2,8 +2,8 @@
 
     python -m dlrun.native.build        (what building the package does, see hatch_build.py)
 
-The kernel is C with vector extensions, which gcc and clang have. Without a compiler, or for another processor, there is no library
-and everything trains on torch.
+The kernel is C with vector extensions, which gcc and clang have. Without a compiler, or for another processor, there is no
+library and everything trains on torch.
 """
 
 import os
