@@ -1,2 +1,4 @@
 // The kernel: one translation unit, so that everything small is inlined.
 #include "vector.h"
+#include "optimizers.h"
+#include "penalties.h"
