@@ -1,0 +1,160 @@
+// Functions of a vector of numbers, each within 4 units in the last place over all floats (tests/native/test_functions.py tries
+// every one). Polynomials are the ones of least greatest error that tests/native/minimax.py computes and prints.
+//
+// Numbers below 2^-126 are zeros, as arguments and as results. NaN gives NaN.
+#ifndef DLRUN_FUNCTIONS_H
+#define DLRUN_FUNCTIONS_H
+
+#include "vector.h"
+
+#define LN2_HIGH 0x1.62ep-1f       // log 2 to 12 bits, so that its product with a whole number below 2^12 is exact
+#define LN2_LOW 0x1.0bfbe8p-15f    // the rest
+#define SMALLEST 0x1p-126f
+#define INFINITE __builtin_inff()
+
+// The number held to [low, high]; NaN stays
+INLINE vf clamp(vf x, float low, float high) { return smaller(splat(high), larger(splat(low), x)); }
+
+// x = n log 2 + r with |r| <= log(2) / 2. The lowest bits of the float `shifted` hold n + bias, for |n| < 2^21.
+typedef struct {
+  vf shifted, r;
+} Reduced;
+
+INLINE Reduced reduced(vf x, int bias) {
+  vf shift = splat(0x1.8p23f + bias);
+  vf shifted = mad(x, splat(0x1.715476p+0f), shift); // rounds x / log 2 to a whole number
+  vf n = shifted - shift;
+  return (Reduced){shifted, mad(n, splat(-LN2_LOW), mad(n, splat(-LN2_HIGH), x))};
+}
+
+// e^r for |r| <= log(2) / 2
+INLINE vf exp_near_zero(vf r) {
+  vf p = mad(splat(0x1.0fa32ep-7f), r, splat(0x1.573a24p-5f));
+  p = mad(mad(p, r, splat(0x1.555a7ap-3f)), r, splat(0x1.fffdc6p-2f));
+  return mad(mad(p, r, splat(0x1.fffff6p-1f)), r, splat(1.0f));
+}
+
+// e^r - 1 for |r| <= log(2) / 2
+INLINE vf expm1_near_zero(vf r) {
+  vf p = mad(splat(0x1.6b97a6p-10f), r, splat(0x1.122538p-7f));
+  p = mad(mad(p, r, splat(0x1.5556f6p-5f)), r, splat(0x1.5554b4p-3f));
+  return mad(mad(p, r, splat(0x1.fffffep-2f)), r * r, r);
+}
+
+// e^x for x in [-88, 88]
+INLINE vf exp_within(vf x) {
+  Reduced d = reduced(x, 127);
+  return exp_near_zero(d.r) * (vf)((vu)d.shifted << 23);
+}
+
+// e^x - 1 for x in [-80, 88]
+INLINE vf expm1_within(vf x) {
+  Reduced d = reduced(x, 127);
+  vf power = (vf)((vu)d.shifted << 23);
+  return mad(expm1_near_zero(d.r), power, power - 1.0f);
+}
+
+// e^x
+INLINE vf exp_v(vf x) {
+  Reduced d = reduced(x, 0);
+  vf y = (vf)((vu)exp_near_zero(d.r) + ((vu)d.shifted << 23));
+  y = (vf)((vi)y & (x > -0x1.5d589ep+6f));              // log 2^-126
+  return choose(x <= 0x1.62e42ep+6f, y, x * INFINITE);  // log of the greatest float
+}
+
+// e^x - 1
+INLINE vf expm1_v(vf x) {
+  vf held = clamp(x, -80.0f, 89.0f);
+  Reduced d = reduced(held, 126);
+  vf half = (vf)((vu)d.shifted << 23); // 2^n / 2, since 2^128 is no float
+  return choose(magnitude(x) < 0x1p-64f, x, mad(expm1_near_zero(d.r), half, half - 0.5f) * 2.0f);
+}
+
+// log(1 + m) for |m| <= 1/3
+INLINE vf log1p_near_zero(vf m) {
+  vf p = mad(splat(0x1.1b0c9cp-3f), m, splat(-0x1.35b3cep-3f));
+  p = mad(mad(p, m, splat(0x1.1f9568p-3f)), m, splat(-0x1.515a6cp-3f));
+  p = mad(mad(p, m, splat(0x1.99c32ep-3f)), m, splat(-0x1.000b1cp-2f));
+  p = mad(mad(p, m, splat(0x1.555528p-2f)), m, splat(-0.5f));
+  return mad(p, m * m, m);
+}
+
+// Of a positive float 2^e m with m in [2/3, 4/3): e times 2^23
+INLINE vi exponent_bits(vf x) { return ((vi)x - 0x3f2aaaab) & (int32_t)0xff800000; }
+
+// log x for x in [2^-126, infinity)
+INLINE vf log_within(vf x) {
+  vi e = exponent_bits(x);
+  vf m = (vf)((vi)x - e) - 1.0f;
+  return mad(numbers(e), splat(0x1.62e43p-24f), log1p_near_zero(m));
+}
+
+// log x: minus infinity at 0, NaN below
+INLINE vf log_v(vf x) {
+  vf rest = choose(x < SMALLEST, choose(x > -SMALLEST, splat(-INFINITE), splat(__builtin_nanf(""))), x);
+  return choose((x >= SMALLEST) & (x < INFINITE), log_within(x), rest);
+}
+
+// log(1 + x) for x in (-1, infinity)
+INLINE vf log1p_within(vf x) {
+  vi e = exponent_bits(x + 1.0f);
+  vf scale = (vf)(0x40800000 - e);                                        // 4 / 2^e
+  vf m = (vf)((vi)x - e) + mad(splat(0.25f), scale, splat(-1.0f));        // (1 + x) / 2^e - 1, without rounding 1 + x
+  return mad(numbers(e), splat(0x1.62e43p-24f), log1p_near_zero(m));
+}
+
+// log(1 + x): minus infinity at -1, NaN below
+INLINE vf log1p_v(vf x) {
+  vf rest = choose(x <= -1.0f, choose(x == -1.0f, splat(-INFINITE), splat(__builtin_nanf(""))), x);
+  return choose((x > -1.0f) & (x < INFINITE), log1p_within(x), rest);
+}
+
+// log(1 + e) for e in [0, 1]
+INLINE vf log1p_of_share(vf e) {
+  vf p = mad(splat(0x1.3a1aa8p-8f), e, splat(-0x1.c55806p-6f));
+  p = mad(mad(p, e, splat(0x1.33902ap-4f)), e, splat(-0x1.120a34p-3f));
+  p = mad(mad(p, e, splat(0x1.845cbap-3f)), e, splat(-0x1.fbf5f6p-3f));
+  p = mad(mad(p, e, splat(0x1.5520f8p-2f)), e, splat(-0x1.fffddp-2f));
+  return mad(p, e, splat(0x1.fffffep-1f)) * e;
+}
+
+// log(1 + e^x)
+INLINE vf softplus(vf x) {
+  vf size = smaller(splat(88.0f), magnitude(x));
+  return larger(splat(0.0f), x) + log1p_of_share(exp_within(-size));
+}
+
+INLINE vf logsigmoid(vf x) { return -softplus(-x); }
+
+// 1 / (1 + e^-x); beyond 88 the result is below 2^-126
+INLINE vf sigmoid(vf x) { return 1.0f / (1.0f + exp_within(clamp(-x, -80.0f, 88.0f))); }
+
+// m / (m + 2), m = e^(2x) - 1; 1 beyond 10 in the last bit
+INLINE vf tanh_v(vf x) {
+  vf m = expm1_within(clamp(x + x, -20.0f, 20.0f));
+  return m / (m + 2.0f);
+}
+
+// The normal distribution's Phi(x) and e^(-x^2 / 2), which is sqrt(2 pi) times its density
+typedef struct {
+  vf cdf, bell;
+} Normal;
+
+// Phi(-t) = e^(-t^2 / 2) p(u) u for t >= 0 and u = 1 / (1 + t / 4)
+INLINE Normal normal(vf x) {
+  vf t = smaller(splat(13.25f), magnitude(x)), square = t * t, quarter = t * 0.25f, u = 1.0f / (1.0f + quarter);
+  Reduced d = reduced(square * -0.5f, 127);
+  vf rest = mad(t, t, -square); // what the square lost by rounding
+  vf m = expm1_near_zero(mad(rest, splat(-0.5f), d.r)), power = (vf)((vu)d.shifted << 23);
+  vf w = mad(u, mad(-u, quarter, 1.0f - u), u - 0.5f); // u - 1/2, with the rounding of u made up for
+  vf p = mad(splat(0x1.b305d2p-6f), w, splat(-0x1.a065d8p-5f));
+  p = mad(mad(p, w, splat(-0x1.dedb7ap-5f)), w, splat(0x1.ef8552p-5f));
+  p = mad(mad(p, w, splat(0x1.ef0e26p-3f)), w, splat(0x1.7dfcb8p-2f));
+  p = mad(mad(p, w, splat(0x1.8c6d26p-2f)), w, splat(0x1.373e40p-2f));
+  p = mad(p, w, splat(0x1.82b4bcp-3f));
+  p = mad(p, w, p * 0.5f);
+  vf tail = mad(p, m, p) * power;
+  return (Normal){choose(x < 0.0f, tail, 1.0f - tail), mad(m, power, power)};
+}
+
+#endif
