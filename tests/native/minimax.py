@@ -24,6 +24,7 @@ class Fit(NamedTuple):
     high: float
     function: Callable[[Numbers], Numbers]
     weight: Callable[[Numbers], Numbers]
+    rounded: type[np.floating[Any]] = np.float32
 
 
 def log1p_rest(m: Numbers) -> Numbers:
@@ -46,6 +47,11 @@ def log1p_ratio(e: Numbers) -> Numbers:
     return np.log1p(e) / np.maximum(e, 1e-300)
 
 
+def log2_ratio(z: Numbers) -> Numbers:
+    """log2(m) / s for s = (m - 1) / (m + 1), as a function of z = s^2: 2 atanh(s) / (s log 2)."""
+    return np.asarray(sum(z**k / (2 * k + 1) for k in range(20)) * 2 / np.log(2))
+
+
 def tail_ratio(w: Numbers) -> Numbers:
     """Phi(-t) e^(t^2 / 2) / u for w + 1/2 = u = 1 / (1 + t / 4)."""
     u = w + 0.5
@@ -63,7 +69,7 @@ def fitted(fit: Fit, points: int = 2000, rounds: int = 3000) -> tuple[Numbers, f
     for k in range(fit.degree + 1):
         rest = f - powers[:, :k] @ coefficients[:k]
         coefficients[k:] = lawson(powers[:, k:] * weight[:, None], rest * weight, rounds if k == 0 else rounds // 4)
-        coefficients[k] = np.float32(coefficients[k])
+        coefficients[k] = fit.rounded(coefficients[k])
     return coefficients, float(np.abs((powers @ coefficients - f) * weight).max())
 
 
@@ -89,6 +95,8 @@ FITS = (
     Fit("expm1_near_zero", 4, -HALF, HALF, expm1_rest, lambda r: 1 / (1 / r + expm1_rest(r))),
     Fit("log1p_near_zero", 6, -1 / 3, 1 / 3, log1p_rest, lambda m: m**3 / np.log1p(m)),
     Fit("log1p_of_share", 8, 0, 1, log1p_ratio, lambda e: 1 / log1p_ratio(e)),
+    Fit("power, log", 4, 0, 0.04, log2_ratio, lambda z: 1 / log2_ratio(z), np.float64),
+    Fit("power, exp", 6, -0.5, 0.5, np.exp2, lambda r: np.exp2(-r), np.float64),
     Fit("normal", 8, 1 / (1 + 13.25 / 4) - 0.5, 0.5, tail_ratio, lambda w: 1 / tail_ratio(w)),
 )
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlrun.components.activations import ROWWISE
+from vectors import V, lanes, pointer
 
-V = 8
 NEAR = (0.0, -0.0, 1e-30, -1e-30, 1e-3, 0.5, -0.7, 1.0, -1.0, 2.5, -3.0, 3.0, 5.0, -6.0, 10.0, -12.0, 20.5, -25.0, 60.0, -60.0)
 FAR = (88.0, -88.0, 104.0, -104.0, 1e30, -1e30, math.inf, -math.inf, math.nan)
 TARGETS = {  # the kernel's name: the target, its number or word
@@ -63,7 +63,7 @@ class Native:
     def _call(self, verb: str, *arrays: Lanes) -> None:
         function = getattr(self._kernel, f"dlrun_activation_{verb}")
         rows, width, _ = arrays[0].shape
-        pointers = [ctypes.c_void_p(array.ctypes.data) for array in (self._numbers, *arrays)]
+        pointers = map(pointer, (self._numbers, *arrays))
         function(self._kind, *pointers, ctypes.c_long(rows), ctypes.c_long(width))
 
     def forward(self, x: Lanes) -> Lanes:
@@ -80,16 +80,6 @@ class Native:
         out = lanes(np.zeros(V))
         self._call("learned", grad, x, y, out)
         return out
-
-
-def lanes(values: object) -> Lanes:
-    """A float32 copy that starts where a vector may."""
-    found = np.asarray(values, np.float32)
-    room = np.empty(found.size + V, np.float32)
-    start = -(room.ctypes.data // 4) % V
-    out = room[start : start + found.size].reshape(found.shape)
-    out[...] = found
-    return out
 
 
 def runs(values: Lanes) -> Tensor:

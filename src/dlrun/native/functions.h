@@ -157,4 +157,22 @@ INLINE Normal normal(vf x) {
   return (Normal){choose(x < 0.0f, tail, 1.0f - tail), mad(m, power, power)};
 }
 
+// x^p for x >= 0, in double precision, since the exponent p log2(x) needs more digits than the result. NaN for x < 0; x^0 = 1.
+INLINE vf power(vf x, vf p) {
+  vi e = exponent_bits(x);
+  vd m = widen((vf)((vi)x - e)), s = (m - 1.0) / (m + 1.0), z = s * s;
+  vd log2 = 0x1.2778a4960e3f1p-1 + z * (0x1.a513ac2b7cbd5p-2 + z * 0x1.64bbf29134466p-2);
+  log2 = s * (0x1.71547652d7f1fp+1 + z * (0x1.ec709b5a16c66p-1 + z * log2));
+  vd y = widen(p) * (log2 + widen(numbers(e) * 0x1p-23f));
+  y = choose_d(y < 160.0, choose_d(y > -160.0, y, splat_d(-160.0)), splat_d(160.0));
+  vd shift = splat_d(0x1.8p52 + 1023), shifted = y + shift, r = y - (shifted - shift);
+  vd root = 0x1.c6aed4b9515b2p-5 + r * (0x1.3b2dbbc15392bp-7 + r * (0x1.5f456a8a70d39p-10 + r * 0x1.41d3332ca4f4bp-13));
+  root = 0x1.0000000261507p+0 + r * (0x1.62e430c7e9241p-1 + r * (0x1.ebfbdadcb0421p-3 + r * root));
+  vf result = narrow(root * (vd)((vl)shifted << 52));
+  vf at_infinity = choose(p > 0.0f, splat(INFINITE), splat(0.0f)), at_zero = choose(p > 0.0f, splat(0.0f), splat(INFINITE));
+  vf rest = choose(magnitude(x) < SMALLEST, at_zero, choose(x == INFINITE, at_infinity, splat(__builtin_nanf(""))));
+  result = choose((x >= SMALLEST) & (x < INFINITE), result, rest);
+  return choose(p == 0.0f, splat(1.0f), result);
+}
+
 #endif

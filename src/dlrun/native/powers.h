@@ -9,8 +9,6 @@
 
 typedef uint64_t vul __attribute__((vector_size(8 * V)));
 
-INLINE vd choose_d(vl mask, vd a, vd b) { return (vd)(((vl)a & mask) | ((vl)b & ~mask)); }
-
 // b^t as high * low: high = b^(t - t % STRIDE) by repeated squaring, low the product of t % STRIDE factors b
 typedef struct {
   vd base, high, low;

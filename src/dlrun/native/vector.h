@@ -54,6 +54,7 @@ INLINE vd root_d(vd a) {
 
 // a where the mask is -1, b where it is 0
 INLINE vf choose(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
+INLINE vd choose_d(vl mask, vd a, vd b) { return (vd)(((vl)a & mask) | ((vl)b & ~mask)); }
 
 // The larger and the smaller of two numbers; b where one of them is NaN
 INLINE vf larger(vf a, vf b) { return choose(a > b, a, b); }
