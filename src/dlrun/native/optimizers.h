@@ -4,7 +4,7 @@
 //     optimizer_begin(kind, flags, numbers, t, &pace)                 before step t + 1
 //     in every step t, counted from 1:
 //       optimizer_prepare(kind, flags, numbers, t, &factor, &pace)    its numbers, computed in double and rounded once
-//       optimizer_step(kind, flags, &pace, theta, grad, slots, P)     one pass over the parameters
+//       optimizer_step(kind, flags, &s, theta, grad, slots, P)     one pass over the parameters
 //     optimizer_evaluated(kind, numbers, t, theta, slots, out, P)     the parameters that are evaluated after step t
 //
 // Formulas, guards and the order of the slots are those of the classes in Python.
@@ -19,7 +19,7 @@ INLINE vf decayed(const Pace *s, vf grad, vf theta) { return choose(s->decays, m
 // A mean square. An infinite square leaves it infinite, where interpolation would make it NaN.
 INLINE vf mixed_square(const Pace *s, vf square, vf value) { return mad(s->added * value, value, s->kept * square); }
 
-static void sgd(int flags, const Pace *s, vf *restrict theta, const vf *restrict grad, vf *restrict buffer, long P) {
+static void sgd(int flags, const Pace *restrict s, vf *restrict theta, const vf *restrict grad, vf *restrict buffer, long P) {
   if (!(flags & with_momentum))
     for (long p = 0; p < P; p++) theta[p] = mad(s->rate, decayed(s, grad[p], theta[p]), theta[p]);
   else if (!(flags & with_nesterov))
@@ -36,7 +36,7 @@ static void sgd(int flags, const Pace *s, vf *restrict theta, const vf *restrict
 }
 
 // The theta of the step before enters the average now, with what regularizers did to it behind that step
-static void asgd(const Pace *s, vf *restrict theta, const vf *restrict grad, vf *restrict average, long P) {
+static void asgd(const Pace *restrict s, vf *restrict theta, const vf *restrict grad, vf *restrict average, long P) {
   for (long p = 0; p < P; p++) {
     vf w = theta[p];
     average[p] = mixed(average[p], w, s->second);
@@ -44,7 +44,7 @@ static void asgd(const Pace *s, vf *restrict theta, const vf *restrict grad, vf 
   }
 }
 
-static void lion(const Pace *s, vf *restrict theta, const vf *restrict grad, vf *restrict mean, long P) {
+static void lion(const Pace *restrict s, vf *restrict theta, const vf *restrict grad, vf *restrict mean, long P) {
   for (long p = 0; p < P; p++) {
     vf g = grad[p], m = mean[p];
     theta[p] = mad(s->rate, sign(mixed(m, g, s->first)), s->shrink * theta[p]);
@@ -52,12 +52,13 @@ static void lion(const Pace *s, vf *restrict theta, const vf *restrict grad, vf 
   }
 }
 
-// Adam's pass with its flags known to the compiler
-INLINE void adam_pass(int amsgrad, int decoupled, const Pace *s, vf *restrict theta, const vf *restrict grad,
-                      vf *restrict slots, long P) {
+// Adam's pass, made once for each way of decaying weights and of using the mean square: one root and one division are all that it
+// then waits for
+INLINE void adam_pass(int amsgrad, int coupled, int decoupled, const Pace *restrict s, vf *restrict theta,
+                      const vf *restrict grad, vf *restrict slots, long P) {
   vf *restrict mean = slots, *restrict square = slots + P, *restrict most = slots + 2 * P;
   for (long p = 0; p < P; p++) {
-    vf w = theta[p], g = decoupled ? grad[p] : decayed(s, grad[p], w);
+    vf w = theta[p], g = coupled ? decayed(s, grad[p], w) : grad[p];
     vf m = mean[p] = mixed(mean[p], g, s->first);
     vf v = square[p] = mixed_square(s, square[p], g);
     if (amsgrad) v = most[p] = larger(most[p], v);
@@ -65,16 +66,18 @@ INLINE void adam_pass(int amsgrad, int decoupled, const Pace *s, vf *restrict th
   }
 }
 
-static void adam(int flags, const Pace *s, vf *restrict theta, const vf *restrict grad, vf *restrict slots, long P) {
-  switch (flags & (with_amsgrad | with_decoupled_weight_decay)) {
-  case 0: return adam_pass(0, 0, s, theta, grad, slots, P);
-  case with_amsgrad: return adam_pass(1, 0, s, theta, grad, slots, P);
-  case with_decoupled_weight_decay: return adam_pass(0, 1, s, theta, grad, slots, P);
-  default: return adam_pass(1, 1, s, theta, grad, slots, P);
-  }
+static void adam(int flags, const Pace *restrict s, vf *restrict theta, const vf *restrict grad, vf *restrict slots, long P) {
+  int amsgrad = flags & with_amsgrad;
+  if (flags & with_decoupled_weight_decay)
+    amsgrad ? adam_pass(1, 0, 1, s, theta, grad, slots, P) : adam_pass(0, 0, 1, s, theta, grad, slots, P);
+  else if (s->decaying)
+    amsgrad ? adam_pass(1, 1, 0, s, theta, grad, slots, P) : adam_pass(0, 1, 0, s, theta, grad, slots, P);
+  else
+    amsgrad ? adam_pass(1, 0, 0, s, theta, grad, slots, P) : adam_pass(0, 0, 0, s, theta, grad, slots, P);
 }
 
-static void nadam(const Pace *s, vf *restrict theta, const vf *restrict grad, vf *restrict mean, vf *restrict square, long P) {
+static void nadam(const Pace *restrict s, vf *restrict theta, const vf *restrict grad, vf *restrict mean, vf *restrict square,
+                  long P) {
   for (long p = 0; p < P; p++) {
     vf w = s->shrink * theta[p], g = decayed(s, grad[p], w);
     vf m = mean[p] = mixed(mean[p], g, s->first);
@@ -83,7 +86,8 @@ static void nadam(const Pace *s, vf *restrict theta, const vf *restrict grad, vf
   }
 }
 
-static void radam(const Pace *s, vf *restrict theta, const vf *restrict grad, vf *restrict mean, vf *restrict square, long P) {
+static void radam(const Pace *restrict s, vf *restrict theta, const vf *restrict grad, vf *restrict mean, vf *restrict square,
+                  long P) {
   for (long p = 0; p < P; p++) {
     vf w = s->shrink * theta[p], g = decayed(s, grad[p], w);
     vf m = mean[p] = mixed(mean[p], g, s->first);
@@ -92,7 +96,8 @@ static void radam(const Pace *s, vf *restrict theta, const vf *restrict grad, vf
   }
 }
 
-static void adamax(const Pace *s, vf *restrict theta, const vf *restrict grad, vf *restrict mean, vf *restrict size, long P) {
+static void adamax(const Pace *restrict s, vf *restrict theta, const vf *restrict grad, vf *restrict mean, vf *restrict size,
+                   long P) {
   for (long p = 0; p < P; p++) {
     vf w = theta[p], g = decayed(s, grad[p], w);
     vf m = mean[p] = mixed(mean[p], g, s->first);
@@ -102,7 +107,7 @@ static void adamax(const Pace *s, vf *restrict theta, const vf *restrict grad, v
   }
 }
 
-static void rmsprop(int flags, const Pace *s, vf *restrict theta, const vf *restrict grad, vf *restrict slots, long P) {
+static void rmsprop(int flags, const Pace *restrict s, vf *restrict theta, const vf *restrict grad, vf *restrict slots, long P) {
   int moves = flags & with_momentum;
   vf *restrict square = slots, *restrict buffer = slots + P, *restrict mean = slots + (moves ? 2 : 1) * P;
   for (long p = 0; p < P; p++) {
@@ -118,7 +123,7 @@ static void rmsprop(int flags, const Pace *s, vf *restrict theta, const vf *rest
   }
 }
 
-static void adagrad(const Pace *s, vf *restrict theta, const vf *restrict grad, vf *restrict sum, long P) {
+static void adagrad(const Pace *restrict s, vf *restrict theta, const vf *restrict grad, vf *restrict sum, long P) {
   for (long p = 0; p < P; p++) {
     vf w = theta[p], g = decayed(s, grad[p], w);
     sum[p] = mad(g, g, sum[p]);
@@ -126,7 +131,8 @@ static void adagrad(const Pace *s, vf *restrict theta, const vf *restrict grad, 
   }
 }
 
-static void adadelta(const Pace *s, vf *restrict theta, const vf *restrict grad, vf *restrict square, vf *restrict moved, long P) {
+static void adadelta(const Pace *restrict s, vf *restrict theta, const vf *restrict grad, vf *restrict square,
+                     vf *restrict moved, long P) {
   for (long p = 0; p < P; p++) {
     vf w = theta[p], g = decayed(s, grad[p], w);
     vf v = square[p] = mixed_square(s, square[p], g);
@@ -136,19 +142,18 @@ static void adadelta(const Pace *s, vf *restrict theta, const vf *restrict grad,
   }
 }
 
-static void optimizer_step(int kind, int flags, const Pace *pace, vf *theta, const vf *grad, vf *slots, long P) {
-  const Pace s = *pace; // a copy that no store can change stays in registers
+static void optimizer_step(int kind, int flags, const Pace *s, vf *theta, const vf *grad, vf *slots, long P) {
   switch (kind) {
-  case optimizer_SGD: return sgd(flags, &s, theta, grad, slots, P);
-  case optimizer_ASGD: return asgd(&s, theta, grad, slots, P);
-  case optimizer_Adam: return adam(flags, &s, theta, grad, slots, P);
-  case optimizer_NAdam: return nadam(&s, theta, grad, slots, slots + P, P);
-  case optimizer_RAdam: return radam(&s, theta, grad, slots, slots + P, P);
-  case optimizer_Adamax: return adamax(&s, theta, grad, slots, slots + P, P);
-  case optimizer_RMSprop: return rmsprop(flags, &s, theta, grad, slots, P);
-  case optimizer_Adagrad: return adagrad(&s, theta, grad, slots, P);
-  case optimizer_Adadelta: return adadelta(&s, theta, grad, slots, slots + P, P);
-  case optimizer_Lion: return lion(&s, theta, grad, slots, P);
+  case optimizer_SGD: return sgd(flags, s, theta, grad, slots, P);
+  case optimizer_ASGD: return asgd(s, theta, grad, slots, P);
+  case optimizer_Adam: return adam(flags, s, theta, grad, slots, P);
+  case optimizer_NAdam: return nadam(s, theta, grad, slots, slots + P, P);
+  case optimizer_RAdam: return radam(s, theta, grad, slots, slots + P, P);
+  case optimizer_Adamax: return adamax(s, theta, grad, slots, slots + P, P);
+  case optimizer_RMSprop: return rmsprop(flags, s, theta, grad, slots, P);
+  case optimizer_Adagrad: return adagrad(s, theta, grad, slots, P);
+  case optimizer_Adadelta: return adadelta(s, theta, grad, slots, slots + P, P);
+  case optimizer_Lion: return lion(s, theta, grad, slots, P);
   }
 }
 
@@ -173,8 +178,8 @@ const char *dlrun_optimizer_numbers(void) { return OPTIMIZER_NUMBERS(NAME); }
 int dlrun_optimizer_slots(int kind, int flags) { return optimizer_slots(kind, flags); }
 
 // Steps t + 1 to t + steps for given gradients [steps][P] and factors [steps], and what is evaluated behind the last
-void dlrun_optimize(int kind, int flags, const vd *numbers, int64_t t, int64_t steps, const vd *factors, vf *theta, const vf *grads,
-                    vf *slots, vf *evaluated, long P) {
+void dlrun_optimize(int kind, int flags, const vd *numbers, int64_t t, int64_t steps, const vd *factors, vf *theta,
+                    const vf *grads, vf *slots, vf *evaluated, long P) {
   const Numbers *h = (const Numbers *)numbers;
   Pace pace;
   if (t == 0) optimizer_start(kind, flags, h, theta, slots, P);

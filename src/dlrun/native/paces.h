@@ -15,7 +15,7 @@
 // What changes the formula. Momentum does: without it there is no buffer.
 #define OPTIMIZER_FLAGS(X) X(momentum) X(nesterov) X(amsgrad) X(centered) X(decoupled_weight_decay)
 
-// Each kind with the number of its slots, matrices [P], and the flags that add one each. AdamW is Adam with decoupled_weight_decay.
+// Each kind with the number of its slots, matrices [P], and the flags that add one each. AdamW is Adam with decoupled decay.
 #define OPTIMIZERS(X)                                                                                                            \
   X(SGD, 0, with_momentum) X(ASGD, 1, 0) X(Adam, 2, with_amsgrad) X(NAdam, 2, 0) X(RAdam, 2, 0) X(Adamax, 2, 0)                  \
   X(RMSprop, 1, with_momentum | with_centered) X(Adagrad, 1, 0) X(Adadelta, 2, 0) X(Lion, 1, 0)
@@ -59,10 +59,11 @@ INLINE vf mixed(vf mean, vf value, Mix m) { return mad(m.by, value - mean, choos
 typedef struct {
   // The same in all steps
   vf decay;           // weight decay that enters the gradient,
-  vi decays;          // and the lanes that have it
+  vi decays;          // the lanes that have it,
+  int decaying;       // and whether there is one
   vf momentum;        // of SGD and RMSprop
   vf kept, added;     // v = kept v + added g^2
-  Mix first, second;  // averages of the gradient with beta1 and beta2; RMSprop's second with alpha, ASGD's of theta (in each step)
+  Mix first, second;  // averages of the gradient with beta1 and beta2; RMSprop's second with alpha, ASGD's second of theta
   // Of one step
   vf shrink;          // the factor of decoupled weight decay
   vf rate;            // what the update is multiplied with, below 0
@@ -81,12 +82,6 @@ INLINE vd nadam_ahead(const Numbers *h, int64_t t, Pace *s) { return h->beta1 * 
 INLINE vd nadam_reached(vd reached, vd now) {
   reached *= now;
   return choose_d(reached < 0x1p-64, splat_d(0.0), reached);
-}
-
-INLINE int any_d(vl mask) {
-  int64_t found = 0;
-  for (int l = 0; l < V; l++) found |= mask[l];
-  return found != 0;
 }
 
 static void nadam_begin(const Numbers *h, int64_t t, Pace *s) {
@@ -110,6 +105,7 @@ static void optimizer_begin(int kind, int flags, const Numbers *h, int64_t t, Pa
   vd square = kind == optimizer_RMSprop ? h->alpha : kind == optimizer_Adadelta ? h->rho : h->beta2;
   s->decay = coupled ? narrow(h->weight_decay) : splat(0.0f);
   s->decays = s->decay != 0.0f;
+  s->decaying = any(s->decays);
   s->momentum = narrow(h->momentum);
   s->kept = narrow(square);
   s->added = narrow(1.0 - square);

@@ -1,4 +1,4 @@
-// Penalties on weights and the clipping of gradients, with the formulas of components/regularizers/penalties.py and engine/step.py.
+// Penalties on weights and clipping of gradients, with the formulas of components/regularizers/penalties.py and engine/step.py.
 //
 //     penalties_begin(flags, numbers, &s)                                        once, or before any step
 //     penalties_before(&s, weights, count, t, theta, grad, average, sides, P)    between the backward pass and the optimizer
@@ -33,17 +33,11 @@ typedef struct {
 #undef NUMBER
 #undef FIELD
 
-// A matrix of weights in theta: units x inputs numbers from `start` on, the units outermost (a convolution) or innermost (a linear
-// layer [in, out])
+// A matrix of weights in theta: units x inputs numbers from `start` on, the units outermost (a convolution) or innermost (a
+// linear layer [in, out])
 typedef struct {
   int64_t start, units, inputs, outermost;
 } Weight;
-
-INLINE int any(vi mask) {
-  int32_t found = 0;
-  for (int l = 0; l < V; l++) found |= mask[l];
-  return found != 0;
-}
 
 static void penalties_begin(int flags, const vd *numbers, Penalties *s) {
   s->flags = flags;
@@ -89,7 +83,7 @@ static vf gradient_norm(const vf *grad, long P) {
   return root((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
-// A lane without limits keeps its bits. NaN stays where clip_value finds it, and reaches every parameter of its lane by clip_norm.
+// A lane without limits keeps its bits. NaN stays where clip_value finds it, and reaches all parameters of its lane by clip_norm.
 static void clip(const Penalties *s, vf *grad, long P) {
   if (s->clips_norm) {
     vf scale = smaller(splat(1.0f), s->clip_norm / (gradient_norm(grad, P) + 1e-6f));

@@ -48,17 +48,54 @@ INLINE vf root(vf a) {
 
 INLINE vd root_d(vd a) {
   vd r;
+#if defined(__AVX__)
+  __m256d halves[2];
+  memcpy(halves, &a, sizeof a);
+  for (int h = 0; h < 2; h++) halves[h] = _mm256_sqrt_pd(halves[h]);
+  memcpy(&r, halves, sizeof r);
+#else
   for (int l = 0; l < V; l++) r[l] = __builtin_sqrt(a[l]);
+#endif
   return r;
 }
 
 // a where the mask is -1, b where it is 0
-INLINE vf choose(vi mask, vf a, vf b) { return (vf)(((vi)a & mask) | ((vi)b & ~mask)); }
+INLINE vf choose(vi mask, vf a, vf b) {
+#if defined(__AVX__)
+  return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask);
+#else
+  return (vf)(((vi)a & mask) | ((vi)b & ~mask));
+#endif
+}
 INLINE vd choose_d(vl mask, vd a, vd b) { return (vd)(((vl)a & mask) | ((vl)b & ~mask)); }
 
+// Whether the mask holds for any lane: for choosing among ways that give the same numbers
+INLINE int any(vi mask) {
+  int32_t found = 0;
+  for (int l = 0; l < V; l++) found |= mask[l];
+  return found != 0;
+}
+INLINE int any_d(vl mask) {
+  int64_t found = 0;
+  for (int l = 0; l < V; l++) found |= mask[l];
+  return found != 0;
+}
+
 // The larger and the smaller of two numbers; b where one of them is NaN
-INLINE vf larger(vf a, vf b) { return choose(a > b, a, b); }
-INLINE vf smaller(vf a, vf b) { return choose(a < b, a, b); }
+INLINE vf larger(vf a, vf b) {
+#if defined(__AVX__)
+  return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+  return choose(a > b, a, b);
+#endif
+}
+INLINE vf smaller(vf a, vf b) {
+#if defined(__AVX__)
+  return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+  return choose(a < b, a, b);
+#endif
+}
 
 INLINE vf magnitude(vf a) { return (vf)((vi)a & 0x7fffffff); }
 INLINE vf negative(vf a) { return (vf)((vi)a ^ (int32_t)0x80000000); }
@@ -66,7 +103,15 @@ INLINE vf negative(vf a) { return (vf)((vi)a ^ (int32_t)0x80000000); }
 // -1, 0 or 1; 0 for NaN, as torch has it
 INLINE vf sign(vf a) { return (vf)((vi)splat(1.0f) & (a > 0)) - (vf)((vi)splat(1.0f) & (a < 0)); }
 
-INLINE vf narrow(vd a) { return __builtin_convertvector(a, vf); }
+INLINE vf narrow(vd a) {
+#if defined(__AVX__)
+  __m256d halves[2];
+  memcpy(halves, &a, sizeof a);
+  return (vf)_mm256_set_m128(_mm256_cvtpd_ps(halves[1]), _mm256_cvtpd_ps(halves[0]));
+#else
+  return __builtin_convertvector(a, vf);
+#endif
+}
 INLINE vd widen(vf a) { return __builtin_convertvector(a, vd); }
 INLINE vf numbers(vi a) { return __builtin_convertvector(a, vf); }
 INLINE vi integers(vf a) { return __builtin_convertvector(a, vi); } // towards zero
