@@ -88,11 +88,12 @@ static void nadam(const Pace *restrict s, vf *restrict theta, const vf *restrict
 
 static void radam(const Pace *restrict s, vf *restrict theta, const vf *restrict grad, vf *restrict mean, vf *restrict square,
                   long P) {
+  const vi early = s->early > 0.0f;
   for (long p = 0; p < P; p++) {
     vf w = s->shrink * theta[p], g = decayed(s, grad[p], w);
     vf m = mean[p] = mixed(mean[p], g, s->first);
     vf v = square[p] = mixed_square(s, square[p], g);
-    theta[p] = mad(s->rate, m / choose(s->early, splat(1.0f), root(v) + s->eps), w);
+    theta[p] = mad(s->rate, m / choose(early, splat(1.0f), root(v) + s->eps), w);
   }
 }
 
@@ -159,7 +160,8 @@ static void optimizer_step(int kind, int flags, const Pace *s, vf *theta, const 
 
 // The slots before the first step: zeros, but for ASGD's average, theta, and for Adagrad's sum
 static void optimizer_start(int kind, int flags, const Numbers *h, const vf *theta, vf *slots, long P) {
-  vf first = kind == optimizer_Adagrad ? narrow(h->initial_accumulator_value) : splat(0.0f);
+  vf first = splat(0.0f);
+  for (int k = 0; k < 2 && kind == optimizer_Adagrad; k++) put(&first, k, h->initial_accumulator_value[k]);
   for (long p = 0; p < optimizer_slots(kind, flags) * P; p++) slots[p] = kind == optimizer_ASGD ? theta[p] : first;
 }
 

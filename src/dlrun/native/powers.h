@@ -7,36 +7,52 @@
 
 #include "vector.h"
 
-typedef uint64_t vul __attribute__((vector_size(8 * V)));
+// Half of a vd fills a register, where gcc takes whole ones through memory at every turn. vd x is read as hd x[2].
+typedef double hd __attribute__((vector_size(4 * V)));
+typedef float hf __attribute__((vector_size(2 * V)));
+typedef int64_t hl __attribute__((vector_size(4 * V)));
+typedef uint64_t hul __attribute__((vector_size(4 * V)));
 
-// b^t as high * low: high = b^(t - t % STRIDE) by repeated squaring, low the product of t % STRIDE factors b
+INLINE hd splat_h(double a) { return (hd){} + a; }
+INLINE hd choose_h(hl mask, hd a, hd b) { return (hd)(((hl)a & mask) | ((hl)b & ~mask)); }
+INLINE hf narrow_h(hd a) { return __builtin_convertvector(a, hf); }
+
+INLINE hd root_h(hd a) {
+#if defined(__AVX__)
+  return (hd)_mm256_sqrt_pd((__m256d)a);
+#else
+  for (int l = 0; l < V / 2; l++) a[l] = __builtin_sqrt(a[l]);
+  return a;
+#endif
+}
+
+// b^t, now, as high * low: high = b^(t - t % STRIDE) by repeated squaring, low the product of t % STRIDE factors b
 typedef struct {
-  vd base, high, low;
+  hd base, high, low, now;
 } Power;
 
 enum { STRIDE = 64 };
 
-static vd whole_power(vd base, int64_t n) {
-  vd power = splat_d(1.0);
+static hd whole_power(hd base, int64_t n) {
+  hd power = splat_h(1.0);
   for (; n > 0; n >>= 1, base *= base)
     if (n & 1) power *= base;
   return power;
 }
 
-static void power_begin(Power *p, vd base, int64_t t) {
+static void power_begin(Power *p, hd base, int64_t t) {
   p->base = base;
   p->high = whole_power(base, t - t % STRIDE);
-  p->low = splat_d(1.0);
+  p->low = splat_h(1.0);
   for (int64_t i = 0; i < t % STRIDE; i++) p->low *= base;
+  p->now = p->high * p->low;
 }
 
-// base^t, after base^(t - 1)
-INLINE vd power_next(Power *p, int64_t t) {
-  if (t % STRIDE == 0)
-    power_begin(p, p->base, t);
-  else
-    p->low *= p->base;
-  return p->high * p->low;
+// From base^(t - 1) to base^t
+INLINE void power_next(Power *p, int64_t t) {
+  if (t % STRIDE == 0) return power_begin(p, p->base, t);
+  p->low *= p->base;
+  p->now = p->high * p->low;
 }
 
 static const double ODD[] = {1.0 / 3,  1.0 / 5,  1.0 / 7,  1.0 / 9,  1.0 / 11, 1.0 / 13,
@@ -50,35 +66,36 @@ static const double FACTORIAL[] = {1.0,           1.0,           1.0 / 2,       
 #define ROUNDER 0x1.8p52 // adding and subtracting it rounds a double below 2^51 to a whole number
 
 // log x for positive normal numbers
-static vd logarithm_d(vd x) {
+static hd logarithm(hd x) {
   const uint64_t half_root = 0x3fe6a09e667f3bcd, bias = (uint64_t)1024 << 52; // the bits of sqrt(1/2)
-  vul exponent = ((vul)x - half_root + bias) >> 52;
-  vd m = (vd)((vul)x - ((exponent - 1024) << 52)); // sqrt(1/2) <= m < sqrt(2), x = 2^e m
-  vd e = (vd)(exponent | 0x4330000000000000) - (0x1p52 + 1024.0);
-  vd s = (m - 1.0) / (m + 1.0), z = s * s; // log m = 2 (s + s^3 / 3 + s^5 / 5 + ...), |s| < 0.172
-  vd sum = splat_d(ODD[10]);
+  hul exponent = ((hul)x - half_root + bias) >> 52;
+  hd m = (hd)((hul)x - ((exponent - 1024) << 52)); // sqrt(1/2) <= m < sqrt(2), x = 2^e m
+  hd e = (hd)(exponent | 0x4330000000000000) - (0x1p52 + 1024.0);
+  hd s = (m - 1.0) / (m + 1.0), z = s * s; // log m = 2 (s + s^3 / 3 + s^5 / 5 + ...), |s| < 0.172
+  hd sum = splat_h(ODD[10]);
   for (int n = 9; n >= 0; n--) sum = sum * z + ODD[n];
   return e * LOG2_HIGH + (e * LOG2_LOW + (2.0 * s + 2.0 * s * (z * sum)));
 }
 
-INLINE vd two_to(vd k) { return (vd)(((vl)(k + ROUNDER) + 1023) << 52); } // for whole k from -1022 to 1023
+INLINE hd two_to(hd k) { return (hd)(((hl)(k + ROUNDER) + 1023) << 52); } // for whole k from -1022 to 1023
 
 // e^y; infinite or 0 where that is too large or too small for a double
-static vd exponential_d(vd y) {
-  y = choose_d(y > 1400.0, splat_d(1400.0), y);
-  y = choose_d(y < -1400.0, splat_d(-1400.0), y);
-  vd k = (y * 0x1.71547652b82fep0 + ROUNDER) - ROUNDER;
-  vd r = (y - k * LOG2_HIGH) - k * LOG2_LOW; // |r| <= log(2) / 2
-  vd sum = splat_d(FACTORIAL[13]);
+static hd exponential(hd y) {
+  y = choose_h(y > 1400.0, splat_h(1400.0), y);
+  y = choose_h(y < -1400.0, splat_h(-1400.0), y);
+  hd k = (y * 0x1.71547652b82fep0 + ROUNDER) - ROUNDER;
+  hd r = (y - k * LOG2_HIGH) - k * LOG2_LOW; // |r| <= log(2) / 2
+  hd sum = splat_h(FACTORIAL[13]);
   for (int n = 12; n >= 0; n--) sum = sum * r + FACTORIAL[n];
-  vd half = (k * 0.5 + ROUNDER) - ROUNDER;
+  hd half = (k * 0.5 + ROUNDER) - ROUNDER;
   return sum * two_to(half) * two_to(k - half);
 }
 
-static vd real_power(vd x, vd a) { return exponential_d(a * logarithm_d(x)); }
+static hd real_power(hd x, hd a) { return exponential(a * logarithm(x)); }
 
-void dlrun_powers(const vd *x, const vd *a, vd *out, long count) {
-  for (long i = 0; i < count; i++) out[i] = real_power(x[i], a[i]);
+// x^a for arrays [count][V]
+void dlrun_powers(const hd *x, const hd *a, hd *out, long count) {
+  for (long i = 0; i < 2 * count; i++) out[i] = real_power(x[i], a[i]);
 }
 
 #endif

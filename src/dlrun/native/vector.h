@@ -75,11 +75,6 @@ INLINE int any(vi mask) {
   for (int l = 0; l < V; l++) found |= mask[l];
   return found != 0;
 }
-INLINE int any_d(vl mask) {
-  int64_t found = 0;
-  for (int l = 0; l < V; l++) found |= mask[l];
-  return found != 0;
-}
 
 // The larger and the smaller of two numbers; b where one of them is NaN
 INLINE vf larger(vf a, vf b) {
