@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlrun.cli.compare import compared
-from dlrun.cli.report import boundaries
+from dlrun.cli.report import boundaries, own_code
 from dlrun.cli.stored import split
 from dlrun.errors import InputError, nearest, printable
 
@@ -23,13 +23,16 @@ KINDS = {
     "sensitivity": "the metric against a setting that is a number",
     "means": "the metric by each of several settings",
     "heatmap": "the metric by two settings",
+    "ranks": "average ranks over three datasets or more, and the critical difference",
 }
 
 USAGE = f"""\
-usage: dlrun plot [RUN | SWEEP ... | WHERE ...] KIND [-o FILE] [--metric M] [--reference R] [output_dir=PATH]
+usage: dlrun plot [RUN | SWEEP ... | WHERE ...] KIND [-o FILE] [--metric M] [--reference R] [--import MODULE]
+                  [output_dir=PATH]
 
 Draws one chart: in the terminal, or to FILE (.svg, .png, .pdf, or .json for its Vega-Lite), which needs the extra:
-pip install 'dlrun[report]'. Charts of predictions are of the first group of a sweep. KIND is one of
+pip install 'dlrun[report]'. Charts of predictions are of the first group of a sweep. --import names your module, which the
+boundary of a model of your own needs. KIND is one of
 
 {chr(10).join(f"  {name:<13}{what}" for name, what in KINDS.items())}
 
@@ -43,7 +46,7 @@ Examples:
 
 def run(words: Sequence[str]) -> int:
     """Draw a chart. Returns the exit code."""
-    store, rest, flags = split(words, "plot", valued=("-o", "--output", "--metric", "--reference"))
+    store, rest, flags = split(own_code(words), "plot", valued=("-o", "--output", "--metric", "--reference"))
     kinds = [word for word in rest if word in KINDS]
     if len(kinds) != 1:
         unknown = next((word for word in reversed(rest) if "=" not in word), "")
@@ -64,7 +67,7 @@ def run(words: Sequence[str]) -> int:
     from dlrun.report.figures import drawn, write
 
     path = Path(target)
-    charts = [chart for section in sections for chart in charts_of(kind, section, evidence, boundaries)]
+    charts = charts_of(kind, sections, evidence, boundaries)
     if not charts:
         raise InputError(f"{kind}: {nothing(kind)}")
     for number, chart in enumerate(charts, 1):
@@ -81,8 +84,9 @@ def nothing(kind: str) -> str:
         "means": "these runs are not every combination of several settings, with the same seeds",
         "differences": "there is one group of runs",
         "results": "there is one group of runs",
-        "boundary": "the models of these runs do not have two inputs, or have no weights",
+        "boundary": "the models of these runs do not have two inputs, have no weights, or need --import",
         "curves": "these runs have no history",
         "gradients": "these models have one layer, or were not measured",
+        "ranks": "there are no three datasets on which the same groups were measured",
     }
     return of_settings.get(kind, "these runs have no predictions of that kind (see predictions=false), or are of another task")

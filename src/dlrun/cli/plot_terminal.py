@@ -18,12 +18,14 @@ from dlrun.errors import InputError, printable
 from dlrun.report.charts.base import name_of, runs_first
 from dlrun.report.evidence import Evidence, Predicted, band
 from dlrun.report.predictions import confusion, mean_roc, reliability
-from dlrun.report.sections import Section
+from dlrun.report.sections import Section, ranked
 
 WIDE, HIGH = 72, 14
 GROUPS = 4  # whose curves are drawn one below the other
 PREDICTED = 20  # runs whose predictions are put together
 MARKS = "·#%@*+o"  # of classes on a plane
+
+RANKS = "ranks"  # over all sections; all other charts are of one
 
 Drawn = Iterator[Table | Text]
 
@@ -34,10 +36,11 @@ def show(kind: str, sections: Sequence[Section], evidence: Evidence) -> None:
     Raises:
         InputError: there is nothing for it, or it can be drawn to a file alone.
     """
-    if kind not in _DRAWN:
-        raise InputError(f"{kind}: is drawn to a file; type -o {kind}.svg. In the terminal there are {', '.join(_DRAWN)}")
+    if kind not in (*_DRAWN, RANKS):
+        there = ", ".join((*_DRAWN, RANKS))
+        raise InputError(f"{kind}: is drawn to a file; type -o {kind}.svg. In the terminal there are {there}")
     out = console()
-    drawn = [each for section in sections for each in _DRAWN[kind](section, evidence, out)]
+    drawn = [*_ranks(sections)] if kind == RANKS else [each for part in sections for each in _DRAWN[kind](part, evidence, out)]
     if not drawn:
         raise InputError(f"{kind}: {nothing(kind)}")
     for each in drawn:
@@ -186,6 +189,28 @@ def _sensitivity(section: Section, evidence: Evidence, out: Console) -> Drawn:
             yield _titled(
                 title, draw([math.log10(x) if log else x for x in xs], ys, unicode=_unicode(), width=_width(out), height=HIGH)
             )
+
+
+def _ranks(sections: Sequence[Section]) -> Drawn:
+    """Average ranks over datasets; a column of strokes joins groups that are not told apart."""
+    from dlrun.comparison.across import described
+
+    found = ranked(sections)
+    if found is None:
+        return
+    bars = found.joined()
+    stroke = "│" if _unicode() else "|"
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for label, rank in found.ranks.items():
+        strokes = " ".join(stroke if label in bar else " " for bar in bars)
+        table.add_row(Text(printable(label)), f"{rank:.2f}", Text(strokes))
+    first, *rest = described(found)
+    yield Text(printable(first.partition(":")[0]), style="bold")
+    yield table
+    rest += ["a column of strokes joins groups that are not told apart"] if bars else []
+    yield from (Text(printable(line)) for line in rest)
 
 
 def _predicted(section: Section, evidence: Evidence) -> tuple[list[Predicted], str]:

@@ -27,12 +27,26 @@ class Across:
         datasets: how many.
         p: of the test that all groups rank alike; 0 where they rank alike on every dataset.
         critical: the critical difference of average ranks.
+        left_out: labels of groups that some dataset has no mean of.
     """
 
     ranks: Mapping[str, float]
     datasets: int
     p: float
     critical: float
+    left_out: tuple[str, ...] = ()
+
+    def joined(self) -> list[tuple[str, ...]]:
+        """The largest sets of groups of which no two are told apart, as the bars of a critical-difference diagram join them."""
+        labels, values = [*self.ranks], [*self.ranks.values()]
+        found: list[tuple[str, ...]] = []
+        reached = 1
+        for first, value in enumerate(values):
+            end = sum(other - value <= self.critical for other in values)
+            if end - first > 1 and end > reached:
+                found.append(tuple(labels[first:end]))
+            reached = max(reached, end)
+        return found
 
 
 def across(means: Sequence[Mapping[str, float]], higher_is_better: Sequence[bool]) -> Across | None:
@@ -59,7 +73,8 @@ def across(means: Sequence[Mapping[str, float]], higher_is_better: Sequence[bool
     from scipy.special import fdtrc
 
     p = 0.0 if rest <= 1e-12 else float(fdtrc(k - 1, (k - 1) * (count - 1), (count - 1) * chi2 / rest))
-    return Across(ranks, count, p, _critical(k, count))
+    every = dict.fromkeys(label for table in means for label in table)
+    return Across(ranks, count, p, _critical(k, count), tuple(label for label in every if label not in ranks))
 
 
 def _ranks(values: Mapping[str, float]) -> dict[str, float]:
@@ -79,8 +94,10 @@ def described(found: Across) -> list[str]:
     """The ranks in lines."""
     ranks = ", ".join(f"{label} {rank:.2f}" for label, rank in found.ranks.items())
     told = "the groups differ" if found.p < ALPHA else "not enough evidence that the groups differ"
+    left_out = [f"not ranked, since some dataset has no mean of it: {', '.join(found.left_out)}"] if found.left_out else []
     return [
         f"average ranks over {found.datasets} datasets, 1 is best: {ranks}",
+        *left_out,
         f"{told} over datasets (Friedman's test, p {found.p:.2g}); two groups are told apart where their average ranks differ by "
         f"more than {found.critical:.2f} (Nemenyi, 5% level)",
     ]

@@ -1,6 +1,6 @@
 """What trained models with two inputs predict over the plane, for a drawing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from dlrun.components.tasks import TASKS
+from dlrun.config.resolver import UntrustedError
 from dlrun.config.spec import from_config
 from dlrun.data.dataset import Data
 from dlrun.errors import DlrunError
@@ -26,12 +27,14 @@ SPREAD = 2.5  # standard deviations of the training rows, where the data is not 
 MOST_POINTS = 300
 
 
-def boundaries(evidence: Evidence, runs: Mapping[str, str]) -> list[Boundary]:
+def boundaries(evidence: Evidence, runs: Mapping[str, str], refused: Callable[[str], None]) -> list[Boundary]:
     """What runs with two inputs predict, on one grid for all; those that cannot predict are left out.
 
     Args:
         runs: what each is called -> its id.
+        refused: called with the reason where a run needs code that was not imported; once for each reason.
     """
+    reasons: set[str] = set()
     store, datasets = evidence.store, Datasets()
     forms = {run: evidence.form(run) for run in runs.values()}
     points = {run: _points(store, evidence.records[run], datasets) for run in runs.values()}
@@ -43,7 +46,7 @@ def boundaries(evidence: Evidence, runs: Mapping[str, str]) -> list[Boundary]:
     found = []
     for name, run in runs.items():
         record, form = evidence.records[run], forms[run]
-        with suppress(DlrunError):
+        try:
             predictor = revive(store.config(run), record, form, store.weights(run), "cpu")
             value = predictor(torch.from_numpy(grid)).numpy()
             classes = tuple(clean(str(each)) for each in form.get("classes", ()))
@@ -53,6 +56,12 @@ def boundaries(evidence: Evidence, runs: Mapping[str, str]) -> list[Boundary]:
             found.append(
                 Boundary(name, (names[0], names[1]), classes, xs, ys, shown.reshape(GRID, GRID).astype(np.float64), at, labels)
             )
+        except UntrustedError as error:
+            reasons.update(error.problems)
+        except DlrunError:  # its weights are not kept, or cannot be read
+            continue
+    for reason in sorted(reasons):
+        refused(reason)
     return found
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from dlrun.comparison.across import described
 from dlrun.comparison.figures import number
 from dlrun.comparison.groups import Compared
 from dlrun.comparison.longtable import TUNED
@@ -13,11 +14,12 @@ from dlrun.report.charts.boundary import Boundary, boundary_chart
 from dlrun.report.charts.compared import comparison_charts
 from dlrun.report.charts.factors import sensitivity
 from dlrun.report.charts.predicted import predicted_charts
+from dlrun.report.charts.ranks import ranks_chart
 from dlrun.report.charts.training import training_charts
 from dlrun.report.evidence import Evidence, Predicted
-from dlrun.report.html.page import Part
+from dlrun.report.html.page import OverDatasets, Part
 from dlrun.report.predictions import hardest
-from dlrun.report.sections import Section
+from dlrun.report.sections import Section, ranked
 from dlrun.report.stored import Stored, compare
 from dlrun.results.record import RunRecord
 
@@ -34,6 +36,15 @@ def parts(sections: Sequence[Section], stored: Stored, boundaries: Boundaries) -
     evidence = Evidence(stored.store, stored.records)
     searched = _searched(stored)
     return [_part(section, evidence, boundaries, searched) for section in sections]
+
+
+def over_datasets(sections: Sequence[Section]) -> OverDatasets | None:
+    """Groups that three sections or more have, ranked over them; None where there are none."""
+    found = ranked(sections)
+    if found is None:
+        return None
+    names = {item.group.label: name_of(item.group) for section in sections for item in section.compared}
+    return OverDatasets(described(found), ranks_chart(found, names))
 
 
 def _searched(stored: Stored) -> Stored | None:
@@ -130,14 +141,21 @@ def about(stored: Stored) -> dict[str, str]:
     return found
 
 
-def charts_of(kind: str, section: Section, evidence: Evidence, boundaries: Boundaries) -> list[Chart]:
+def charts_of(kind: str, sections: Sequence[Section], evidence: Evidence, boundaries: Boundaries) -> list[Chart]:
     """The charts of one kind, such as ``curves``; none where there is nothing for it.
 
     Raises:
-        StoreError: the runs cannot be read.
+        StoreError: the runs of a section cannot be read.
     """
-    group = _best(section)
-    if group is None:
-        raise StoreError("none of these runs was measured; dlrun status says what became of them")
+    if kind == "ranks":
+        over = over_datasets(sections)
+        return [] if over is None else [over.chart]
     wants = boundaries if kind == "boundary" else lambda evidence, planes: []
-    return [each for each in _charts(section, evidence, _predicted(group, evidence), name_of(group), wants) if each.name == kind]
+    found: list[Chart] = []
+    for section in sections:
+        group = _best(section)
+        if group is None:
+            raise StoreError("none of these runs was measured; dlrun status says what became of them")
+        every = _charts(section, evidence, _predicted(group, evidence), name_of(group), wants)
+        found += [chart for chart in every if chart.name == kind]
+    return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dlrun.comparison.across import across
+from dlrun.comparison.across import Across, across
 from dlrun.comparison.across import described as ranks
 from dlrun.comparison.effects import Effects, described, effects
 from dlrun.comparison.factors import Factor
@@ -203,6 +203,12 @@ def section(place: Place, rows: Sequence[Row], judged: Judged, beside: Beside) -
 
 def over_datasets(several: Sequence[Section]) -> list[str]:
     """What can be said of the groups over datasets, in lines; none where fewer than three sections have the same ones."""
+    found = ranked(several)
+    return [] if found is None else ranks(found)
+
+
+def ranked(several: Sequence[Section]) -> Across | None:
+    """The groups over datasets, by their labels; None where fewer than three sections have the same ones."""
     means = [
         {
             item.group.label: item.group.summaries[part.metric].mean
@@ -211,8 +217,7 @@ def over_datasets(several: Sequence[Section]) -> list[str]:
         }
         for part in several
     ]
-    found = across(means, [part.higher_is_better for part in several])
-    return [] if found is None else ranks(found)
+    return across(means, [part.higher_is_better for part in several])
 
 
 def column(metric: str, measured: Iterable[str]) -> str | None:

@@ -5,6 +5,7 @@ from math import isfinite
 from shlex import quote
 
 from dlrun.comparison.groups import Compared
+from dlrun.comparison.longtable import TUNED
 from dlrun.comparison.statistics import Verdict
 from dlrun.comparison.table import BASELINE, Group
 from dlrun.errors import plural
@@ -28,12 +29,14 @@ _NOT_OF_A_RUN = ("seed=", "name=", "dataset.fold=", "output_dir=", "hydra.", "lo
 def question(section: Section) -> str:
     """What the comparison asks: ``Which activation gives the best test accuracy on moons?``."""
     groups = [item.group for item in section.compared if not item.group.is_baseline]
-    factors = [clean(key) for key in (groups[0].factors if groups else ()) if key != BASELINE]
+    keys = groups[0].factors if groups else {}
+    factors = [clean(key) for key in keys if key not in (BASELINE, TUNED)]
     what = section.metric.replace("/", " ")
     if len(groups) < 2:
         return f"What {clean(what)} does it reach on {clean(section.title)}?"
     asked = f"Which {factors[0]}" if len(factors) == 1 else f"Which combination of {listed(factors)}"
-    return f"{asked} gives the best {clean(what)} on {clean(section.title)}?"
+    chosen = ", tuned or by default," if TUNED in keys else ""
+    return f"{asked}{chosen} gives the best {clean(what)} on {clean(section.title)}?"
 
 
 def answer(section: Section) -> list[str]:
@@ -46,8 +49,10 @@ def answer(section: Section) -> list[str]:
     name = clean(section.metric.replace("/", " "))
     interval = f", 95% CI {s.low:.4g} to {s.high:.4g}" if isfinite(s.low) and isfinite(s.high) else ""
     others = [item for item in section.compared if item is not head]
-    first = "has the best mean" if head.reference != "named" and others else "has a mean"
-    found = [f"{name_of(head.group)} {first} {name}: {s.mean:.4g} ({plural(s.n, 'run')}{interval})."]
+    several = head.reference != "named" and any(not item.group.is_baseline for item in others)
+    best = "" if measured[0] is head else " of yours"  # a baseline may be better
+    first = f"has the best mean {name}{best}" if several else f"has a mean {name}"
+    found = [f"{name_of(head.group)} {first}: {s.mean:.4g} ({plural(s.n, 'run')}{interval})."]
     found += _said([(item, item.verdict) for item in others])
     new = [(item, item.on_new_rows.verdict) for item in others if item.on_new_rows]
     if any(item.verdict and item.verdict.word != verdict.word for item, verdict in new):

@@ -13,6 +13,7 @@ from typing import Any
 
 from dlrun.comparison.factors import shown
 from dlrun.comparison.groups import Compared
+from dlrun.comparison.longtable import TUNED
 from dlrun.comparison.summary import Summary
 from dlrun.comparison.table import BASELINE, Group
 from dlrun.errors import InputError
@@ -24,6 +25,7 @@ MOST_POINTS = 100  # runs of a group that are drawn one by one
 WIDTH, HEIGHT = 560, 280
 SMALL = 400
 MANY = 3  # groups from which on one of them may be far from most
+INTERVAL = (("low:Q", "from"), ("high:Q", "to"))  # the ends of a 95% interval, for ``tips``
 PANEL = 230  # width of a panel where a chart has several
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8B6F47", "#7F7F7F")  # Okabe and Ito 2008
@@ -129,13 +131,14 @@ def name_of(group: Group) -> str:
     """What a group is called in charts: the options and values that tell it apart, without the names of groups."""
     if group.is_baseline:
         return clean(f"{shown(group.factors[BASELINE])} (baseline)")
-    own = {key: value for key, value in group.factors.items() if key != BASELINE and value != ""}
+    own = {key: value for key, value in group.factors.items() if key not in (BASELINE, TUNED) and value != ""}
+    tuned = {True: " (tuned)", False: " (default)"}.get(group.factors.get(TUNED), "")  # type: ignore[call-overload]
     lasts = [key.rpartition(".")[2] for key in own]
     words = []
     for (key, value), last in zip(own.items(), lasts, strict=True):
         said = isinstance(value, bool) or ("." in key and len(own) > 1)
         words.append(f"{key if lasts.count(last) > 1 else last}={shown(value)}" if said else shown(value))
-    return clean(" ".join(words)) or "all runs"
+    return clean(" ".join(words) + tuned) or "all runs"
 
 
 def usual(summaries: Sequence[Summary]) -> tuple[float, float]:
@@ -179,8 +182,14 @@ def log_scale(values: Iterable[float], at_least: float = 20.0) -> bool:
 
 
 def axis(log: bool) -> Any:
-    """A scale that does not begin at zero, logarithmic or not."""
-    return alt().Scale(type="log") if log else alt().Scale(zero=False)
+    """A scale that does not begin at zero, logarithmic (from the least value to the largest) or not."""
+    return alt().Scale(type="log", nice=False) if log else alt().Scale(zero=False)
+
+
+def tips(*fields: str | tuple[str, str]) -> list[Any]:
+    """What a mark says where it is pointed at: fields with their types, such as ``value:Q``, or such a field and its title."""
+    a = alt()
+    return [a.Tooltip(each) if isinstance(each, str) else a.Tooltip(each[0], title=each[1]) for each in fields]
 
 
 def config(dark: bool) -> dict[str, Any]:
@@ -199,6 +208,7 @@ def config(dark: bool) -> dict[str, Any]:
             "tickColor": faint,
             "gridOpacity": 0.6,
             "labelFontSize": 12,
+            "labelFlush": False,
             "titleFontSize": 12,
             "titleFontWeight": "normal",
             "labelLimit": 190,

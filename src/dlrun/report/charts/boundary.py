@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.report.charts.base import Chart, alt, data, spec
+from dlrun.report.charts.base import Chart, alt, data, spec, tips
 from dlrun.report.evidence import Floats
 
 GRID = 48  # cells on each side
@@ -95,9 +95,9 @@ def _panel(each: Boundary, side: int, legend: bool) -> Any:
         .encode(
             x,
             y,
-            a.Shape("class:N", legend=None, sort=[*names]),
+            a.Shape("class:N", title=None, sort=[*names]),
             a.Fill("class:N", title=None, sort=[*names], scale=colours),
-            tooltip=["class:N", "x:Q", "y:Q"],
+            tooltip=tips("class:N", ("x:Q", each.features[0]), ("y:Q", each.features[1])),
         )
     )
     return a.layer(ground, dots).resolve_scale(color="independent").properties(title=each.name, width=side, height=side)

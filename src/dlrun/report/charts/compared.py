@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dlrun.comparison.groups import Compared
 from dlrun.comparison.longtable import TUNED
 from dlrun.report.charts.base import (
+    INTERVAL,
     MOST_GROUPS,
     MOST_POINTS,
     Chart,
@@ -17,6 +18,7 @@ from dlrun.report.charts.base import (
     name_of,
     runs_first,
     spec,
+    tips,
     usual,
 )
 from dlrun.report.charts.factors import heat_maps, marginal_means, sensitivity
@@ -66,8 +68,12 @@ def results(compared: Sequence[Compared], metric: str) -> Chart:
     title = clean(metric)
     y = a.Y("group:N", sort=order, title=None)
     x = a.X("value:Q", title=title, scale=a.Scale(zero=False))
-    dots = a.Chart(data(points)).mark_circle(size=28, opacity=0.35).encode(x, y, tooltip=["group:N", "seed:N", "value:Q"])
-    base = a.Chart(data(means)).encode(y=y, tooltip=["group:N", "n:Q", "value:Q", "low:Q", "high:Q"])
+    dots = (
+        a.Chart(data(points))
+        .mark_circle(size=28, opacity=0.35)
+        .encode(x, y, tooltip=tips("group:N", ("seed:N", "run"), ("value:Q", title)))
+    )
+    base = a.Chart(data(means)).encode(y=y, tooltip=tips("group:N", ("n:Q", "runs"), ("value:Q", "mean"), *INTERVAL))
     whisker = base.mark_rule(size=2).encode(a.X("low:Q", title=title), a.X2("high:Q"))
     mean = base.mark_tick(size=16, thickness=3, color="#D55E00").encode(x)
     chart = layered([*points, *means], seed=dots, low=whisker, value=mean).properties(
@@ -78,7 +84,10 @@ def results(compared: Sequence[Compared], metric: str) -> Chart:
         "results",
         f"{title} of each group",
         f"Dot plot of {title} for {len(order)} groups, best first: {best}.",
-        f"A dot is a run, the mark is the mean, and the line its 95% interval.{left_out(compared, kept, len(far))}{beyond(far)}",
+        "A dot is a run, the mark is the mean, and the line its 95% interval."
+        + _undrawn(kept, metric)
+        + left_out(compared, kept, len(far))
+        + beyond(far),
         spec(chart),
     )
 
@@ -118,9 +127,11 @@ def differences(compared: Sequence[Compared], metric: str) -> Chart:
     dots = (
         a.Chart(data(points))
         .mark_circle(size=22, opacity=0.3, color="#7F7F7F")
-        .encode(x, y, tooltip=["group:N", "seed:N", "value:Q"])
+        .encode(x, y, tooltip=tips("group:N", ("seed:N", "run"), ("value:Q", title)))
     )
-    base = a.Chart(data(means)).encode(y=y, color=colour, tooltip=["group:N", "verdict:N", "value:Q", "low:Q", "high:Q"])
+    base = a.Chart(data(means)).encode(
+        y=y, color=colour, tooltip=tips("group:N", "verdict:N", ("value:Q", "mean difference"), *INTERVAL)
+    )
     whisker = base.mark_rule(size=3).encode(a.X("low:Q", title=title), a.X2("high:Q"))
     mean = base.mark_point(filled=True, size=70).encode(x)
     new = base.mark_rule(size=1).encode(a.X("low2:Q", title=title), a.X2("high2:Q"))
@@ -132,10 +143,17 @@ def differences(compared: Sequence[Compared], metric: str) -> Chart:
         f"Dot plot of the differences in {clean(metric)} of {len(order)} groups to {name_of(reference)}, run by run.",
         "A dot is a pair of runs with the same seed and fold, the point is their mean. The thick line is the 95% interval on "
         "these rows, the thin one that on new rows, both corrected as the verdicts are; the colour is the verdict on these rows."
+        + _undrawn(kept, metric)
         + left_out(others, kept, len(far))
         + beyond(far),
         spec(chart),
     )
+
+
+def _undrawn(kept: Sequence[Compared], metric: str) -> str:
+    """A sentence on runs that are in the mean and have no dot."""
+    most = max((len(item.group.values(metric)) for item in kept), default=0)
+    return f" Dots are of the first {MOST_POINTS} of {most:,} runs." if most > MOST_POINTS else ""
 
 
 def _key(key: tuple[int, int | None]) -> str:

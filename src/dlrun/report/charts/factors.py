@@ -9,12 +9,14 @@ from dlrun.comparison.factors import Factor, shown
 from dlrun.comparison.groups import Compared
 from dlrun.comparison.summary import summarize
 from dlrun.comparison.table import BASELINE, Group
-from dlrun.report.charts.base import MOST_CURVES, PANEL, Chart, alt, axis, beyond, data, layered, log_scale, spec, usual
+from dlrun.report.charts.base import INTERVAL, MOST_CURVES, PANEL, Chart, alt, beyond, data, layered, log_scale, spec, tips, usual
 from dlrun.report.tables import clean
 
 MOST_CELLS = 30  # values of a factor in a heat map
 MOST_MAPS = 3
 FEW = 5  # columns of a heat map that another chart fits beside
+MOST_TICKS = 8  # values of a setting that an axis shows, each
+BESIDE = 16  # pixels beside the first and the last point
 MOST_LEVELS = 40  # of all factors together
 
 
@@ -44,8 +46,12 @@ def sensitivity(compared: Sequence[Compared], metric: str) -> Iterator[Chart]:
         ]
         scale = a.Scale(domain=[max(low, min(near)), min(high, max(near))], nice=True)
         log = log_scale(values, 9.0)
-        x = a.X("x:Q", title=clean(key), scale=axis(log))
-        base = a.Chart(data(rows)).encode(x, tooltip=["group:N", "x:Q", "value:Q", "low:Q", "high:Q", "n:Q"])
+        along = a.Scale(type="log", nice=False, padding=BESIDE) if log else a.Scale(nice=False, zero=False, padding=BESIDE)
+        ticks = a.Axis(values=values) if len(values) <= MOST_TICKS else a.Axis()
+        x = a.X("x:Q", title=clean(key), scale=along, axis=ticks)
+        base = a.Chart(data(rows)).encode(
+            x, tooltip=tips("group:N", ("x:Q", clean(key)), ("value:Q", "mean"), *INTERVAL, ("n:Q", "runs"))
+        )
         if len(shown_names) > 1:
             base = base.encode(color=a.Color("group:N", sort=shown_names, title=None))
         whole = base.mark_line(point=True, clip=True).encode(a.Y("value:Q", title=clean(metric), scale=scale))
@@ -90,12 +96,12 @@ def _heat_map(groups: Sequence[Group], metric: str, across: str, down: str) -> C
     base = a.Chart(data(rows)).encode(
         a.X("x:N", sort=orders[0], title=clean(across), axis=a.Axis(labelAngle=-40 if len(orders[0]) > 6 else 0, grid=False)),
         a.Y("y:N", sort=orders[1], title=clean(down), axis=a.Axis(grid=False)),
-        tooltip=["x:N", "y:N", "value:Q", "n:Q"],
+        tooltip=tips(("x:N", clean(across)), ("y:N", clean(down)), ("value:Q", "mean"), ("n:Q", "runs")),
     )
     colour = a.Color("value:Q", title=clean(metric), scale=a.Scale(scheme="viridis", domain=[min(near), max(near)], clamp=True))
     tiles = base.mark_rect().encode(colour)
     text = base.mark_text(fontSize=11).encode(
-        text="text:N", color=a.condition(a.datum.bright, a.value("#000000"), a.value("#ffffff"))
+        text=a.Text("text:N"), color=a.condition(a.datum.bright, a.value("#000000"), a.value("#ffffff"))
     )
     width: int | str = 70 * len(orders[0]) if len(orders[0]) <= FEW else "container"
     chart = (tiles + text).properties(width=width, height=max(90, 34 * len(orders[1])))
@@ -134,7 +140,8 @@ def marginal_means(compared: Sequence[Compared], metric: str) -> Iterator[Chart]
     panels = []
     for key, mine in rows.items():
         base = a.Chart(data(mine)).encode(
-            a.Y("y:N", title=None, sort=levels[key]), tooltip=["y:N", "value:Q", "low:Q", "high:Q", "n:Q"]
+            a.Y("y:N", title=None, sort=levels[key]),
+            tooltip=tips(("y:N", clean(key)), ("value:Q", "mean"), *INTERVAL, ("n:Q", "runs")),
         )
         whisker = base.mark_rule(size=2).encode(a.X("low:Q", title=clean(metric), scale=scale), a.X2("high:Q"))
         point = base.mark_point(filled=True, size=70).encode(a.X("value:Q", title=clean(metric)))

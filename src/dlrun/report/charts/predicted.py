@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dlrun.report.charts.base import MOST_CURVES, PANEL, Chart, alt, data, spec
+from dlrun.report.charts.base import INTERVAL, MOST_CURVES, PANEL, Chart, alt, data, spec, tips
 from dlrun.report.evidence import Predicted, band
 from dlrun.report.predictions import confusion, mean_roc, reliability
 
@@ -58,13 +58,13 @@ def confusion_chart(several: Sequence[Predicted], about: str) -> Chart:
     base = a.Chart(data(rows)).encode(
         a.X("predicted:N", sort=[*names], title="predicted", axis=a.Axis(labelAngle=angle, grid=False)),
         a.Y("true:N", sort=[*names], title="true", axis=a.Axis(grid=False)),
-        tooltip=["true:N", "predicted:N", "count:Q", a.Tooltip("share:Q", format=".1%")],
+        tooltip=[*tips("true:N", "predicted:N", "count:Q"), a.Tooltip("share:Q", format=".1%")],
     )
     tiles = base.mark_rect().encode(
         a.Color("share:Q", title="share of the true class", scale=a.Scale(scheme="blues", domain=[0, 1]))
     )
     text = base.mark_text(fontSize=12).encode(
-        text="count:Q", color=a.condition(a.datum.bright, a.value("#000000"), a.value("#ffffff"))
+        text=a.Text("count:Q"), color=a.condition(a.datum.bright, a.value("#000000"), a.value("#ffffff"))
     )
     unit = "pixels" if several[0].task.pixels else "rows"
     right = float(np.trace(counts) / max(counts.sum(), 1))
@@ -88,7 +88,9 @@ def reliability_chart(several: Sequence[Predicted], about: str) -> Chart:
     diagonal = diagonal.encode(
         a.X("x:Q", scale=scale, title="predicted probability"), a.Y("y:Q", scale=scale, title="share that came true")
     )
-    base = a.Chart(data(rows)).encode(a.X("x:Q"), tooltip=["x:Q", "y:Q", "low:Q", "high:Q", "count:Q"])
+    base = a.Chart(data(rows)).encode(
+        a.X("x:Q"), tooltip=tips(("x:Q", "predicted"), ("y:Q", "came true"), *INTERVAL, ("count:Q", "predictions"))
+    )
     interval = base.mark_rule().encode(a.Y("low:Q"), a.Y2("high:Q"))
     line = base.mark_line(size=2).encode(a.Y("y:Q"))
     point = base.mark_circle(opacity=1).encode(a.Y("y:Q"), a.Size("count:Q", legend=None, scale=a.Scale(range=[25, 260])))
@@ -116,7 +118,10 @@ def roc_chart(several: Sequence[Predicted], about: str) -> Iterator[Chart]:
             rows.append({"x": x, "y": y, "low": low, "high": high, "class": name})
     a = alt()
     diagonal = a.Chart(data([{"x": 0.0, "y": 0.0}, {"x": 1.0, "y": 1.0}])).mark_line(strokeDash=[4, 3], color="#7F7F7F", size=1)
-    base = a.Chart(data(rows)).encode(a.X("x:Q", title="false positive rate"), tooltip=["class:N", "x:Q", "y:Q"])
+    base = a.Chart(data(rows)).encode(
+        a.X("x:Q", title="false positive rate"),
+        tooltip=tips("class:N", ("x:Q", "false positive rate"), ("y:Q", "true positive rate")),
+    )
     base = base.encode(color=a.Color("class:N", sort=classes, title=None))
     line = base.mark_line(size=2).encode(a.Y("y:Q", title="true positive rate"))
     interval = base.mark_area(opacity=0.15).encode(a.Y("low:Q"), a.Y2("high:Q"))
@@ -147,12 +152,12 @@ def values(several: Sequence[Predicted], about: str) -> Iterator[Chart]:
         low, high = (float(each) for each in (min(true.min(), said.min()), max(true.max(), said.max())))
         more = f" {len(rows):,} of {len(true):,} points are shown." if len(rows) < len(true) else ""
         a = alt()
-        tips = ["row:O", "true:Q", "predicted:Q", "residual:Q"]
+        told = tips("row:O", "true:Q", "predicted:Q", "residual:Q")
         diagonal = a.Chart(data([{"x": low, "y": low}, {"x": high, "y": high}])).mark_line(
             strokeDash=[4, 3], color="#7F7F7F", size=1
         )
         scale = a.Scale(zero=False)
-        dots = a.Chart(data(rows)).mark_circle(size=24, opacity=0.5).encode(a.X("true:Q"), a.Y("predicted:Q"), tooltip=tips)
+        dots = a.Chart(data(rows)).mark_circle(size=24, opacity=0.5).encode(a.X("true:Q"), a.Y("predicted:Q"), tooltip=told)
         axes = a.X("x:Q", scale=scale, title=f"true {name}"), a.Y("y:Q", scale=scale, title=f"predicted {name}")
         yield Chart(
             "predicted",
@@ -163,7 +168,7 @@ def values(several: Sequence[Predicted], about: str) -> Iterator[Chart]:
         )
         zero = a.Chart(data([{"y": 0.0}])).mark_rule(strokeDash=[4, 3]).encode(a.Y("y:Q", title="true minus predicted"))
         left = a.Chart(data(rows)).mark_circle(size=24, opacity=0.5)
-        left = left.encode(a.X("predicted:Q", title=f"predicted {name}", scale=scale), a.Y("residual:Q"), tooltip=tips)
+        left = left.encode(a.X("predicted:Q", title=f"predicted {name}", scale=scale), a.Y("residual:Q"), tooltip=told)
         right = (
             a.Chart(data(rows))
             .mark_bar()
@@ -206,7 +211,7 @@ def masks(each: Predicted, about: str) -> Chart:
             a.X("x:O", axis=None, scale=a.Scale(domain=[*range(width)])),
             a.Y("y:O", axis=None, scale=a.Scale(domain=[*range(height)])),
             a.Color("class:N", title=None, sort=[*each.names[1:]]),
-            tooltip=["image:N", "kind:N", "class:N", "x:O", "y:O"],
+            tooltip=tips("image:N", "kind:N", "class:N", "x:O", "y:O"),
         )
         .properties(width=side, height=round(side * height / width), view=a.ViewConfig(stroke="#7F7F7F"))
         .facet(

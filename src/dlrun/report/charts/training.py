@@ -9,6 +9,7 @@ import numpy as np
 from dlrun.comparison.groups import Compared
 from dlrun.comparison.table import Group
 from dlrun.report.charts.base import (
+    INTERVAL,
     MOST_CURVES,
     MOST_POINTS,
     PANEL,
@@ -21,6 +22,7 @@ from dlrun.report.charts.base import (
     name_of,
     runs_first,
     spec,
+    tips,
 )
 from dlrun.report.evidence import Evidence, Floats, band
 from dlrun.report.tables import clean
@@ -48,8 +50,10 @@ def training_charts(evidence: Evidence, compared: Sequence[Compared], metric: st
     kept = runs_first(compared, metric, MOST_CURVES)
     drawn = {name_of(item.group): curves_of(evidence, item.group) for item in kept}
     drawn = {name: curves for name, curves in drawn.items() if curves}
+    most = max((len(item.group.rows) for item in kept), default=0)
+    first = f" Curves are of the first {MOST_POINTS} of {most:,} runs." if most > MOST_POINTS else ""
     if drawn:
-        yield curves(drawn, left_out(compared, kept))
+        yield curves(drawn, first + left_out(compared, kept))
     yield from gradients(evidence, kept, left_out(compared, kept))
 
 
@@ -77,7 +81,9 @@ def curves(drawn: Mapping[str, Mapping[str, tuple[Floats, list[Floats], int]]], 
         colour = a.Color("split:N", title=None) if single else a.Color("group:N", title=None, sort=[*drawn])
         base = a.Chart(data(mine)).encode(a.X("epoch:Q", title="epoch"), color=colour)
         y = a.Y("value:Q", title=panel, scale=axis(log and "loss" in panel))
-        line = base.mark_line(size=2).encode(y, tooltip=["group:N", "split:N", "epoch:Q", "value:Q", "low:Q", "high:Q", "n:Q"])
+        line = base.mark_line(size=2).encode(
+            y, tooltip=tips("group:N", "split:N", "epoch:Q", ("value:Q", panel), *INTERVAL, ("n:Q", "runs"))
+        )
         interval = base.mark_area(opacity=0.18).encode(a.Y("low:Q", title=panel), a.Y2("high:Q"))
         charts.append((interval + line).properties(width=PANEL, height=220))
     chart = a.concat(*charts, columns=3) if len(charts) > 1 else charts[0].properties(width="container")
@@ -129,13 +135,16 @@ def gradients(evidence: Evidence, kept: Sequence[Compared], left: str = "") -> I
     if not rows or max(row["layer"] for row in rows) < 2:
         return
     a = alt()
+    names = dict.fromkeys(row["group"] for row in rows)
     x = a.X("layer:O", title="layer, from the input", axis=a.Axis(labelAngle=0))
     base = a.Chart().encode(
         x,
-        color=a.Color("group:N", title=None, sort=[name_of(item.group) for item in kept]),
-        tooltip=["group:N", "layer:O", "value:Q", "low:Q", "high:Q"],
+        color=a.Color("group:N", title=None, sort=[*names], **({} if len(names) > 1 else {"legend": None})),
+        tooltip=tips(
+            "group:N", "layer:O", ("value:Q", "gradient norm"), ("low:Q", "lower quartile"), ("high:Q", "upper quartile")
+        ),
     )
-    line = base.mark_line(point=True).encode(a.Y("value:Q", title="gradient norm", scale=a.Scale(type="log")))
+    line = base.mark_line(point=True).encode(a.Y("value:Q", title="gradient norm", scale=axis(True)))
     interval = base.mark_rule(opacity=0.4).encode(a.Y("low:Q"), a.Y2("high:Q"))
     chart = a.layer(interval, line, data=data(rows)).properties(width=PANEL, height=220)
     yield Chart(

@@ -3,6 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const views = [...document.querySelectorAll("[data-chart]")];
+  const NARROW = 420; // pixels, below which two names of a legend do not fit beside each other
   let drawing = 0;
 
   // Panels beside each other, as many as there is room for.
@@ -22,7 +23,8 @@
     for (const view of views) {
       if (mine !== drawing) return;
       const { spec, renderer } = data.charts[view.dataset.chart];
-      await window.vegaEmbed(view, fitted(spec, view.clientWidth), { actions: false, renderer, config });
+      const legend = { ...config.legend, columns: view.clientWidth < NARROW ? 1 : config.legend.columns };
+      await window.vegaEmbed(view, fitted(spec, view.clientWidth), { actions: false, renderer, config: { ...config, legend } });
       for (const image of view.querySelectorAll("svg, canvas")) image.setAttribute("aria-hidden", "true"); // the view has a label
       const box = view.parentElement; // where it scrolls, the keyboard scrolls it
       if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;

@@ -7,8 +7,9 @@ which no tag can begin; and the page's own policy lets no script run but those w
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from dlrun import __version__
 from dlrun.report.charts.base import Chart, config
 from dlrun.report.columns import columns, legend
 from dlrun.report.predictions import HardRow
-from dlrun.report.sections import Section, over_datasets
+from dlrun.report.sections import Section
 from dlrun.report.tables import clean
 from dlrun.report.words import answer, command, methods, question
 from dlrun.results.record import RunRecord
@@ -46,10 +47,19 @@ class Part:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
-def render(title: str, parts: Sequence[Part], about: Mapping[str, str], programs: str) -> str:
+@dataclass(frozen=True)
+class OverDatasets:
+    """What is said of groups over several comparisons, in lines, and their ranks as a chart."""
+
+    lines: Sequence[str]
+    chart: Chart
+
+
+def render(title: str, parts: Sequence[Part], over: OverDatasets | None, about: Mapping[str, str], programs: str) -> str:
     """The whole page.
 
     Args:
+        over: where the parts are of several datasets.
         about: where it comes from, by name: sweeps, commands, versions.
         programs: the JavaScript that draws Vega-Lite.
     """
@@ -60,12 +70,13 @@ def render(title: str, parts: Sequence[Part], about: Mapping[str, str], programs
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     scripts = [_script(programs), _script((_HERE / "page.js").read_text(encoding="utf-8"))]
-    charts = [chart for part in parts for chart in part.charts]
+    charts = [chart for part in parts for chart in part.charts] + ([over.chart] if over else [])
+    numbers = count()  # of the charts, in their order
     return environment.get_template("page.html").render(
         title=clean(title),
         version=__version__,
-        parts=[_shown(part) for part in parts],
-        over=[*map(clean, over_datasets([part.section for part in parts]))],
+        parts=[_shown(part, numbers) for part in parts],
+        over={"lines": [*map(clean, over.lines)], "figure": (next(numbers), over.chart)} if over else None,
         about={clean(name): clean(value) for name, value in about.items() if value},
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
         scripts=[Markup(script) for script in scripts],
@@ -93,8 +104,8 @@ def _hash(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def _shown(part: Part) -> dict[str, Any]:
-    """What the template takes of a part."""
+def _shown(part: Part, numbers: Iterator[int]) -> dict[str, Any]:
+    """What the template takes of a part; its charts take their numbers from ``numbers``."""
     section = part.section
     kept = [item for place, item in enumerate(section.compared) if place < MOST_ROWS or item.group.is_baseline]
     several = sorted(columns(kept, section.metric, section.metrics), key=lambda column: column.rank >= OTHERS)
@@ -104,7 +115,10 @@ def _shown(part: Part) -> dict[str, Any]:
         "metric": clean(section.metric),
         "question": question(section),
         "answer": answer(section),
-        "columns": [{"name": column.name, "right": column.right, "strong": column.strong} for column in several],
+        "columns": [
+            {"name": column.name, "right": column.right, "strong": column.strong, "words": bool(column.shorter)}
+            for column in several
+        ],
         "rows": [
             {
                 "cells": cells,
@@ -116,9 +130,10 @@ def _shown(part: Part) -> dict[str, Any]:
         ],
         "left": f"{left:,} more rows are in comparison.csv of the sweep." if left else "",
         "legend": [*legend(section.compared, several), *section.notes],
-        "charts": part.charts,
+        "charts": [(next(numbers), chart) for chart in part.charts],
         "whose": part.whose,
         "hardest": part.hardest,
+        "named": any(row.true for row in part.hardest),
         "facts": {clean(name): clean(value) for name, value in part.facts.items()},
         "methods": methods(section, part.records),
     }
