@@ -12,10 +12,10 @@ Call = Callable[..., tuple[int, str, str]]
 SHORT = ("trainer.epochs=2", "logger=none")
 
 
-def test_charts_of_classes_in_the_terminal(call: Call) -> None:
-    assert call("-m", "dataset=xor", "activation=relu,tanh", "optimizer.lr=0.001,0.01,0.1", "seed=0,1", *SHORT)[0] == 0
+def test_charts_of_classes_in_the_terminal(call: Call, kept: str) -> None:
     said = {
-        kind: call("plot", kind) for kind in ("curves", "confusion", "boundary", "reliability", "roc", "gradients", "results")
+        kind: call("plot", kind, kept)
+        for kind in ("curves", "confusion", "boundary", "reliability", "roc", "gradients", "results")
     }
     assert {code for code, _, _ in said.values()} == {0}
     assert "validation/loss, mean of 2 runs" in said["curves"][1]
@@ -24,7 +24,7 @@ def test_charts_of_classes_in_the_terminal(call: Call) -> None:
     assert "came true" in said["reliability"][1]
     assert "layer 3" in said["gradients"][1]
     assert "best of yours" in said["results"][1]
-    assert "against log10 of optimizer.lr" in call("plot", "sensitivity")[1]
+    assert "against log10 of optimizer.lr" in call("plot", "sensitivity", kept)[1]
 
 
 def test_charts_of_values_in_the_terminal(call: Call) -> None:
@@ -34,18 +34,18 @@ def test_charts_of_values_in_the_terminal(call: Call) -> None:
     assert "predicted progression (up) against true" in call("plot", "predicted", run)[1]
     code, _, err = call("plot", run, "roc")
     assert (code, "roc: these runs have no predictions of that kind" in err) == (2, True)
+    assert "no setting of these runs is a number" in call("plot", run, "sensitivity", "-o", "g.svg")[2]
+    assert "ranks: there are no three datasets" in call("plot", run, "ranks")[2]
 
 
-def test_a_chart_is_a_file_of_its_suffix(call: Call, folder: Path) -> None:
-    assert call("-m", "dataset=xor", "activation=relu,tanh", "seed=0,1", *SHORT)[0] == 0
+def test_a_chart_is_a_file_of_its_suffix(call: Call, folder: Path, kept: str) -> None:
     for name, start in {"a.svg": b"<svg", "b/c.json": b"{"}.items():
-        code, out, _ = call("plot", "results", "-o", name)
+        code, out, _ = call("plot", "results", "-o", name, kept)
         assert (code, out) == (0, f"{name}\n")
         assert (folder / name).read_bytes().startswith(start)
-    code, _, err = call("plot", "curves", "-o", "f.gif")
+    code, _, err = call("plot", "curves", "-o", "f.gif", kept)
     assert (code, "can be written as .svg, .png, .pdf, .json, not .gif" in err) == (2, True)
-    assert "type -o differences.svg" in call("plot", "differences")[2]
-    assert "no setting of these runs is a number" in call("plot", "sensitivity", "-o", "g.svg")[2]
+    assert "type -o differences.svg" in call("plot", "differences", kept)[2]
 
 
 @pytest.mark.parametrize("words", [(), ("curve",), ("curves", "roc")])

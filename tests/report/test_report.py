@@ -8,12 +8,13 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import altair
 import jsonschema
 import pytest
 
 from dlrun.comparison.groups import comparison
+from dlrun.report.charts.compared import differences, results
 from dlrun.report.sections import Section
 from dlrun.report.words import answer, question
 from pages import Page
@@ -59,10 +60,12 @@ def titles(names: set[str], page: Page) -> set[str]:
     return {name for name, word in words.items() if any(word in heading for heading in page.texts["h3"])}
 
 
-@pytest.fixture(scope="module")
-def validator() -> jsonschema.protocols.Validator:
-    schema = json.loads((Path(altair.__file__).parent / "vegalite/v6/schema/vega-lite-schema.json").read_text(encoding="utf-8"))
-    return jsonschema.Draft7Validator(schema)
+def scales(part: Any) -> list[dict[str, Any]]:
+    """All scales of a specification."""
+    if isinstance(part, dict):
+        own = [part["scale"]] if isinstance(part.get("scale"), dict) else []
+        return own + [scale for value in part.values() for scale in scales(value)]
+    return [scale for value in part for scale in scales(value)] if isinstance(part, list) else []
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -81,6 +84,9 @@ def test_a_sweep_of_each_task_has_its_charts(
     for drawing in found.drawings:
         assert not [*validator.iter_errors(drawing | {"datasets": {}})]
         assert all(drawing["datasets"].values())
+        assert not [scale for scale in scales(drawing) if scale.get("type") == "log" and "zero" in scale], "Vega warns of that"
+    heads = found.texts["th"]
+    assert ("true" in heads) == (task != "shapes"), "an image has no single true class"
     assert any(text.startswith("Which ") for text in found.texts["p"])
     assert any("has the best mean" in text for text in found.texts["p"])
     assert any(text.startswith("We trained ") and "torch" in text for text in found.texts["p"])
@@ -91,10 +97,9 @@ def test_a_sweep_of_each_task_has_its_charts(
 
 
 @pytest.mark.usefixtures("unbundled")
-def test_a_run_has_a_report_of_its_own(call: Call, page: Callable[[str], Page]) -> None:
-    assert call("dataset=xor", *SHORT)[0] == 0
-    run = json.loads(call("runs", "--json")[1])[0]["id"]
-    assert call("report", run[:6])[0] == 0
+def test_a_run_has_a_report_of_its_own(call: Call, page: Callable[[str], Page], kept: str) -> None:
+    run = json.loads(call("runs", "--json", kept)[1])[0]["id"]
+    assert call("report", run, kept)[0] == 0
     found = page("report.html")
     assert titles(set(), found) == {"curves", "gradients", "boundary", "confusion", "reliability", "roc"}
     assert "test/accuracy" in found.texts["th"]
@@ -112,6 +117,9 @@ def test_what_a_setting_was_chosen_by_has_a_curve_of_its_own(call: Call, page: C
     assert "These runs chose the value; the table is of others." in found.texts["figcaption"][0]
     rows = found.drawings[0]["datasets"]["rows1"]
     assert {(row["group"], row["x"]) for row in rows} == {(name, x) for name in ("sgd", "adam") for x in (0.001, 0.01, 0.1)}
+    assert {"type": "log", "nice": False, "padding": 16} in scales(found.drawings[0])
+    assert any("optimizer.lr, tuned or by default, gives the best" in text for text in found.texts["p"])
+    assert {"(tuned)", "(default)"} <= {word for drawing in found.drawings for word in str(drawing).replace("'", " ").split()}
 
 
 def test_the_answer_names_every_group_once_on_these_rows_and_on_new_ones() -> None:
@@ -130,6 +138,29 @@ def test_the_answer_names_every_group_once_on_these_rows_and_on_new_ones() -> No
     assert "Worse than it: b." in said or "Worse than it: c and b." in said
 
 
+def test_the_best_of_yours_is_not_called_the_best_where_a_baseline_is_better() -> None:
+    means = {("a", ""): 0.8, ("b", ""): 0.5, ("", "linear"): 0.9}
+    rows = [
+        {"activation": name, "baseline": other, "seed": seed, "test/accuracy": mean + 0.01 * seed}
+        for (name, other), mean in means.items()
+        for seed in range(3)
+    ]
+    compared = tuple(comparison(rows, "test/accuracy", higher_is_better=True))
+    said = answer(Section("moons", "test/accuracy", (), compared))[0]
+    assert said.startswith("a has the best mean test accuracy of yours: 0.81 (")
+    alone = tuple(comparison([row for row in rows if row["activation"] != "b"], "test/accuracy", higher_is_better=True))
+    assert " has a mean test accuracy: 0.81 (" in answer(Section("moons", "test/accuracy", (), alone))[0]
+
+
+def test_a_caption_says_that_not_every_run_has_a_dot() -> None:
+    rows = [{"activation": name, "seed": seed, "test/r2": seed / 150} for name in ("a", "b") for seed in range(150)]
+    compared = comparison(rows, "test/r2", higher_is_better=True)
+    for chart in (results(compared, "test/r2"), differences(compared, "test/r2")):
+        assert "Dots are of the first 100 of 150 runs." in chart.caption
+    few = comparison([row for row in rows if row["seed"] < 100], "test/r2", higher_is_better=True)
+    assert "Dots" not in results(few, "test/r2").caption
+
+
 @pytest.mark.usefixtures("unbundled")
 def test_one_seed_has_no_intervals_and_no_marks_for_them(call: Call, page: Callable[[str], Page]) -> None:
     assert call("-m", "dataset=iris", "optimizer.lr=0.001,0.01,0.1", "seed=0", *SHORT)[0] == 0
@@ -141,14 +172,25 @@ def test_one_seed_has_no_intervals_and_no_marks_for_them(call: Call, page: Calla
 
 
 @pytest.mark.usefixtures("unbundled")
-def test_several_datasets_are_parts_of_one_page_with_ranks_over_them(call: Call, page: Callable[[str], Page]) -> None:
+def test_several_datasets_are_parts_of_one_page_with_ranks_over_them(
+    call: Call, page: Callable[[str], Page], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlrun.report.figures.drawn", lambda chart, suffix: suffix.encode())
     assert call("-m", "dataset=iris,wine,xor", "activation=relu,tanh", "seed=0", "baseline=none", *SHORT)[0] == 0
-    assert call("report")[0] == 0
+    code, out, _ = call("report", "--figures", "charts")
     found = page("report.html")
     assert found.texts["h2"][:3] == ["iris: test/accuracy", "wine: test/accuracy", "xor: test/accuracy"]
     assert any("average ranks over 3 datasets" in line for line in found.texts["li"])
     assert {"#part-1", "#part-2", "#part-3"} <= {*found.attributes("href")}
     assert len({*found.attributes("data-chart")}) == len(found.drawings)
+    assert found.texts["h3"][-1] == "Average ranks over 3 datasets"
+    assert "#over" in found.attributes("href")
+    assert {file.name for file in (folder / "charts").glob("ranks*")} == {"ranks.svg", "ranks.png", "ranks.pdf"}
+    assert (code, f"report.html: {len(found.drawings)} charts" in out) == (0, True)
+    said = call("plot", "ranks")[1]
+    assert said.startswith("average ranks over 3 datasets, 1 is best\n")
+    assert said.count("│") == 2, "two groups on three datasets are never told apart"
+    assert call("plot", "ranks", "-o", "ranks.svg")[:2] == (0, "ranks.svg\n")
 
 
 @pytest.mark.usefixtures("unbundled")
