@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dlrun import registry
 from dlrun.components import losses
 from dlrun.components.losses import GRADIENTS, SMOOTHED, per_row, per_run
 from dlrun.components.regularizers import LabelSmoothing
+from dlrun.components.tasks import TASKS
 from dlrun.engine.components import Component
 from dlrun.engine.lanes.pointwise import Functions
 from vectors import V, lanes, pointer
@@ -28,6 +30,10 @@ PER_LANE = {
     "pos_weight": (1.0, 0.0, 2.0, 10.0, 0.5, 3.0, 1.5, 0.1),
     "gamma": (2.0, 0.0, 1.0, 0.5, 5.0, 2.5, 3.0, 1.7),
     "alpha": (0.25, 0.5, 0.75, 1.0, 0.1, 0.9, 0.3, 0.6),
+    "smooth": (1.0, 0.0, 0.5, 2.0, 1.0, 10.0, 0.1, 3.0),
+    "weight": (0.5, 0.0, 1.0, 0.3, 0.7, 0.9, 0.1, 0.2),
+    "margin": (0.0, 0.5, 0.3, 1.0, 0.7, 0.1, 0.2, 0.9),
+    "p": (2.0, 1.0, 3.0, 1.5, 2.5, 2.0, 4.0, 1.0),
     "smoothing": (0.1, 0.0, 0.3, 0.5, 1.0, 0.4, 0.05, 0.2),
 }
 
@@ -70,12 +76,39 @@ CASES = [
     Case("focal", "multilabel", lanes=("gamma",)),
     Case("focal", "multilabel", lanes=("gamma", "alpha")),
     Case("focal", "multilabel", {"alpha": [0.2, 0.5, 1.0]}, lanes=("gamma",)),
+    Case("hinge", "multiclass"),
+    Case("hinge", "multiclass", {"squared": True}),
+    *(
+        Case(loss, "multiclass", values, lanes, smoothed)
+        for loss, values, lanes in (
+            ("sparsemax_loss", {}, ()),
+            ("focal", {}, ("gamma",)),
+            ("focal", {}, ("gamma", "alpha")),
+            ("focal", {"alpha": [0.2, 0.5, 1.0]}, ("gamma",)),
+        )
+        for smoothed in (False, True)
+    ),
     *(
         Case(loss, "multiclass", {"class_weight": weight} if weight else {}, smoothed=smoothed)
         for loss in ("cross_entropy", "nll")
         for weight in (None, [0.5, 2.0, 0.0])
         for smoothed in (False, True)
     ),
+    *(
+        Case(loss, "segmentation", values, lanes, smoothed)
+        for loss, values, lanes in (
+            ("cross_entropy", {}, ()),
+            ("cross_entropy", {"class_weight": [0.5, 2.0, 0.0]}, ()),
+            ("dice", {}, ("smooth",)),
+            ("dice", {"background": True}, ()),
+            ("dice_cross_entropy", {}, ("smooth", "weight")),
+            ("dice_cross_entropy", {"background": True}, ("weight",)),
+        )
+        for smoothed in (False, True)
+    ),
+    Case("cosine_embedding", "similarity", lanes=("margin",)),
+    Case("triplet_margin", "metric_learning", lanes=("margin",)),
+    Case("triplet_margin", "metric_learning", lanes=("margin", "p")),
 ]
 IDS = [f"{c.loss}-{c.task}-{'-'.join((*c.values, *c.lanes))}{'-smoothed' * c.smoothed}" for c in CASES]
 
@@ -88,27 +121,36 @@ def denormals_are_zeros() -> Iterator[None]:
     torch.set_flush_denormal(False)
 
 
-def data(case: Case, seed: int = 0, hard: bool = True) -> tuple[Lanes, Lanes]:
-    """Outputs [rows, width, V], of which some are hard to get right, and targets, of a case."""
+def data(case: Case, seed: int = 0) -> tuple[Lanes, Lanes]:
+    """Outputs, of which some are hard to get right, and targets of a case: [rows, ..., V]."""
     draw = np.random.default_rng(seed)
-    output = draw.standard_normal((ROWS, WIDTH, V)) * 2
-    if hard:
+    middle = {"segmentation": (WIDTH, 2, 3), "similarity": (2, WIDTH), "metric_learning": (3, WIDTH)}.get(case.task, (WIDTH,))
+    output = draw.standard_normal((ROWS, *middle, V)) * 2
+    if not TASKS[case.task].members:
         output.reshape(-1)[: len(HARD) * V] = np.repeat(draw.permutation(HARD), V)
-    target = draw.standard_normal((ROWS, 1 if isinstance(case.values.get("tau"), list) else WIDTH, V))
-    if case.task in ("binary", "multilabel"):
-        target = draw.integers(0, 2, target.shape).astype(float)
-        if case.loss != "hinge":
-            target[::3] = draw.random(target[::3].shape)
     if case.loss == "bce":
         output = 1 / (1 + np.exp(-output.clip(-700, 700)))
-    if case.task == "multiclass":
-        target = draw.integers(0, WIDTH, (ROWS, V))
-        if case.loss == "nll":
-            output = np.moveaxis(torch.tensor(output).log_softmax(1).clamp(min=-1e4).numpy(), 0, 0)
-        if case.smoothed:
-            amount = np.array(PER_LANE["smoothing"])
-            target = np.eye(WIDTH)[target].transpose(0, 2, 1) * (1 - amount) + amount / WIDTH
-    return lanes(output), lanes(target, np.int32 if target.ndim == 2 else np.float32)
+    if case.loss == "nll":
+        output = torch.tensor(output).log_softmax(1).clamp(min=-1e4).numpy()
+    return lanes(output), targets(case, draw)
+
+
+def targets(case: Case, draw: np.random.Generator) -> Lanes:
+    if TASKS[case.task].exclusive:
+        pixels = (2, 3) if case.task == "segmentation" else ()
+        classes = draw.integers(0, WIDTH, (ROWS, *pixels, V))
+        if not case.smoothed:
+            return lanes(classes, np.int32)
+        amount = np.array(PER_LANE["smoothing"])
+        return lanes(np.moveaxis(np.eye(WIDTH)[classes], -1, 1) * (1 - amount) + amount / WIDTH)
+    if case.task == "regression":
+        return lanes(draw.standard_normal((ROWS, 1 if isinstance(case.values.get("tau"), list) else WIDTH, V)))
+    if TASKS[case.task].members:
+        return lanes(draw.choice([-1.0, 1.0], (ROWS, 1, V)))
+    target = draw.integers(0, 2, (ROWS, WIDTH, V)).astype(float)
+    if case.loss != "hinge":
+        target[::3] = draw.random(target[::3].shape)
+    return lanes(target)
 
 
 class Native:
@@ -118,14 +160,14 @@ class Native:
         functions = Functions(kernel)
         kinds = [functions.loss(case.part(lane), case.task, WIDTH, case.smoothing(lane)) for lane in range(V)]
         numbers = [kind.numbers for kind in kinds if kind is not None]
-        (self._kind,) = {kind.number for kind in kinds if kind is not None}
+        (self.kind,) = {kind.number for kind in kinds if kind is not None}
         assert len(numbers) == V
         self._kernel, self._numbers = kernel, lanes(np.array(numbers).T.reshape(-1, V))
 
     def _call(self, verb: str, output: Lanes, target: Lanes, *out: Lanes) -> None:
-        sizes = map(ctypes.c_long, (len(output), WIDTH, 1))
+        sizes = map(ctypes.c_long, (len(output), WIDTH, 6 if output.ndim == 5 else 1))
         arguments = map(pointer, (self._numbers, output, target, *out))
-        getattr(self._kernel, f"dlrun_loss_{verb}")(self._kind, *arguments, *sizes)
+        getattr(self._kernel, f"dlrun_loss_{verb}")(self.kind, *arguments, *sizes)
 
     def gradient(self, output: Lanes, target: Lanes) -> Lanes:
         out = lanes(np.full_like(output, math.nan))
@@ -175,7 +217,7 @@ def test_gradient_is_torchs(kernel: ctypes.CDLL, case: Case) -> None:
         else:
             leaf = mine.requires_grad_()
             (expected,) = torch.autograd.grad(per_run(case.function(leaf, aim, **arguments(case, lane))).sum(), leaf)
-        scale = expected.abs().amax(2, keepdim=True).clamp(min=1 / ROWS / WIDTH)
+        scale = expected.abs().amax(2, keepdim=True).clamp(min=1 / expected[0, :, 0].numel())
         error = (run(found, lane) - expected).abs() / scale
         assert error.max() < 32 * 2**-24, (lane, run(found, lane)[error > 2e-6], expected[error > 2e-6])
 
@@ -192,3 +234,54 @@ def test_values_are_torchs(kernel: ctypes.CDLL, case: Case) -> None:
         counts = w.abs() > 1e-6  # what smoothing leaves of a weight of 0 is a rounding error here and there
         torch.testing.assert_close((v / w)[counts], rows[counts], rtol=2e-5, atol=2e-7)
         torch.testing.assert_close(v.sum(1) / w.sum(1), per_run(expected), rtol=2e-6, atol=2e-7)
+
+
+def test_every_loss_is_tested(kernel: ctypes.CDLL) -> None:
+    kernel.dlrun_losses.restype = ctypes.c_char_p
+    assert {Native(kernel, case).kind for case in CASES} == set(range(len(kernel.dlrun_losses().split())))
+    targets = {registry.load_option("loss", option)["_target_"] for option in registry.options("loss")}
+    assert {case.part(0).target for case in CASES} == targets
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_rows_are_judged_alone_and_lanes_too(kernel: ctypes.CDLL, case: Case) -> None:
+    """Values do not depend on how many rows there are at a time, and no bit of a lane on what the others hold."""
+    native = Native(kernel, case)
+    output, target = data(case)
+    value, weight = native.values(output, target)
+    pieces = [native.values(lanes(output[i : i + 4]), lanes(target[i : i + 4], target.dtype.type)) for i in range(0, ROWS, 4)]
+    assert np.array_equal(value, np.concatenate([piece[0] for piece in pieces]), equal_nan=True)
+    assert np.array_equal(weight, np.concatenate([piece[1] for piece in pieces]), equal_nan=True)
+    gradient = native.gradient(output, target)
+    output[..., 1::2] = np.where(np.arange(V // 2) % 2, math.nan, math.inf)
+    assert np.array_equal(bits(gradient), bits(native.gradient(output, target)))
+    assert np.array_equal(bits(value), bits(native.values(output, target)[0]))
+
+
+def bits(array: Lanes) -> NDArray[np.int32]:
+    """Those of every second lane."""
+    return np.ascontiguousarray(array[..., ::2]).view(np.int32)
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_nan_stays_nan(kernel: ctypes.CDLL, case: Case) -> None:
+    """As many values and gradients are NaN as torch's."""
+    output, target = data(case)
+    output[2, 0] = math.nan
+    native, mine, aim = Native(kernel, case), run(output, 0), run(target, 0)
+    rows = per_row(case.function(mine, aim, **arguments(case, 0)))
+    assert rows is not None
+    assert rows.isnan().any() or case.loss == "nll"
+    assert torch.equal(run(native.values(output, target)[0], 0).isnan(), rows.isnan())
+    gradient = GRADIENTS.get(case.function)
+    if gradient is not None:
+        expected = gradient(mine, aim, **arguments(case, 0))
+        assert torch.equal(run(native.gradient(output, target), 0).isnan(), expected.isnan())
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_compilers_agree_to_the_bit(compiled: Callable[[str], ctypes.CDLL], case: Case) -> None:
+    output, target = data(case)
+    natives = [Native(compiled(compiler), case) for compiler in ("gcc", "clang")]
+    for found in zip(*((n.gradient(output, target), *n.values(output, target)) for n in natives), strict=True):
+        assert np.array_equal(*(np.nan_to_num(each, nan=7.0).view(np.int32) for each in found))

@@ -98,6 +98,13 @@ def _loss(name: str, values: Mapping[str, Any], exclusive: bool, outputs: int) -
             if exclusive:
                 return "class_focal", [gamma, *weight]
             return name, [gamma, *weight, *([1.0] * outputs if alpha is None else [1 - each for each in weight])]
+        case "dice" | "dice_cross_entropy":
+            fraction = [values.get("weight", 0.5)] if name == "dice_cross_entropy" else []
+            return f"{'whole_' * bool(values.get('background', False))}{name}", [values.get("smooth", 1.0), *fraction]
+        case "cosine_embedding":
+            return name, [values.get("margin", 0.0)]
+        case "triplet_margin":
+            return name, [values.get("margin", 1.0), values.get("p", 2.0)]
         case _:
             return name, []
 
