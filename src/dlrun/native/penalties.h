@@ -51,7 +51,7 @@ static void penalties_begin(int flags, const vd *numbers, Penalties *s) {
   s->penalized = s->l1 > 0.0f;
 }
 
-static void add_gradients(const Penalties *s, const vf *theta, vf *grad, long count) {
+static void add_gradients(const Penalties *restrict s, const vf *restrict theta, vf *restrict grad, long count) {
   for (long p = 0; p < count; p++) {
     vf w = theta[p], g = grad[p];
     if (s->flags & penalty_subgradient) g += s->l1 * sign(w);
@@ -61,7 +61,8 @@ static void add_gradients(const Penalties *s, const vf *theta, vf *grad, long co
 }
 
 // L1.choose for weights in a row: the average of the gradient, the side of each weight, the gradient of loss and penalty there
-static void choose_sides(const Penalties *s, int64_t t, const vf *theta, vf *grad, vf *average, vf *sides, long count) {
+static void choose_sides(const Penalties *restrict s, int64_t t, const vf *restrict theta, vf *restrict grad,
+                         vf *restrict average, vf *restrict sides, long count) {
   const vf rate = splat((float)(4.0 / (double)(t + 3))), slope = s->l1, lowest = -slope;
   const int far = rate[0] >= 0.5f;
   for (long p = 0; p < count; p++) {
@@ -107,7 +108,7 @@ static void penalties_before(const Penalties *s, const Weight *weights, long cou
 }
 
 // L1.project for weights in a row
-static void project(const Penalties *s, vf *theta, const vf *sides, long count) {
+static void project(const Penalties *restrict s, vf *restrict theta, const vf *restrict sides, long count) {
   for (long p = 0; p < count; p++) {
     vi left = s->penalized & (theta[p] * sides[p] <= 0.0f);
     theta[p] = choose(left, splat(0.0f), theta[p]);

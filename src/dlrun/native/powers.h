@@ -17,6 +17,15 @@ INLINE hd splat_h(double a) { return (hd){} + a; }
 INLINE hd choose_h(hl mask, hd a, hd b) { return (hd)(((hl)a & mask) | ((hl)b & ~mask)); }
 INLINE hf narrow_h(hd a) { return __builtin_convertvector(a, hf); }
 
+INLINE hd mad_h(hd a, hd b, hd c) {
+#if defined(__FMA__)
+  return (hd)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#else
+  for (int l = 0; l < V / 2; l++) c[l] = __builtin_fma(a[l], b[l], c[l]);
+  return c;
+#endif
+}
+
 INLINE hd root_h(hd a) {
 #if defined(__AVX__)
   return (hd)_mm256_sqrt_pd((__m256d)a);
@@ -73,7 +82,7 @@ static hd logarithm(hd x) {
   hd e = (hd)(exponent | 0x4330000000000000) - (0x1p52 + 1024.0);
   hd s = (m - 1.0) / (m + 1.0), z = s * s; // log m = 2 (s + s^3 / 3 + s^5 / 5 + ...), |s| < 0.172
   hd sum = splat_h(ODD[10]);
-  for (int n = 9; n >= 0; n--) sum = sum * z + ODD[n];
+  for (int n = 9; n >= 0; n--) sum = mad_h(sum, z, splat_h(ODD[n]));
   return e * LOG2_HIGH + (e * LOG2_LOW + (2.0 * s + 2.0 * s * (z * sum)));
 }
 
@@ -86,7 +95,7 @@ static hd exponential(hd y) {
   hd k = (y * 0x1.71547652b82fep0 + ROUNDER) - ROUNDER;
   hd r = (y - k * LOG2_HIGH) - k * LOG2_LOW; // |r| <= log(2) / 2
   hd sum = splat_h(FACTORIAL[13]);
-  for (int n = 12; n >= 0; n--) sum = sum * r + FACTORIAL[n];
+  for (int n = 12; n >= 0; n--) sum = mad_h(sum, r, splat_h(FACTORIAL[n]));
   hd half = (k * 0.5 + ROUNDER) - ROUNDER;
   return sum * two_to(half) * two_to(k - half);
 }
