@@ -4,7 +4,7 @@
 //     optimizer_begin(kind, flags, numbers, t, &pace)                 before step t + 1
 //     in every step t, counted from 1:
 //       optimizer_prepare(kind, flags, numbers, t, &factor, &pace)    its numbers, computed in double and rounded once
-//       optimizer_step(kind, flags, &s, theta, grad, slots, P)     one pass over the parameters
+//       optimizer_step(kind, flags, &pace, theta, grad, slots, P)     one pass over the parameters
 //     optimizer_evaluated(kind, numbers, t, theta, slots, out, P)     the parameters that are evaluated after step t
 //
 // Formulas, guards and the order of the slots are those of the classes in Python.
