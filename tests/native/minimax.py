@@ -24,7 +24,7 @@ class Fit(NamedTuple):
     high: float
     function: Callable[[Numbers], Numbers]
     weight: Callable[[Numbers], Numbers]
-    rounded: type[np.floating[Any]] = np.float32
+    rounded: Callable[[float, int], float] = lambda c, power: float(np.float32(c))
 
 
 def log1p_rest(m: Numbers) -> Numbers:
@@ -53,11 +53,17 @@ def log2_ratio(z: Numbers) -> Numbers:
 
 
 def tail_ratio(w: Numbers) -> Numbers:
-    """Phi(-t) e^(t^2 / 2) / u for w + 1/2 = u = 1 / (1 + t / 4)."""
-    u = w + 0.5
+    """Phi(-t) e^(t^2 / 2) / u for w + 1/4 = u = 1 / (1 + t / 4)."""
+    u = w + 0.25
     t: Numbers = (1 / u - 1) * 4
     found: Numbers = 0.5 * special.erfcx(t / np.sqrt(2)) / u
     return found
+
+
+def first_in_two(c: float, power: int) -> float:
+    """The first coefficient as the sum of two floats, of which the kernel adds the larger one last."""
+    whole = float(np.float32(c))
+    return whole + float(np.float32(c - whole)) if power == 0 else whole
 
 
 def fitted(fit: Fit, points: int = 2000, rounds: int = 3000) -> tuple[Numbers, float]:
@@ -69,7 +75,7 @@ def fitted(fit: Fit, points: int = 2000, rounds: int = 3000) -> tuple[Numbers, f
     for k in range(fit.degree + 1):
         rest = f - powers[:, :k] @ coefficients[:k]
         coefficients[k:] = lawson(powers[:, k:] * weight[:, None], rest * weight, rounds if k == 0 else rounds // 4)
-        coefficients[k] = fit.rounded(coefficients[k])
+        coefficients[k] = fit.rounded(coefficients[k], k)
     return coefficients, float(np.abs((powers @ coefficients - f) * weight).max())
 
 
@@ -95,9 +101,9 @@ FITS = (
     Fit("expm1_near_zero", 4, -HALF, HALF, expm1_rest, lambda r: 1 / (1 / r + expm1_rest(r))),
     Fit("log1p_near_zero", 6, -1 / 3, 1 / 3, log1p_rest, lambda m: m**3 / np.log1p(m)),
     Fit("log1p_of_share", 8, 0, 1, log1p_ratio, lambda e: 1 / log1p_ratio(e)),
-    Fit("power, log", 4, 0, 0.04, log2_ratio, lambda z: 1 / log2_ratio(z), np.float64),
-    Fit("power, exp", 6, -0.5, 0.5, np.exp2, lambda r: np.exp2(-r), np.float64),
-    Fit("normal", 8, 1 / (1 + 13.25 / 4) - 0.5, 0.5, tail_ratio, lambda w: 1 / tail_ratio(w)),
+    Fit("power, log", 4, 0, 0.04, log2_ratio, lambda z: 1 / log2_ratio(z), lambda c, power: c),
+    Fit("power, exp", 6, -0.5, 0.5, np.exp2, lambda r: np.exp2(-r), lambda c, power: c),
+    Fit("normal", 9, 1 / (1 + 13.25 / 4) - 0.25, 0.75, tail_ratio, lambda w: 1 / tail_ratio(w), first_in_two),
 )
 
 if __name__ == "__main__":
