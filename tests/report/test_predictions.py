@@ -10,6 +10,7 @@ from sklearn import metrics
 
 import dlrun
 from dlrun.components.tasks import TASKS
+from dlrun.report.charts.boundary import Boundary, tiles
 from dlrun.report.evidence import Evidence, Predicted, band
 from dlrun.report.predictions import confusion, hardest, mean_roc, reliability, roc
 from dlrun.results.store import Store
@@ -21,6 +22,23 @@ def predicted(task: str, true: object, value: object, names: tuple[str, ...] = (
     true, value = np.asarray(true), np.asarray(value, dtype=np.float64)
     numbers = np.arange(len(true)) if rows is None else np.asarray(rows)
     return Predicted("run", "test", TASKS[task], names[: value.shape[1]], False, numbers, true, value)
+
+
+@pytest.mark.parametrize("classes", [(), ("a", "b"), ("a", "b", "c")])
+def test_the_tiles_of_a_boundary_are_its_cells_put_together(classes: tuple[str, ...]) -> None:
+    xs, ys = np.arange(4.0), np.arange(3.0)
+    value = np.array([[0.0, 0.001, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])
+    labels = np.zeros(0, np.int64)
+    found = tiles(
+        Boundary("a", ("x", "y"), classes, xs, ys, value.round() if len(classes) > 2 else value, np.zeros((0, 2)), labels)
+    )
+    assert len(found) == 2 + 1 + 4, "neighbours of one colour are one tile"
+    names = {name: float(place) for place, name in enumerate(classes)}
+    for j, y in enumerate(ys):
+        for i, x in enumerate(xs):
+            over = [tile for tile in found if tile["x"] <= x < tile["x2"] and tile["y"] <= y < tile["y2"]]
+            colour = over[-1]["value"]  # the last one lies on top
+            assert (names[colour] if len(classes) > 2 else colour) == pytest.approx(value[j, i], abs=0.01)
 
 
 def test_confusion_is_that_of_scikit_learn() -> None:

@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from dlrun.comparison.groups import comparison
 from dlrun.report.charts.compared import differences, results
+from dlrun.report.html.page import MOST_SHOWN, Part, render
 from dlrun.report.sections import Section
 from dlrun.report.words import answer, question
 from pages import Page
@@ -150,6 +152,25 @@ def test_the_best_of_yours_is_not_called_the_best_where_a_baseline_is_better() -
     assert said.startswith("a has the best mean test accuracy of yours: 0.81 (")
     alone = tuple(comparison([row for row in rows if row["activation"] != "b"], "test/accuracy", higher_is_better=True))
     assert " has a mean test accuracy: 0.81 (" in answer(Section("moons", "test/accuracy", (), alone))[0]
+
+
+def test_the_answer_is_short_however_many_groups_there_are() -> None:
+    rows = [
+        {"activation": f"a{place:03}", "seed": seed, "test/accuracy": (0.3 if seed == 0 else 0.9) + 0.001 * seed + place / 1e5}
+        for place in range(120)
+        for seed in range(10)
+    ]
+    section = Section("moons", "test/accuracy", (), tuple(comparison(rows, "test/accuracy", higher_is_better=True)))
+    stuck = [sentence for sentence in answer(section) if "Stuck runs of" in sentence or "more groups" in sentence]
+    assert len(stuck) == 9
+    assert stuck[-1] == "The same holds for 112 more groups; the table has them."
+    found = Page(render("a", [Part(section, {}, ())], None, {}, ""))
+    (table,) = [attrs for tag, attrs in found.tags if tag == "table"]
+    assert table["class"] == "results first", "the style sheet hides what lies behind the first rows"
+    assert f"tr:nth-child(n+{MOST_SHOWN + 1})" in found.source
+    assert "Show all 120 rows" in found.texts["button"]
+    few = Page(render("a", [Part(replace(section, compared=section.compared[:MOST_SHOWN]), {}, ())], None, {}, ""))
+    assert not few.attributes("aria-controls")
 
 
 def test_a_caption_says_that_not_every_run_has_a_dot() -> None:

@@ -57,10 +57,18 @@ def answer(section: Section) -> list[str]:
     new = [(item, item.on_new_rows.verdict) for item in others if item.on_new_rows]
     if any(item.verdict and item.verdict.word != verdict.word for item, verdict in new):
         found += [f"On new rows: {sentence[0].lower()}{sentence[1:]}" for sentence in _said(new)]
-    found += [f"Stuck runs of {name_of(item.group)}: {item.stuck.short()}." for item in section.compared if item.stuck]
-    gone = [item for item in section.compared if item.lost]
-    found += [f"{name_of(item.group)} {item.lost.said()}." for item in gone[:MOST_NAMES] if item.lost]
+    found += _first([f"Stuck runs of {name_of(item.group)}: {item.stuck.short()}." for item in section.compared if item.stuck])
+    found += _first([f"{name_of(item.group)} {item.lost.said()}." for item in section.compared if item.lost])
     return found
+
+
+def _first(sentences: Sequence[str]) -> list[str]:
+    """A sentence for each group, as long as there are few."""
+    more = len(sentences) - MOST_NAMES
+    return [
+        *sentences[:MOST_NAMES],
+        *([f"The same holds for {plural(more, 'more group')}; the table has them."] if more > 0 else []),
+    ]
 
 
 def _said(verdicts: Sequence[tuple[Compared, Verdict | None]]) -> list[str]:

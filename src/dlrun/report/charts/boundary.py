@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from dlrun.report.evidence import Floats
 
 GRID = 48  # cells on each side
 SIDE = 200
+STEPS = 50  # colours from the least value to the largest
 OVERLAP = 1.3  # of the halves of opaque cells, so that no lines are seen between them
 GROUND = ("#56A0D3", "#F4F4F4", "#E8894A")  # probability 0, a half, 1
 POINTS = ("#0B3C5D", "#8C2D04")  # of the first and the second class
@@ -64,19 +66,7 @@ def _panel(each: Boundary, side: int, legend: bool) -> Any:
     """The plane of one run as tiles, with points on it."""
     a = alt()
     names = each.classes
-    half_x, half_y = (float(axis[1] - axis[0]) / 2 for axis in (each.xs, each.ys))
-    lap = OVERLAP if len(names) <= 2 else 1.0
-    cells = [
-        {
-            "x": float(x) - half_x,
-            "x2": float(x) + half_x * lap,
-            "y": float(y) - half_y,
-            "y2": float(y) + half_y * lap,
-            "value": names[int(each.value[j, i])] if len(names) > 2 else round(float(each.value[j, i]), 2),
-        }
-        for j, y in enumerate(each.ys)
-        for i, x in enumerate(each.xs)
-    ]
+    cells = tiles(each)
     points: list[dict[str, Any]] = [
         {"x": float(x), "y": float(y), "class": names[label] if names else "rows of the data"}
         for (x, y), label in zip(each.points, each.labels, strict=True)
@@ -88,19 +78,42 @@ def _panel(each: Boundary, side: int, legend: bool) -> Any:
     ground = ground.encode(x, a.X2("x2:Q"), y, a.Y2("y2:Q"), _ground(names, legend))
     if not points:
         return ground.properties(title=each.name, width=side, height=side)
-    colours = a.Scale(domain=[*names], range=[*POINTS]) if len(names) == 2 else a.Undefined
+    shades = {"range": [*POINTS]} if len(names) == 2 else {}
+    colours = a.Scale(domain=[*names], **shades) if names else a.Undefined
     dots = (
         a.Chart(data(points))
         .mark_point(filled=True, size=28, stroke="#ffffff", strokeWidth=0.8, opacity=1)
         .encode(
             x,
             y,
-            a.Shape("class:N", title=None, sort=[*names]),
+            a.Shape("class:N", title=None, sort=[*names], scale=a.Scale(domain=[*names]) if names else a.Undefined),
             a.Fill("class:N", title=None, sort=[*names], scale=colours),
             tooltip=tips("class:N", ("x:Q", each.features[0]), ("y:Q", each.features[1])),
         )
     )
     return a.layer(ground, dots).resolve_scale(color="independent").properties(title=each.name, width=side, height=side)
+
+
+def tiles(each: Boundary) -> list[dict[str, Any]]:
+    """The plane as rectangles: neighbours in a row that have the same colour are one, which leaves a fraction of the cells."""
+    names = each.classes
+    lap = OVERLAP if len(names) <= 2 else 1.0
+    half_x, half_y = (float(axis[1] - axis[0]) / 2 for axis in (each.xs, each.ys))
+    step = 1.0 if len(names) > 2 else 1 / STEPS if names else max(float(np.ptp(each.value)), 1e-9) / STEPS
+    found = []
+    for y, values in zip(each.ys.tolist(), np.round(each.value / step) * step, strict=True):
+        starts = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+        found += [
+            {
+                "x": float(each.xs[first]) - half_x,
+                "x2": float(each.xs[last - 1]) + half_x * lap,
+                "y": y - half_y,
+                "y2": y + half_y * lap,
+                "value": names[int(values[first])] if len(names) > 2 else float(values[first]),
+            }
+            for first, last in pairwise(starts)
+        ]
+    return found
 
 
 def _ground(names: Sequence[str], legend: bool) -> Any:

@@ -79,7 +79,7 @@ def curves(drawn: Mapping[str, Mapping[str, tuple[Floats, list[Floats], int]]], 
     for panel in panels:
         mine = [row for row in rows if row["measure"] == panel]
         colour = a.Color("split:N", title=None) if single else a.Color("group:N", title=None, sort=[*drawn])
-        base = a.Chart(data(mine)).encode(a.X("epoch:Q", title="epoch"), color=colour)
+        base = a.Chart(data(mine)).encode(a.X("epoch:Q", title="epoch", axis=a.Axis(tickMinStep=1)), color=colour)
         y = a.Y("value:Q", title=panel, scale=axis(log and "loss" in panel))
         line = base.mark_line(size=2).encode(
             y, tooltip=tips("group:N", "split:N", "epoch:Q", ("value:Q", panel), *INTERVAL, ("n:Q", "runs"))

@@ -60,10 +60,12 @@
   }
 
   for (const input of document.querySelectorAll("input[data-table]")) {
-    const rows = [...document.getElementById(input.dataset.table).tBodies[0].rows];
+    const table = document.getElementById(input.dataset.table);
+    const rows = [...table.tBodies[0].rows];
     const count = document.querySelector(`output[for="${input.id}"]`);
     input.addEventListener("input", () => {
       const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+      table.classList.toggle("filtered", words.length > 0);
       let shown = 0;
       for (const row of rows) {
         const text = row.textContent.toLowerCase();
@@ -71,6 +73,15 @@
         shown += !row.hidden;
       }
       count.textContent = words.length ? `${shown} of ${rows.length} rows` : `${rows.length} rows`;
+    });
+  }
+
+  for (const button of document.querySelectorAll(".more button")) {
+    const all = button.textContent;
+    button.addEventListener("click", () => {
+      const first = document.getElementById(button.getAttribute("aria-controls")).classList.toggle("first");
+      button.setAttribute("aria-expanded", String(!first));
+      button.textContent = first ? all : "Show the first rows alone";
     });
   }
 

@@ -23,6 +23,7 @@ from dlrun.report.words import answer, command, methods, question
 from dlrun.results.record import RunRecord
 
 MOST_ROWS = 500  # rows of a table
+MOST_SHOWN = 100  # of them at first: a page with thousands of cells opens slowly
 OTHERS = 4  # the rank of columns that stand behind the verdict: other metrics, median and range
 MOST_ELEMENTS = 200_000  # bytes of a specification that is drawn as elements
 _HERE = Path(__file__).parent
@@ -75,6 +76,7 @@ def render(title: str, parts: Sequence[Part], over: OverDatasets | None, about: 
     return environment.get_template("page.html").render(
         title=clean(title),
         version=__version__,
+        most_shown=MOST_SHOWN,
         parts=[_shown(part, numbers) for part in parts],
         over={"lines": [*map(clean, over.lines)], "figure": (next(numbers), over.chart)} if over else None,
         about={clean(name): clean(value) for name, value in about.items() if value},
