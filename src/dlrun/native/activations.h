@@ -53,7 +53,7 @@ INLINE vf gelu_tanh_slope(vf x) {
 
 INLINE vf softplus_scaled(vf x, vf beta) {
   vf z = beta * x;
-  return choose(z > 20.0f, x, softplus(z) / beta);
+  return choose(z > 20.0f, x, softplus(z) * (1.0f / beta));
 }
 
 INLINE vf softplus_slope(vf x, vf beta) {

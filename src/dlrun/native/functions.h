@@ -35,11 +35,11 @@ INLINE vf exp_near_zero(vf r) {
   return mad(mad(p, r, splat(0x1.fffff6p-1f)), r, splat(1.0f));
 }
 
-// e^r - 1 for |r| <= log(2) / 2
+// e^r - 1 for |r| <= log(2) / 2. The parts of a polynomial are computed side by side, here and below, where that is as exact.
 INLINE vf expm1_near_zero(vf r) {
-  vf p = mad(splat(0x1.6b97a6p-10f), r, splat(0x1.122538p-7f));
-  p = mad(mad(p, r, splat(0x1.5556f6p-5f)), r, splat(0x1.5554b4p-3f));
-  return mad(mad(p, r, splat(0x1.fffffep-2f)), r * r, r);
+  vf rr = r * r, low = mad(splat(0x1.5554b4p-3f), r, splat(0x1.fffffep-2f));
+  vf high = mad(splat(0x1.122538p-7f), r, splat(0x1.5556f6p-5f));
+  return mad(mad(mad(splat(0x1.6b97a6p-10f), rr, high), rr, low), rr, r);
 }
 
 // e^x for x in [-88, 88]
@@ -149,18 +149,18 @@ INLINE Normal normal(vf x) {
   vf rest = mad(t, t, -square); // what the square lost by rounding
   vf m = expm1_near_zero(mad(rest, splat(-0.5f), d.r)), power = (vf)((vu)d.shifted << 23);
   vf w = mad(u, mad(-u, lost, mad(-u, v, splat(1.0f))), u - 0.25f); // u - 1/4, with what u and v lost
-  vf p = mad(splat(0x1.079d84p-6f), w, splat(-0x1.869f26p-6f));
-  p = mad(mad(p, w, splat(-0x1.3ef09ep-5f)), w, splat(0x1.09c4f2p-5f));
-  p = mad(mad(p, w, splat(0x1.35b3eep-4f)), w, splat(0x1.23e1aap-3f));
-  p = mad(mad(p, w, splat(0x1.6f776ap-3f)), w, splat(0x1.7d9bdep-3f));
-  p = mad(mad(p, w, splat(0x1.5547eep-3f)), w, splat(0x1.f7dfa8p-28f)) + 0x1.0e7dccp-3f;
+  vf ww = w * w;
+  vf low = mad(mad(splat(0x1.6f776ap-3f), w, splat(0x1.7d9bdep-3f)), ww, mad(splat(0x1.5547eep-3f), w, splat(0x1.f7dfa8p-28f)));
+  vf high = mad(mad(splat(-0x1.3ef09ep-5f), w, splat(0x1.09c4f2p-5f)), ww, mad(splat(0x1.35b3eep-4f), w, splat(0x1.23e1aap-3f)));
+  high = mad(mad(splat(0x1.079d84p-6f), w, splat(-0x1.869f26p-6f)), ww * ww, high);
+  vf p = mad(high, ww * ww, low) + 0x1.0e7dccp-3f;
   p = mad(p, w, p * 0.25f);
   vf tail = mad(p, m, p) * power;
   return (Normal){choose(x < 0.0f, tail, 1.0f - tail), mad(m, power, power)};
 }
 
-// x^p for x >= 0, in double precision, since the exponent p log2(x) needs more digits than the result. NaN for x < 0; x^0 = 1.
-INLINE vf power(vf x, vf p) {
+// x^p in double precision, since the exponent p log2(x) needs more digits than the result. NaN for x < 0; x^0 = 1.
+static __attribute__((noinline)) vf any_power(vf x, vf p) {
   vi e = exponent_bits(x);
   vd m = widen((vf)((vi)x - e)), s = (m - 1.0) / (m + 1.0), z = s * s;
   vd log2 = 0x1.2778a4960e3f1p-1 + z * (0x1.a513ac2b7cbd5p-2 + z * 0x1.64bbf29134466p-2);
@@ -175,6 +175,13 @@ INLINE vf power(vf x, vf p) {
   vf rest = choose(magnitude(x) < SMALLEST, at_zero, choose(x == INFINITE, at_infinity, splat(__builtin_nanf(""))));
   result = choose((x >= SMALLEST) & (x < INFINITE), result, rest);
   return choose(p == 0.0f, splat(1.0f), result);
+}
+
+// x^p for x >= 0; x times x for p = 2 and a root for p = 1/2, which is why lanes with other p take a longer way alone
+INLINE vf power(vf x, vf p) {
+  vi square = p == 2.0f, same = p == 1.0f, half = p == 0.5f, nothing = p == 0.0f, easy = square | same | half | nothing;
+  vf found = choose(square, x * x, choose(same, x, choose(half, root(x), splat(1.0f))));
+  return any(~easy) ? choose(easy, found, any_power(x, p)) : found;
 }
 
 #endif

@@ -52,9 +52,9 @@ INLINE vf pull(vf a, vf b, vf p, vf scale) {
 static void triplet_gradient(Judged j, long r, vf *g) {
   const vf *a = j.output + r * 3 * j.width, *b = a + j.width, *c = b + j.width;
   vf p = j.p[1], near = spread(a, b, j.width, p), far = spread(a, c, j.width, p), one = splat(1.0f);
-  vi costs = power(near, one / p) - power(far, one / p) + j.p[0] > 0.0f;
-  vf scale = splat(1.0f / (float)j.rows), near_scale = power(near, one / p - one) * scale;
-  vf far_scale = power(far, one / p - one) * scale;
+  vf near_root = power(near, one / p), far_root = power(far, one / p), scale = splat(1.0f / (float)j.rows);
+  vi costs = near_root - far_root + j.p[0] > 0.0f;
+  vf near_scale = near_root / near * scale, far_scale = far_root / far * scale;
   for (long k = 0; k < j.width; k++) {
     vf by_near = choose(costs, pull(a[k], b[k], p, near_scale), splat(0.0f));
     vf by_far = choose(costs, pull(a[k], c[k], p, far_scale), splat(0.0f));

@@ -57,7 +57,7 @@ class Functions:
             name = "gelu_tanh"
         return Kind(self._activations[name], (float(part.values.get(key, default)),) if key else ())
 
-    def head(self, name: str) -> Kind | None:
+    def head(self, name: str) -> Kind:
         """What makes the output that a loss takes of the last layer's, by the name that a loss's conf gives it."""
         return Kind(self._activations[_HEADS.get(name, "identity")])
 
