@@ -209,6 +209,7 @@ def config(dark: bool) -> dict[str, Any]:
             "gridOpacity": 0.6,
             "labelFontSize": 12,
             "labelFlush": False,
+            "labelSeparation": 6,
             "titleFontSize": 12,
             "titleFontWeight": "normal",
             "labelLimit": 190,
