@@ -8,6 +8,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+KERNEL := $(VENV)/.kernel
 PEERS := .venv-peers
 TORCH := $(shell grep '^torch==' constraints.txt)
 
@@ -20,19 +21,19 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
-run: $(READY) ## train: make run ARGS="dataset=xor activation=tanh"
+run: $(KERNEL) ## train: make run ARGS="dataset=xor activation=tanh"
 	@$(BIN)/dlrun $(ARGS)
 
-test: $(READY) ## run the tests: make test ARGS="-k optimizers"
+test: $(KERNEL) ## run the tests: make test ARGS="-k optimizers"
 	@$(TESTS) $(ARGS)
 
-slow: $(READY) ## run the tests that take minutes
+slow: $(KERNEL) ## run the tests that take minutes
 	@$(TESTS) -m slow $(ARGS)
 
-faults: $(READY) ## kill, interrupt and starve sweeps, 20 times each: make faults DOSE=300
+faults: $(KERNEL) ## kill, interrupt and starve sweeps, 20 times each: make faults DOSE=300
 	@DLRUN_FAULTS=$(or $(DOSE),20) $(TESTS) tests/faults $(ARGS)
 
-check: $(READY) ## formatting, lint, types and tests: what CI runs
+check: $(KERNEL) ## formatting, lint, types and tests: what CI runs
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -48,13 +49,13 @@ lint: $(READY) ## lint alone
 types: $(READY) ## mypy alone
 	@$(BIN)/mypy
 
-bench: $(READY) ## a step of dlrun against plain loops, with limits
+bench: $(KERNEL) ## a step of dlrun against plain loops, with limits
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
 
-bench-peers: $(READY) $(PEERS)/.ready ## dlrun beside its peers and a C program; rewrites benchmarks/README.md
+bench-peers: $(KERNEL) $(PEERS)/.ready ## dlrun beside its peers and a C program; rewrites benchmarks/README.md
 	@$(BIN)/python benchmarks/peers.py $(ARGS)
 
-simulate: $(READY) ## how often verdicts are wrong, 2,000 simulations a cell: the tables of docs/statistics.md
+simulate: $(KERNEL) ## how often verdicts are wrong, 2,000 simulations a cell: the tables of docs/statistics.md
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate.py $(ARGS)
 
 $(PEERS)/.ready: benchmarks/requirements-peers.txt
@@ -70,6 +71,10 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install $(TORCH)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(KERNEL): $(READY) $(wildcard src/dlrun/native/*.[ch]) src/dlrun/native/build.py
+	$(BIN)/python -m dlrun.native.build
 	@touch $@
 
 clean: ## remove caches and built packages; outputs/ stays

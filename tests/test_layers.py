@@ -21,7 +21,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": set(),
     "isolation": {"data"},
     "isolation_worker": {"isolation"},
-    "engine": {"components", "data"},
+    "native": set(),
+    "engine": {"components", "data", "native"},
     "results": set(),
     "comparison": {"results"},
     "report": {"comparison", "results"},
@@ -29,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"components", "data", "engine", "isolation", "baselines", "comparison", "results"},
     "experiments": {"components", "data", "engine", "isolation", "baselines", "config", "results", "comparison", "report"},
     "loggers": {"engine", "experiments", "results"},
-    "cli": {"components", "data", "engine", "isolation", "config", "experiments", "results", "comparison", "report"},
+    "cli": {"components", "data", "engine", "isolation", "config", "experiments", "results", "comparison", "report", "native"},
 }
 HYDRA = {"hydra", "omegaconf"}
 KNOWS_HYDRA = {"config", "cli"}

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from dlrun import __version__, registry
 from dlrun.cli.main import VERBS
 from dlrun.errors import GateError, InputError
+from dlrun.native.load import described
 
 Call = Callable[..., tuple[int, str, str]]
 Process = Callable[..., subprocess.CompletedProcess[str]]
@@ -55,7 +56,7 @@ def test_quick_answers(folder: Path) -> None:
 
 
 def test_version_and_help(call: Call) -> None:
-    assert call("--version") == (0, f"dlrun {__version__}\n", "")
+    assert call("--version") == (0, f"dlrun {__version__} (trains with {described()})\n", "")
     code, out, _ = call("optimizer=adam", "-h")
     assert code == 0
     for word in ["--multirun", "Exit codes", "train", "show", *registry.groups(), *registry.options("activation")]:

@@ -17,7 +17,7 @@ from dlrun.engine.cohort import Cohort
 from dlrun.engine.compiled import CannotCompileError, CompiledStep
 from dlrun.engine.components import Component
 from dlrun.engine.state import State
-from dlrun.engine.stepper import Stepper
+from dlrun.engine.stepper import TorchWay
 from dlrun.engine.trainer import Outcome, Training, fit
 from dlrun.experiments.cohorts import plan
 
@@ -30,7 +30,7 @@ def cohort_of(spec_of: Callable[..., Any], datasets: Any) -> Callable[..., Cohor
     def make(rows: Sequence[dict[str, Any]], compile: bool | str) -> Cohort:
         specs = [spec_of(**({"trainer.epochs": 3, "trainer.max_steps": None} | row)) for row in rows]
         (planned,) = plan(specs, datasets)
-        return replace(planned.cohort, settings=replace(planned.cohort.settings, compile=compile))
+        return replace(planned.cohort, settings=replace(planned.cohort.settings, engine="torch", compile=compile))
 
     return make
 
@@ -177,8 +177,8 @@ def test_auto_gives_up_a_program_that_is_no_faster(cohort_of: Callable[..., Coho
         training.epoch(1)
     on_the_clock = stepper.WARMING + stepper.TIMED
     assert seen == list(range(on_the_clock, 2 * on_the_clock))
-    assert isinstance(training._stepper, Stepper)
-    assert training._stepper.compiled is None
+    assert isinstance(training.way, TorchWay)
+    assert training.way.stepper.compiled is None
 
 
 SLOW = {

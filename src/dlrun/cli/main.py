@@ -104,8 +104,9 @@ def _dispatch(words: list[str]) -> int:
     first = words[0] if words else ""
     if first == "--version":
         from dlrun import __version__
+        from dlrun.native.load import described
 
-        print(f"dlrun {__version__}")
+        print(f"dlrun {__version__} (trains with {described()})")
         return 0
     verb = first if first in VERBS else ""
     if HELP.intersection(words):

@@ -22,6 +22,7 @@ class Trainer:
     batch_size: Count = 16
     device: str = "auto"
     dtype: Literal["float32", "float64"] = "float32"
+    engine: Literal["auto", "torch"] = "auto"
     compile: bool | Literal["auto"] = False
     clip_norm: Number | None = None
     clip_value: Number | None = None

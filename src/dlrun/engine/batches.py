@@ -172,11 +172,22 @@ class Batches:
 
     def at(self, here: Tensor | slice) -> tuple[Tensor, Tensor]:
         """The rows at the same places of every run's split: x [R, n, *shape], y [R, n, ...]."""
-        y = self._each_run(self._y[:, here])
+        y = self.targets(here)
         if self._x is not None:
             return self._each_run(self._x[:, here]), y
         assert self._raw is not None
         return self._scale(self._raw[self._each_run(self._order[:, here])]), y
+
+    def targets(self, here: Tensor | slice) -> Tensor:
+        """The targets at the same places of every run's split, as they are trained on: [R, n, ...]."""
+        return self._each_run(self._y[:, here])
+
+    def prepared(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """All rows in the order of each split, scaled: x [S, N, *shape], y [S, N, ...], and the split of each run [R].
+
+        None where they are too many to be scaled beforehand.
+        """
+        return None if self._x is None else (self._x, self._y, self.split_of)
 
     def true(self, here: Tensor | slice) -> Tensor:
         """The targets at the same places of every run's split as the data has them, in float64 if they are numbers: [R, n, ...].
@@ -184,7 +195,7 @@ class Batches:
         Metrics compare with these, since the targets that are trained on are scaled, and rounded to the cohort's type.
         """
         if not self._scaled:
-            return self._each_run(self._y[:, here])
+            return self.targets(here)
         return self._each_run(self._values[self._source[:, here]].double())
 
     def facts(self, name: str, limit: int | None = None) -> dict[str, Tensor]:

@@ -58,6 +58,7 @@ class Settings:
     metric: str = "loss"
     dtype: torch.dtype = torch.float32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    engine: Literal["auto", "torch"] = "auto"
     compile: Wish = False
     module: Component | None = None  # a user's own model instead of the layers
     predictions: bool = False  # whether to keep what is predicted for validation and test rows

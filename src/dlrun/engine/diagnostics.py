@@ -24,7 +24,7 @@ from torch import Tensor
 from dlrun.components.metrics.confidence import mean_top_probability, zero_probabilities
 from dlrun.components.metrics.regression import crossing as quantile_crossing
 from dlrun.engine.batches import Batches
-from dlrun.engine.evaluation import by_levels, by_size, levels, outputs, predictions
+from dlrun.engine.evaluation import by_levels, by_size, levels, outputs_of, predictions
 from dlrun.engine.forms import Forms
 from dlrun.engine.layers import Pointwise
 from dlrun.engine.state import State
@@ -100,7 +100,7 @@ def of_predictions(train_step: TrainStep, table: Batches, measured: dict[str, Te
     found = {"loss_gap": measured["test/loss"] - measured["train/loss"]}
     quantiles = train_step.task.scaled and any(len(levels(run)) > 1 for run in train_step.runs)
     if quantiles or train_step.task.diagnostics:
-        output, before, _ = outputs(train_step, table, table.sample("test", table.sizes["test"]))
+        output, before, _ = outputs_of(train_step, table, table.sample("test", table.sizes["test"]))
         found |= by_size(
             table,
             "test",

@@ -5,6 +5,7 @@ Shapes: R runs, n rows of a subset, K outputs.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -22,7 +23,17 @@ from dlrun.engine.step import TrainStep
 CHUNK_NUMBERS = 1 << 24  # inputs and hidden values held at once during an evaluation
 
 
-def outputs(train_step: TrainStep, table: Batches, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
+class Evaluator(Protocol):
+    """What computes outputs and losses with the parameters to evaluate: a way of taking steps (way.py)."""
+
+    def outputs(self, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
+        """What ``outputs_of`` gives."""
+
+    def losses(self, here: Tensor | slice) -> Tensor | None:
+        """The loss of every run [R]; None where it is to be computed from the outputs."""
+
+
+def outputs_of(train_step: TrainStep, table: Batches, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
     """Of the rows ``here``: outputs of the model and what stands before its head, [R, n, K, ...], and targets [R, n, ...]."""
     together = max(1, CHUNK_NUMBERS // (len(train_step.runs) * max(train_step.model.widest, math.prod(table.row_shape))))
     chunks: Sequence[Tensor | slice] = (
@@ -53,23 +64,29 @@ def measure(
     subset: str,
     names: Sequence[str],
     limit: int | None = None,
-    keep: Callable[[str, Forms], None] = lambda subset, forms: None,
+    keep: Callable[[str, Forms], None] | None = None,
+    way: Evaluator | None = None,
 ) -> dict[str, Tensor]:
     """The loss and the named metrics of every run on a subset: {"loss": [R], "r2": [R], ...}.
 
     Args:
         limit: of how many rows, at most.
         keep: is given what was predicted for all of them.
+        way: computes outputs and losses; torch with the parameters that ``train_step`` uses where there is none.
     """
     here = table.sample(subset, limit or table.sizes[subset])
-    output, before, y = outputs(train_step, table, here)
-    every = predictions(train_step, table, output, before)
-    keep(subset, every)
     wanted = [name for name in names if name != "loss"]
+    loss = way.losses(here) if way is not None and len(table.spans(subset)) == 1 else None
+    if loss is not None and not wanted and keep is None:
+        return {"loss": loss}
+    output, before, y = way.outputs(here) if way else outputs_of(train_step, table, here)
+    every = predictions(train_step, table, output, before)
+    if keep is not None:
+        keep(subset, every)
     facts, true = (table.facts(subset, limit), table.true(here)) if wanted else ({}, y)
 
     def figures(rows: slice) -> dict[str, Tensor]:
-        found = {"loss": train_step.loss(output[:, rows], y[:, rows])}
+        found = {"loss": train_step.loss(output[:, rows], y[:, rows]) if loss is None else loss}
         if wanted:
             known = {fact: values[:, rows] for fact, values in facts.items()}
             forms = every if rows == slice(None) else Forms(every.kinds, every.output[:, rows], every.before[:, rows])
@@ -85,7 +102,7 @@ def row_losses(train_step: TrainStep, batches: Batches, subset: str) -> Tensor:
 
     NaN where a run has no such row (see ``Batches.spans``), and for runs whose loss gives one number a run.
     """
-    output, _, y = outputs(train_step, batches, batches.sample(subset, batches.sizes[subset]))
+    output, _, y = outputs_of(train_step, batches, batches.sample(subset, batches.sizes[subset]))
     found = torch.full(output.shape[:2], torch.nan, dtype=output.dtype, device=output.device)
     every = list(range(len(train_step.runs)))
     (first, _), *others = batches.spans(subset)

@@ -28,6 +28,7 @@ class Outcome:
     weights: dict[str, Tensor] = field(default_factory=dict)
     predictions: dict[str, Tensor] = field(default_factory=dict)  # by subset
     parameters: int = 0
+    engine: str = "torch"  # what trained it: native or torch
 
 
 def add_jumps(outcomes: Sequence[Outcome], losses: Tensor, epochs: Sequence[float]) -> None:

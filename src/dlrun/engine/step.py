@@ -8,6 +8,7 @@ before everything that computes, and again whenever the State's tensors are repl
 Shapes: R runs, B batch rows, P parameters, G rows of one group.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,7 +41,9 @@ class TrainStep:
         parts = Builder(self.runs, data, settings)
         self.model = parts.model
         self.layout, self.first = self.model.layout, self.model.first_trained
-        self.has_weights = bool(parts.weights.places)  # a user's module may have parameters of one dimension alone
+        self.inputs = math.prod(data.sample)  # numbers that the model is given of a sample
+        self.weights = parts.weights
+        self.has_weights = bool(self.weights.places)  # a user's module may have parameters of one dimension alone
         self.uses_dropout = any(layer.random for layer in self.model.layers)
         self.regularizers = parts.regularizers
         self.penalties = [r for r in self.regularizers if isinstance(r, Penalty)]

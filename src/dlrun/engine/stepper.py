@@ -1,17 +1,20 @@
-"""Who takes the steps of an epoch: the step as it is, or the compiled one where that pays.
+"""The torch way of taking steps: the step as it is, or the compiled one where that pays.
 
-Shapes: R runs, B batch rows.
+Shapes: R runs, P parameters, B batch rows.
 """
 
 import logging
 import time
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
 from torch import Tensor
 
+from dlrun.engine.batches import Batches
 from dlrun.engine.cohort import Cohort, Wish
 from dlrun.engine.compiled import CannotCompileError, CompiledStep, Rates
+from dlrun.engine.evaluation import outputs_of
 from dlrun.engine.keys import StepKeys
 from dlrun.engine.schedule import Factors
 from dlrun.engine.state import State
@@ -19,6 +22,51 @@ from dlrun.engine.step import TrainStep
 
 REPAYS = 30.0  # seconds of training left from which compiling (5 to 10 s) repays itself even where it helps least
 WARMING, TIMED = 5, 20  # steps before the clock starts, steps on the clock
+
+
+class TorchWay:
+    """One operation after the other, each on all rows. See ``way.Way``."""
+
+    name = "torch"
+
+    def __init__(self, train_step: TrainStep, table: Batches, cohort: Cohort, wish: Wish, total_steps: int) -> None:
+        self._train_step, self._table, self._cohort, self._total = train_step, table, cohort, total_steps
+        self._keys = train_step.keys()
+        self.stepper = Stepper(train_step, cohort, wish, total_steps)
+
+    def load(self, state: State) -> None:
+        """See ``Way.load``."""
+        self._train_step.bind(state)
+
+    def epoch(self, state: State, number: int, count: int, factors: Tensor | None, interrupted: Callable[[], bool]) -> None:
+        """See ``Way.epoch``."""
+        self._train_step.bind(state)
+        self.stepper.begin(state.step, count, factors)
+        keys, order = self._keys.epoch(number), self._keys.order(number)
+        batches = self._table.epoch(order, self._cohort.settings.batch_size, count, innermost=self._train_step.innermost)
+        for step, (x, y) in enumerate(batches):
+            if interrupted():
+                return
+            self.stepper.step(state, x, y, keys(step), step)
+
+    def evaluated(self, state: State) -> Tensor:
+        """See ``Way.evaluated``."""
+        theta = self._train_step.evaluated(state)
+        self._train_step.use(theta)
+        return theta
+
+    def outputs(self, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
+        """See ``Way.outputs``."""
+        return outputs_of(self._train_step, self._table, here)
+
+    def losses(self, here: Tensor | slice) -> None:
+        """See ``Way.losses``."""
+
+    def select(self, train_step: TrainStep, table: Batches, keep: Sequence[int], state: State) -> "TorchWay":
+        """See ``Way.select``. For fewer rows, compiling again has to repay itself."""
+        other = TorchWay(train_step, table, self._cohort, self.stepper.wish and "auto", self._total)
+        other.load(state)
+        return other
 
 
 class Stepper:
@@ -29,7 +77,8 @@ class Stepper:
     """
 
     def __init__(self, train_step: TrainStep, cohort: Cohort, wish: Wish, total_steps: int) -> None:
-        self.train_step, self._cohort, self._wish, self._total = train_step, cohort, wish, total_steps
+        self.train_step, self._cohort, self._total = train_step, cohort, total_steps
+        self.wish = wish
         self.compiled: CompiledStep | None = None
         self._clock = _Clock(cohort.settings.device if wish == "auto" else None)
         self._before = 0.0  # seconds of a step that is not compiled
@@ -45,10 +94,10 @@ class Stepper:
     def step(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, number: int) -> None:
         """Step ``number`` of the epoch, in place on ``state``. x, y [R, B, ...]."""
         factor = None if self._factors is None else self._factors.at(number)
-        if self._wish is False and self.compiled is None:
+        if self.wish is False and self.compiled is None:
             self.train_step.step(state, x, y, keys, factor)
             return
-        if self._wish is True or (self._wish == "auto" and self._decide(state)):
+        if self.wish is True or (self.wish == "auto" and self._decide(state)):
             row = None if self._factors is None else self._factors.on_device[number]
             self._compile(state, *self.train_step.transformed(x, y, keys), keys, row)
         with self._clock:
@@ -78,10 +127,10 @@ class Stepper:
         return True
 
     def _stop(self) -> None:
-        self._wish, self._clock = False, _Clock(None)
+        self.wish, self._clock = False, _Clock(None)
 
     def _compile(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, factor: Tensor | None) -> None:
-        if self._wish is True:
+        if self.wish is True:
             self._stop()
         try:
             self.compiled = CompiledStep(self.train_step.runs, self._cohort, state, x, y, keys, factor)

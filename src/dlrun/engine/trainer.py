@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dlrun.engine import diagnostics
+from dlrun.engine import diagnostics, lanes
 from dlrun.engine.batches import SUBSETS, Batches
 from dlrun.engine.cohort import VECTOR, Cohort, filled, kind
 from dlrun.engine.evaluation import default_metrics, measure
@@ -26,7 +26,8 @@ from dlrun.engine.process import at_speed, exact
 from dlrun.engine.progress import Progress
 from dlrun.engine.state import Best, State
 from dlrun.engine.step import TrainStep
-from dlrun.engine.stepper import Stepper
+from dlrun.engine.stepper import TorchWay
+from dlrun.engine.way import Way
 
 __all__ = ["EPOCH_ROWS", "Outcome", "Report", "Training", "fit"]
 
@@ -43,7 +44,6 @@ class Training:
         unfilled = TrainStep(cohort.runs, cohort.data, cohort.settings)
         self.cohort = cohort = filled(cohort, unfilled.row_numbers, unfilled.small)
         self.settings, self.interrupted = cohort.settings, interrupted
-        self._wish = cohort.settings.compile
         runs = cohort.runs
         # rows with equal optimizers side by side are a slice of theta; activations and losses may be taken by index
         self.kinds = [kind(run) for run in runs]
@@ -71,13 +71,20 @@ class Training:
         self.alive = torch.ones(len(runs), dtype=torch.bool)
         self.final = (torch.empty_like(self.state.theta), torch.empty_like(self.state.buffers))  # in the order of ``order``
         self.start = diagnostics.diagnose(self.train_step, self.table, self.state)["gradient_norm"]
+        self.way = self._way()
+        self.way.load(self.state)
+        for outcome in self.outcomes:
+            outcome.engine = self.way.name
 
     def _bind_runs(self, active: list[int], table: Batches) -> None:
         """Let these runs be the rows of theta."""
         self.active, self.table = active, table
         self.train_step = TrainStep([self.cohort.runs[row] for row in active], self.cohort.data, self.settings)
-        self.keys = self.train_step.keys()
-        self._stepper: Stepper | None = None  # to be made when it is known how many steps there are
+
+    def _way(self) -> Way:
+        """The native way where there is one for these runs, else torch's."""
+        native = lanes.way(self.train_step, self.table)
+        return native or TorchWay(self.train_step, self.table, self.cohort, self.settings.compile, self.total_steps)
 
     def _watch(self, name: str) -> tuple[str, bool]:
         """What an early stopping watches: the key in the records, and whether higher is better."""
@@ -89,25 +96,17 @@ class Training:
         """Take the steps of epoch ``number`` (from 0), up to the step limit or until interrupted."""
         first = self.state.step
         count = min(self.steps_per_epoch, self.total_steps - first)
-        stepper = self._stepper = self._stepper or Stepper(self.train_step, self.cohort, self._wish, self.total_steps)
-        stepper.begin(first, count, self.train_step.factors(first, count, self.steps_per_epoch, self.total_steps))
-        keys = self.keys.epoch(number)
-        order, innermost = self.keys.order(number), self.train_step.innermost
-        for step, (x, y) in enumerate(self.table.epoch(order, self.settings.batch_size, count, innermost=innermost)):
-            if self.interrupted():
-                return
-            stepper.step(self.state, x, y, keys(step), step)
+        factors = self.train_step.factors(first, count, self.steps_per_epoch, self.total_steps)
+        self.way.epoch(self.state, number, count, factors, self.interrupted)
 
     def evaluate(self, epoch: int) -> None:
         """Measure every present row after ``epoch`` epochs, record it, and freeze the rows that are through."""
         names = {self.settings.metric, *(name.split("/")[1] for name, _ in self.watched)} - {"loss"}
-        theta = self.train_step.evaluated(self.state)
-        self.train_step.use(theta)
-        found = {"train/loss": measure(self.train_step, self.table, "train", [], EPOCH_ROWS)["loss"]}
+        theta = self.way.evaluated(self.state)
+        found = {"train/loss": measure(self.train_step, self.table, "train", [], EPOCH_ROWS, way=self.way)["loss"]}
         if self.table.sizes["validation"]:
-            measured = measure(self.train_step, self.table, "validation", sorted(names))
+            measured = measure(self.train_step, self.table, "validation", sorted(names), way=self.way)
             found |= {f"validation/{name}": values for name, values in measured.items()}
-        self.train_step.bind(self.state)
         self.records.append((epoch, self._everyone(found)))
         for seen, (name, higher) in zip(self.seen, self.watched, strict=True):
             seen[len(self.records) - 1] = -found[name] if higher else found[name]
@@ -155,10 +154,10 @@ class Training:
         if len(keep) > len(self.active) // 2:
             return
         state = self.state.select(keep, [g.rows for g, _ in self.train_step.optimizers])
-        self._wish = self._wish and "auto"  # for fewer rows, compiling again has to repay itself
         self._bind_runs([self.active[place] for place in keep], self.table.select(keep))
         self.seen = [seen[:, keep] for seen in self.seen]
         self.state = self.train_step.bind(state)
+        self.way = self.way.select(self.train_step, self.table, keep, self.state)
 
     # The end of runs
 
@@ -317,5 +316,5 @@ def _fitted(cohort: Cohort, report: Report | None, interrupted: Callable[[], boo
                 report(training.progress(epoch, time.perf_counter() - started))
     rest = training.alive[training.active]
     status: Status = "done" if training.state.step == training.total_steps else "interrupted"
-    training.finish(rest, status, epoch, training.train_step.evaluated(training.state))
+    training.finish(rest, status, epoch, training.way.evaluated(training.state))
     return training.results()

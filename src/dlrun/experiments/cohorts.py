@@ -225,6 +225,7 @@ def settings_of(spec: RunSpec, outputs: int) -> Settings:
         metric=spec.metric,
         dtype=getattr(torch, trainer.dtype),
         device=device(trainer.device),
+        engine=trainer.engine,
         compile=trainer.compile,
         module=spec.module,
         predictions=spec.config.get("predictions", True),

@@ -92,6 +92,7 @@ def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, know
         "seconds": seconds,
         "steps": outcome.steps,
         "device": str(cohort.settings.device),
+        "engine": outcome.engine,
         "threads": torch.get_num_threads(),
     }
     record = RunRecord(

@@ -1,6 +1,6 @@
 """Compiles the kernel: one shared library for the processor that it is built on.
 
-    python -m dlrun.native.build        (what building the package does, see hatch_build.py)
+    python -m dlrun.native.build        (which building the package does too, see hatch_build.py)
 
 The kernel is C with vector extensions, which gcc and clang have. Without a compiler, or for another processor, there is no
 library and everything trains on torch.
@@ -11,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -21,9 +22,12 @@ FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "
 MACHINES = {"x86_64": "-march=x86-64-v3", "amd64": "-march=x86-64-v3", "aarch64": "-march=armv8-a", "arm64": "-march=armv8-a"}
 
 
-def library(machine: str = "") -> Path:
-    """Where the library for a machine lies."""
-    return HERE / f"kernel-{(machine or platform.machine()).lower()}.so"
+def library() -> Path:
+    """Where the library lies that is made of these sources for this machine: a name that no other sources give."""
+    digest = sha256(repr(FLAGS).encode())
+    for source in sorted(HERE.glob("*.[ch]")):
+        digest.update(source.read_bytes())
+    return HERE / f"kernel-{platform.machine().lower()}-{digest.hexdigest()[:12]}.so"
 
 
 def compiler() -> str | None:
@@ -35,19 +39,25 @@ def compiler() -> str | None:
 def build(*flags: str, to: Path | None = None) -> Path | None:
     """Compile the kernel for this machine: where the library lies, or None where there is no compiler for it.
 
+    Args:
+        flags: for the compiler, beside its own.
+        to: where to put it; by default where ``library`` says, and those of other sources are removed.
+
     Raises:
         subprocess.CalledProcessError: the compiler refuses the source; what it says is in ``stderr``.
     """
     found, target = compiler(), MACHINES.get(platform.machine().lower())
     if found is None or target is None or sys.platform == "win32":
         return None
-    to = to or library()
-    beside = to.with_suffix(f".{os.getpid()}")  # so that nobody loads half a library
-    subprocess.run(
-        [found, *FLAGS, target, *flags, "-shared", str(SOURCE), "-o", str(beside), "-lm"], check=True, capture_output=True
-    )
-    beside.replace(to)
-    return to
+    place = to or library()
+    beside = place.with_suffix(f".{os.getpid()}")  # so that nobody loads half a library
+    command = [found, *FLAGS, target, *flags, "-shared", str(SOURCE), "-o", str(beside)]
+    subprocess.run(command, check=True, capture_output=True)
+    beside.replace(place)
+    if to is None:
+        for other in set(HERE.glob("kernel-*.so")) - {place}:
+            other.unlink(missing_ok=True)
+    return place
 
 
 if __name__ == "__main__":

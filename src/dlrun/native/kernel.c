@@ -1,6 +1,292 @@
-// The kernel: one translation unit, so that everything small is inlined.
+// The kernel: whole epochs of blocks of runs, and their evaluation. One translation unit, so that everything small is inlined.
+//
+// A block is V runs that share their kinds of components; every number may be another one in each. A block goes through all steps
+// that are asked for before the next one begins, so that its parameters stay in the cache.
+
+#include <stdlib.h>
+
 #include "vector.h"
-#include "activations.h"
-#include "losses.h"
-#include "optimizers.h"
-#include "penalties.h"
+
+#include "model.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+// Numbers too small for a normal float count as 0 while the kernel works, as they do on the torch way
+static unsigned long flush_small(void) {
+#if defined(__x86_64__)
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(before | 0x8040u);
+  __asm__ volatile("" ::: "memory");
+  return before;
+#elif defined(__aarch64__)
+  unsigned long before;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+  __asm__ volatile("msr fpcr, %0" ::"r"(before | (1ul << 24)) : "memory");
+  return before;
+#else
+  return 0;
+#endif
+}
+
+static void restore_small(unsigned long before) {
+  __asm__ volatile("" ::: "memory");
+#if defined(__x86_64__)
+  _mm_setcsr((unsigned)before);
+#elif defined(__aarch64__)
+  __asm__ volatile("msr fpcr, %0" ::"r"(before));
+#endif
+}
+
+// Eight numbers of each of eight runs, to where the runs are lanes
+INLINE void transpose(const float *const *row, long k, vf *to) {
+#if defined(__AVX__)
+  __m256 a[V], b[V];
+  for (int l = 0; l < V; l++) a[l] = _mm256_loadu_ps(row[l] + k);
+  for (int l = 0; l < V; l += 2) b[l] = _mm256_unpacklo_ps(a[l], a[l + 1]), b[l + 1] = _mm256_unpackhi_ps(a[l], a[l + 1]);
+  for (int l = 0; l < V; l += 4)
+    for (int i = 0; i < 2; i++) {
+      a[l + 2 * i] = _mm256_shuffle_ps(b[l + i], b[l + 2 + i], 0x44);
+      a[l + 2 * i + 1] = _mm256_shuffle_ps(b[l + i], b[l + 2 + i], 0xee);
+    }
+  for (int i = 0; i < 4; i++) {
+    to[k + i] = (vf)_mm256_permute2f128_ps(a[i], a[4 + i], 0x20);
+    to[k + 4 + i] = (vf)_mm256_permute2f128_ps(a[i], a[4 + i], 0x31);
+  }
+#else
+  for (int i = 0; i < V; i++)
+    for (int l = 0; l < V; l++) to[k + i][l] = row[l][k + i];
+#endif
+}
+
+// Rows of data, one of each run, to where the runs are lanes. `row` [V] points at the first of `width` numbers of each run.
+// Vectors are written whole: a processor waits for numbers that were written one by one and are read as a vector.
+static void interleave(const float *const *row, vf *to, long width) {
+  long k = 0;
+  for (; k + V <= width; k += V) transpose(row, k, to);
+  for (; k < width; k++) to[k] = (vf){row[0][k], row[1][k], row[2][k], row[3][k], row[4][k], row[5][k], row[6][k], row[7][k]};
+}
+
+// Row number `i` of a batch: that of each run's split at the places `place` [V]
+static void take(const Plan *p, long q, const int64_t *place, Space *s, long i) {
+  const long width = p->inputs * p->members;
+  const float *x[V], *y[V];
+  for (int l = 0; l < V; l++) {
+    const long row = p->splits[q * V + l] * p->rows + place[l];
+    x[l] = p->x + row * width;
+    y[l] = (const float *)p->y + row * p->targets;
+  }
+  interleave(x, s->input[0] + i * width, width);
+  interleave(y, s->target + i * p->targets, p->targets); // numbers of classes are moved as they are
+}
+
+// Rows `first` to `first` + `rows` of an epoch's order. Those of the step behind, up to `ahead`, are called into the cache.
+static void take_drawn(const Plan *p, long q, Space *s, long first, long rows, long ahead) {
+  const int32_t *drawn = p->drawn + q * V * p->train;
+  const long bytes = p->inputs * p->members * (long)sizeof(float);
+  for (long i = 0; i < rows; i++) {
+    int64_t place[V];
+    for (int l = 0; l < V; l++) place[l] = drawn[l * p->train + first + i];
+    take(p, q, place, s, i);
+    if (first + rows + i < ahead)
+      for (int l = 0; l < V; l++) {
+        const int64_t row = p->splits[q * V + l] * p->rows + drawn[l * p->train + first + rows + i];
+        const char *from = (const char *)p->x + row * bytes;
+        __builtin_prefetch(from);
+        __builtin_prefetch(from + bytes - 1);
+      }
+  }
+}
+
+// Targets t as t (1 - s) + s / K for each class, or drawn towards one half where classes do not exclude each other: LabelSmoothing.
+// What the loss is given: these, or the targets as they are.
+static const void *softened(const Plan *p, long q, Space *s, long rows) {
+  if (p->smoothing < 0) return s->target;
+  const vf amount = p->numbers[q * p->numbers_each + p->smoothing];
+  const vf share = amount * (p->integral ? 1.0f / (float)p->width : 0.5f), kept = 1.0f - amount;
+  if (!p->integral) {
+    for (long i = 0; i < rows * p->targets; i++) s->soft[i] = mad(s->target[i], kept, share);
+    return s->soft;
+  }
+  for (long i = 0; i < rows; i++)
+    for (long k = 0; k < p->width; k++)
+      for (long j = 0; j < p->targets; j++) {
+        const vi mine = (vi)s->target[i * p->targets + j] == (int32_t)k;
+        s->soft[(i * p->width + k) * p->targets + j] = mad((vf)((vi)splat(1.0f) & mine), kept, share);
+      }
+  return s->soft;
+}
+
+// The optimizer of a block
+static Numbers numbers_of(const Plan *p, long q) {
+  Numbers h;
+  memcpy(&h, p->rates + q * p->rates_each, sizeof h);
+  return h;
+}
+
+// What a block knows beside its state while it takes steps
+typedef struct {
+  Numbers numbers;
+  Pace pace;
+  Penalties penalties;
+  vw masks; // keys of this epoch's stream of dropout
+} Going;
+
+// Step `t`, from 1, which is step `number` of its epoch, with `rows` rows
+static void step(const Plan *p, long q, int64_t t, long number, long rows, const vd *factor, Going *going, Space *s) {
+  const Block *block = &p->blocks[q];
+  vf *theta = p->state + q * p->stride, *buffers = theta + p->parameters;
+  const vf *numbers = p->numbers + q * p->numbers_each;
+  take_drawn(p, q, s, number * p->batch, rows, number * p->batch + 2 * rows < p->train ? number * p->batch + 2 * rows : p->train);
+  const vw masks = derive_each(going->masks, (uint64_t)number);
+  forward(p, q, theta, buffers, s, rows * p->members, &masks);
+  loss_gradient((int)block->loss, numbers + p->loss_numbers, s->input[p->depth], softened(p, q, s, rows), s->grad[0], rows,
+                p->width, p->pixels);
+  backward(p, q, theta, buffers, s, rows * p->members);
+  penalties_before(&going->penalties, p->weights, p->weights_count, t, theta, s->theta, theta + p->average, s->sides, p->parameters);
+  optimizer_prepare((int)block->optimizer, (int)block->flags, &going->numbers, t, factor, &going->pace);
+  optimizer_step((int)block->optimizer, (int)block->flags, &going->pace, theta, s->theta, theta + p->slots, p->parameters);
+  penalties_behind(&going->penalties, p->weights, p->weights_count, theta, s->sides);
+}
+
+// The orders of the rows in an epoch, for each run of the blocks from `first` to `last`. Runs of equal keys are drawn once where
+// they are neighbours. 0, or -1 where there is no memory.
+EXPORT int dlrun_orders(const Plan *p, int64_t first, int64_t last, int64_t epoch) {
+  const int64_t n = p->train;
+  uint64_t *words = malloc((size_t)(2 * n) * sizeof *words);
+  int32_t *ends = malloc((size_t)(buckets(n) + 1) * sizeof *ends);
+  if (words && ends)
+    for (int64_t r = first * V; r < last * V; r++) {
+      if (r > first * V && p->orders[r] == p->orders[r - 1])
+        memcpy(p->drawn + r * n, p->drawn + (r - 1) * n, (size_t)n * sizeof *p->drawn);
+      else
+        permute(derive(p->orders[r], (uint64_t)epoch), n, p->drawn + r * n, words, words + n, ends);
+    }
+  const int failed = !(words && ends);
+  free(words), free(ends);
+  return -failed;
+}
+
+// Steps `from` to `to` of an epoch, of the blocks from `first` to `last`; `before` steps were taken before this epoch. `factors`
+// [steps from `from` on][blocks] is what the schedules multiply learning rates with, NULL for 1. 0, or -1 where there is no memory.
+EXPORT int dlrun_steps(const Plan *p, int64_t first, int64_t last, int64_t epoch, int64_t before, int64_t from, int64_t to,
+                       const double *factors) {
+  Space *space = room(p, p->batch < p->train ? p->batch : p->train);
+  if (!space) return -1;
+  const unsigned long floats = flush_small();
+  for (int64_t q = first; q < last; q++) {
+    const Block *block = &p->blocks[q];
+    Going going = {.numbers = numbers_of(p, q)};
+    vw keys;
+    memcpy(&keys, p->masks + q * V, sizeof keys);
+    going.masks = derive_each(keys, (uint64_t)epoch);
+    penalties_begin((int)p->penalties, p->rates + q * p->rates_each + sizeof(Numbers) / sizeof(vd), &going.penalties);
+    optimizer_begin((int)block->optimizer, (int)block->flags, &going.numbers, before + from, &going.pace);
+    for (int64_t number = from; number < to; number++) {
+      const int64_t left = p->train - number * p->batch;
+      vd factor = splat_d(1.0);
+      if (factors) memcpy(&factor, factors + ((number - from) * p->blocks_count + q) * V, sizeof factor);
+      step(p, q, before + number + 1, number, left < p->batch ? left : p->batch, &factor, &going, space);
+    }
+  }
+  restore_small(floats);
+  leave(space);
+  return 0;
+}
+
+// The state before the first step, but for theta and the buffers, which are there
+EXPORT void dlrun_start(const Plan *p) {
+  for (int64_t q = 0; q < p->blocks_count; q++) {
+    const Numbers h = numbers_of(p, q);
+    vf *theta = p->state + q * p->stride;
+    optimizer_start((int)p->blocks[q].optimizer, (int)p->blocks[q].flags, &h, theta, theta + p->slots, p->parameters);
+  }
+}
+
+// The parameters to evaluate after `t` steps: out [blocks][parameters]
+EXPORT void dlrun_evaluated(const Plan *p, int64_t t, vf *out) {
+  const unsigned long floats = flush_small();
+  for (int64_t q = 0; q < p->blocks_count; q++) {
+    const Numbers h = numbers_of(p, q);
+    const vf *theta = p->state + q * p->stride;
+    optimizer_evaluated((int)p->blocks[q].optimizer, &h, t, theta, theta + p->slots, out + q * p->parameters, p->parameters);
+  }
+  restore_small(floats);
+}
+
+#define CHUNK 16 // rows that are evaluated at once
+
+// Rows to evaluate: places[start .. stop] of each run's split, or the places from `start` to `stop` themselves
+typedef struct {
+  const int64_t *places;
+  int64_t start, stop;
+} Rows;
+
+// The output of block q for the chunk that begins at row `from`, in the space: how many rows it has
+static long evaluate(const Plan *p, long q, const vf *theta, Rows r, int64_t from, Space *space) {
+  const long rows = r.stop - from < CHUNK ? r.stop - from : CHUNK;
+  for (long i = 0; i < rows; i++) {
+    int64_t place[V];
+    for (int l = 0; l < V; l++) place[l] = r.places ? r.places[from + i] : from + i;
+    take(p, q, place, space, i);
+  }
+  forward(p, q, theta + q * p->parameters, p->state + q * p->stride + p->parameters, space, rows * p->members, NULL);
+  return rows;
+}
+
+// The outputs of every run, and what stands before the head (NULL where it is not wanted): [rows][outputs][blocks], with the
+// parameters `theta` [blocks][parameters]. 0, or -1 where there is no memory.
+EXPORT int dlrun_outputs(const Plan *p, int64_t first, int64_t last, const vf *theta, const int64_t *places, int64_t start,
+                         int64_t stop, vf *output, vf *before) {
+  Space *space = room(p, CHUNK);
+  if (!space) return -1;
+  const unsigned long floats = flush_small();
+  const long width = p->outputs * p->members;
+  for (int64_t q = first; q < last; q++)
+    for (int64_t from = start; from < stop; from += CHUNK) {
+      const long count = evaluate(p, q, theta, (Rows){places, start, stop}, from, space) * width;
+      const vf *found = space->input[p->depth], *inside = space->input[p->depth - 1];
+      for (long i = 0; i < count; i++) output[((from - start) * width + i) * p->blocks_count + q] = found[i];
+      for (long i = 0; before && i < count; i++) before[((from - start) * width + i) * p->blocks_count + q] = inside[i];
+    }
+  restore_small(floats);
+  leave(space);
+  return 0;
+}
+
+// The loss of every run on such rows: loss [blocks][V]. For targets that are not softened. 0, or -1 where there is no memory.
+EXPORT int dlrun_losses_of(const Plan *p, int64_t first, int64_t last, const vf *theta, const int64_t *places, int64_t start,
+                           int64_t stop, double *loss) {
+  Space *space = room(p, CHUNK);
+  if (!space) return -1;
+  const unsigned long floats = flush_small();
+  for (int64_t q = first; q < last; q++) {
+    const vf *own = p->numbers + q * p->numbers_each + p->loss_numbers;
+    vd values = {}, weights = {};
+    for (int64_t from = start; from < stop; from += CHUNK) {
+      vf value[CHUNK], weight[CHUNK];
+      const long rows = evaluate(p, q, theta, (Rows){places, start, stop}, from, space);
+      loss_values((int)p->blocks[q].loss, own, space->input[p->depth], space->target, value, weight, rows, p->width, p->pixels);
+      for (long i = 0; i < rows; i++) values += widen(value[i]), weights += widen(weight[i]);
+    }
+    const vd mean = values / weights;
+    memcpy(loss + q * V, &mean, sizeof mean);
+  }
+  restore_small(floats);
+  leave(space);
+  return 0;
+}
+
+#define NAME(name) #name " "
+EXPORT const char *dlrun_layers(void) { return LAYERS(NAME); }
+#undef NAME
+
+EXPORT int dlrun_slots(int optimizer, int flags) { return optimizer_slots(optimizer, flags); }
+
+// Whether this processor has the instructions that the kernel is made of
+EXPORT int dlrun_runs_here(void) {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+  return 1;
+#endif
+}

@@ -68,6 +68,14 @@ static void loss_values(int kind, const vf *p, const vf *output, const void *tar
 
 const char *dlrun_losses(void) { return LOSS_NAMES; }
 
+// Whether targets are numbers of classes, whether there are as many as outputs, whether they are not read: bits 1, 2 and 4
+int dlrun_loss_reads(int kind) {
+  if (kind == LOSS_triplet_margin) return 4;
+  const int classes = kind >= LOSS_cross_entropy && kind < LOSS_cosine_embedding && !is_soft(kind);
+  const int entries = kind < LOSS_cross_entropy && kind != LOSS_quantiles;
+  return classes + 2 * entries;
+}
+
 void dlrun_loss_gradient(int kind, const vf *p, const vf *output, const void *target, vf *grad, long rows, long width,
                          long pixels) {
   loss_gradient(kind, p, output, target, grad, rows, width, pixels);

@@ -4,8 +4,11 @@ The kernel lists its names itself (native/activations.h, losses.h); this file re
 """
 
 import ctypes
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
+
+from torch import Tensor
 
 from dlrun.components.tasks import TASKS
 from dlrun.engine.components import Component
@@ -47,6 +50,7 @@ class Functions:
     def __init__(self, kernel: ctypes.CDLL) -> None:
         self._activations = _numbered(kernel, "dlrun_activations")
         self._losses = _numbered(kernel, "dlrun_losses")
+        self._reads = kernel.dlrun_loss_reads
 
     def activation(self, part: Component) -> Kind | None:
         """The activation of a run; None for another class of torch.nn, or the user's own."""
@@ -77,6 +81,14 @@ class Functions:
         if exclusive and smoothing is not None:
             name = f"soft_{name}"
         return Kind(self._losses[name], tuple(map(float, numbers))) if name in self._losses else None
+
+    def fits(self, loss: Kind, targets: Tensor, output_shape: Sequence[int], smoothing: Component | None) -> bool:
+        """Whether these targets [N, ...] are what a loss of such outputs reads: a user may insist on one that they are not."""
+        reads = self._reads(loss.number)
+        classes = not targets.is_floating_point() and smoothing is None
+        return bool(reads & 4) or (
+            bool(reads & 1) == classes and (not reads & 2 or targets[0].numel() == math.prod(output_shape))
+        )
 
 
 def _loss(name: str, values: Mapping[str, Any], exclusive: bool, outputs: int) -> tuple[str, list[float]]:

@@ -42,6 +42,7 @@ class Convolution(Layer):
         self, axes: int, inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, padding: int = 0, padded: bool = False
     ) -> None:
         area = kernel**axes
+        self.filters, self.kernel = outputs, kernel
         self.axes, self.stride, self.padding, self.padded = axes, [stride] * axes, [padding] * axes, padded
         self.shapes = (
             Shape("weight", (outputs, inputs, *[kernel] * axes), "weight", inputs * area, outputs * area),

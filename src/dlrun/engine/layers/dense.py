@@ -32,7 +32,7 @@ class Linear(Layer):
             Shape("weight", (inputs, outputs), "weight", inputs, outputs),
             Shape("bias", (1, outputs), "bias", inputs, outputs),
         )
-        self.product = inputs * outputs
+        self.outputs, self.product = outputs, inputs * outputs
         self._few, self._single = outputs < min(inputs, NARROW), outputs == 1
 
     def forward(self, parameters: Sequence[Tensor], buffers: Sequence[Tensor], x: Tensor, pass_: Pass) -> tuple[Tensor, Any]:

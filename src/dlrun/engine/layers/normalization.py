@@ -26,7 +26,7 @@ class BatchNorm(Layer):
     product = 0
 
     def __init__(self, channels: int, *, momentum: float | Tensor, eps: float | Tensor, places: int = 1) -> None:
-        self.momentum, self.eps, self.averaged = momentum, eps, places
+        self.channels, self.momentum, self.eps, self.averaged = channels, momentum, eps, places
         self.shapes = (Shape("weight", (channels,), "norm", value=1.0), Shape("bias", (channels,), "norm", value=0.0))
         self.buffers = (
             Shape("running_mean", (channels,), "norm", value=0.0),

@@ -1,0 +1,151 @@
+"""A step by the kernel beside the same step by torch, in one process on one core, and the limits that hold it there.
+
+    .venv/bin/python benchmarks/engine.py             a table in Markdown; exits with 1 when a limit is broken
+    .venv/bin/python benchmarks/engine.py --seconds 3 longer, for quieter figures
+
+Both ways take turns, and the fastest epoch of each counts, in processor time: batches drawn and gathered, evaluation left out.
+"""
+
+import argparse
+import itertools
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from omegaconf import OmegaConf
+
+from dlrun import registry
+from dlrun.config.spec import from_config
+from dlrun.engine.process import at_speed
+from dlrun.engine.trainer import Training
+from dlrun.experiments.cohorts import Datasets, plan
+from dlrun.experiments.cut import cut
+from work import one_core
+
+GROUPS = {"loss": None, "optimizer": "adam", "scheduler": "constant", "activation": "relu"}
+LOSSES = {"diabetes": "mse", "moons": "bce_with_logits", "digits": "cross_entropy", "shapes": "cross_entropy"}
+
+
+@dataclass(frozen=True)
+class Work:
+    """Runs to train: their settings, and at most which share of torch's time a step may take."""
+
+    name: str
+    runs: tuple[Mapping[str, Any], ...]
+    at_most: float
+
+
+def seeds(count: int, **given: Any) -> tuple[Mapping[str, Any], ...]:
+    return tuple(given | {"seed": seed} for seed in range(count))
+
+
+def mixed() -> Iterable[Mapping[str, Any]]:
+    chosen = [sorted(registry.options(group))[:10] for group in ("activation", "optimizer")]
+    for activation, optimizer, seed in itertools.product(*chosen, range(10)):
+        yield MOONS | {"activation": activation, "optimizer": optimizer, "seed": seed}
+
+
+NOTES = {"dataset": "diabetes", "hidden": [5], "batch_size": 4}
+MOONS = {"dataset": "moons", "hidden": [32, 32], "batch_size": 16}
+WIDE = {"dataset": "diabetes", "hidden": [64, 64], "batch_size": 32}
+WORKS = [
+    Work("notes 10-5-1, batch 4, 256 runs", seeds(256, **NOTES), 1 / 8),
+    Work("notes, 1 run", seeds(1, **NOTES), 1 / 30),
+    Work("moons 2-32-32-1, batch 16, 100 runs", seeds(100, **MOONS), 1 / 3),
+    Work("the same with batch_norm", seeds(100, **MOONS, regularizer=["batch_norm"]), 1 / 8),
+    Work("the same with dropout", seeds(100, **MOONS, regularizer=["dropout"]), 1 / 5),
+    Work("10 activations x 10 optimizers x 10 seeds on moons", tuple(mixed()), 1 / 6),
+    Work("diabetes 10-64-64-1, batch 32, 64 runs", seeds(64, **WIDE), 1.0),
+    Work("cnn on digits, batch 16, 32 runs", seeds(32, dataset="digits", model="cnn", batch_size=16), 0.45),
+    Work("segmenter on shapes, batch 16, 8 runs", seeds(8, dataset="shapes", model="segmenter", batch_size=16), 0.5),
+]
+
+
+def trainings(runs: Iterable[Mapping[str, Any]], engine: str) -> list[Training]:
+    """The trainings of these runs, planned and cut to cohorts as a sweep is."""
+    specs = []
+    for run in runs:
+        given = dict(run)
+        chosen = {group: given.pop(group, option) for group, option in GROUPS.items()}
+        chosen |= {"dataset": given.pop("dataset"), "model": given.pop("model", "mlp")}
+        chosen["loss"] = LOSSES[chosen["dataset"]]
+        config: dict[str, Any] = {group: registry.load_option(group, name) for group, name in chosen.items()}
+        config["regularizer"] = {name: registry.load_option("regularizer", name) for name in given.pop("regularizer", [])}
+        hidden = given.pop("hidden", None)
+        if hidden:
+            config["model"] |= {"hidden": hidden}
+        resolved = OmegaConf.to_container(OmegaConf.create({"model": config["model"]}), resolve=True)
+        config["model"] = cast(dict[str, Any], resolved)["model"]
+        trainer = registry.load_option("trainer", "default")
+        config["trainer"] = trainer | {
+            "device": "cpu",
+            "epochs": 100_000,
+            "engine": engine,
+            "batch_size": given.pop("batch_size"),
+        }
+        specs.append(from_config(config | given, chosen))
+    return [Training(piece.cohort) for planned in plan(specs, Datasets()) for piece in cut(planned, 1 << 40)]
+
+
+class Contestant:
+    """One way of training, and its fastest step so far."""
+
+    def __init__(self, work: Work, engine: str) -> None:
+        self.trainings = trainings(work.runs, engine)
+        names = {training.way.name for training in self.trainings}
+        assert names == {"torch" if engine == "torch" else "native"}, names
+        self.best = [float("inf")] * len(self.trainings)
+        self.number = 0
+
+    def epoch(self) -> float:
+        """Train an epoch; the seconds that it took."""
+        started = time.perf_counter()
+        for place, training in enumerate(self.trainings):
+            before = time.process_time()
+            training.epoch(self.number)
+            taken = (time.process_time() - before) / training.steps_per_epoch
+            self.best[place] = min(self.best[place], taken) if self.number else self.best[place]
+        self.number += 1
+        return time.perf_counter() - started
+
+
+def measured(work: Work, seconds: float) -> tuple[float, float]:
+    """Microseconds for a step of one run: by the kernel, by torch."""
+    ways = [Contestant(work, "auto"), Contestant(work, "torch")]
+    spent = [0.0, 0.0]
+    while min(spent) < seconds or min(way.number for way in ways) < 3:
+        least = spent.index(min(spent)) if min(way.number for way in ways) >= 3 else min((0, 1), key=lambda i: ways[i].number)
+        spent[least] += ways[least].epoch()
+    kernel, plain = (sum(way.best) / len(work.runs) * 1e6 for way in ways)
+    return kernel, plain
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    one_core()
+    torch.set_num_threads(1)
+    print("| microseconds for a step of one run | kernel | torch | ratio | at most | |\n|---|---:|---:|---:|---:|---|")
+    broken = 0
+    with torch.no_grad(), at_speed():
+        for work in WORKS:
+            if options.only not in work.name:
+                continue
+            kernel, plain = measured(work, options.seconds)
+            ratio = kernel / plain
+            broken += ratio > work.at_most
+            said = "holds" if ratio <= work.at_most else "**broken**"
+            print(
+                f"| {work.name} | {kernel:.3g} | {plain:.3g} | 1/{1 / ratio:.1f} | 1/{1 / work.at_most:.3g} | {said} |",
+                flush=True,
+            )
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

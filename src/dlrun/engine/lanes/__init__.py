@@ -1,0 +1,197 @@
+"""The native way of taking steps: runs as the lanes of vectors (see native/kernel.c).
+
+    way = lanes.way(train_step, table)      None where the kernel has not all that these runs need, or is not there
+    way.load(state)                          theta, buffers -> the kernel's memory, before the first step
+    way.epoch(state, number, ...)            steps; theta and buffers of ``state`` are then those behind them
+    way.evaluated(state)                     the parameters that are evaluated
+    way.outputs(here)                        what the model makes of rows with these
+    way.select(train_step, table, keep)      the same for some of the runs
+
+The kernel's memory is the state, theta and slots and all. Of ``State`` it keeps theta and the buffers up to date.
+
+Shapes: R runs, G blocks of V lanes, P parameters, Q buffers.
+"""
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from dlrun import streams
+from dlrun.engine.batches import Batches
+from dlrun.engine.lanes import plan
+from dlrun.engine.lanes.library import Block, Layer, Plan, Weight, kernel
+from dlrun.engine.lanes.plan import Columns, Lanes, UnfitError, V
+from dlrun.engine.lanes.updates import weight_table
+from dlrun.engine.state import State
+from dlrun.engine.step import TrainStep
+
+__all__ = ["Native", "way"]
+
+PRODUCTS = 1 << 28  # multiplications of a call, some 30 ms: between calls it is asked whether to stop
+
+
+def way(train_step: TrainStep, table: Batches) -> "Native | None":
+    """The native way for these runs, or None where they go the torch way."""
+    settings = train_step.settings
+    fits = settings.device.type == "cpu" and settings.dtype == torch.float32 and settings.module is None
+    wanted = settings.engine == "auto" and not settings.compile
+    if not (fits and wanted) or kernel() is None or table.prepared() is None or train_step.model.words:
+        return None
+    try:
+        return Native(train_step, table)
+    except UnfitError:
+        return None
+
+
+def _pointer(values: Tensor) -> int:
+    assert values.is_contiguous()
+    return values.data_ptr()
+
+
+class Native:
+    """Runs in the kernel. See ``way.Way``."""
+
+    name = "native"
+
+    def __init__(self, train_step: TrainStep, table: Batches) -> None:
+        library = kernel()
+        assert library is not None
+        self._kernel, self._table, self._train_step = library, table, train_step
+        self._parts = runs = plan.parts(train_step)
+        self._lanes = lanes = Lanes.of(train_step.runs, [run.block for run in runs])
+        columns = Columns(len(runs))
+        layers, smoothing = plan.layers(train_step, columns), plan.smoothing(train_step, columns)
+        activation, loss = columns.rows([run.activation for run in runs]), columns.rows([run.loss for run in runs])
+        numbers = lanes.spread(columns.matrix())
+        rates = lanes.spread(torch.tensor([run.rates for run in runs], dtype=torch.float64))
+        weights = [Weight(*row) for row in weight_table(train_step.weights.places)]
+        layout, buffers = train_step.layout.size, train_step.model.buffers.size
+        average = layout + buffers
+        slots = average + (layout if any(kink.state(torch.empty(0)) for kink in train_step.kinks) else 0)
+        stride = slots + layout * max(library.dlrun_slots(kind[3], kind[4]) for kind in lanes.blocks)
+        self._memory = torch.zeros(len(lanes.blocks), stride, V)
+        self._theta = torch.zeros(len(lanes.blocks), layout, V)  # that is evaluated
+        x, y, split_of = self._prepared()
+        seeds = [train_step.seeds[row] for row in lanes.rows.tolist()]
+        keys = [streams.seeded(seeds, name) for name in ("order", "dropout")]
+        drawn = torch.empty(len(seeds), table.sizes["train"], dtype=torch.int32)
+        splits = split_of[lanes.rows]
+        tensors = (self._memory, numbers, rates, *keys, splits, x, y, drawn)
+        arrays = ((Layer * len(layers))(*layers), (Block * len(lanes.blocks))(*(Block(*kind) for kind in lanes.blocks)))
+        ranges = (Weight * len(weights))(*weights)
+        self._held = (*tensors, *arrays, ranges)  # what the plan points at
+        members = train_step.task.members or 1
+        pixels = math.prod(train_step.task.pixels_of(train_step.data.shape))
+        self._plan = Plan(
+            *(ctypes.addressof(array) for array in (*arrays, ranges)),
+            *map(_pointer, tensors),
+            depth=len(layers),
+            blocks_count=len(lanes.blocks),
+            weights_count=len(weights),
+            penalties=runs[0].penalties,
+            parameters=layout,
+            buffers=buffers,
+            average=average,
+            slots=slots,
+            stride=stride,
+            numbers_each=numbers.shape[1],
+            rates_each=rates.shape[1],
+            rows=table.rows,
+            train=table.sizes["train"],
+            batch=train_step.settings.batch_size,
+            inputs=train_step.inputs,
+            outputs=layers[-1].outputs,
+            targets=y[0, 0].numel(),
+            members=members,
+            width=layers[-1].outputs // pixels,
+            pixels=pixels,
+            integral=y.dtype == torch.int32,
+            activation_numbers=activation,
+            loss_numbers=loss,
+            smoothing=smoothing,
+        )
+
+    def _prepared(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs and targets as the kernel reads them, and the split of each run."""
+        prepared = self._table.prepared()
+        assert prepared is not None
+        x, y, split_of = prepared
+        return x.contiguous(), (y if y.is_floating_point() else y.int()).contiguous(), split_of
+
+    # What training changes
+
+    def load(self, state: State) -> None:
+        """Begin with theta and the buffers of ``state``."""
+        columns = torch.cat([state.theta, state.buffers], 1)
+        self._memory[:, : columns.shape[1]] = self._lanes.spread(columns)
+        self._kernel.dlrun_start(self._plan)
+
+    def select(self, train_step: TrainStep, table: Batches, keep: Sequence[int], state: State) -> "Native":
+        """The same for some of the runs, by their places among the present ones; ``train_step`` and ``table`` are theirs."""
+        other = Native(train_step, table)
+        lanes = self._lanes.lane[torch.tensor(list(keep))][other._lanes.rows]
+        flat = self._memory.transpose(1, 2).flatten(0, 1)[lanes, : other._memory.shape[1]]
+        other._memory.copy_(flat.view(-1, V, flat.shape[1]).transpose(1, 2))
+        return other
+
+    # Steps
+
+    def epoch(self, state: State, number: int, count: int, factors: Tensor | None, interrupted: Callable[[], bool]) -> None:
+        """Take ``count`` steps of epoch ``number`` (from 0), or fewer if interrupted. ``factors`` [count, R] of the schedules."""
+        plan, blocks = self._plan, len(self._lanes.blocks)
+        before = state.step
+        _done(self._kernel.dlrun_orders(plan, 0, blocks, number))
+        spread = None if factors is None else factors[:, self._lanes.rows].contiguous()
+        at_once = max(1, PRODUCTS // (3 * plan.parameters * plan.batch * blocks * V))
+        for first in range(0, count, at_once):
+            if interrupted():
+                break
+            last = min(first + at_once, count)
+            factor = None if spread is None else spread[first].data_ptr()
+            _done(self._kernel.dlrun_steps(plan, 0, blocks, number, before, first, last, factor))
+            state.step = before + last
+        if plan.buffers:
+            state.buffers.copy_(self._lanes.gather(self._memory[:, plan.parameters : plan.parameters + plan.buffers]))
+
+    # Evaluation
+
+    def evaluated(self, state: State) -> Tensor:
+        """The parameters to evaluate [R, P], which ``outputs`` uses from now on."""
+        self._kernel.dlrun_evaluated(self._plan, state.step, self._theta.data_ptr())
+        return self._lanes.gather(self._theta)
+
+    def outputs(self, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
+        """See ``Way.outputs``. Each run's numbers lie side by side, so that what torch sums of them depends on no other run."""
+        plan, model, members = self._plan, self._train_step.model, self._train_step.task.members
+        blocks, rows = len(self._lanes.blocks), len(here) if isinstance(here, Tensor) else here.stop - here.start
+        shape = (rows, *([members] if members else []), *model.output_shape, blocks * V)
+        output, before = torch.empty(shape), torch.empty(shape) if model.headed else None
+        wanted = (output.data_ptr(), None if before is None else before.data_ptr())
+        _done(self._kernel.dlrun_outputs(plan, 0, blocks, self._theta.data_ptr(), *_rows(here), *wanted))
+        found, inside = (
+            None if made is None else self._lanes.of_runs(made.movedim(-1, 0)).contiguous() for made in (output, before)
+        )
+        assert found is not None
+        return found, found if inside is None else inside, self._table.targets(here)
+
+    def losses(self, here: Tensor | slice) -> Tensor | None:
+        """See ``Way.losses``."""
+        if self._plan.smoothing >= 0:
+            return None
+        blocks = len(self._lanes.blocks)
+        found = torch.empty(blocks * V, dtype=torch.float64)
+        _done(self._kernel.dlrun_losses_of(self._plan, 0, blocks, self._theta.data_ptr(), *_rows(here), found.data_ptr()))
+        return self._lanes.of_runs(found).float()
+
+
+def _rows(here: Tensor | slice) -> tuple[int | None, int, int]:
+    """Rows as the kernel takes them: where their places lie, the first and the last."""
+    return (None, here.start, here.stop) if isinstance(here, slice) else (here.data_ptr(), 0, len(here))
+
+
+def _done(code: int) -> None:
+    if code:
+        raise MemoryError("the kernel found no memory for a batch")

@@ -1,0 +1,82 @@
+"""The kernel as a library of this process, and its structures.
+
+The fields of the structures are those of native/model.h and native/penalties.h, in the same order; all integers have 64 bits.
+"""
+
+import ctypes
+from functools import cache
+
+from dlrun.native.load import load
+
+__all__ = ["Block", "Layer", "Plan", "Weight", "kernel", "layer_kinds"]
+
+_Fields = list[tuple[str, type]]
+
+
+def _integers(*names: str) -> _Fields:
+    return [(name, ctypes.c_int64) for name in names]
+
+
+def _pointers(*names: str) -> _Fields:
+    return [(name, ctypes.c_void_p) for name in names]
+
+
+class Layer(ctypes.Structure):
+    """A layer of the model."""
+
+    _fields_ = [
+        *_integers("kind", "inputs", "outputs", "theta", "buffer", "numbers", "part", "channels", "height", "width"),
+        *_integers("filters", "out_height", "out_width", "kernel_height", "kernel", "stride", "padding_height", "padding"),
+    ]
+
+
+class Block(ctypes.Structure):
+    """What the runs of a block share."""
+
+    _fields_ = _integers("activation", "head", "loss", "optimizer", "flags")
+
+
+class Weight(ctypes.Structure):
+    """A matrix of weights."""
+
+    _fields_ = _integers("start", "units", "inputs", "outermost")
+
+
+class Plan(ctypes.Structure):
+    """All that the kernel is told of a cohort."""
+
+    _fields_ = [
+        *_pointers("layers", "blocks", "weights", "state", "numbers", "rates", "orders", "masks", "splits", "x", "y", "drawn"),
+        *_integers("depth", "blocks_count", "weights_count", "penalties"),
+        *_integers("parameters", "buffers", "average", "slots", "stride", "numbers_each", "rates_each"),
+        *_integers("rows", "train", "batch", "inputs", "outputs", "targets", "members", "width", "pixels", "integral"),
+        *_integers("activation_numbers", "loss_numbers", "smoothing"),
+    ]
+
+
+@cache
+def kernel() -> ctypes.CDLL | None:
+    """The kernel, or None where the package was built without one, or for another processor."""
+    found = load()
+    if found is None:
+        return None
+    integer, pointer = ctypes.c_int64, ctypes.c_void_p
+    plan = ctypes.POINTER(Plan)
+    found.dlrun_layers.restype = ctypes.c_char_p
+    for name, takes in {
+        "dlrun_orders": (plan, integer, integer, integer),
+        "dlrun_steps": (plan, integer, integer, integer, integer, integer, integer, pointer),
+        "dlrun_start": (plan,),
+        "dlrun_slots": (ctypes.c_int, ctypes.c_int),
+        "dlrun_evaluated": (plan, integer, pointer),
+        "dlrun_losses_of": (plan, integer, integer, pointer, pointer, integer, integer, pointer),
+        "dlrun_outputs": (plan, integer, integer, pointer, pointer, integer, integer, pointer, pointer),
+    }.items():
+        getattr(found, name).argtypes = takes  # an attribute, which is kept; an item is made anew each time
+    return found
+
+
+def layer_kinds() -> dict[str, int]:
+    """The numbers of the kernel's layers, by name."""
+    found = kernel()
+    return {} if found is None else {name: number for number, name in enumerate(found.dlrun_layers().decode().split())}

@@ -1,0 +1,223 @@
+"""What the kernel is told of a cohort: which runs are the lanes of which block, its layers, and the numbers of every run.
+
+Shapes: R runs, G blocks of V lanes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlrun.components.regularizers import LabelSmoothing
+from dlrun.engine.cohort import CohortRun
+from dlrun.engine.lanes.library import Layer, kernel, layer_kinds
+from dlrun.engine.lanes.pointwise import Functions
+from dlrun.engine.lanes.updates import Updates
+from dlrun.engine.layers import BatchNorm, Convolution, Dropout, Flatten, Linear, MaxPool1d, MaxPool2d, Mean, Pointwise, Upsample
+from dlrun.engine.layers.convolution import convolved
+from dlrun.engine.step import TrainStep
+
+V = 8  # runs in a vector, as in native/vector.h
+
+BlockKind = tuple[int, int, int, int, int]
+"""What the runs of a block share: the fields of ``library.Block``."""
+
+
+class UnfitError(Exception):
+    """What the kernel has not, in words."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run as a lane: the kind of block that it can be in, and its numbers."""
+
+    block: BlockKind
+    activation: tuple[float, ...]
+    loss: tuple[float, ...]
+    rates: tuple[float, ...]  # of the optimizer and the penalties
+    penalties: int  # flags, which all runs of a cohort share
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Which run is which lane. Runs that are one object, as copies that fill up a cohort are, share a lane.
+
+    Args:
+        rows: of each lane, a row of theta that it is: [G V].
+        lane: of each row of theta, its lane: [R].
+        blocks: the kind of each block.
+    """
+
+    rows: Tensor
+    lane: Tensor
+    blocks: Sequence[BlockKind]
+
+    @staticmethod
+    def of(runs: Sequence[CohortRun], kinds: Sequence[BlockKind]) -> "Lanes":
+        """Runs of a kind side by side; the last block of each kind is filled up with copies of its last run."""
+        first = {id(run): row for row, run in reversed(list(enumerate(runs)))}
+        members: dict[BlockKind, list[int]] = {}
+        for row in sorted(first.values()):
+            members.setdefault(kinds[row], []).append(row)
+        rows: list[int] = []
+        place: dict[int, int] = {}
+        blocks: list[BlockKind] = []
+        for kind, mine in members.items():
+            place |= {row: len(rows) + number for number, row in enumerate(mine)}
+            rows += mine + [mine[-1]] * (-len(mine) % V)
+            blocks += [kind] * -(-len(mine) // V)
+        return Lanes(torch.tensor(rows), torch.tensor([place[first[id(run)]] for run in runs]), blocks)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Numbers of runs [R, n] as vectors of the kernel [G, n, V]."""
+        return values[self.rows].view(-1, V, values.shape[1]).transpose(1, 2).contiguous()
+
+    def gather(self, vectors: Tensor) -> Tensor:
+        """Vectors of the kernel [G, n, V] as numbers of runs [R, n]."""
+        return self.of_runs(vectors.transpose(1, 2).flatten(0, 1))
+
+    def of_runs(self, lanes: Tensor) -> Tensor:
+        """What lanes have [G V, ...] as what runs have [R, ...]: a view where the runs are the first lanes."""
+        runs = len(self.lane)
+        return lanes[:runs] if self._in_order else lanes.index_select(0, self.lane)
+
+    @cached_property
+    def _in_order(self) -> bool:
+        return bool((self.lane == torch.arange(len(self.lane))).all())
+
+
+@cache
+def _catalogue() -> tuple[Functions, Updates]:
+    found = kernel()
+    assert found is not None
+    return Functions(found), Updates(found)
+
+
+def parts(train_step: TrainStep) -> list[Part]:
+    """Every run as a lane. Raises UnfitError for a component that the kernel has not."""
+    known: dict[int, Part] = {}
+    for run in train_step.runs:
+        if id(run) not in known:
+            known[id(run)] = _part(run, train_step)
+    return [known[id(run)] for run in train_step.runs]
+
+
+def _part(run: CohortRun, train_step: TrainStep) -> Part:
+    functions, updates = _catalogue()
+    pixels = train_step.task.pixels_of(train_step.data.shape)
+    smoothing = next((r for r in run.regularizers if r.function is LabelSmoothing), None)
+    activation, head = functions.activation(run.activation), functions.head(run.head)
+    loss = functions.loss(run.loss, train_step.task.name, train_step.settings.outputs, smoothing)
+    optimizer = updates.optimizer(run.optimizer)
+    penalties = updates.penalties(run.regularizers, run.clip_norm, run.clip_value)
+    y = train_step.data.y
+    if loss is not None and not functions.fits(
+        loss, y, train_step.task.output_shape(train_step.settings.outputs, pixels), smoothing
+    ):
+        raise UnfitError("a loss of other targets")
+    if train_step.task.pixels and run.head not in ("logit", "value", "probability"):
+        raise UnfitError("a softmax of pixels")
+    if activation is None or head is None or loss is None or optimizer is None or penalties is None:
+        raise UnfitError("a component of a run")
+    block = (activation.number, head.number, loss.number, optimizer.kind, optimizer.flags)
+    return Part(block, activation.numbers, loss.numbers, (*optimizer.numbers, *penalties.numbers), penalties.flags)
+
+
+class Columns:
+    """Numbers of every run, one column after the other: [R, n] in float32."""
+
+    def __init__(self, runs: int) -> None:
+        self._runs = runs
+        self._columns: list[Tensor] = []
+
+    def add(self, *values: float | Tensor) -> int:
+        """Add columns, each one number or [R] of them, and return the place of the first."""
+        first = len(self._columns)
+        self._columns += [torch.as_tensor(value).flatten().float().expand(self._runs) for value in values]
+        return first
+
+    def rows(self, rows: Sequence[tuple[float, ...]]) -> int:
+        """Add as many columns as the longest of these rows has numbers, 0 where another has fewer."""
+        longest = max(map(len, rows))
+        padded = [[*row, *[0.0] * (longest - len(row))] for row in rows]
+        return self.add(*(torch.tensor(column) for column in zip(*padded, strict=True)))
+
+    def matrix(self) -> Tensor:
+        """All columns: [R, n]."""
+        return torch.stack(self._columns, 1) if self._columns else torch.zeros(self._runs, 1)
+
+
+Images = tuple[int, int, int]
+"""Channels, height and width of a sample. A table is channels of one place, a signal is an image of one row."""
+
+
+def layers(train_step: TrainStep, columns: Columns) -> list[Layer]:
+    """The layers of the model; their numbers go to ``columns``. Raises UnfitError for a layer that the kernel has not."""
+    model = train_step.model
+    sample = train_step.data.sample
+    shape: Images = (sample[0], *[1] * (3 - len(sample)), *sample[1:])  # type: ignore[assignment]
+    flat = len(sample) == 1
+    theta = {slot.layer: slot.start for slot in reversed(model.layout.slots)}
+    buffer = {slot.layer: slot.start for slot in reversed(model.buffers.slots)}
+    found = []
+    for number, layer in enumerate(model.layers):
+        if isinstance(layer, Flatten):
+            shape, flat = (math.prod(shape), 1, 1), True
+            continue
+        made = Layer(theta=theta.get(number, 0), buffer=buffer.get(number, 0), channels=shape[0], height=shape[1], width=shape[2])
+        made.inputs = math.prod(shape)
+        if isinstance(layer, Pointwise):
+            made.part = bool(layer.learned)
+            kind = "activation" if model.is_activation(number) else "head"
+            made.kernel = shape[0] if flat else shape[2]  # the axis of a softmax is the last one
+        else:
+            kind, shape = _layer(layer, made, shape, columns)
+            flat = flat or isinstance(layer, Mean)
+        made.kind, made.outputs = layer_kinds()[kind], math.prod(shape)
+        found.append(made)
+    return found
+
+
+def _layer(layer: Any, made: Layer, shape: Images, columns: Columns) -> tuple[str, Images]:
+    """Fill in what the kernel is told of a layer: its name there, and what it makes of such a sample."""
+    channels, height, width = shape
+    if isinstance(layer, Linear):
+        return "linear", (layer.outputs, 1, 1)
+    if isinstance(layer, Dropout):
+        limit = torch.as_tensor(layer.keep, dtype=torch.float64).mul(65536.0).round().int() - 32768
+        made.part, made.numbers = layer.part, columns.add(limit.view(torch.float32), 1 / layer.keep)
+        return "dropout", shape
+    if isinstance(layer, BatchNorm):
+        made.numbers = columns.add(layer.momentum, layer.eps)
+        return "batch_norm", shape
+    if isinstance(layer, Convolution) and not layer.padded:
+        made.filters, made.kernel, made.stride, made.padding = layer.filters, layer.kernel, layer.stride[0], layer.padding[0]
+        made.kernel_height, made.padding_height = (1, 0) if layer.axes == 1 else (made.kernel, made.padding)
+        made.out_height, made.out_width = (
+            convolved(side, kernel=kernel, stride=made.stride, padding=padding)
+            for side, kernel, padding in ((height, made.kernel_height, made.padding_height), (width, made.kernel, made.padding))
+        )
+        return "convolution", (made.filters, made.out_height, made.out_width)
+    if isinstance(layer, MaxPool2d | MaxPool1d):
+        made.kernel_height, made.kernel = (layer if isinstance(layer, MaxPool2d) else layer.pool).kernel
+        return "max_pool", (channels, height // made.kernel_height, width // made.kernel)
+    if isinstance(layer, Mean) and not layer.padded:
+        return "mean", (channels, 1, 1)
+    if isinstance(layer, Upsample):
+        made.stride = layer.scale
+        return "upsample", (channels, height * layer.scale, width * layer.scale)
+    raise UnfitError(f"the layer {type(layer).__name__}")
+
+
+def smoothing(train_step: TrainStep, columns: Columns) -> int:
+    """The column of label smoothing, -1 without. Raises UnfitError for other changes of the batch."""
+    place = -1
+    for transform in train_step.transforms:
+        if not isinstance(transform, LabelSmoothing):
+            raise UnfitError("augmentation")
+        place = columns.add(transform.smoothing)
+    return place

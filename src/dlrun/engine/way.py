@@ -1,0 +1,46 @@
+"""What takes the steps of a cohort: the torch way (stepper.py), or the native one (lanes/).
+
+Shapes: R runs, P parameters, K outputs, n rows.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from dlrun.engine.batches import Batches
+from dlrun.engine.state import State
+from dlrun.engine.step import TrainStep
+
+
+class Way(Protocol):
+    """One way of taking steps, for the present rows of a cohort.
+
+    Between epochs the buffers and the step are in ``State``, and theta is what ``evaluated`` makes of it.
+    """
+
+    name: str
+
+    def load(self, state: State) -> None:
+        """Begin with a fresh state."""
+
+    def epoch(self, state: State, number: int, count: int, factors: Tensor | None, interrupted: Callable[[], bool]) -> None:
+        """Take ``count`` steps of epoch ``number``, from 0, or fewer where ``interrupted`` says so.
+
+        ``factors`` [count, R] is what the schedules multiply the learning rates with, on the CPU; None for 1.
+        """
+
+    def evaluated(self, state: State) -> Tensor:
+        """The parameters to evaluate and to keep [R, P], with which ``outputs`` is computed from now on."""
+
+    def outputs(self, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the rows ``here``: outputs and what stands before the head, [R, n, K, ...], and targets [R, n, ...]."""
+
+    def losses(self, here: Tensor | slice) -> Tensor | None:
+        """The loss of every run on the rows ``here``: [R]. None where it is to be computed from ``outputs``."""
+
+    def select(self, train_step: TrainStep, table: Batches, keep: Sequence[int], state: State) -> "Way":
+        """The same for some of the rows, which are those of ``train_step`` and ``table``, by their present places.
+
+        ``state`` is already theirs.
+        """

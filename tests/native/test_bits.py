@@ -1,0 +1,82 @@
+"""The bits of a run: the same alone and beside any others, in any number of calls, and on every machine."""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dlrun.engine import lanes
+from dlrun.engine.lanes.library import kernel
+from dlrun.engine.trainer import Training
+from dlrun.experiments.cohorts import plan
+
+pytestmark = pytest.mark.skipif(kernel() is None, reason="dlrun was built without its kernel")
+
+STEPS = 300
+MINE = {
+    "dataset": "moons",
+    "model.hidden": [9, 6],
+    "activation": "gelu",
+    "optimizer": "adamw",
+    "scheduler": "cosine",
+    "regularizer": ["dropout", "batch_norm"],
+    "trainer.batch_size": 11,
+    "trainer.epochs": 1000,
+    "trainer.max_steps": STEPS,
+    "seed": 7,
+}
+KINDS = [("tanh", "sgd"), ("relu", "lion"), ("gelu", "adamw"), ("mish", "nadam"), ("elu", "adagrad"), ("softplus", "asgd")]
+
+
+@pytest.fixture(scope="module")
+def theta(spec_of: Callable[..., Any], datasets: Any) -> Callable[..., list[Tensor]]:
+    """Theta of each run of a cohort after 300 steps."""
+
+    def train(rows: Sequence[dict[str, Any]]) -> list[Tensor]:
+        (planned,) = plan([spec_of(**row) for row in rows], datasets)
+        with torch.no_grad():
+            training = Training(planned.cohort)
+            assert training.way.name == "native"
+            number = 0
+            while training.state.step < STEPS:
+                training.epoch(number)
+                number += 1
+            found = training.way.evaluated(training.state)
+        return [found[training.order.index(row)].clone() for row in range(len(rows))]
+
+    return train
+
+
+def neighbours(count: int) -> list[dict[str, Any]]:
+    rows = []
+    for number in range(count):
+        activation, optimizer = KINDS[number % len(KINDS)]
+        rows.append(MINE | {"activation": activation, "optimizer": optimizer, "seed": 50 + number, "scheduler": "constant"})
+    return rows
+
+
+@pytest.fixture(scope="module")
+def alone(theta: Callable[..., list[Tensor]]) -> Tensor:
+    return theta([MINE])[0]
+
+
+@pytest.mark.parametrize("count", [7, 63, pytest.param(1000, marks=pytest.mark.slow)])
+def test_neighbours_change_nothing(count: int, alone: Tensor, theta: Callable[..., list[Tensor]]) -> None:
+    rows = neighbours(count)
+    rows.insert(count // 2, MINE)
+    assert torch.equal(theta(rows)[count // 2], alone)
+
+
+def test_the_number_of_calls_changes_nothing(
+    alone: Tensor, theta: Callable[..., list[Tensor]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "PRODUCTS", 1)  # a call a step
+    assert torch.equal(theta([MINE])[0], alone)
+
+
+def test_the_bits_are_those_of_every_machine(alone: Tensor) -> None:
+    """On x86-64 and arm64, by gcc and by clang."""
+    assert sha256(alone.numpy().tobytes()).hexdigest()[:16] == "d043c93a3258dfeb"

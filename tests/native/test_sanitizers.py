@@ -1,0 +1,265 @@
+"""The kernel under AddressSanitizer and UndefinedBehaviorSanitizer: models, data and kinds drawn at random, all sizes small.
+
+What a kernel computes of such models means nothing. They are to read and write what belongs to them, however odd their shapes.
+"""
+
+import ctypes
+import math
+import random
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import replay
+from dlrun.engine.lanes.library import Block, Layer, Plan, Weight, kernel, layer_kinds
+from dlrun.engine.lanes.plan import V
+from dlrun.engine.layers.convolution import convolved
+
+pytestmark = pytest.mark.skipif(kernel() is None, reason="dlrun was built without its kernel")
+
+SANITIZED = ["-DAPART", "-g1", "-march=x86-64-v3", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
+STEPS = 5
+ROWWISE = ("class_hinge", "sparsemax", "class_focal")
+
+
+def names(function: str) -> list[str]:
+    found: Any = kernel()
+    listed = found[f"dlrun_{function}"]
+    listed.restype = ctypes.c_char_p
+    text: str = listed().decode()
+    return text.split()
+
+
+@dataclass
+class Judge:
+    """A loss, and the targets that it takes."""
+
+    name: str
+    members: int = 1
+    integral: bool = False
+    targets: int | None = None  # None for as many as outputs
+    smoothed: bool = False
+    pixels: bool = False
+
+
+def judge(draw: random.Random, name: str) -> Judge:
+    plain = name.removeprefix("soft_")
+    if plain == "cosine_embedding":
+        return Judge(name, members=2, targets=1)
+    if plain == "triplet_margin":
+        return Judge(name, members=3, targets=1, integral=True)
+    if any(word in plain for word in ("dice", "cross_entropy", "nll", *ROWWISE)):
+        pixels = "dice" in plain or ("cross_entropy" in plain and draw.random() < 0.5)
+        return Judge(name, integral=True, targets=1, smoothed=plain != name, pixels=pixels)
+    return Judge(name, targets=1 if plain == "quantiles" else None, smoothed=plain != "quantiles" and draw.random() < 0.3)
+
+
+class Model:
+    """Layers drawn at random, with places for their parameters, buffers and numbers."""
+
+    def __init__(self, draw: random.Random, pixels: bool) -> None:
+        self.draw, self.layers = draw, list[Layer]()
+        self.weights = list[Weight]()
+        self.parameters = self.buffers = self.numbers = 0
+        image = pixels or draw.random() < 0.5
+        side = (lambda: draw.randint(1, 9)) if image else (lambda: 1)
+        self.shape = self.sample = (draw.randint(1, 9 if not image else 4), 1 if draw.random() < 0.3 else side(), side())
+        self.flat = not image
+        for _ in range(draw.randint(0, 5)):
+            self._image() if not self.flat and draw.random() < 0.6 else self._any()
+        if pixels:
+            self._convolution(kernel=1)
+        else:
+            if draw.random() < 0.3 and not self.flat:
+                self._add("mean", (self.shape[0], 1, 1))
+            self.shape, self.flat = (math.prod(self.shape), 1, 1), True
+            for _ in range(draw.randint(0, 2)):
+                self._linear(draw.randint(1, 17))
+                self._any()
+            self._linear(draw.randint(1, 9))
+        self.headed = draw.random() < 0.5
+        if self.headed:
+            self._add("head", self.shape)
+
+    def _add(self, kind: str, shape: tuple[int, int, int], parameters: int = 0, **fields: int) -> None:
+        channels, height, width = self.shape
+        made = Layer(kind=layer_kinds()[kind], theta=self.parameters, buffer=self.buffers, numbers=self.numbers, **fields)
+        made.channels, made.height, made.width = self.shape
+        made.inputs, made.outputs = channels * height * width, math.prod(shape)
+        made.part = len(self.layers) if kind == "dropout" else 0
+        self.parameters += parameters
+        self.layers.append(made)
+        self.shape = shape
+
+    def _linear(self, outputs: int) -> None:
+        inputs = self.shape[0]
+        self.weights.append(Weight(self.parameters, outputs, inputs, 0))
+        self._add("linear", (outputs, 1, 1), (inputs + 1) * outputs)
+
+    def _any(self) -> None:
+        kind = self.draw.choice(["activation", "dropout", "batch_norm", "linear" if self.flat else "activation"])
+        if kind == "linear":
+            self._linear(self.draw.randint(1, 17))
+        elif kind == "activation":
+            self._add(kind, self.shape, kernel=self.shape[0] if self.flat else self.shape[2])
+        else:
+            channels = self.shape[0]
+            self._add(kind, self.shape, 2 * channels if kind == "batch_norm" else 0)
+            self.numbers += 2
+            self.buffers += 2 * channels if kind == "batch_norm" else 0
+
+    def _image(self) -> None:
+        channels, height, width = self.shape
+        kind = self.draw.choice(["convolution", "convolution", "max_pool", "upsample"])
+        if kind == "convolution":
+            self._convolution(self.draw.randint(1, 5))
+        elif kind == "max_pool":
+            high, wide = self.draw.randint(1, min(3, height)), self.draw.randint(1, min(3, width))
+            self._add(kind, (channels, height // high, width // wide), kernel_height=high, kernel=wide)
+        elif height * width < 50:
+            scale = self.draw.randint(1, 3)
+            self._add(kind, (channels, height * scale, width * scale), stride=scale)
+
+    def _convolution(self, kernel: int) -> None:
+        channels, height, width = self.shape
+        filters, stride, padding = self.draw.randint(1, 9), self.draw.randint(1, 3), self.draw.randint(0, 2)
+        kernel = min(kernel, width + 2 * padding)
+        signal = height == 1 and self.draw.random() < 0.5
+        tall, above = (1, 0) if signal else (min(kernel, height + 2 * padding), padding)
+        sizes = (
+            convolved(height, kernel=tall, stride=stride, padding=above),
+            convolved(width, kernel=kernel, stride=stride, padding=padding),
+        )
+        self.weights.append(Weight(self.parameters, filters, channels * tall * kernel, 1))
+        window = {"kernel_height": tall, "kernel": kernel, "padding_height": above, "padding": padding, "stride": stride}
+        size = filters * (channels * tall * kernel + 1)
+        self._add("convolution", (filters, *sizes), size, filters=filters, out_height=sizes[0], out_width=sizes[1], **window)
+
+
+def numbers_of(draw: random.Random, generator: torch.Generator, *shape: int) -> Tensor:
+    """Numbers of all sizes; seldom, infinite and NaN."""
+    found = torch.randn(shape, generator=generator) * draw.choice([0.1, 1.0, 100.0])
+    if draw.random() < 0.1:
+        found.view(-1)[draw.randrange(found.numel())] = draw.choice([math.inf, -math.inf, math.nan, 1e38, 1e-38])
+    return found
+
+
+def cohort(path: Path, seed: int) -> None:
+    """Write a cohort that a seed stands for."""
+    draw, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    losses = names("losses")
+    loss = judge(draw, losses[seed % len(losses)])
+    model = Model(draw, loss.pixels)
+    layers = model.layers
+    blocks = draw.randint(1, 2)
+    heads = names("activations")
+    block = (Block * blocks)()
+    for each in block:
+        each.activation, each.loss = draw.randrange(len(heads)), losses.index(loss.name)
+        each.head = draw.randrange(len(heads)) if not loss.pixels else 0
+        each.optimizer, each.flags = draw.randrange(len(names("optimizers"))), draw.randrange(1 << len(names("optimizer_flags")))
+    pixels = model.shape[1] * model.shape[2] if loss.pixels else 1
+    outputs = math.prod(model.shape)
+    width = outputs // pixels
+    targets = outputs if loss.targets is None else pixels
+    train = draw.randint(1, 19)
+    rows, splits = train + draw.randint(0, 20), draw.randint(1, 2)
+    parameters, buffers = model.parameters, model.buffers
+    each = model.numbers + 1 + 2 + 2 * width + 1  # of the layers, the activation, the loss, smoothing
+    rates = len(names("optimizer_numbers")) + len(names("penalty_numbers"))
+    penalties = draw.randrange(1 << len(names("penalty_flags")))
+    average = parameters + buffers
+    slots = average + parameters
+    stride = slots + parameters * max(kernel().dlrun_slots(b.optimizer, b.flags) for b in block)  # type: ignore[union-attr]
+    state = torch.zeros(blocks, stride, V)
+    state[:, :average] = numbers_of(draw, generator, blocks, average, V)
+    limits = torch.tensor([draw.choice([0.3, math.inf]) for _ in range(5)], dtype=torch.float64)
+    rate = torch.rand(blocks, rates, V, generator=generator, dtype=torch.float64) * 0.9 + 0.05
+    rate[:, -2:] *= limits[:2].view(1, 2, 1)
+    keys = [torch.randint(-(1 << 62), 1 << 62, (blocks * V,), generator=generator) for _ in range(2)]
+    inputs = math.prod(model.sample)
+    x = numbers_of(draw, generator, splits, rows, loss.members * inputs)
+    y = torch.randint(0, max(2, width) if loss.integral else 2, (splits, rows, targets), generator=generator, dtype=torch.int32)
+    if loss.integral:
+        y %= width
+    target = y if loss.integral else y.float()
+    arrays: list[Any] = [(Layer * len(layers))(*layers), block, (Weight * len(model.weights))(*model.weights), state]
+    arrays += [torch.rand(blocks, each, V, generator=generator), rate, *keys]
+    arrays += [torch.randint(0, splits, (blocks * V,), generator=generator), x, target]
+    arrays.append(torch.empty(blocks * V, train, dtype=torch.int32))
+    plan = Plan(
+        *map(replay.address, arrays),
+        depth=len(layers),
+        blocks_count=blocks,
+        weights_count=len(model.weights),
+        penalties=penalties,
+        parameters=parameters,
+        buffers=buffers,
+        average=average,
+        slots=slots,
+        stride=stride,
+        numbers_each=each,
+        rates_each=rates,
+        rows=rows,
+        train=train,
+        batch=draw.randint(1, 9),
+        inputs=inputs,
+        outputs=outputs,
+        targets=targets,
+        members=loss.members,
+        width=width,
+        pixels=pixels,
+        integral=loss.integral,
+        activation_numbers=model.numbers,
+        loss_numbers=model.numbers + 1,
+        smoothing=each - 1 if loss.smoothed else -1,
+    )
+    factors = torch.rand(STEPS, blocks * V, generator=generator) if draw.random() < 0.5 else None
+    replay.write(path, plan, arrays, STEPS, factors)
+
+
+def cohorts(folder: Path, count: int) -> list[Path]:
+    files = [folder / f"{seed}" for seed in range(count)]
+    for seed, path in enumerate(files):
+        cohort(path, seed)
+    return files
+
+
+def sanitized(folder: Path, compiler: str, flags: Sequence[str], count: int) -> None:
+    program = replay.program(folder, compiler, *SANITIZED, *flags)
+    files = cohorts(folder, count)
+    assert len(replay.run([program], files)) == count
+
+
+def test_a_short_dose(tmp_path: Path) -> None:
+    """Of every loss a cohort. Checks that call functions, or only trap, are compiled in half the time."""
+    undefined = "bounds,integer-divide-by-zero,signed-integer-overflow,shift,vla-bound"
+    checks = [
+        f"-fsanitize=address,{undefined}",
+        f"-fsanitize-trap={undefined}",
+        "-mllvm",
+        "-asan-instrumentation-with-call-threshold=0",
+    ]
+    sanitized(tmp_path, "clang", ["-O1", *checks], len(names("losses")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_a_long_dose(compiler: str, tmp_path: Path) -> None:
+    sanitized(tmp_path, compiler, ["-O1", "-fsanitize=address,undefined"], 3000)
+
+
+@pytest.mark.slow
+def test_what_is_not_initialized_is_not_used(tmp_path: Path) -> None:
+    """Under valgrind."""
+    if shutil.which("valgrind") is None:
+        pytest.skip("valgrind is not installed")
+    program = replay.program(tmp_path, "gcc", "-DAPART", "-g1", "-O1", "-march=x86-64-v3")
+    command = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full"]
+    assert len(replay.run([*command, program], cohorts(tmp_path, 150))) == 150

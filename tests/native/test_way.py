@@ -1,0 +1,129 @@
+"""The native way of taking steps beside the torch way: the same runs, step for step."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dlrun import registry
+from dlrun.engine.lanes import Native
+from dlrun.engine.lanes.library import kernel
+from dlrun.engine.stepper import TorchWay
+from dlrun.engine.trainer import Training
+from dlrun.experiments.cohorts import plan
+
+pytestmark = pytest.mark.skipif(kernel() is None, reason="dlrun was built without its kernel")
+
+Trainings = Callable[..., Training]
+
+
+@pytest.fixture(scope="session")
+def training(spec_of: Callable[..., Any], datasets: Any) -> Trainings:
+    """The training of the only cohort that some runs make up."""
+
+    def make(rows: Sequence[dict[str, Any]], **every: Any) -> Training:
+        (planned,) = plan([spec_of(**row | every) for row in rows], datasets)
+        with torch.no_grad():
+            return Training(planned.cohort)
+
+    return make
+
+
+def epochs(training: Training, count: int) -> Tensor:
+    """Theta after some epochs."""
+    with torch.no_grad():
+        for number in range(count):
+            training.epoch(number)
+        return training.way.evaluated(training.state).clone()
+
+
+def agree(training: Trainings, rows: Sequence[dict[str, Any]], count: int = 2, tolerance: float = 2e-5) -> None:
+    native, there = training(rows), training(rows, **{"trainer.engine": "torch"})
+    assert isinstance(native.way, Native)
+    assert isinstance(there.way, TorchWay)
+    start = there.state.theta.clone()
+    mine, theirs = epochs(native, count), epochs(there, count)
+    moved = (theirs - start).abs().amax(1, keepdim=True)
+    assert bool((moved > 0).all())
+    assert native.state.step == there.state.step
+    apart = ((mine - theirs).abs() / moved).amax(1)
+    assert float(apart.max()) < tolerance, apart
+    torch.testing.assert_close(native.state.buffers, there.state.buffers, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        native.evaluate(count)
+        there.evaluate(count)
+    for name, values in native.records[-1][1].items():
+        torch.testing.assert_close(values, there.records[-1][1][name], rtol=1e-4, atol=1e-5)
+
+
+SMALL = {"dataset": "diabetes", "trainer.batch_size": 37, "trainer.epochs": 2, "loss": "mse", "optimizer": "sgd"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"model.hidden": [7, 6, 3]},
+        {"model.hidden": [6], "regularizer": ["batch_norm"]},
+        {"model.hidden": [5, 4], "regularizer": ["dropout"]},
+        {"model.hidden": [5, 4], "regularizer": ["l1", "l2", "max_norm", "dropout", "batch_norm"]},
+        {"trainer.clip_norm": 0.1, "trainer.clip_value": 0.05},
+        {"trainer.batch_size": 266},
+        {"scheduler": "cosine", "optimizer": "adam"},
+        {"optimizer": "asgd", "optimizer.t0": 3.0},
+        {"model": "linear"},
+        {"activation": "prelu", "model.hidden": [6, 5]},
+        {"activation": "swish", "activation.learnable": True, "model.hidden": [6, 5]},
+        {"activation": "elu", "activation.learnable": True, "optimizer": "adam"},
+        {"activation": "softplus", "activation.learnable": True},
+    ],
+    ids=str,
+)
+def test_both_ways_take_the_same_steps(training: Trainings, given: dict[str, Any]) -> None:
+    agree(training, [SMALL | given | {"seed": seed} for seed in range(11)])
+
+
+ACTIVATIONS = sorted(set(registry.options("activation")) - {"prelu"})  # learned numbers make another cohort
+
+
+def test_every_activation_and_optimizer(training: Trainings) -> None:
+    rows = [
+        SMALL | {"model.hidden": [6, 5], "activation": activation, "optimizer": optimizer, "seed": row % 3}
+        for row, (activation, optimizer) in enumerate(itertools.product(ACTIVATIONS, registry.options("optimizer")))
+    ]
+    agree(training, rows, tolerance=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "given"),
+    [
+        ("moons", {"loss": "bce"}),
+        ("moons", {"loss": "bce_with_logits"}),
+        ("moons", {"loss": "focal"}),
+        ("moons", {"loss": "hinge"}),
+        ("moons", {"regularizer": ["label_smoothing"]}),
+        ("iris", {"loss": "cross_entropy"}),
+        ("iris", {"loss": "cross_entropy", "regularizer": ["label_smoothing"]}),
+        ("iris", {"loss": "nll"}),
+        ("iris", {"loss": "focal"}),
+        ("iris", {"loss": "sparsemax"}),
+        ("iris", {"loss": "hinge"}),
+        ("multilabel", {}),
+        ("diabetes", {"loss": "quantile", "loss.tau": [0.1, 0.5, 0.9]}),
+        ("diabetes", {"loss": "huber"}),
+        ("reconstruction", {"model": "autoencoder"}),
+        ("pairs", {"model": "embedder"}),
+        ("triplets", {"model": "embedder"}),
+        ("digits", {"model": "cnn", "trainer.max_steps": 20}),
+        ("digits", {"model": "cnn", "regularizer": ["batch_norm", "dropout"], "trainer.max_steps": 20}),
+        ("signals", {"model": "cnn1d", "trainer.max_steps": 20}),
+        ("shapes", {"model": "segmenter", "trainer.max_steps": 5}),
+        ("shapes", {"model": "segmenter", "loss": "dice", "trainer.max_steps": 5}),
+    ],
+    ids=str,
+)
+def test_every_kind_of_data(training: Trainings, dataset: str, given: dict[str, Any]) -> None:
+    every = {"dataset": dataset, "optimizer": "sgd", "optimizer.lr": 0.02, "optimizer.momentum": 0.5, "trainer.batch_size": 17}
+    agree(training, [every | given | {"seed": seed} for seed in range(3)], count=1, tolerance=2e-4)

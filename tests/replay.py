@@ -1,0 +1,90 @@
+"""A cohort outside of Python: written to a file, and trained by tests/native/replay.c, compiled by anything for any machine."""
+
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dlrun.engine.lanes import Native
+from dlrun.engine.lanes.library import Plan
+from dlrun.native import build
+
+SOURCE = Path(__file__).parent / "native" / "replay.c"
+FLAGS = tuple(flag for flag in build.FLAGS if flag not in ("-O3", "-fPIC"))
+POINTERS = [name for name, kind in Plan._fields_ if kind is ctypes.c_void_p]
+Array = Tensor | ctypes.Array
+
+
+def program(folder: Path, compiler: str, *flags: str) -> Path:
+    """Compile replay.c into ``folder``; skips a test whose compiler is not installed."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    place = folder / "replay"
+    done = subprocess.run([compiler, *FLAGS, *flags, str(SOURCE), "-o", str(place)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return place
+
+
+def write(path: Path, plan: Plan, arrays: Sequence[Array], steps: int, factors: Tensor | None = None) -> None:
+    """Write what ``plan`` says and points at, which are some of ``arrays``. ``factors`` [steps, G V] are of the schedules."""
+    held = {address(array): array for array in arrays}
+    found = {name: held[getattr(plan, name)] for name in POINTERS}
+    fields = [getattr(plan, name) for name, _ in Plan._fields_[len(POINTERS) :]]
+    sizes = [len(content(array)) for array in found.values()]
+    assert Plan._fields_[-1][0] == "smoothing"
+    with path.open("wb") as file:
+        file.write(np.array([*sizes, *fields, steps, factors is not None], np.int64).tobytes())
+        for name, array in found.items():
+            file.write(b"" if name == "drawn" else content(array))
+        if factors is not None:
+            assert factors.shape == (steps, plan.blocks_count * 8)
+            file.write(content(factors.double()))
+
+
+def address(array: Array) -> int:
+    return array.data_ptr() if isinstance(array, Tensor) else ctypes.addressof(array)
+
+
+def content(array: Array) -> bytes:
+    return array.contiguous().numpy().tobytes() if isinstance(array, Tensor) else bytes(array)
+
+
+def run(command: Sequence[str | Path], files: Sequence[Path]) -> list[str]:
+    """What the program prints of each file."""
+    done = subprocess.run([*command, *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout.splitlines()
+
+
+def number(values: Tensor) -> int:
+    """The hash of replay.c: the sum of a random word for each number and its place."""
+    found = values.double().flatten().numpy()
+    words = np.where(np.isnan(found), np.float64(np.nan), found).view(np.uint64)
+    words = words + np.arange(1, len(words) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        words = (words ^ (words >> np.uint64(shift))) * np.uint64(multiplier)
+    return int(np.sum(words ^ (words >> np.uint64(31)), dtype=np.uint64))
+
+
+def here(native: Native, steps: int) -> str:
+    """The line that the program prints, of what the kernel of this process has after ``steps`` steps."""
+    kernel, plan, theta = native._kernel, native._plan, native._theta
+    blocks, lanes = plan.blocks_count, plan.blocks_count * 8
+    kernel.dlrun_evaluated(plan, steps, theta.data_ptr())
+    losses = torch.zeros(lanes, dtype=torch.float64)
+    if plan.smoothing < 0:
+        assert kernel.dlrun_losses_of(plan, 0, blocks, theta.data_ptr(), None, 0, plan.rows, losses.data_ptr()) == 0
+    output, before = (torch.zeros(plan.rows, plan.outputs * plan.members, lanes) for _ in range(2))
+    headed = native._train_step.model.headed
+    places = torch.arange(plan.rows - 1, -1, -1)
+    wanted = (output.data_ptr(), before.data_ptr() if headed else None)
+    assert kernel.dlrun_outputs(plan, 0, blocks, theta.data_ptr(), places.data_ptr(), 0, plan.rows, *wanted) == 0
+    found = (number(output) + (number(before) if headed else 0)) % (1 << 64)
+    return f"{number(theta):016x} {number(losses) if plan.smoothing < 0 else 0:016x} {found:016x}"
