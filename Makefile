@@ -16,7 +16,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow faults check format lint types bench bench-peers simulate venv clean distclean
+.PHONY: help run test slow faults check format lint types bench bench-engine bench-peers simulate venv clean distclean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -51,6 +51,9 @@ types: $(READY) ## mypy alone
 
 bench: $(KERNEL) ## a step of dlrun against plain loops, with limits
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
+
+bench-engine: $(KERNEL) ## a step by the kernel beside one by torch, with limits: the table of docs/engine.md
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/engine.py $(ARGS)
 
 bench-peers: $(KERNEL) $(PEERS)/.ready ## dlrun beside its peers and a C program; rewrites benchmarks/README.md
 	@$(BIN)/python benchmarks/peers.py $(ARGS)

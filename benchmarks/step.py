@@ -14,10 +14,14 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from dlrun.data.sources.real import diabetes
+from dlrun.native.load import load
 from work import NETS, ROWS, dlrun_step, one_core
 
 ROUNDS = 5
-AT_MOST = {"R = 1 against an nn.Module loop over tensors": 1.1, "R = 256 per run against a loop with DataLoader": 1 / 80}
+AT_MOST = {  # by the kernel, and by torch
+    "R = 1 against an nn.Module loop over tensors": (1 / 50, 1.1),
+    "R = 256 per run against a loop with DataLoader": (1 / 800, 1 / 80),
+}
 
 
 def network() -> nn.Module:
@@ -55,6 +59,10 @@ class Loop:
         return (time.process_time() - started) / NETS["notes"].steps
 
 
+def shown(ratio: float) -> str:
+    return f"{ratio:.3g}" if ratio > 0.1 else f"1/{1 / ratio:.0f}"
+
+
 def main() -> int:
     one_core()
     torch.set_num_threads(1)
@@ -72,10 +80,10 @@ def main() -> int:
         print(f"{name:28s} {value * 1e6:8.2f} us a step")
     one, many, plain, loader = best.values()
     broken = 0
-    for (name, limit), ratio in zip(AT_MOST.items(), (one / plain, many / loader), strict=True):
+    for (name, limits), ratio in zip(AT_MOST.items(), (one / plain, many / loader), strict=True):
+        limit = limits[load() is None]
         broken += ratio > limit
-        said = f"{ratio:.3f}" if ratio > 0.1 else f"1/{1 / ratio:.0f}"
-        print(f"{name}: {said} (at most {limit:.3g})")
+        print(f"{name}: {shown(ratio)} (at most {shown(limit)})")
     return 1 if broken else 0
 
 

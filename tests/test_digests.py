@@ -174,7 +174,7 @@ def within(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("engine", ["torch", "auto"])
 @pytest.mark.parametrize("name", SINGLE)
 def test_a_run(name: str, engine: str, within: Path) -> None:
-    words = [*SINGLE[name], f"trainer.engine={engine}", f"output_dir={engine}"]
+    words = [*SINGLE[name], f"trainer.engine={engine}", f"output_dir={engine}", "reuse=false"]
     own = {"imports": ["parts"], "config_dir": "conf"} if name.startswith("own") else {}
     _agrees(name, engine, [dlrun.run(*words, progress=False, **own)])
 
@@ -182,7 +182,7 @@ def test_a_run(name: str, engine: str, within: Path) -> None:
 @pytest.mark.parametrize("engine", ["torch", "auto"])
 @pytest.mark.parametrize("name", SWEPT)
 def test_a_sweep(name: str, engine: str, within: Path) -> None:
-    table = dlrun.sweep(*SWEPT[name], f"trainer.engine={engine}", f"output_dir={engine}", progress=False)
+    table = dlrun.sweep(*SWEPT[name], f"trainer.engine={engine}", f"output_dir={engine}", "reuse=false", progress=False)
     _agrees(name, engine, [dlrun.load(run, output_dir=engine) for run in table["id"] if run])
 
 

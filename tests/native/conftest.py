@@ -1,4 +1,4 @@
-"""The kernel, compiled once for these tests."""
+"""The kernel as it is installed, and compiled anew by every compiler that is."""
 
 import ctypes
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.native import build
+from dlrun.native.load import load
 
 Kernel = ctypes.CDLL
 Compile = Callable[[str], Kernel]
@@ -16,17 +17,22 @@ Compile = Callable[[str], Kernel]
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compile:
-    """A function from a compiler's name to the kernel that it makes; skips a test whose compiler is not installed."""
+    """A function from a compiler's name to the kernel that it makes; skips a test whose compiler is not installed.
+
+    Processes that share the tests share what is compiled.
+    """
     kernels: dict[str, Kernel] = {}
+    folder: Path = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
     def compile_with(name: str) -> Kernel:
         if shutil.which(name) is None:
             pytest.skip(f"{name} is not installed")
         if name not in kernels:
-            path: Path = tmp_path_factory.mktemp("kernel") / f"{Path(name).name}.so"
+            path = folder / f"{Path(name).name}.so"
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("CC", name)
-                if build.build(to=path) is None:
+                if not path.exists() and build.build(to=path) is None:
                     pytest.skip("no kernel for this machine")
             kernels[name] = ctypes.CDLL(os.fspath(path))
         return kernels[name]
@@ -36,5 +42,5 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compile:
 
 @pytest.fixture(scope="session")
 def kernel(compiled: Compile) -> Kernel:
-    """The kernel as it is built here."""
-    return compiled(build.compiler() or "cc")
+    """The kernel that is installed, or one that is compiled for these tests."""
+    return load() or compiled(build.compiler() or "cc")

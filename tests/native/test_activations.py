@@ -176,6 +176,7 @@ def test_a_lane_knows_nothing_of_the_others(kernel: ctypes.CDLL, name: str) -> N
     assert np.array_equal(dx[..., ::2].view(np.int32), dx_mixed[..., ::2].view(np.int32))
 
 
+@pytest.mark.slow  # test_machines.py holds whole cohorts of both to the same bits
 @pytest.mark.parametrize("name", TARGETS)
 def test_compilers_agree_to_the_bit(compiled: Callable[[str], ctypes.CDLL], name: str) -> None:
     found = []

@@ -279,6 +279,7 @@ def test_nan_stays_nan(kernel: ctypes.CDLL, case: Case) -> None:
         assert torch.equal(run(native.gradient(output, target), 0).isnan(), expected.isnan())
 
 
+@pytest.mark.slow  # test_machines.py holds whole cohorts of both to the same bits
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_compilers_agree_to_the_bit(compiled: Callable[[str], ctypes.CDLL], case: Case) -> None:
     output, target = data(case)

@@ -256,6 +256,7 @@ def test_the_bits_of_a_lane_do_not_depend_on_its_neighbours(kernel: ctypes.CDLL,
         assert among.of(lane) == mixed.of(lane)
 
 
+@pytest.mark.slow  # test_machines.py holds whole cohorts of both to the same bits
 @pytest.mark.parametrize("name", CASES)
 def test_compilers_agree_on_every_bit(compiled: Callable[[str], ctypes.CDLL], name: str) -> None:
     given = course()

@@ -189,6 +189,7 @@ def test_the_bits_of_a_run_do_not_depend_on_its_neighbours(kernel: ctypes.CDLL, 
         assert Native(kernel, case, theta[:, places], places).steps(grads[..., places]).of(0) == mixed.of(lane)
 
 
+@pytest.mark.slow  # test_machines.py holds whole cohorts of both to the same bits
 def test_compilers_agree_on_every_bit(compiled: Callable[[str], ctypes.CDLL]) -> None:
     theta, grads = course()
     for case in CASES.values():

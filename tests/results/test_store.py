@@ -418,8 +418,9 @@ def whole(store):
         store.files(record.id)
     return {record.reason for record in found}, len(found)
 
+stride = 1 if "DLRUN_FAULTS" in os.environ else 3
 for earlier in (False, True):
-    for nth in range(400):
+    for nth in range(stride - 1 if earlier else 0, 1000, stride):
         store = Store(root / f"{earlier}{nth}")
         store.prepare()
         if earlier:

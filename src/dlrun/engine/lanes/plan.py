@@ -23,6 +23,13 @@ from dlrun.engine.step import TrainStep
 
 V = 8  # runs in a vector, as in native/vector.h
 
+LINEAR, CONVOLUTION = 1 << 20, 1 << 26
+"""Multiplications of a layer in a step of one run, above which torch is used: its libraries multiply large matrices faster.
+
+How many runs there are does not count, since a run's bits must not depend on that. At the limits the kernel takes half of torch's
+time for eight runs, and two to three times as long for one, which has seven empty lanes beside it.
+"""
+
 BlockKind = tuple[int, int, int, int, int]
 """What the runs of a block share: the fields of ``library.Block``."""
 
@@ -178,8 +185,16 @@ def layers(train_step: TrainStep, columns: Columns) -> list[Layer]:
             kind, shape = _layer(layer, made, shape, columns)
             flat = flat or isinstance(layer, Mean)
         made.kind, made.outputs = layer_kinds()[kind], math.prod(shape)
+        _refuse_large(kind, made, train_step.settings.batch_size * (train_step.task.members or 1))
         found.append(made)
     return found
+
+
+def _refuse_large(kind: str, layer: Layer, rows: int) -> None:
+    if kind == "linear" and rows * layer.inputs * layer.outputs > LINEAR:
+        raise UnfitError("a large linear layer")
+    if kind == "convolution" and rows * layer.outputs * layer.channels * layer.kernel_height * layer.kernel > CONVOLUTION:
+        raise UnfitError("a large convolution")
 
 
 def _layer(layer: Any, made: Layer, shape: Images, columns: Columns) -> tuple[str, Images]:
