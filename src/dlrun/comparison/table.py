@@ -76,6 +76,7 @@ class Group:
     factors: Mapping[str, Factor]
     rows: tuple[Row, ...]
     summaries: Mapping[str, Summary]
+    _values: dict[str, dict[Key, float]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def label(self) -> str:
@@ -98,9 +99,11 @@ class Group:
         """The seeds and folds for which it has a run, however that ended."""
         return frozenset((row.seed, row.fold) for row in self.rows)
 
-    def values(self, metric: str) -> dict[Key, float]:
+    def values(self, metric: str) -> Mapping[Key, float]:
         """(seed, fold) -> value of ``metric``, NaN where the run has none."""
-        return {(row.seed, row.fold): _value(row, metric) for row in self.rows}
+        if metric not in self._values:
+            self._values[metric] = {(row.seed, row.fold): _value(row, metric) for row in self.rows}
+        return self._values[metric]
 
     def finite(self, metric: str) -> list[float]:
         """The values of ``metric``, without those that are missing or not finite."""
@@ -286,6 +289,8 @@ def _one_each(rows: Iterable[Row], metric: str, factors: Mapping[str, Factor]) -
     kept: dict[Key, Row] = {}
     for row in rows:
         first = kept.setdefault((row.seed, row.fold), row)
+        if first is row:
+            continue
         one, other = _value(first, metric), _value(row, metric)
         if one != other and not (math.isnan(one) and math.isnan(other)):
             where = f"seed {row.seed}" + (f", fold {row.fold}" if row.fold is not None else "")
