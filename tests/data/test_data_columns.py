@@ -310,7 +310,7 @@ MOMENTS = st.datetimes(pandas.Timestamp("1900-01-01"), pandas.Timestamp("2100-01
 FORMATS = ("%Y-%m-%d %H:%M:%S", "%d %b %Y %H:%M", "%B %d, %Y", "%m/%d/%Y %I:%M %p", "%a %b %d %H:%M:%S %Y")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     rows=st.lists(st.tuples(CODES, AMOUNTS, MOMENTS), min_size=25, max_size=40),
     form=st.sampled_from(FORMATS),
