@@ -81,6 +81,18 @@ def kind(run: CohortRun) -> tuple[str, str, str]:
     return optimizer, activation, loss
 
 
+def kinds(runs: Sequence[CohortRun]) -> list[tuple[str, str, str]]:
+    """The kind of each run. Runs that differ in their seeds alone have the same objects, which are looked at once."""
+    known: dict[tuple[int, int, int], tuple[str, str, str]] = {}
+    found = []
+    for run in runs:
+        key = (id(run.optimizer), id(run.activation), id(run.loss))
+        if key not in known:
+            known[key] = kind(run)
+        found.append(known[key])
+    return found
+
+
 def filled(cohort: Cohort, numbers: tuple[int, int, int], small: bool) -> Cohort:
     """The cohort with copies of runs at its end, so that what a run computes does not depend on how many others there are.
 
@@ -96,8 +108,8 @@ def filled(cohort: Cohort, numbers: tuple[int, int, int], small: bool) -> Cohort
     if cohort.settings.device.type != "cpu":
         return cohort
     runs = cohort.runs
-    kinds = [kind(run) for run in runs]
-    counts, last = Counter(kinds), {mine: row for row, mine in enumerate(kinds)}
+    every = kinds(runs)
+    counts, last = Counter(every), {mine: row for row, mine in enumerate(every)}
     whole = [last[mine] for mine, count in counts.items() for _ in range(-count % VECTOR)]
     if not whole or (small and len(whole) <= 2 * MOST_PADDING * len(runs)):
         return _extended(cohort, whole)

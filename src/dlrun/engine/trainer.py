@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dlrun.engine import diagnostics, lanes
 from dlrun.engine.batches import SUBSETS, Batches
-from dlrun.engine.cohort import VECTOR, Cohort, filled, kind
+from dlrun.engine.cohort import VECTOR, Cohort, filled, kinds
 from dlrun.engine.evaluation import default_metrics, measure
 from dlrun.engine.forms import Forms
 from dlrun.engine.outcome import Outcome, Status, add_jumps
@@ -46,7 +46,7 @@ class Training:
         self.settings, self.interrupted = cohort.settings, interrupted
         runs = cohort.runs
         # rows with equal optimizers side by side are a slice of theta; activations and losses may be taken by index
-        self.kinds = [kind(run) for run in runs]
+        self.kinds = kinds(runs)
         self.order = sorted(range(len(runs)), key=lambda row: (self.kinds[row], row))
         self.all_data = Batches(
             cohort.data,

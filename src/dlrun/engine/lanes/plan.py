@@ -105,12 +105,19 @@ def _catalogue() -> tuple[Functions, Updates]:
 
 
 def parts(train_step: TrainStep) -> list[Part]:
-    """Every run as a lane. Raises UnfitError for a component that the kernel has not."""
-    known: dict[int, Part] = {}
+    """Every run as a lane. Raises UnfitError for a component that the kernel has not.
+
+    Runs that differ in their seeds alone have the same components, which are looked at once.
+    """
+    known: dict[tuple[Any, ...], Part] = {}
+    found = []
     for run in train_step.runs:
-        if id(run) not in known:
-            known[id(run)] = _part(run, train_step)
-    return [known[id(run)] for run in train_step.runs]
+        parts = (run.activation, run.loss, run.optimizer, *run.regularizers)
+        key = (*map(id, parts), run.head, run.clip_norm, run.clip_value)
+        if key not in known:
+            known[key] = _part(run, train_step)
+        found.append(known[key])
+    return found
 
 
 def _part(run: CohortRun, train_step: TrainStep) -> Part:
