@@ -12,21 +12,13 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
 from dlrun import registry
-from dlrun.config.spec import from_config
 from dlrun.engine.process import at_speed
-from dlrun.engine.trainer import Training
-from dlrun.experiments.cohorts import Datasets, plan
-from dlrun.experiments.cut import cut
-from work import one_core
-
-GROUPS = {"loss": None, "optimizer": "adam", "scheduler": "constant", "activation": "relu"}
-LOSSES = {"diabetes": "mse", "moons": "bce_with_logits", "digits": "cross_entropy", "shapes": "cross_entropy"}
+from work import NETS, one_core, seeds, trainings
 
 
 @dataclass(frozen=True)
@@ -38,63 +30,31 @@ class Work:
     at_most: float
 
 
-def seeds(count: int, **given: Any) -> tuple[Mapping[str, Any], ...]:
-    return tuple(given | {"seed": seed} for seed in range(count))
-
-
 def mixed() -> Iterable[Mapping[str, Any]]:
     chosen = [sorted(registry.options(group))[:10] for group in ("activation", "optimizer")]
     for activation, optimizer, seed in itertools.product(*chosen, range(10)):
         yield MOONS | {"activation": activation, "optimizer": optimizer, "seed": seed}
 
 
-NOTES = {"dataset": "diabetes", "hidden": [5], "batch_size": 4}
 MOONS = {"dataset": "moons", "hidden": [32, 32], "batch_size": 16}
-WIDE = {"dataset": "diabetes", "hidden": [64, 64], "batch_size": 32}
 WORKS = [
-    Work("notes 10-5-1, batch 4, 256 runs", seeds(256, **NOTES), 1 / 8),
-    Work("notes, 1 run", seeds(1, **NOTES), 1 / 30),
+    Work("notes 10-5-1, batch 4, 256 runs", seeds(256, **NETS["notes"].settings), 1 / 8),
+    Work("notes, 1 run", seeds(1, **NETS["notes"].settings), 1 / 30),
     Work("moons 2-32-32-1, batch 16, 100 runs", seeds(100, **MOONS), 1 / 3),
     Work("the same with batch_norm", seeds(100, **MOONS, regularizer=["batch_norm"]), 1 / 8),
     Work("the same with dropout", seeds(100, **MOONS, regularizer=["dropout"]), 1 / 5),
     Work("10 activations x 10 optimizers x 10 seeds on moons", tuple(mixed()), 1 / 6),
-    Work("diabetes 10-64-64-1, batch 32, 64 runs", seeds(64, **WIDE), 1.0),
+    Work("diabetes 10-64-64-1, batch 32, 64 runs", seeds(64, **NETS["mlp"].settings), 1.0),
     Work("cnn on digits, batch 16, 32 runs", seeds(32, dataset="digits", model="cnn", batch_size=16), 0.45),
     Work("segmenter on shapes, batch 16, 8 runs", seeds(8, dataset="shapes", model="segmenter", batch_size=16), 0.5),
 ]
-
-
-def trainings(runs: Iterable[Mapping[str, Any]], engine: str) -> list[Training]:
-    """The trainings of these runs, planned and cut to cohorts as a sweep is."""
-    specs = []
-    for run in runs:
-        given = dict(run)
-        chosen = {group: given.pop(group, option) for group, option in GROUPS.items()}
-        chosen |= {"dataset": given.pop("dataset"), "model": given.pop("model", "mlp")}
-        chosen["loss"] = LOSSES[chosen["dataset"]]
-        config: dict[str, Any] = {group: registry.load_option(group, name) for group, name in chosen.items()}
-        config["regularizer"] = {name: registry.load_option("regularizer", name) for name in given.pop("regularizer", [])}
-        hidden = given.pop("hidden", None)
-        if hidden:
-            config["model"] |= {"hidden": hidden}
-        resolved = OmegaConf.to_container(OmegaConf.create({"model": config["model"]}), resolve=True)
-        config["model"] = cast(dict[str, Any], resolved)["model"]
-        trainer = registry.load_option("trainer", "default")
-        config["trainer"] = trainer | {
-            "device": "cpu",
-            "epochs": 100_000,
-            "engine": engine,
-            "batch_size": given.pop("batch_size"),
-        }
-        specs.append(from_config(config | given, chosen))
-    return [Training(piece.cohort) for planned in plan(specs, Datasets()) for piece in cut(planned, 1 << 40)]
 
 
 class Contestant:
     """One way of training, and its fastest step so far."""
 
     def __init__(self, work: Work, engine: str) -> None:
-        self.trainings = trainings(work.runs, engine)
+        self.trainings = trainings(work.runs, engine=engine)
         names = {training.way.name for training in self.trainings}
         assert names == {"torch" if engine == "torch" else "native"}, names
         self.best = [float("inf")] * len(self.trainings)

@@ -1,4 +1,4 @@
-"""Where the time of dlrun's step goes: each part on the clock by itself, at R = 1 (all dispatch) and at R = 256.
+"""Where the time of a step on torch goes: each part on the clock by itself, at R = 1 (all dispatch) and at R = 256.
 
     .venv/bin/python benchmarks/parts.py
 
@@ -12,14 +12,14 @@ import torch
 
 from dlrun.engine.layers import Pass
 from dlrun.engine.process import at_speed
-from work import NETS, Net, one_core, trainings
+from work import NETS, Net, one_core, seeds, trainings
 
 EPOCHS = 12
 
 
 def parts(net: Net, runs: int) -> dict[str, float]:
     """The parts of a step of the first of the cohorts that the runs are cut into, and the step as it is taken."""
-    work = trainings(net, runs, epochs=100_000)[0]
+    work = trainings(seeds(runs, **net.settings), engine="torch")[0]
     train_step, state = work.train_step, work.state
     found: dict[str, list[float]] = {}
 
@@ -30,7 +30,7 @@ def parts(net: Net, runs: int) -> dict[str, float]:
 
     full = work.table.sizes["train"] // net.batch
     for number in range(EPOCHS):
-        order = work.keys.order(number)
+        order = train_step.keys().order(number)
         clock = time.process_time()
         batches = list(work.table.epoch(order, net.batch, full, innermost=train_step.innermost))
         lap("order and gather", clock, full)

@@ -8,7 +8,7 @@ Contestants have one core and one thread, and what is measured is processor time
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +21,18 @@ class Net:
     batch: int
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Those of a run."""
+        return {"dataset": "diabetes", "hidden": self.hidden, "batch_size": self.batch}
+
+    @property
     def steps(self) -> int:
         """Steps an epoch."""
         return -(-ROWS // self.batch)
 
 
+OPTIONS = {"model": "mlp", "activation": "relu", "optimizer": "adam", "scheduler": "constant", "regularizer": ()}
+LOSSES = {"diabetes": "mse", "moons": "bce_with_logits", "digits": "cross_entropy", "shapes": "cross_entropy"}
 NETS = {"notes": Net((5,), 4), "mlp": Net((64, 64), 32)}
 
 
@@ -35,23 +42,36 @@ def one_core() -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def trainings(net: Net, runs: int, regularizer: Sequence[str] = (), **trainer: Any) -> list[Any]:
-    """dlrun's own training of ``runs`` seeds, ready to take steps: planned, and cut to the cache, as a sweep is."""
+def seeds(count: int, **given: Any) -> tuple[Mapping[str, Any], ...]:
+    """The settings of runs that differ in their seeds."""
+    return tuple(given | {"seed": seed} for seed in range(count))
+
+
+def trainings(runs: Iterable[Mapping[str, Any]], **trainer: Any) -> list[Any]:
+    """dlrun's own trainings of these runs, ready to take steps: planned, and cut to the cache, as a sweep is.
+
+    A run has options of groups, ``hidden``, ``batch_size``, ``seed`` and a list ``regularizer``; ``trainer`` is for all of them.
+    """
+    from omegaconf import OmegaConf
+
     from dlrun import registry
     from dlrun.config.spec import from_config
     from dlrun.engine.trainer import Training
     from dlrun.experiments.cohorts import Datasets, plan
     from dlrun.experiments.cut import cut
 
-    groups = {"dataset": "diabetes", "activation": "relu", "loss": "mse", "optimizer": "adam", "scheduler": "constant"}
-    config: dict[str, Any] = {group: registry.load_option(group, name) for group, name in groups.items()}
-    config["regularizer"] = {name: registry.load_option("regularizer", name) for name in regularizer}
-    layers = ["flatten", {"hidden": list(net.hidden)}, "output"]
-    config["model"] = {"hidden": list(net.hidden), "init": "default", "head": "auto", "layers": layers}
-    config["trainer"] = registry.load_option("trainer", "default") | {"batch_size": net.batch, "device": "cpu"} | trainer
-    specs = [from_config(config | {"seed": seed}, groups) for seed in range(runs)]
-    (planned,) = plan(specs, Datasets())
-    return [Training(piece.cohort) for piece in cut(planned, 1 << 40)]
+    specs = []
+    for run in runs:
+        given = OPTIONS | {"loss": LOSSES[run["dataset"]]} | run
+        groups = {group: given[group] for group in ("dataset", "model", "activation", "loss", "optimizer", "scheduler")}
+        config: dict[str, Any] = {group: registry.load_option(group, name) for group, name in groups.items()}
+        config["regularizer"] = {name: registry.load_option("regularizer", name) for name in given["regularizer"]}
+        config["model"] |= {"hidden": [*given["hidden"]]} if "hidden" in given else {}
+        model: Any = OmegaConf.to_container(OmegaConf.create({"model": config["model"]}), resolve=True)
+        usual = registry.load_option("trainer", "default") | {"device": "cpu", "epochs": 100_000}
+        config |= model | {"trainer": usual | {"batch_size": given["batch_size"]} | trainer, "seed": given["seed"]}
+        specs.append(from_config(config, groups))
+    return [Training(piece.cohort) for planned in plan(specs, Datasets()) for piece in cut(planned, 1 << 40)]
 
 
 def dlrun_step(
@@ -69,7 +89,7 @@ def dlrun_step(
 
     total = 0.0
     with torch.no_grad(), at_speed():
-        works = trainings(net, runs, regularizer, epochs=100_000, **trainer)
+        works = trainings(seeds(runs, **net.settings, regularizer=regularizer), **trainer)
         for work in works:
             work.epoch(0)
             best, number, end = float("inf"), 1, time.perf_counter() + seconds / len(works)

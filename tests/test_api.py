@@ -19,7 +19,7 @@ import dlrun
 from dlrun import own_modules, registry
 from dlrun.cli.main import main
 from dlrun.components.metrics import METRICS
-from dlrun.config.from_python import words
+from dlrun.config.composing.from_python import words
 from dlrun.config.spec import from_config
 from dlrun.engine.evaluation import figure
 from dlrun.engine.forms import Forms

@@ -19,6 +19,7 @@ import torch
 
 import dlrun
 from dlrun import own_modules
+from dlrun.engine.lanes.library import kernel
 
 RECORDED = Path(__file__).with_name("digests.json")
 RECORDS = "DLRUN_RECORD" in os.environ
@@ -123,7 +124,13 @@ SINGLE: dict[str, list[str]] = {
         SMOKE,
     ],
 }
-BY_TORCH = {"mixup, cross entropy", "images, shifted", "clipped, float64", "own module", "own components"}  # on any engine
+BY_TORCH = {
+    "mixup, cross entropy",
+    "images, shifted",
+    "clipped, float64",
+    "own module",
+    "own components",
+}  # the kernel has not all that they need
 SWEPT: dict[str, list[str]] = {
     "optimizers": ["dataset=diabetes", "optimizer=glob(*)", SMOKE],
     "schedules": ["dataset=moons", "scheduler=glob(*)", SMOKE],
@@ -192,6 +199,8 @@ def test_a_sweep(name: str, engine: str, within: Path) -> None:
 def _agrees(name: str, engine: str, runs: list[dlrun.Run]) -> None:
     known: dict[str, Any] = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
     found = {"digest": sha256("".join(map(_digest, runs)).encode()).hexdigest(), "losses": [_loss(run) for run in runs]}
+    trained_by = {run.record.cohort["engine"] for run in runs}
+    assert trained_by == {"native" if engine == "auto" and kernel() else "torch"}
     if RECORDS and engine == "torch":
         known["recorded with"] = _train_step()
         known.setdefault("configurations", {})[name] = found

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 import dlrun
 from dlrun import registry
-from dlrun.config.from_python import single, words
+from dlrun.config.composing.from_python import single, words
 from dlrun.errors import InputError
 
 T = TypeVar("T")

@@ -71,8 +71,8 @@ def run(
         >>> run.metrics["test/accuracy"]                                                          # doctest: +SKIP
     """
     check_working_folder()  # before torch is imported
-    from dlrun.cli.displays import RunDisplay
-    from dlrun.config.from_python import single, words
+    from dlrun.cli.terminal.experiment import RunDisplay
+    from dlrun.config.composing.from_python import single, words
     from dlrun.experiments.experiment import RunExperiment
 
     _trust(imports)
@@ -123,8 +123,8 @@ def sweep(
     """
     check_working_folder()  # before torch is imported
     from dlrun.cli.arguments import Arguments
-    from dlrun.cli.displays import SweepDisplay
-    from dlrun.config.from_python import several, words
+    from dlrun.cli.terminal.experiment import SweepDisplay
+    from dlrun.config.composing.from_python import several, words
     from dlrun.experiments.experiment import How, SweepExperiment
     from dlrun.isolation import own_process
 
@@ -179,8 +179,8 @@ def settle(
     """
     check_working_folder()  # before torch is imported
     from dlrun.cli.arguments import Arguments
-    from dlrun.cli.displays import SettleDisplay
-    from dlrun.config.from_python import unbounded, words
+    from dlrun.cli.terminal.experiment import SettleDisplay
+    from dlrun.config.composing.from_python import unbounded, words
     from dlrun.experiments.experiment import INTERRUPTED, How
     from dlrun.experiments.settle import SettleExperiment
     from dlrun.isolation import own_process

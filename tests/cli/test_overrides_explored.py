@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from dlrun.api import _composed
 from dlrun.cli.arguments import check_settings, parse
-from dlrun.config.from_python import several, single
+from dlrun.config.composing.from_python import several, single
 from dlrun.config.spec import from_config
 from dlrun.errors import InputError
 
@@ -86,7 +86,7 @@ def answer(words: list[str], *, sweeps: bool) -> None:
 
 
 def explore(monkeypatch: pytest.MonkeyPatch, examples: int) -> None:
-    monkeypatch.setattr("dlrun.config.validation.Problems.dataset", _no_data)
+    monkeypatch.setattr("dlrun.config.checks.validation.Problems.dataset", _no_data)
 
     @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(overrides(), min_size=1, max_size=2), st.booleans())
@@ -114,7 +114,7 @@ def test_many_overrides(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 @pytest.mark.parametrize("each", [12, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_valid_override_has_an_answer(folder: Path, monkeypatch: pytest.MonkeyPatch, each: int) -> None:
     """Some of them do not fit together with the defaults, and are refused."""
-    monkeypatch.setattr("dlrun.config.validation.Problems.dataset", _no_data)
+    monkeypatch.setattr("dlrun.config.checks.validation.Problems.dataset", _no_data)
     for word in WORDS[::each]:
         answer([word], sweeps=True)
 

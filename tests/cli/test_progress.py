@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from dlrun.cli.display import number, run_table
-from dlrun.cli.progress import RunProgress
+from dlrun.cli.terminal.progress import RunProgress
+from dlrun.cli.terminal.run_table import number, run_table
 from dlrun.engine.progress import Progress
 
 REPORT = Progress(
@@ -91,7 +91,7 @@ def test_a_terminal_that_wants_plain_lines(monkeypatch: pytest.MonkeyPatch, name
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr("dlrun.cli.progress.REDRAW", 0.0)
+    monkeypatch.setattr("dlrun.cli.terminal.progress.REDRAW", 0.0)
     train(epochs=5)
     shown = sys.stderr.getvalue()  # type: ignore[attr-defined]
     assert "\033" in shown

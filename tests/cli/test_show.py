@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dlrun import registry
-from dlrun.cli.drawing import draw, is_curve
+from dlrun.cli.terminal.drawing import draw, is_curve
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dlrun.cli.standard import Output
+from dlrun.cli.terminal.standard import Output
 from dlrun.results.store import Store
 from nursery import Nursery
 

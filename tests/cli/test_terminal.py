@@ -8,12 +8,12 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.cli import terminal
-from dlrun.cli.display import run_table
 from dlrun.cli.help import overview
 from dlrun.cli.main import VERBS
-from dlrun.cli.progress import RunProgress
-from dlrun.cli.terminal import LEAST, MOST, PLAIN_WIDTH, columns, console, is_notebook, is_terminal, write_line
+from dlrun.cli.terminal.progress import RunProgress
+from dlrun.cli.terminal.run_table import run_table
+from dlrun.cli.terminal.screen import LEAST, MOST, PLAIN_WIDTH, columns, console, is_notebook, is_terminal, write_line
+from dlrun.cli.terminal.screen import screen as terminal
 from dlrun.engine.progress import Progress
 from dlrun.results.record import RunRecord
 

@@ -17,8 +17,8 @@ from dlrun import own_modules, registry
 from dlrun.comparison.groups import named
 from dlrun.comparison.table import groups
 from dlrun.config.checks.data import read
-from dlrun.config.from_python import single, words
-from dlrun.config.names import exact, restore
+from dlrun.config.composing.from_python import single, words
+from dlrun.config.composing.names import exact, restore
 from dlrun.config.spec import from_config
 from dlrun.data.dataset import Data
 from dlrun.data.table.advice import naming

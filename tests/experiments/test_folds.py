@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dlrun.comparison.table import Row, shared_rows
-from dlrun.config.compose import Composed
+from dlrun.config.composing.compose import Composed
 from dlrun.data.preprocessing import fit
 from dlrun.data.sources.real import diabetes
 from dlrun.data.splits import splits

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dlrun.config.composed import Composed
-from dlrun.config.from_python import several
+from dlrun.config.composing.composed import Composed
+from dlrun.config.composing.from_python import several
 from dlrun.config.spec import RunSpec, from_config
 from dlrun.experiments import specs
 from dlrun.experiments.folds import every_fold

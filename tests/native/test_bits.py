@@ -1,7 +1,6 @@
-"""The bits of a run: the same alone and beside any others, in any number of calls, and on every machine."""
+"""The bits of a run: the same alone and beside any others, and in any number of calls."""
 
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -75,8 +74,3 @@ def test_the_number_of_calls_changes_nothing(
 ) -> None:
     monkeypatch.setattr(lanes, "PRODUCTS", 1)  # a call a step
     assert torch.equal(theta([MINE])[0], alone)
-
-
-def test_the_bits_are_those_of_every_machine(alone: Tensor) -> None:
-    """On x86-64 and arm64, by gcc and by clang."""
-    assert sha256(alone.numpy().tobytes()).hexdigest()[:16] == "d043c93a3258dfeb"

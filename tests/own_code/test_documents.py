@@ -49,8 +49,8 @@ def test_python(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_settings(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The table of sweeps, the config file and the list of Hydra's settings in docs/settings.md."""
-    from dlrun.config.grammar import parse, values
-    from dlrun.config.hydra_settings import EFFECTIVE
+    from dlrun.config.composing.grammar import parse, values
+    from dlrun.config.composing.hydra_settings import EFFECTIVE
 
     text = (DOCS / "settings.md").read_text()
     for typed, said in re.findall(r"^\| `'?(\w+[\w.]*=[^`]*?)'?` \| ([\d., ]+)", text, re.MULTILINE):

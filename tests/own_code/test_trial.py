@@ -512,8 +512,8 @@ def test_a_loss_of_torch_is_refused(spec: Callable[..., Any]) -> None:
 def test_the_losses_of_dlrun_pass_their_own_trial(dataset: str) -> None:
     """The trial makes outputs and targets as the engine does, for every task and head: dlrun's own losses bear witness."""
     from dlrun import registry
+    from dlrun.config.checks.compatibility import LOSS_FACTS
     from dlrun.config.checks.components import _tried
-    from dlrun.config.compatibility import LOSS_FACTS
     from dlrun.config.resolver import resolve
 
     task = registry.load_option("dataset", dataset)["task"]

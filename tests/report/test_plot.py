@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.cli.drawing import scatter
 from dlrun.cli.plot import KINDS
+from dlrun.cli.terminal.drawing import scatter
 
 Call = Callable[..., tuple[int, str, str]]
 SHORT = ("trainer.epochs=2", "logger=none")

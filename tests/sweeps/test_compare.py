@@ -153,7 +153,8 @@ def test_a_reference_of_two_groups_is_told_apart_by_the_names_of_factors(call: C
 
 
 def test_it_needs_no_torch() -> None:
-    program = "import sys, dlrun.cli.compare, dlrun.cli.sweep_table; sys.exit('torch' in sys.modules or 'hydra' in sys.modules)"
+    modules = "dlrun.cli.compare, dlrun.cli.terminal.sweep_table"
+    program = f"import sys, {modules}; sys.exit('torch' in sys.modules or 'hydra' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

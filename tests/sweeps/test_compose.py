@@ -13,10 +13,10 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from dlrun.config.compose import Composed, Composer
-from dlrun.config.grid import expand
-from dlrun.config.loader import Loader
-from dlrun.config.session import apart, search_path
+from dlrun.config.composing.compose import Composed, Composer
+from dlrun.config.composing.grid import expand
+from dlrun.config.composing.loader import Loader
+from dlrun.config.composing.session import apart, search_path
 from dlrun.errors import InputError
 
 T = TypeVar("T")

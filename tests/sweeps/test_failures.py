@@ -79,7 +79,7 @@ def test_the_others_finish(
     first: bool,
 ) -> None:
     if name == "Broken":  # it would be found out before anything trains
-        monkeypatch.setattr("dlrun.config.validation.component_problems", lambda *_: [])
+        monkeypatch.setattr("dlrun.config.checks.validation.component_problems", lambda *_: [])
     targets = [f"own.{name}", "torch.nn.Tanh"]
     values = ",".join(targets if first else targets[::-1])
     code, out, err = call(*own, "-m", f"activation._target_={values}", "seed=0,1", *SHORT)

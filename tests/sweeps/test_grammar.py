@@ -9,7 +9,7 @@ import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from dlrun.config.grammar import decimal_range, parse, plain, values, word, words_of
+from dlrun.config.composing.grammar import decimal_range, parse, plain, values, word, words_of
 from dlrun.errors import InputError
 
 SPREAD = {

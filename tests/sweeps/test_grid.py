@@ -9,8 +9,8 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from dlrun import registry
-from dlrun.config.grammar import LIMIT
-from dlrun.config.grid import expand
+from dlrun.config.composing.grammar import LIMIT
+from dlrun.config.composing.grid import expand
 from dlrun.errors import InputError
 
 Work = Callable[[Callable[[], object]], int]

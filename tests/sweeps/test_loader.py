@@ -10,10 +10,10 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from dlrun.config import sources
-from dlrun.config.loader import Loader
-from dlrun.config.session import Application, apart, search_path
-from dlrun.config.untrusted import Rules
+from dlrun.config.checks.untrusted import Rules
+from dlrun.config.composing import sources
+from dlrun.config.composing.loader import Loader
+from dlrun.config.composing.session import Application, apart, search_path
 from dlrun.errors import InputError
 
 WORDS = ["optimizer=sgd", "optimizer.lr=0.3", "+hydra.job.env_set.A=b", "hydra.mode=MULTIRUN", "+extra.deep=1", "~strict"]

@@ -100,10 +100,10 @@ def _with_importance(part: Section) -> Section:
 
 
 def _print(sections: Sequence[Section], form: str) -> None:
-    from dlrun.cli.terminal import console
+    from dlrun.cli.terminal.screen import console
 
     if form == "table":
-        from dlrun.cli.sweep_table import show_over_datasets, show_section
+        from dlrun.cli.terminal.sweep_table import show_over_datasets, show_section
 
         for section in sections:
             show_section(section, console())

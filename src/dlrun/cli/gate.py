@@ -100,7 +100,7 @@ def _show(gates: Sequence[Checked]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dlrun.cli.terminal import console
+    from dlrun.cli.terminal.screen import console
     from dlrun.errors import printable
 
     out = console()

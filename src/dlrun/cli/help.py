@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Mapping
 
 from dlrun import registry
-from dlrun.cli.terminal import columns
+from dlrun.cli.terminal.screen import columns
 
 INTRODUCTION = """\
 dlrun trains neural networks from the parts you name, and tells which parts are better for your data.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dlrun import registry
 from dlrun.cli.arguments import IMPORT, parse
-from dlrun.cli.terminal import console, write_line
+from dlrun.cli.terminal.screen import console, write_line
 
 USAGE = """\
 usage: dlrun ls [group ...] [--config-dir FOLDER] [--import MODULE]

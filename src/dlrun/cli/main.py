@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from dlrun.cli import standard
-from dlrun.cli.terminal import write_line
+from dlrun.cli.terminal import standard
+from dlrun.cli.terminal.screen import write_line
 from dlrun.errors import DlrunError, InputError, StoreError, of_system
 from dlrun.suggestions.spelling import stray
 

@@ -59,7 +59,7 @@ def run(words: Sequence[str]) -> int:
 
     evidence = Evidence(stored.store, stored.records)
     if target is None:
-        from dlrun.cli.plot_terminal import show
+        from dlrun.cli.terminal.charts import show
 
         show(kind, sections, evidence)
         return 0

@@ -40,7 +40,7 @@ def run(words: Sequence[str]) -> int:
 
 def _distrust(arguments: Arguments, imports: Sequence[str], sweep: str) -> None:
     """Refuse what only somebody's own command line may ask for: code to import, settings of Hydra's own that can name code."""
-    from dlrun.config.hydra_settings import is_hydras
+    from dlrun.config.composing.hydra_settings import is_hydras
 
     missing = [module for module in arguments.imports if module not in imports]
     if missing:

@@ -53,7 +53,7 @@ def run(words: Sequence[str]) -> int:
 def _table(found: Sequence[Found], limit: int) -> None:
     from rich.table import Table
 
-    from dlrun.cli.terminal import console
+    from dlrun.cli.terminal.screen import console
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for heading in ("id", "finished", "status", "seed", "dataset", "result", "overrides", "note"):

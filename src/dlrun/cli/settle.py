@@ -57,7 +57,7 @@ def run(words: Sequence[str]) -> int:
     arguments.flags["--multirun"] = ""
 
     def settle(jobs: Sequence[Sequence[str]], compose: Any, how: "How") -> int:
-        from dlrun.cli.displays import SettleDisplay
+        from dlrun.cli.terminal.experiment import SettleDisplay
         from dlrun.experiments.settle import SettleExperiment
 
         how = replace(how, command=["settle", *words])
@@ -91,8 +91,8 @@ def _number(name: str, value: str) -> float:
 def _show(found: "Settlement") -> None:
     from rich.text import Text
 
-    from dlrun.cli.sweep_table import notice
-    from dlrun.cli.terminal import console
+    from dlrun.cli.terminal.screen import console
+    from dlrun.cli.terminal.sweep_table import notice
 
     out = console()
     for title, race in found.races.items():
@@ -120,7 +120,7 @@ def _table(title: str, race: "Race") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dlrun.cli.terminal import console
+    from dlrun.cli.terminal.screen import console
     from dlrun.comparison.figures import number
 
     metric = race.rules.metric

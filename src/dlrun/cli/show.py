@@ -11,8 +11,8 @@ from rich.text import Text
 from dlrun import registry
 from dlrun.cli import show_run
 from dlrun.cli.arguments import IMPORT, parse
-from dlrun.cli.drawing import draw, is_curve
-from dlrun.cli.terminal import console
+from dlrun.cli.terminal.drawing import draw, is_curve
+from dlrun.cli.terminal.screen import console
 from dlrun.errors import InputError, check_working_folder, nearest
 from dlrun.results.find import is_run
 from dlrun.results.store import Store
@@ -173,7 +173,7 @@ def _allowed_in_common(group: str) -> dict[str, str]:
         hints = get_type_hints(Trainer, include_extras=True)
     elif group in ("model", "loss"):
         from dlrun.components.initializers import INITIALIZERS
-        from dlrun.config.compatibility import HEADS
+        from dlrun.config.checks.compatibility import HEADS
 
         words = {"head": f"one of {', '.join(HEADS)}"}
         if group == "model":

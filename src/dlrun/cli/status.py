@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from dlrun.cli.labels import reasons
 from dlrun.cli.resume import chosen
+from dlrun.cli.terminal.labels import reasons
 from dlrun.errors import plural, printable
 from dlrun.results.store import Store
 
@@ -23,7 +23,7 @@ def run(words: Sequence[str]) -> int:
     """Print the status of a sweep. Returns the exit code: 1 when runs failed or diverged, or a strict sweep lacks some."""
     from rich.text import Text
 
-    from dlrun.cli.terminal import console
+    from dlrun.cli.terminal.screen import console
 
     sweep, _ = chosen(words, "status")
     damaged: list[str] = []

@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Sequence
 
-from dlrun.cli.displays import SweepDisplay
-from dlrun.cli.sweep_display import show_plan
-from dlrun.cli.sweep_table import notice
-from dlrun.cli.terminal import console
-from dlrun.config.composed import Composed
+from dlrun.cli.terminal.experiment import SweepDisplay
+from dlrun.cli.terminal.screen import console
+from dlrun.cli.terminal.sweep import show_plan
+from dlrun.cli.terminal.sweep_table import notice
+from dlrun.config.composing.composed import Composed
 from dlrun.experiments.experiment import How, SweepExperiment
 
 

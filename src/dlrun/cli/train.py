@@ -20,7 +20,7 @@ from dlrun import isolation, registry
 from dlrun.cli import completion
 from dlrun.cli.arguments import Arguments, check_settings, parse
 from dlrun.cli.main import VERBS, report
-from dlrun.cli.terminal import waiting, write_line
+from dlrun.cli.terminal.screen import waiting, write_line
 from dlrun.errors import DlrunError, InputError, RunError, check_working_folder
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _complete(arguments: Arguments) -> int:
 
 def start(arguments: Arguments, **how: Any) -> int:
     """Begin a session for a command line that was taken apart; ``how`` says how its sweep is carried out (see Session)."""
-    from dlrun.config.names import exact
+    from dlrun.config.composing.names import exact
 
     check_working_folder()
     arguments = replace(arguments, overrides=[exact(word) for word in arguments.overrides])
@@ -150,7 +150,7 @@ class Session:
 
                 traceback.print_exc()
                 return 2
-            from dlrun.config.explain import explain
+            from dlrun.config.composing.explain import explain
 
             raise explain(error, self.arguments.overrides) from error
         finally:
@@ -164,8 +164,8 @@ class Session:
             from hydra.core.global_hydra import GlobalHydra
             from omegaconf import OmegaConf
 
-            from dlrun.config.session import PRIMARY, Application, apart, search_path
-            from dlrun.config.untrusted import Rules
+            from dlrun.config.checks.untrusted import Rules
+            from dlrun.config.composing.session import PRIMARY, Application, apart, search_path
 
         OmegaConf.register_new_resolver("dlrun.sweep_folder", self.sweep_folder, use_cache=True, replace=True)
         flags, words = self.arguments.flags, self.arguments.overrides
@@ -219,7 +219,7 @@ class Session:
     def _cross_validate(self, config: "DictConfig") -> int:
         """Train every fold of one configuration: a sweep of its own, with a table."""
         from dlrun.cli.sweep import carry_out
-        from dlrun.config.composed import of_job
+        from dlrun.config.composing.composed import of_job
         from dlrun.experiments.experiment import How
 
         job = of_job(config)
@@ -242,7 +242,7 @@ class Session:
         """Compose all jobs of a sweep and train them together (or show the plan). Called by the cohort launcher."""
         with waiting("loading torch"):
             from dlrun.cli.sweep import carry_out
-            from dlrun.config.compose import Composer
+            from dlrun.config.composing.compose import Composer
             from dlrun.experiments.experiment import How
 
         self._trust()
@@ -279,8 +279,8 @@ def train_one(config: "DictConfig") -> int:
         StoreError: the output folder cannot be written.
     """
     with waiting("loading torch"):
-        from dlrun.cli.displays import RunDisplay
-        from dlrun.config.composed import of_job
+        from dlrun.cli.terminal.experiment import RunDisplay
+        from dlrun.config.composing.composed import of_job
         from dlrun.experiments.experiment import RunExperiment
 
     job = of_job(config)
@@ -298,7 +298,7 @@ def _all_folds(config: "DictConfig") -> bool:
 def _as_failure(error: BaseException, arguments: Arguments) -> DlrunError:
     from omegaconf.errors import OmegaConfBaseException
 
-    from dlrun.config.explain import in_config
+    from dlrun.config.composing.explain import in_config
 
     if isinstance(error, DlrunError) and not (isinstance(error, isolation.RaisedError) and error.foreign):
         return error

@@ -15,13 +15,13 @@ from typing import Any
 from dlrun import registry
 from dlrun.comparison.factors import Factor
 from dlrun.components.tasks import TASKS
-from dlrun.config import compatibility
+from dlrun.config.checks import compatibility
+from dlrun.config.checks.ineffective import unused_keys, unused_warnings
+from dlrun.config.checks.unused import twice, unread
+from dlrun.config.checks.validation import Problems
 from dlrun.config.factors import factors
-from dlrun.config.ineffective import unused_keys, unused_warnings
 from dlrun.config.repeats import Memo
 from dlrun.config.settings import Trainer
-from dlrun.config.unused import twice, unread
-from dlrun.config.validation import Problems
 from dlrun.data.preparation import COMMON_KEYS, Preparation, preparation_problems, undecided, unsaid_folds
 from dlrun.engine.cohort import CohortRun
 from dlrun.engine.components import Component

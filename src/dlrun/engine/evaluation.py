@@ -5,7 +5,6 @@ Shapes: R runs, n rows of a subset, K outputs.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -19,18 +18,9 @@ from dlrun.engine.cohort import CohortRun
 from dlrun.engine.components import Rows
 from dlrun.engine.forms import Forms, kind_of
 from dlrun.engine.step import TrainStep
+from dlrun.engine.way import Way
 
 CHUNK_NUMBERS = 1 << 24  # inputs and hidden values held at once during an evaluation
-
-
-class Evaluator(Protocol):
-    """What computes outputs and losses with the parameters to evaluate: a way of taking steps (way.py)."""
-
-    def outputs(self, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
-        """What ``outputs_of`` gives."""
-
-    def losses(self, here: Tensor | slice) -> Tensor | None:
-        """The loss of every run [R]; None where it is to be computed from the outputs."""
 
 
 def outputs_of(train_step: TrainStep, table: Batches, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,7 +55,7 @@ def measure(
     names: Sequence[str],
     limit: int | None = None,
     keep: Callable[[str, Forms], None] | None = None,
-    way: Evaluator | None = None,
+    way: Way | None = None,
 ) -> dict[str, Tensor]:
     """The loss and the named metrics of every run on a subset: {"loss": [R], "r2": [R], ...}.
 

@@ -17,10 +17,10 @@ from dlrun.components.regularizers import Augmentation
 from dlrun.components.tasks import TASKS
 from dlrun.config import own_code
 from dlrun.config.checks.data import read as read_dataset
+from dlrun.config.checks.watched_metrics import check_watched
 from dlrun.config.repeats import once
 from dlrun.config.settings import device
 from dlrun.config.spec import RunSpec
-from dlrun.config.watched_metrics import check_watched
 from dlrun.data.dataset import Data
 from dlrun.data.modality import TABLE
 from dlrun.data.preparation import Preparation

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.baselines.rows import AUTO, names
-from dlrun.config.composed import Composed
+from dlrun.config.composing.composed import Composed
 from dlrun.config.resolver import resolve
 from dlrun.config.spec import from_config
 from dlrun.errors import InputError, StoreError

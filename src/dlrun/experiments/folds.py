@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from dlrun.config.composed import Composed
-from dlrun.config.grammar import LIMIT
+from dlrun.config.composing.composed import Composed
+from dlrun.config.composing.grammar import LIMIT
 from dlrun.data.preparation import unsaid_folds
 from dlrun.errors import InputError
 

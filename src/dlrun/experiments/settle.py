@@ -17,8 +17,8 @@ from dlrun.comparison.measures import lower_is_better
 from dlrun.comparison.race import Race, Rules
 from dlrun.comparison.sequential import LEAST
 from dlrun.comparison.table import Row, groups
-from dlrun.config.composed import Composed
-from dlrun.config.from_python import Compose
+from dlrun.config.composing.composed import Composed
+from dlrun.config.composing.from_python import Compose
 from dlrun.config.repeats import is_seed
 from dlrun.config.spec import RunSpec
 from dlrun.errors import InputError, plural, raise_all

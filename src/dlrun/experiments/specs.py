@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from dlrun import registry
 from dlrun.comparison.factors import Factor
-from dlrun.config.composed import Composed
+from dlrun.config.composing.composed import Composed
 from dlrun.config.factors import factors
 from dlrun.config.repeats import is_seed
 from dlrun.config.resolver import UntrustedError

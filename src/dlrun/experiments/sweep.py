@@ -14,7 +14,7 @@ from typing import Any
 
 from dlrun.baselines import rows as baselines
 from dlrun.comparison.groups import BEST
-from dlrun.config.composed import Composed
+from dlrun.config.composing.composed import Composed
 from dlrun.config.spec import RunSpec
 from dlrun.errors import InputError
 from dlrun.experiments.cohorts import Datasets, Planned, in_pieces, plan, together

@@ -18,8 +18,8 @@ from dlrun import registry
 from dlrun.comparison.factors import Factor, label, shown, typed
 from dlrun.comparison.longtable import TUNED
 from dlrun.comparison.measures import lower_is_better
-from dlrun.config.compose import set_value
-from dlrun.config.composed import Composed
+from dlrun.config.composing.compose import set_value
+from dlrun.config.composing.composed import Composed
 from dlrun.config.repeats import is_seed
 from dlrun.errors import InputError, nearest, raise_all
 from dlrun.experiments.sections import place

@@ -41,7 +41,7 @@ def build(*flags: str, to: Path | None = None) -> Path | None:
 
     Args:
         flags: for the compiler, beside its own.
-        to: where to put it; by default where ``library`` says, and those of other sources are removed.
+        to: where to put it. By default where ``library`` says, if it is not there already; those of other sources are removed.
 
     Raises:
         subprocess.CalledProcessError: the compiler refuses the source; what it says is in ``stderr``.
@@ -50,6 +50,8 @@ def build(*flags: str, to: Path | None = None) -> Path | None:
     if found is None or target is None or sys.platform == "win32":
         return None
     place = to or library()
+    if to is None and place.exists():
+        return place
     beside = place.with_suffix(f".{os.getpid()}")  # so that nobody loads half a library
     command = [found, *FLAGS, target, *flags, "-shared", str(SOURCE), "-o", str(beside)]
     subprocess.run(command, check=True, capture_output=True)

@@ -25,8 +25,8 @@ class CohortSweeper(BasicSweeper):
         """What a config file sweeps over, as overrides."""
         from omegaconf import OmegaConf
 
-        from dlrun.config.grammar import plain, words_of
-        from dlrun.config.lists import takes_list
+        from dlrun.config.composing.grammar import plain, words_of
+        from dlrun.config.composing.lists import takes_list
 
         params: Any = OmegaConf.to_container(self.params) if OmegaConf.is_config(self.params) else self.params
         return plain(words_of(params or {}, takes_list))
@@ -44,7 +44,7 @@ class CohortLauncher(Launcher):
 
     def expand(self, arguments: list[str]) -> Sequence[JobReturn]:
         """Launch the grid that the arguments span."""
-        from dlrun.config.grid import expand
+        from dlrun.config.composing.grid import expand
 
         return self.launch(expand(arguments, self.context.config_loader), initial_job_idx=0)
 

@@ -2,12 +2,12 @@
 
     way = lanes.way(train_step, table)      None where the kernel has not all that these runs need, or is not there
     way.load(state)                          theta, buffers -> the kernel's memory, before the first step
-    way.epoch(state, number, ...)            steps; theta and buffers of ``state`` are then those behind them
+    way.epoch(state, number, ...)            steps; the buffers of ``state`` are then those behind them
     way.evaluated(state)                     the parameters that are evaluated
-    way.outputs(here)                        what the model makes of rows with these
+    way.outputs(here), way.losses(here)      what the model makes of rows with these
     way.select(train_step, table, keep)      the same for some of the runs
 
-The kernel's memory is the state, theta and slots and all. Of ``State`` it keeps theta and the buffers up to date.
+The kernel's memory is the state, theta and slots and all. Of ``State`` it keeps the buffers and the step up to date.
 
 Shapes: R runs, G blocks of V lanes, P parameters, Q buffers.
 """
@@ -60,7 +60,7 @@ class Native:
         library = kernel()
         assert library is not None
         self._kernel, self._table, self._train_step = library, table, train_step
-        self._parts = runs = plan.parts(train_step)
+        runs = plan.parts(train_step)
         self._lanes = lanes = Lanes.of(train_step.runs, [run.block for run in runs])
         columns = Columns(len(runs))
         layers, smoothing = plan.layers(train_step, columns), plan.smoothing(train_step, columns)
@@ -84,6 +84,8 @@ class Native:
         ranges = (Weight * len(weights))(*weights)
         self._held = (*tensors, *arrays, ranges)  # what the plan points at
         members = train_step.task.members or 1
+        rows = train_step.settings.batch_size * members
+        self._products = 3 * rows * sum(map(plan.products, layers)) + layout  # of a step of one run
         pixels = math.prod(train_step.task.pixels_of(train_step.data.shape))
         self._plan = Plan(
             *(ctypes.addressof(array) for array in (*arrays, ranges)),
@@ -145,7 +147,7 @@ class Native:
         before = state.step
         _done(self._kernel.dlrun_orders(plan, 0, blocks, number))
         spread = None if factors is None else factors[:, self._lanes.rows].contiguous()
-        at_once = max(1, PRODUCTS // (3 * plan.parameters * plan.batch * blocks * V))
+        at_once = max(1, PRODUCTS // (self._products * blocks * V))
         for first in range(0, count, at_once):
             if interrupted():
                 break

@@ -8,7 +8,7 @@ from functools import cache
 
 from dlrun.native.load import load
 
-__all__ = ["Block", "Layer", "Plan", "Weight", "kernel", "layer_kinds"]
+__all__ = ["Block", "Layer", "Plan", "Weight", "kernel", "layer_kinds", "numbered"]
 
 _Fields = list[tuple[str, type]]
 
@@ -62,7 +62,6 @@ def kernel() -> ctypes.CDLL | None:
         return None
     integer, pointer = ctypes.c_int64, ctypes.c_void_p
     plan = ctypes.POINTER(Plan)
-    found.dlrun_layers.restype = ctypes.c_char_p
     for name, takes in {
         "dlrun_orders": (plan, integer, integer, integer),
         "dlrun_steps": (plan, integer, integer, integer, integer, integer, integer, pointer),
@@ -76,7 +75,15 @@ def kernel() -> ctypes.CDLL | None:
     return found
 
 
+def numbered(kernel: ctypes.CDLL, function: str) -> dict[str, int]:
+    """The names that a function of the kernel lists, with their places, which are their numbers."""
+    names = getattr(kernel, function)
+    names.restype = ctypes.c_char_p
+    return {name: place for place, name in enumerate(names().decode().split())}
+
+
+@cache
 def layer_kinds() -> dict[str, int]:
     """The numbers of the kernel's layers, by name."""
     found = kernel()
-    return {} if found is None else {name: number for number, name in enumerate(found.dlrun_layers().decode().split())}
+    return {} if found is None else numbered(found, "dlrun_layers")

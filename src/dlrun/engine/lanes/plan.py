@@ -23,7 +23,7 @@ from dlrun.engine.step import TrainStep
 
 V = 8  # runs in a vector, as in native/vector.h
 
-LINEAR, CONVOLUTION = 1 << 20, 1 << 26
+MOST = {"linear": 1 << 20, "convolution": 1 << 26}
 """Multiplications of a layer in a step of one run, above which torch is used: its libraries multiply large matrices faster.
 
 How many runs there are does not count, since a run's bits must not depend on that. At the limits the kernel takes half of torch's
@@ -128,15 +128,13 @@ def _part(run: CohortRun, train_step: TrainStep) -> Part:
     loss = functions.loss(run.loss, train_step.task.name, train_step.settings.outputs, smoothing)
     optimizer = updates.optimizer(run.optimizer)
     penalties = updates.penalties(run.regularizers, run.clip_norm, run.clip_value)
-    y = train_step.data.y
-    if loss is not None and not functions.fits(
-        loss, y, train_step.task.output_shape(train_step.settings.outputs, pixels), smoothing
-    ):
-        raise UnfitError("a loss of other targets")
-    if train_step.task.pixels and run.head not in ("logit", "value", "probability"):
-        raise UnfitError("a softmax of pixels")
     if activation is None or head is None or loss is None or optimizer is None or penalties is None:
         raise UnfitError("a component of a run")
+    output_shape = train_step.task.output_shape(train_step.settings.outputs, pixels)
+    if not functions.fits(loss, train_step.data.y, output_shape, smoothing):
+        raise UnfitError("a loss of other targets")
+    if pixels and run.head in ("softmax", "log_probability"):
+        raise UnfitError("a softmax of pixels")
     block = (activation.number, head.number, loss.number, optimizer.kind, optimizer.flags)
     return Part(block, activation.numbers, loss.numbers, (*optimizer.numbers, *penalties.numbers), penalties.flags)
 
@@ -192,16 +190,17 @@ def layers(train_step: TrainStep, columns: Columns) -> list[Layer]:
             kind, shape = _layer(layer, made, shape, columns)
             flat = flat or isinstance(layer, Mean)
         made.kind, made.outputs = layer_kinds()[kind], math.prod(shape)
-        _refuse_large(kind, made, train_step.settings.batch_size * (train_step.task.members or 1))
+        if products(made) * train_step.settings.batch_size * (train_step.task.members or 1) > MOST.get(kind, math.inf):
+            raise UnfitError(f"a large {kind} layer")
         found.append(made)
     return found
 
 
-def _refuse_large(kind: str, layer: Layer, rows: int) -> None:
-    if kind == "linear" and rows * layer.inputs * layer.outputs > LINEAR:
-        raise UnfitError("a large linear layer")
-    if kind == "convolution" and rows * layer.outputs * layer.channels * layer.kernel_height * layer.kernel > CONVOLUTION:
-        raise UnfitError("a large convolution")
+def products(layer: Layer) -> int:
+    """The multiplications of a layer for a row, forwards."""
+    if layer.kind == layer_kinds()["convolution"]:
+        return int(layer.outputs * layer.channels * layer.kernel_height * layer.kernel)
+    return int(layer.inputs * (layer.outputs if layer.kind == layer_kinds()["linear"] else 1))
 
 
 def _layer(layer: Any, made: Layer, shape: Images, columns: Columns) -> tuple[str, Images]:
@@ -239,7 +238,7 @@ def smoothing(train_step: TrainStep, columns: Columns) -> int:
     """The column of label smoothing, -1 without. Raises UnfitError for other changes of the batch."""
     place = -1
     for transform in train_step.transforms:
-        if not isinstance(transform, LabelSmoothing):
+        if type(transform) is not LabelSmoothing:
             raise UnfitError("augmentation")
         place = columns.add(transform.smoothing)
     return place

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dlrun.components.tasks import TASKS
 from dlrun.engine.components import Component
+from dlrun.engine.lanes.library import numbered
 
 
 class Kind(NamedTuple):
@@ -48,8 +49,8 @@ class Functions:
     """The activations and losses that a kernel has."""
 
     def __init__(self, kernel: ctypes.CDLL) -> None:
-        self._activations = _numbered(kernel, "dlrun_activations")
-        self._losses = _numbered(kernel, "dlrun_losses")
+        self._activations = numbered(kernel, "dlrun_activations")
+        self._losses = numbered(kernel, "dlrun_losses")
         self._reads = kernel.dlrun_loss_reads
 
     def activation(self, part: Component) -> Kind | None:
@@ -124,10 +125,3 @@ def _loss(name: str, values: Mapping[str, Any], exclusive: bool, outputs: int) -
 def _each(weight: float | Sequence[float], outputs: int) -> list[float]:
     """One number for each output."""
     return [*weight] if isinstance(weight, list | tuple) else [cast(float, weight)] * outputs
-
-
-def _numbered(kernel: ctypes.CDLL, function: str) -> dict[str, int]:
-    """The names that a function of the kernel lists, with their places."""
-    names = kernel[function]
-    names.restype = ctypes.c_char_p
-    return {name: place for place, name in enumerate(names().decode().split())}

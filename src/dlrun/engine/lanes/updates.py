@@ -13,6 +13,7 @@ from dlrun.components.hyperparameters import hyperparameters
 from dlrun.components.optimizers import ROWWISE
 from dlrun.components.regularizers import L1, L2, AfterStep, MaxNorm, Penalty
 from dlrun.engine.components import Component
+from dlrun.engine.lanes.library import numbered
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Updates:
     """What a kernel can do to the parameters."""
 
     def __init__(self, kernel: ctypes.CDLL) -> None:
-        self._kinds = _numbered(kernel, "dlrun_optimizers")
+        self._kinds = numbered(kernel, "dlrun_optimizers")
         self._optimizer = _Names(kernel, "dlrun_optimizer")
         self._penalty = _Names(kernel, "dlrun_penalty")
 
@@ -75,8 +76,8 @@ class _Names:
     """What a kernel calls the flags and the numbers of something."""
 
     def __init__(self, kernel: ctypes.CDLL, prefix: str) -> None:
-        self._flags = _numbered(kernel, f"{prefix}_flags")
-        self._numbers = _numbered(kernel, f"{prefix}_numbers")
+        self._flags = numbered(kernel, f"{prefix}_flags")
+        self._numbers = numbered(kernel, f"{prefix}_numbers")
 
     def update(self, kind: int, flags: Mapping[str, bool], numbers: Mapping[str, float]) -> Update:
         """The same as numbers. Raises KeyError for a name that the kernel does not know."""
@@ -105,10 +106,3 @@ def _with_defaults(part: Component) -> dict[str, Any]:
 
 def _limit(value: float | None) -> float:
     return math.inf if value is None else value
-
-
-def _numbered(kernel: ctypes.CDLL, function: str) -> dict[str, int]:
-    """The names that a function of the kernel lists, with their places."""
-    names = kernel[function]
-    names.restype = ctypes.c_char_p
-    return {name: place for place, name in enumerate(names().decode().split())}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from dlrun.cli.terminal import console
+from dlrun.cli.terminal.screen import console
 from dlrun.errors import printable
 
 SPLITS = ("train", "validation", "test")

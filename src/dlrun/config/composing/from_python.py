@@ -17,17 +17,17 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from dlrun import registry
-from dlrun.config.compose import Composer
-from dlrun.config.composed import Composed, read, typed
-from dlrun.config.explain import UNREADABLE, cause, explain
-from dlrun.config.grammar import items, plain, word, words_of
-from dlrun.config.grid import expand
-from dlrun.config.lists import takes_list
-from dlrun.config.loader import Loader
-from dlrun.config.names import exact
-from dlrun.config.session import PRIMARY, compose, composing, search_path
-from dlrun.config.untrusted import Rules
-from dlrun.config.words import Caller
+from dlrun.config.checks.untrusted import Rules
+from dlrun.config.checks.words import Caller
+from dlrun.config.composing.compose import Composer
+from dlrun.config.composing.composed import Composed, read, typed
+from dlrun.config.composing.explain import UNREADABLE, cause, explain
+from dlrun.config.composing.grammar import items, plain, word, words_of
+from dlrun.config.composing.grid import expand
+from dlrun.config.composing.lists import takes_list
+from dlrun.config.composing.loader import Loader
+from dlrun.config.composing.names import exact
+from dlrun.config.composing.session import PRIMARY, compose, composing, search_path
 from dlrun.errors import DlrunError, InputError
 
 Compose = Callable[[Sequence[Sequence[str]]], list[Composed]]

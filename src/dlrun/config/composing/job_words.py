@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Override
 
-from dlrun.config import grammar
+from dlrun.config.composing import grammar
 
 if TYPE_CHECKING:
-    from dlrun.config.loader import Loader
+    from dlrun.config.composing.loader import Loader
 
 Config = dict[str, Any]
 

@@ -8,7 +8,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.cli.terminal import asked
+from dlrun.cli.terminal.screen import asked
 from dlrun.errors import printable
 from dlrun.report.columns import columns, fitting, legend
 from dlrun.report.sections import over_datasets

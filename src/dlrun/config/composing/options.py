@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 if TYPE_CHECKING:
     from hydra.plugins.config_source import ConfigResult
 
-    from dlrun.config.loader import Loader
+    from dlrun.config.composing.loader import Loader
 
 Config = dict[str, Any]
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from dlrun.cli.display import run_table
-from dlrun.cli.progress import RunProgress
-from dlrun.cli.sweep_display import SweepProgress, show_failures
-from dlrun.cli.sweep_table import notice, show_over_datasets, show_section
-from dlrun.cli.terminal import console, write_line
+from dlrun.cli.terminal.progress import RunProgress
+from dlrun.cli.terminal.run_table import run_table
+from dlrun.cli.terminal.screen import console, write_line
+from dlrun.cli.terminal.sweep import SweepProgress, show_failures
+from dlrun.cli.terminal.sweep_table import notice, show_over_datasets, show_section
 from dlrun.errors import plural, printable
 from dlrun.experiments.events import Listener
 

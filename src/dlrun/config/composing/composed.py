@@ -15,13 +15,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dlrun import registry
-from dlrun.config.options import mentions
+from dlrun.config.composing.options import mentions
 from dlrun.errors import DlrunError, InputError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from dlrun.config.loader import Loader
+    from dlrun.config.composing.loader import Loader
 
 Config = dict[str, Any]
 

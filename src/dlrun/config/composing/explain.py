@@ -13,7 +13,7 @@ from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseExceptio
 from yaml import MarkedYAMLError, YAMLError
 
 from dlrun import registry
-from dlrun.config.words import as_one_name, parsed
+from dlrun.config.checks.words import as_one_name, parsed
 from dlrun.errors import DlrunError, InputError, RunError, nearest
 
 Composes = Callable[[Sequence[str]], bool]

@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.cli.drawing import draw, scatter
 from dlrun.cli.plot import KINDS, nothing
 from dlrun.cli.report import boundaries
-from dlrun.cli.terminal import console
+from dlrun.cli.terminal.drawing import draw, scatter
+from dlrun.cli.terminal.screen import console
 from dlrun.comparison.figures import number
 from dlrun.comparison.groups import Compared
 from dlrun.errors import InputError, printable
@@ -167,7 +167,7 @@ def _norms(item: Compared, evidence: Evidence) -> list[float]:
 
 
 def _results(section: Section, evidence: Evidence, out: Console) -> Drawn:
-    from dlrun.cli.sweep_table import show_section
+    from dlrun.cli.terminal.sweep_table import show_section
 
     show_section(section, out)
     yield Text()

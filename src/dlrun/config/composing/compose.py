@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any, cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf, open_dict
 
-from dlrun.config.composed import Base, Composed, read
-from dlrun.config.explain import UNREADABLE, cause, explain, of_choices
-from dlrun.config.job_words import Words
-from dlrun.config.options import Brought, Options, keys, mentions, root
+from dlrun.config.composing.composed import Base, Composed, read
+from dlrun.config.composing.explain import UNREADABLE, cause, explain, of_choices
+from dlrun.config.composing.job_words import Words
+from dlrun.config.composing.options import Brought, Options, keys, mentions, root
 from dlrun.errors import DlrunError, InputError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from dlrun.config.loader import Loader
+    from dlrun.config.composing.loader import Loader
 
 Config = dict[str, Any]
 

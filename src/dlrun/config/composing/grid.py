@@ -5,8 +5,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from dlrun.config.grammar import LIMIT, parse, values
-from dlrun.config.names import exact
+from dlrun.config.composing.grammar import LIMIT, parse, values
+from dlrun.config.composing.names import exact
 from dlrun.errors import InputError
 
 

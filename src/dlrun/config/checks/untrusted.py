@@ -21,7 +21,7 @@ from omegaconf.grammar.gen.OmegaConfGrammarParser import OmegaConfGrammarParser 
 from omegaconf.grammar_parser import parse
 
 from dlrun import registry
-from dlrun.config.hydra_settings import is_hydras
+from dlrun.config.composing.hydra_settings import is_hydras
 from dlrun.errors import InputError
 
 _FREE = ("mode", "sweeper.params", "overrides", "runtime", "help", "hydra_help", "job.override_dirname", "job.config_name")

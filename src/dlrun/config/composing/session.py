@@ -22,12 +22,12 @@ from hydra.version import VersionBase, setbase
 from omegaconf import DictConfig
 
 from dlrun import registry
-from dlrun.config.explain import UNREADABLE, cause, of_choices
-from dlrun.config.grammar import plain
-from dlrun.config.keys import SettingError, of_another_option
-from dlrun.config.loader import Loader
-from dlrun.config.untrusted import Rules
-from dlrun.config.words import Caller, first, is_choice, parsed, word_problems
+from dlrun.config.checks.keys import SettingError, of_another_option
+from dlrun.config.checks.untrusted import Rules
+from dlrun.config.checks.words import Caller, first, is_choice, parsed, word_problems
+from dlrun.config.composing.explain import UNREADABLE, cause, of_choices
+from dlrun.config.composing.grammar import plain
+from dlrun.config.composing.loader import Loader
 from dlrun.errors import DlrunError, InputError, raise_all
 
 TOGETHER = ("hydra/sweeper=cohort", "hydra/launcher=cohort")

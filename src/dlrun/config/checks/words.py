@@ -15,9 +15,9 @@ from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
 from dlrun import registry
-from dlrun.config import hydra_settings
-from dlrun.config.grammar import parse, plain, values
-from dlrun.config.names import GROUP, ONE
+from dlrun.config.composing import hydra_settings
+from dlrun.config.composing.grammar import parse, plain, values
+from dlrun.config.composing.names import GROUP, ONE
 from dlrun.errors import InputError, nearest
 from dlrun.suggestions import options, spelling
 

@@ -24,9 +24,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from dlrun import registry
-from dlrun.config.keys import SettingError, value_problem
-from dlrun.config.sources import Repository, Stamp
-from dlrun.config.untrusted import Rules
+from dlrun.config.checks.keys import SettingError, value_problem
+from dlrun.config.checks.untrusted import Rules
+from dlrun.config.composing.sources import Repository, Stamp
 from dlrun.errors import InputError, raise_all
 
 _SEARCHPATH = "hydra.searchpath"

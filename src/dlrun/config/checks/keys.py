@@ -7,7 +7,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from dlrun import registry
-from dlrun.config.grammar import values
+from dlrun.config.composing.grammar import values
 from dlrun.errors import InputError, nearest
 from dlrun.suggestions import keys
 

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.cli.display import number
-from dlrun.cli.labels import Labels, reasons
-from dlrun.cli.progress import duration
-from dlrun.cli.sweep_table import notice
-from dlrun.cli.terminal import console, is_notebook, is_terminal, rewrite_line, write_line
+from dlrun.cli.terminal.labels import Labels, reasons
+from dlrun.cli.terminal.progress import duration
+from dlrun.cli.terminal.run_table import number
+from dlrun.cli.terminal.screen import console, is_notebook, is_terminal, rewrite_line, write_line
+from dlrun.cli.terminal.sweep_table import notice
 from dlrun.components.metrics import METRICS
 from dlrun.engine.progress import Progress
 from dlrun.errors import plural, printable

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlrun.config import compatibility
+from dlrun.config.checks import compatibility
 from dlrun.engine.components import Component
 from dlrun.engine.model import LayerSpec
 from dlrun.engine.module import takes_activation

@@ -68,7 +68,7 @@ def console(stream: TextIO | None = None) -> "Console":
 
     NO_COLOR takes the colours away and leaves the rest.
     """
-    from dlrun.cli.safe_console import SafeConsole
+    from dlrun.cli.terminal.safe_console import SafeConsole
 
     stream = stream or sys.stdout
     given = "COLUMNS" in os.environ or "LINES" in os.environ  # rich takes the numbers in them as they are, even 0

@@ -5,8 +5,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from dlrun.cli.display import number
-from dlrun.cli.terminal import console, is_notebook, is_terminal, rewrite_line, write_line
+from dlrun.cli.terminal.run_table import number
+from dlrun.cli.terminal.screen import console, is_notebook, is_terminal, rewrite_line, write_line
 
 if TYPE_CHECKING:
     from dlrun.engine.progress import Progress

@@ -17,7 +17,7 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 
 from dlrun import registry
-from dlrun.config import names
+from dlrun.config.composing import names
 
 Stamp = tuple[int, int]
 _results: dict[tuple[str, str], tuple[Stamp, ConfigResult]] = {}  # full path of the source, path of the config

@@ -12,9 +12,9 @@ from dlrun.components import activations
 from dlrun.components.hyperparameters import Count, hyperparameters, mismatch, problems, type_hints
 from dlrun.components.initializers import INITIALIZERS
 from dlrun.components.tasks import TASKS
-from dlrun.config import compatibility
+from dlrun.config.checks import compatibility
 from dlrun.config.checks.components import problems as component_problems
-from dlrun.config.names import GROUP, KEYS
+from dlrun.config.composing.names import GROUP, KEYS
 from dlrun.config.resolver import UntrustedError, resolve
 from dlrun.config.settings import Trainer, device_problem, root_keys
 from dlrun.data.preparation import COMMON_KEYS, undecided

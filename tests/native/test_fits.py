@@ -1,0 +1,79 @@
+"""Which runs the kernel trains, and that it is there."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dlrun.engine.trainer import Training
+from dlrun.experiments.cohorts import plan
+from dlrun.native import build
+from dlrun.native.load import load
+
+
+def test_where_there_is_a_compiler_there_is_a_kernel() -> None:
+    if build.compiler() is None:
+        pytest.skip("no C compiler")
+    assert load() is not None, "python -m dlrun.native.build"
+
+
+def test_what_is_built_is_not_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    if load() is None:
+        pytest.skip("dlrun was built without its kernel")
+    monkeypatch.setattr(build.subprocess, "run", refused)
+    assert build.build() == build.library()
+
+
+def test_without_a_compiler_nothing_is_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert build.build(to=tmp_path / "kernel.so") is None
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(load() is None, reason="dlrun was built without its kernel")
+@pytest.mark.parametrize(
+    ("given", "engine"),
+    [
+        ({}, "native"),
+        ({"trainer.engine": "torch"}, "torch"),
+        ({"trainer.dtype": "float64"}, "torch"),
+        ({"trainer.compile": "auto"}, "torch"),
+        ({"regularizer": ["augmentation"]}, "torch"),
+        ({"dataset": "sentences", "model": "bag_of_words"}, "torch"),
+        ({"dataset": "iris", "loss": "mse", "allow_mismatch": True}, "torch"),  # numbers of classes as if they were values
+        ({"dataset": "diabetes", "model.hidden": [256], "trainer.batch_size": 256}, "native"),
+        ({"dataset": "diabetes", "model.hidden": [256, 256], "trainer.batch_size": 16}, "native"),
+        ({"dataset": "diabetes", "model.hidden": [256, 256], "trainer.batch_size": 17}, "torch"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("runs", [1, 9])
+def test_what_a_run_is_decides_and_not_how_many_there_are(
+    given: dict[str, Any], engine: str, runs: int, spec_of: Callable[..., Any], datasets: Any
+) -> None:
+    (planned,) = plan([spec_of(**{"dataset": "moons"} | given | {"seed": seed}) for seed in range(runs)], datasets)
+    with torch.no_grad():
+        assert Training(planned.cohort).way.name == engine
+
+
+@pytest.mark.skipif(load() is None, reason="dlrun was built without its kernel")
+def test_it_is_asked_whether_to_stop_often_enough(spec_of: Callable[..., Any], datasets: Any) -> None:
+    """A step of images multiplies each weight once for every pixel."""
+    (planned,) = plan([spec_of(dataset="shapes", model="segmenter", seed=seed) for seed in range(8)], datasets)
+    with torch.no_grad():
+        training = Training(planned.cohort)
+        asked = []
+
+        def stop() -> bool:
+            asked.append(training.state.step)
+            return len(asked) == 3
+
+        training.interrupted = stop
+        training.epoch(0)
+    assert asked == [0, 1, 2]
+    assert training.state.step == 2
