@@ -1,6 +1,6 @@
 """How often verdicts are wrong, intervals miss and differences are found, by simulation: the table of docs/statistics.md.
 
-    make simulate                  2,000 simulations a cell, about an hour on one core
+    make simulate                  2,000 simulations a cell, about a quarter of an hour on one core
     make simulate ARGS="--rounds 100 --only settle"
 
 Every cell goes through what dlrun itself calls: ``comparison`` for the verdicts of a table, ``settle`` for those of dlrun settle.

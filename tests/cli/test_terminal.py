@@ -12,8 +12,7 @@ from dlrun.cli.help import overview
 from dlrun.cli.main import VERBS
 from dlrun.cli.terminal.progress import RunProgress
 from dlrun.cli.terminal.run_table import run_table
-from dlrun.cli.terminal.screen import LEAST, MOST, PLAIN_WIDTH, columns, console, is_notebook, is_terminal, write_line
-from dlrun.cli.terminal.screen import screen as terminal
+from dlrun.cli.terminal.screen import LEAST, MOST, PLAIN_WIDTH, columns, console, is_notebook, is_terminal, waiting, write_line
 from dlrun.engine.progress import Progress
 from dlrun.results.record import RunRecord
 
@@ -59,7 +58,7 @@ def test_streams_that_are_missing_or_closed_are_no_terminals(monkeypatch: pytest
     for stream in (None, closed):
         assert not is_terminal(stream)
         write_line("nobody reads this", stream)
-    with terminal.waiting("for nobody"):
+    with waiting("for nobody"):
         pass
 
 
@@ -116,11 +115,11 @@ def test_a_terminal_shows_what_it_waits_for_and_takes_it_away(monkeypatch: pytes
         monkeypatch.delenv(name, raising=False)
     screen = Screen()
     monkeypatch.setattr(sys, "stderr", screen)
-    with terminal.waiting("loading torch"):
+    with waiting("loading torch"):
         assert screen.getvalue() == "loading torch\r"
     assert screen.getvalue() == "loading torch\r\033[K"
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with terminal.waiting("loading torch"):
+    with waiting("loading torch"):
         assert sys.stderr.getvalue() == ""  # type: ignore[attr-defined]
 
 
