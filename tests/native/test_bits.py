@@ -1,6 +1,7 @@
-"""The bits of a run: the same alone and beside any others, and in any number of calls."""
+"""The bits of a run: the same alone and beside any others, in any number of calls and of threads."""
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from dlrun.engine import lanes
 from dlrun.engine.lanes.library import kernel
+from dlrun.engine.lanes.threads import WORTH, spread
 from dlrun.engine.trainer import Training
 from dlrun.experiments.cohorts import plan
 
@@ -74,3 +76,54 @@ def test_the_number_of_calls_changes_nothing(
 ) -> None:
     monkeypatch.setattr(lanes, "PRODUCTS", 1)  # a call a step
     assert torch.equal(theta([MINE])[0], alone)
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of threads, for a test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_threads_change_nothing(threads: Callable[[int], None], alone: Tensor, theta: Callable[..., list[Tensor]]) -> None:
+    rows = [*neighbours(63), MINE]
+    found = []
+    for count in (1, 2, 3):
+        threads(count)
+        found.append(torch.stack(theta(rows)))
+    assert torch.equal(found[0][-1], alone)
+    assert torch.equal(found[1], found[0])
+    assert torch.equal(found[2], found[0])
+
+
+def test_a_long_call_is_spread_over_threads(threads: Callable[[int], None]) -> None:
+    threads(3)
+    together = threading.Barrier(3, timeout=60)
+    taken: list[int] = []
+    met = threading.local()
+
+    def call(first: int, last: int) -> int:
+        if not hasattr(met, "others"):
+            met.others = together.wait()  # passed when three threads are here
+        taken.extend(range(first, last))
+        return 0
+
+    spread(call, 100, WORTH)
+    assert sorted(taken) == list(range(100))
+
+
+@pytest.mark.parametrize(("count", "blocks", "products"), [(1, 100, WORTH), (3, 1, WORTH), (3, 100, WORTH - 1)])
+def test_a_call_that_cannot_gain_stays_in_its_thread(
+    count: int, blocks: int, products: int, threads: Callable[[int], None]
+) -> None:
+    threads(count)
+    calls: list[tuple[int, int, int]] = []
+    spread(lambda first, last: calls.append((first, last, threading.get_ident())) or 0, blocks, products)
+    assert calls == [(0, blocks, threading.get_ident())]
+
+
+def test_no_memory_in_any_thread_is_an_error(threads: Callable[[int], None]) -> None:
+    threads(2)
+    with pytest.raises(MemoryError):
+        spread(lambda first, last: -(first <= 37 < last), 100, WORTH)

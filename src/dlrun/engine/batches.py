@@ -69,10 +69,9 @@ class Batches:
         self._y = torch.cat([self._targets(self._values[source[piece]], p) for piece, p in zip(pieces, stacked, strict=True)])
         self._values = self._values.to(device)
         self._facts = {name: values[order].to(device) for name, values in data.facts.items()}
-        copies = len(splits) * self.rows * data.x[0].numel() * dtype.itemsize
         self._x: Tensor | None = None
         self._raw: Tensor | None = None
-        if copies <= MATERIALIZED_BYTES:
+        if materialized(data, splits, dtype):
             self._x = torch.cat([self._inputs(data.x[order[piece]], p) for piece, p in zip(pieces, stacked, strict=True)]).to(
                 device
             )
@@ -230,6 +229,12 @@ class Batches:
         """Regression outputs or targets [R, n, K] in the units of the data, in float64."""
         shift, factor = self.y_shift[self.split_of].unsqueeze(1), self.y_factor[self.split_of].unsqueeze(1)
         return values.double() / factor + shift
+
+
+def materialized(data: Data, splits: Sequence[Split], dtype: torch.dtype) -> bool:
+    """Whether the inputs of all splits are scaled beforehand."""
+    rows = sum(len(getattr(splits[0], name)) for name in SUBSETS)
+    return len(splits) * rows * data.x[0].numel() * dtype.itemsize <= MATERIALIZED_BYTES
 
 
 def _permutations(keys: Tensor, n: int) -> Tensor:

@@ -1,5 +1,6 @@
 """The native way of taking steps: runs as the lanes of vectors (see native/kernel.c).
 
+    lanes.trains(cohort)                     whether there will be a way, before it is built
     way = lanes.way(train_step, table)      None where the kernel has not all that these runs need, or is not there
     way.load(state)                          theta, buffers -> the kernel's memory, before the first step
     way.epoch(state, number, ...)            steps; the buffers of ``state`` are then those behind them
@@ -15,35 +16,54 @@ Shapes: R runs, G blocks of V lanes, P parameters, Q buffers.
 import ctypes
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from dlrun import streams
-from dlrun.engine.batches import Batches
+from dlrun.engine.batches import Batches, materialized
+from dlrun.engine.cohort import Cohort, Settings
 from dlrun.engine.lanes import plan
 from dlrun.engine.lanes.library import Block, Layer, Plan, Weight, kernel
 from dlrun.engine.lanes.plan import Columns, Lanes, UnfitError, V
+from dlrun.engine.lanes.threads import spread
 from dlrun.engine.lanes.updates import weight_table
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
 
-__all__ = ["Native", "way"]
+__all__ = ["Native", "trains", "way"]
 
 PRODUCTS = 1 << 28  # multiplications of a call, some 30 ms: between calls it is asked whether to stop
 
 
+def trains(cohort: Cohort) -> bool:
+    """Whether the kernel takes the steps of these runs: what ``way`` will find, before anything is allocated for them."""
+    if not _allowed(cohort.settings) or not materialized(cohort.data, cohort.splits, cohort.settings.dtype):
+        return False
+    distinct = {plan.components(run): run for run in cohort.runs}
+    train_step, columns = TrainStep(list(distinct.values()), cohort.data, cohort.settings), Columns(len(distinct))
+    try:
+        plan.parts(train_step), plan.layers(train_step, columns), plan.smoothing(train_step, columns)
+    except UnfitError:
+        return False
+    return True
+
+
 def way(train_step: TrainStep, table: Batches) -> "Native | None":
     """The native way for these runs, or None where they go the torch way."""
-    settings = train_step.settings
-    fits = settings.device.type == "cpu" and settings.dtype == torch.float32 and settings.module is None
-    wanted = settings.engine == "auto" and not settings.compile
-    if not (fits and wanted) or kernel() is None or table.prepared() is None or train_step.model.words:
+    if not _allowed(train_step.settings) or table.prepared() is None:
         return None
     try:
         return Native(train_step, table)
     except UnfitError:
         return None
+
+
+def _allowed(settings: Settings) -> bool:
+    """Whether there is a kernel, for such runs."""
+    fits = settings.device.type == "cpu" and settings.dtype == torch.float32 and settings.module is None
+    return fits and settings.engine == "auto" and not settings.compile and kernel() is not None
 
 
 def _pointer(values: Tensor) -> int:
@@ -84,8 +104,8 @@ class Native:
         ranges = (Weight * len(weights))(*weights)
         self._held = (*tensors, *arrays, ranges)  # what the plan points at
         members = train_step.task.members or 1
-        rows = train_step.settings.batch_size * members
-        self._products = 3 * rows * sum(map(plan.products, layers)) + layout  # of a step of one run
+        self._forward = members * sum(map(plan.products, layers))  # multiplications for a row of one run
+        self._products = 3 * train_step.settings.batch_size * self._forward + layout  # and for a step
         pixels = math.prod(train_step.task.pixels_of(train_step.data.shape))
         self._plan = Plan(
             *(ctypes.addressof(array) for array in (*arrays, ranges)),
@@ -145,18 +165,23 @@ class Native:
         """Take ``count`` steps of epoch ``number`` (from 0), or fewer if interrupted. ``factors`` [count, R] of the schedules."""
         plan, blocks = self._plan, len(self._lanes.blocks)
         before = state.step
-        _done(self._kernel.dlrun_orders(plan, 0, blocks, number))
-        spread = None if factors is None else factors[:, self._lanes.rows].contiguous()
+        each = None if factors is None else factors[:, self._lanes.rows].contiguous()
         at_once = max(1, PRODUCTS // (self._products * blocks * V))
-        for first in range(0, count, at_once):
+        for start in range(0, count, at_once):
             if interrupted():
                 break
-            last = min(first + at_once, count)
-            factor = None if spread is None else spread[first].data_ptr()
-            _done(self._kernel.dlrun_steps(plan, 0, blocks, number, before, first, last, factor))
-            state.step = before + last
+            stop = min(start + at_once, count)
+            factor = None if each is None else each[start].data_ptr()
+            steps = partial(self._steps, number, before, start, stop, factor)
+            spread(steps, blocks, (stop - start) * self._products * blocks * V)
+            state.step = before + stop
         if plan.buffers:
             state.buffers.copy_(self._lanes.gather(self._memory[:, plan.parameters : plan.parameters + plan.buffers]))
+
+    def _steps(self, epoch: int, before: int, start: int, stop: int, factor: int | None, first: int, last: int) -> int:
+        """Steps ``start`` to ``stop`` of the blocks ``first`` to ``last``, whose order is drawn at the beginning of an epoch."""
+        failed = 0 if start else self._kernel.dlrun_orders(self._plan, first, last, epoch)
+        return failed or self._kernel.dlrun_steps(self._plan, first, last, epoch, before, start, stop, factor)
 
     # Evaluation
 
@@ -167,12 +192,12 @@ class Native:
 
     def outputs(self, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
         """See ``Way.outputs``. Each run's numbers lie side by side, so that what torch sums of them depends on no other run."""
-        plan, model, members = self._plan, self._train_step.model, self._train_step.task.members
+        model, members = self._train_step.model, self._train_step.task.members
         blocks, rows = len(self._lanes.blocks), len(here) if isinstance(here, Tensor) else here.stop - here.start
         shape = (rows, *([members] if members else []), *model.output_shape, blocks * V)
         output, before = torch.empty(shape), torch.empty(shape) if model.headed else None
         wanted = (output.data_ptr(), None if before is None else before.data_ptr())
-        _done(self._kernel.dlrun_outputs(plan, 0, blocks, self._theta.data_ptr(), *_rows(here), *wanted))
+        self._evaluate(self._kernel.dlrun_outputs, here, *wanted)
         found, inside = (
             None if made is None else self._lanes.of_runs(made.movedim(-1, 0)).contiguous() for made in (output, before)
         )
@@ -185,15 +210,15 @@ class Native:
             return None
         blocks = len(self._lanes.blocks)
         found = torch.empty(blocks * V, dtype=torch.float64)
-        _done(self._kernel.dlrun_losses_of(self._plan, 0, blocks, self._theta.data_ptr(), *_rows(here), found.data_ptr()))
+        self._evaluate(self._kernel.dlrun_losses_of, here, found.data_ptr())
         return self._lanes.of_runs(found).float()
 
+    def _evaluate(self, function: Callable[..., int], here: Tensor | slice, *to: int | None) -> None:
+        """Call a function of the kernel that evaluates rows, and writes where ``to`` says."""
+        places, start, stop = (None, here.start, here.stop) if isinstance(here, slice) else (here.data_ptr(), 0, len(here))
+        theta, blocks = self._theta.data_ptr(), len(self._lanes.blocks)
 
-def _rows(here: Tensor | slice) -> tuple[int | None, int, int]:
-    """Rows as the kernel takes them: where their places lie, the first and the last."""
-    return (None, here.start, here.stop) if isinstance(here, slice) else (here.data_ptr(), 0, len(here))
+        def call(first: int, last: int) -> int:
+            return function(self._plan, first, last, theta, places, start, stop, *to)
 
-
-def _done(code: int) -> None:
-    if code:
-        raise MemoryError("the kernel found no memory for a batch")
+        spread(call, blocks, (stop - start) * self._forward * blocks * V)

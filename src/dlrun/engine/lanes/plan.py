@@ -112,12 +112,17 @@ def parts(train_step: TrainStep) -> list[Part]:
     known: dict[tuple[Any, ...], Part] = {}
     found = []
     for run in train_step.runs:
-        parts = (run.activation, run.loss, run.optimizer, *run.regularizers)
-        key = (*map(id, parts), run.head, run.clip_norm, run.clip_value)
+        key = components(run)
         if key not in known:
             known[key] = _part(run, train_step)
         found.append(known[key])
     return found
+
+
+def components(run: CohortRun) -> tuple[Any, ...]:
+    """What says which components a run has, without looking into them."""
+    parts = (run.activation, run.loss, run.optimizer, *run.regularizers)
+    return (*map(id, parts), run.head, run.clip_norm, run.clip_value)
 
 
 def _part(run: CohortRun, train_step: TrainStep) -> Part:
@@ -170,6 +175,8 @@ Images = tuple[int, int, int]
 def layers(train_step: TrainStep, columns: Columns) -> list[Layer]:
     """The layers of the model; their numbers go to ``columns``. Raises UnfitError for a layer that the kernel has not."""
     model = train_step.model
+    if model.words:
+        raise UnfitError("sequences of words")
     sample = train_step.data.sample
     shape: Images = (sample[0], *[1] * (3 - len(sample)), *sample[1:])  # type: ignore[assignment]
     flat = len(sample) == 1
