@@ -8,7 +8,7 @@ import os
 import re
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -38,6 +38,7 @@ class Blobs:
     def __init__(self, connection: sqlite3.Connection, root: Path) -> None:
         self._connection, self._folder = connection, root / FOLDER
         self._ids: dict[bytes, int] = {}
+        self._waiting: dict[bytes, tuple[int, bytes]] = {}  # digest -> how it is packed, and what it is then
 
     def put(self, content: bytes, *, packs: bool = True) -> tuple[int, bytes]:
         """Keep content. Returns its id and its digest.
@@ -45,25 +46,41 @@ class Blobs:
         Args:
             packs: whether to try to pack it; what is nearly random, such as the digits of weights, would not get smaller.
         """
-        digest = sha256(content).digest()
-        known = self._ids.get(digest)
-        if known is None:
-            known = self._ids[digest] = self._put(content, digest, packs)
-        return known, digest
+        digest = self.put_later(content, packs=packs)
+        return self.ids([digest])[0], digest
 
-    def _put(self, content: bytes, digest: bytes, packs: bool) -> int:
+    def put_later(self, content: bytes, *, packs: bool = True) -> bytes:
+        """Keep content by the time that its id is asked for, with all that waits then. Returns its digest."""
+        digest = sha256(content).digest()
+        if digest in self._ids or digest in self._waiting:
+            return digest
+        form, packed = PLAIN, content
         if len(content) > LARGE:
             form, packed = BESIDE, b""
             make_own_folder(self._folder)
             replace_file(self._path(digest), content)
-        else:
-            form, packed = PLAIN, content
-            if packs and len(content) >= SMALL and len(smaller := zlib.compress(content, QUICK)) < PAYS * len(content):
-                form, packed = ZLIB, smaller
-        insert = "INSERT OR IGNORE INTO blobs (digest, form, content) VALUES (?, ?, ?)"
-        added = self._connection.execute(insert, (digest, form, packed))
-        if added.rowcount == 1:
-            return int(added.lastrowid or 0)
+        elif packs and len(content) >= SMALL and len(smaller := zlib.compress(content, QUICK)) < PAYS * len(content):
+            form, packed = ZLIB, smaller
+        self._waiting[digest] = form, packed
+        return digest
+
+    def ids(self, digests: Iterable[bytes]) -> list[int]:
+        """The ids of content that was put."""
+        if self._waiting:
+            ((last,),) = self._connection.execute("SELECT coalesce(max(id), 0) FROM blobs")
+            rows = [
+                (number, digest, form, packed) for number, (digest, (form, packed)) in enumerate(self._waiting.items(), last + 1)
+            ]
+            added = self._connection.executemany("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?)", rows)
+            all_new = added.rowcount == len(rows)
+            self._ids |= {
+                digest: number if all_new else self._known(digest, form, packed) for number, digest, form, packed in rows
+            }
+            self._waiting = {}
+        return [self._ids[digest] for digest in digests]
+
+    def _known(self, digest: bytes, form: int, packed: bytes) -> int:
+        """The id of content that is there; what is not as it should be is replaced."""
         row = self._connection.execute("SELECT id, form, content FROM blobs WHERE digest = ?", (digest,)).fetchone()
         if row[1:] != (form, packed):  # damaged, or packed by another version of zlib
             self._connection.execute("UPDATE blobs SET form = ?, content = ? WHERE id = ?", (form, packed, row[0]))

@@ -3,8 +3,11 @@
 import json
 import math
 import re
+import struct
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,10 @@ ARRAYS = ".safetensors"
 WEIGHTS = "model.safetensors"
 PREDICTIONS, TARGETS = "predictions.safetensors", "targets.safetensors"
 LOG = "run.log"
+
+_heads: dict[tuple[Any, ...], tuple[bytes, tuple[str, ...]]] = {}
+"""What safetensors writes before the numbers, and their order: the same for all runs whose arrays have the same shapes."""
+_MOST_HEADS = 16  # of them that are kept
 
 _PAIRS = "\0pairs"  # stands for a mapping whose keys are not all texts
 
@@ -59,9 +66,20 @@ def file_name(name: str) -> str:
 
 def weights_bytes(weights: Mapping[str, NDArray[Any]]) -> bytes:
     """Arrays as safetensors."""
+    form = tuple((name, array.dtype, array.shape) for name, array in weights.items())
+    known = _heads.get(form)
+    if known is not None:
+        head, order = known
+        return head + b"".join([weights[name].tobytes() for name in order])
     from safetensors.numpy import save
 
     content: bytes = save({name: np.ascontiguousarray(array) for name, array in weights.items()})
+    if sys.byteorder == "little":
+        end = 8 + int.from_bytes(content[:8], "little")
+        offsets = {name: entry["data_offsets"] for name, entry in json.loads(content[8:end]).items()}
+        while len(_heads) >= _MOST_HEADS:
+            _heads.pop(next(iter(_heads)))
+        _heads[form] = content[:end], tuple(sorted(offsets, key=offsets.__getitem__))
     return content
 
 
@@ -88,9 +106,17 @@ def extra_bytes(name: str, value: Any) -> bytes:
 
 def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Arrays in the database: a line of JSON with their names, types and shapes, then their numbers."""
-    whole = {name: np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C") for name, array in arrays.items()}
-    head = [[name, array.dtype.str, array.shape] for name, array in whole.items()]
-    return json.dumps(head).encode() + b"\n" + b"".join(array.tobytes() for array in whole.values())
+    form = tuple((name, array.dtype, array.shape) for name, array in arrays.items())
+    numbers = [array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("=")) for array in arrays.values()]
+    if sys.byteorder == "big":
+        numbers = [array.byteswap() for array in numbers]
+    return _line(form) + b"".join([array.tobytes() for array in numbers])
+
+
+@lru_cache(maxsize=64)
+def _line(form: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]) -> bytes:
+    """The line of JSON of ``pack``: runs of a cohort have the same."""
+    return json.dumps([[name, kind.newbyteorder("<").str, shape] for name, kind, shape in form]).encode() + b"\n"
 
 
 def unpack(content: bytes) -> dict[str, NDArray[Any]]:
@@ -117,18 +143,30 @@ def smallest(array: NDArray[Any]) -> NDArray[Any]:
 
 def history_bytes(history: Mapping[str, Column]) -> bytes:
     """The columns of a history: a line of JSON with their names, then their numbers, in 4 bytes each where these suffice."""
-    if len({len(column) for column in history.values()}) > 1:
+    rows = len(next(iter(history.values()), ()))
+    if any(len(column) != rows for column in history.values()):
         raise ValueError("history: its columns differ in length")
-    table = np.array([*history.values()], dtype=np.float64).reshape(len(history), -1)  # None becomes NaN
-    absent = np.isnan(table)
-    table[absent] = np.nan  # one of many bit patterns, whichever it had
-    with np.errstate(over="ignore"):
-        less = table.astype("<f4")
-    exact = ((less == table) | absent).all(axis=1).tolist()
-    head = {"rows": table.shape[1], "columns": [[name, 4 if fits else 8] for name, fits in zip(history, exact, strict=True)]}
-    wide = table.astype("<f8")
-    kept = (short if fits else long for short, long, fits in zip(less, wide, exact, strict=True))
-    return json.dumps(head).encode() + b"\n" + b"".join(column.tobytes() for column in kept)
+    contents = [_column_bytes(column.tolist() if isinstance(column, np.ndarray) else column) for column in history.values()]
+    sizes = tuple(4 if len(content) == 4 * rows else 8 for content in contents)
+    return _history_line(rows, tuple(history), sizes) + b"".join(contents)
+
+
+@lru_cache(maxsize=64)
+def _history_line(rows: int, names: tuple[str, ...], sizes: tuple[int, ...]) -> bytes:
+    return json.dumps({"rows": rows, "columns": [list(pair) for pair in zip(names, sizes, strict=True)]}).encode() + b"\n"
+
+
+def _column_bytes(column: Sequence[float | None]) -> bytes:
+    """Numbers in 4 bytes each if that loses nothing, else in 8; None becomes NaN, and every NaN the same one."""
+    numbers = tuple([math.nan if value is None or value != value else value for value in column])
+    try:
+        short = struct.pack(f"<{len(numbers)}f", *numbers)
+    except OverflowError:
+        return struct.pack(f"<{len(numbers)}d", *numbers)
+    again = struct.unpack(f"<{len(numbers)}f", short)
+    if again == numbers or all(one == other or one != one for one, other in zip(again, numbers, strict=True)):
+        return short
+    return struct.pack(f"<{len(numbers)}d", *numbers)
 
 
 def read_history_bytes(content: bytes) -> dict[str, NDArray[np.float64]]:

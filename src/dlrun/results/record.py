@@ -17,7 +17,9 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 SHARED = ("data", "versions", "cohort", "choices", "factors")
 """What runs that were trained together have in common, or may."""
 
-Known = dict[tuple[str, int], tuple[Any, Any, list[str]]]  # field, address -> the object, what is plain, what was lost
+Known = dict[tuple[int, ...], tuple[tuple[Any, ...], dict[str, Any], list[str]]]
+"""By the addresses of the values in SHARED: these, so that the addresses stay their own; in plain types; what was lost."""
+
 MEASURED: frozenset[str] = frozenset({"done", "stopped"})  # the statuses whose metrics enter a comparison
 
 
@@ -79,23 +81,24 @@ class RunRecord:
         Args:
             known: what was found for the objects that other records have too, and is found for them now.
         """
+        return replace(self, **self.finite({} if known is None else known))
+
+    def finite(self, known: Known) -> dict[str, Any]:
+        """The fields in which ``strict`` differs, and those in SHARED: one object for all records that have the same ones."""
         lost: list[str] = []
-        metrics, diagnostics = plain(self.metrics, "", lost), plain(self.diagnostics, "", lost)
-        rest = {"seconds": plain(self.seconds, "seconds", lost), "digests": plain(self.digests, "digests", lost)}
-        known = {} if known is None else known
-        for key in SHARED:
-            value = getattr(self, key)
-            if (key, id(value)) not in known:
-                missing: list[str] = []
-                known[key, id(value)] = value, plain(value, key, missing), missing
-            _, rest[key], missing = known[key, id(value)]
-            lost += missing
+        own = {name: plain(getattr(self, name), where, lost) for name, where in _PLAIN}
+        mine = tuple([getattr(self, name) for name in SHARED])
+        place = tuple(map(id, mine))
+        if place not in known:
+            missing: list[str] = []
+            known[place] = mine, {name: plain(value, name, missing) for name, value in zip(SHARED, mine, strict=True)}, missing
+        _, shared, missing = known[place]
+        lost += missing
         reason = self.reason
         if lost:
             shown = ", ".join(lost[:6]) + (f" and {len(lost) - 6} more" if len(lost) > 6 else "")
             reason = f"{reason}; not finite: {shown}" if reason else f"not finite: {shown}"
-        rest["seconds"] = rest["seconds"] or 0.0
-        return replace(self, reason=reason, metrics=metrics, diagnostics=diagnostics, **rest)
+        return own | shared | {"seconds": own["seconds"] or 0.0, "reason": reason}
 
     def to_json(self) -> str:
         """The record as strict JSON, one line for each field."""
@@ -134,6 +137,7 @@ class RunRecord:
 to_json = json.JSONEncoder(allow_nan=False).encode
 """Plain values as strict JSON on one line."""
 
+_PLAIN = (("metrics", ""), ("diagnostics", ""), ("seconds", "seconds"), ("digests", "digests"))  # fields, and where they lie
 _NAMES = tuple(item.name for item in fields(RunRecord))
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(_NAMES, dict),
@@ -159,6 +163,8 @@ def plain(value: Any, where: str, lost: list[str]) -> Any:
         return None
     if type(value) is dict and all(type(item) is float and type(key) is str and item - item == 0 for key, item in value.items()):
         return value.copy()  # metrics, nearly always
+    if type(value) is list and all(type(item) is float and item - item == 0 for item in value):
+        return value.copy()
     if isinstance(value, (dict, Mapping)):
         return {str(key): plain(item, f"{where}.{key}" if where else str(key), lost) for key, item in value.items()}
     if isinstance(value, (np.ndarray, np.generic)):

@@ -8,7 +8,7 @@ the file by others than dlrun is found by the run that it belongs to.
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,18 @@ _DIGITS = (HISTORY_PART, WEIGHTS, PREDICTIONS)
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError)  # what reading a damaged part may end in
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A run as it is written, but for its number: its columns, what is its own, and the ids or digests of what it shares."""
+
+    columns: list[Any]
+    own: str
+    shared: int
+    config: int | None
+    digest: bytes
+    parts: dict[str, bytes]
+
+
 class Runs:
     """The runs of one database while it is open.
 
@@ -61,34 +73,57 @@ class Runs:
 
     # Writing
 
-    def write(self, files: RunFiles) -> None:
-        """Write a run in place of any earlier attempt.
+    def write(self, several: Iterable[RunFiles]) -> dict[str, str]:
+        """Write runs in place of any earlier attempts.
+
+        Returns:
+            Run id -> why it cannot be written down; nothing of such a run was written.
+        """
+        problems: dict[str, str] = {}
+        rows: dict[str, _Row] = {}
+        for files in several:
+            try:
+                rows[files.record.id] = self._row(files)
+            except (TypeError, ValueError) as error:
+                problems[files.record.id] = f"run {files.record.id}: cannot be written ({error})"
+            except StoreError as error:
+                problems[files.record.id] = str(error)
+        before = {
+            run: (number, note)
+            for run, number, note in self.connection.execute(
+                "SELECT id, number, note FROM runs WHERE id IN (SELECT value FROM json_each(?))", (_list(rows),)
+            )
+        }
+        ((last,),) = self.connection.execute("SELECT coalesce(max(number), 0) FROM runs")
+        if before:
+            self._remove([number for number, _ in before.values()])
+        numbered = [(*before.get(run, (number, "")), row) for number, (run, row) in enumerate(rows.items(), last + 1)]
+        self.connection.executemany(
+            f"INSERT INTO runs (number, {', '.join(_COLUMNS)}, record, shared, config, digest, note) VALUES ({'?, ' * 12}?)",
+            [(number, *row.columns, row.own, row.shared, row.config, row.digest, note) for number, note, row in numbered],
+        )
+        parts = [(number, name, digest) for number, _, row in numbered for name, digest in row.parts.items()]
+        blobs = self.blobs.ids([digest for *_, digest in parts])
+        self.connection.executemany(
+            "INSERT INTO parts VALUES (?, ?, ?)", [(*part[:2], blob) for part, blob in zip(parts, blobs, strict=True)]
+        )
+        return problems
+
+    def _row(self, files: RunFiles) -> "_Row":
+        """A run taken apart; what it shares with others is written down.
 
         Raises:
-            StoreError: it holds what cannot be written down; nothing of it was written.
+            TypeError, ValueError: it holds what cannot be written down.
         """
-        try:
-            record = files.record.strict(self._known)
-            own = to_json({name: getattr(record, name) for name in _OWN})
-            shared_blob, shared_digest = self._put_shared(record)
-            parts = dict(_parts(files))
-        except (TypeError, ValueError) as error:
-            raise StoreError(f"run {files.record.id}: cannot be written ({error})") from error
-        blobs = {name: self.blobs.put(content, packs=name not in _DIGITS) for name, content in parts.items()}
+        record, finite = files.record, files.record.finite(self._known)
+        own = to_json({name: finite.get(name, getattr(record, name)) for name in _OWN})
+        shared, shared_digest = self._put_shared(finite)
+        contents = dict(_parts(files))
         config, config_digest = self._put_config(files.config, record.seed)
-        before = self.connection.execute("SELECT number, note FROM runs WHERE id = ?", (record.id,)).fetchone()
-        number, note = before or (None, "")
-        if number is not None:
-            self._remove([number])
-        columns = [_text(value) if isinstance(value := getattr(record, name), str) else value for name in _COLUMNS]
-        digest = _digest(columns, own, shared_digest, config_digest, {name: of for name, (_, of) in blobs.items()})
-        added = self.connection.execute(
-            f"INSERT INTO runs (number, {', '.join(_COLUMNS)}, record, shared, config, digest, note) VALUES ({'?, ' * 12}?)",
-            (number, *columns, own, shared_blob, config, digest, note),
-        )
-        self.connection.executemany(
-            "INSERT INTO parts VALUES (?, ?, ?)", [(added.lastrowid, name, blob) for name, (blob, _) in blobs.items()]
-        )
+        parts = {name: self.blobs.put_later(content, packs=name not in _DIGITS) for name, content in contents.items()}
+        values = [finite.get(name, getattr(record, name)) for name in _COLUMNS]
+        columns = [_text(value) if isinstance(value, str) else value for value in values]
+        return _Row(columns, own, shared, config, _digest(columns, own, shared_digest, config_digest, parts), parts)
 
     def end(self) -> bool:
         """Remove what belonged to earlier attempts alone, after all that is to be written or removed; whether there was any."""
@@ -100,11 +135,11 @@ class Runs:
         self.blobs.forget(self._freed)
         return bool(self._freed)
 
-    def _put_shared(self, record: RunRecord) -> tuple[int, bytes]:
+    def _put_shared(self, finite: Mapping[str, Any]) -> tuple[int, bytes]:
         """Keep what other runs may have in common with a record."""
-        place = tuple(id(getattr(record, name)) for name in SHARED)
+        place = tuple([id(finite[name]) for name in SHARED])
         if place not in self._shared:
-            self._shared[place] = self.blobs.put(to_json({name: getattr(record, name) for name in SHARED}).encode())
+            self._shared[place] = self.blobs.put(to_json({name: finite[name] for name in SHARED}).encode())
         return self._shared[place]
 
     def _put_config(self, config: Mapping[str, Any], seed: int) -> tuple[int | None, bytes]:

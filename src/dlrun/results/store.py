@@ -27,6 +27,7 @@ from dlrun.results.runs import HISTORY_PART, UNREADABLE, Runs
 
 T = TypeVar("T")
 _ID = re.compile(r"[0-9a-f]{6,64}")
+BATCH = 1000  # runs that are taken apart before they are written
 
 
 class Store:
@@ -109,21 +110,24 @@ class Store:
         Raises:
             StoreError: some cannot be written down, all others were; or the database cannot be written, and none was.
         """
-        problems, written = [], []
+        problems: dict[str, str] = {}
+        sound = []
+        for run in runs:
+            try:
+                self.folder(run.record.id)
+                sound.append(run)
+            except StoreError as error:
+                problems[run.record.id] = str(error)
         with self.writing() as rows:
-            for run in runs:
-                try:
-                    self.folder(run.record.id)
-                    rows.write(run)
-                    written.append(run)
-                except StoreError as error:
-                    problems.append(str(error))
+            for start in range(0, len(sound), BATCH):
+                problems |= rows.write(sound[start : start + BATCH])
         if as_folders:
-            for run in written:
-                folders.write(run, self.folder(run.record.id))
+            for run in sound:
+                if run.record.id not in problems:
+                    folders.write(run, self.folder(run.record.id))
         if problems:
             more = (f"and {len(problems) - 3} more runs could not be written",) if len(problems) > 3 else ()
-            raise StoreError(*problems[:3], *more)
+            raise StoreError(*[*problems.values()][:3], *more)
 
     def write_run(self, run: RunFiles) -> Path:
         """Keep one run, as a folder too, which is returned.
