@@ -42,7 +42,7 @@ def test_option_says_what_it_is_and_reads_as_hydra_reads_it(group: str, name: st
 
 def test_meanings_go_on_in_further_lines() -> None:
     assert registry.comments("model", "mlp")["hidden"].endswith("else [32,32]")
-    assert registry.comments("trainer", "default")["compile"].endswith("needs g++.")
+    assert registry.comments("trainer", "default")["engine"].endswith("See docs/engine.md.")
     assert registry.comments("trainer", "smoke").keys() == registry.load_option("trainer", "smoke").keys()
     assert registry.comments("model", "deep_mlp").keys() >= {"depth", "width"}
 

@@ -25,7 +25,7 @@ optimizer.betas=[0.9,0.99]  optimizer={lr:0.1}  ++optimizer.lr=0.1  +optimizer.f
 activation=relu  activation=glob(s*)  activation=glob([s*,t*],exclude=si*),relu  activation=choice(relu,tanh)
 regularizer=[l1]  regularizer=[l1,dropout]  regularizer=[],[l1]  regularizer.l1.weight=1e-3  regularizer=l2  ~regularizer
 model.hidden=[8,8]  model.hidden=[8],[8,8]  model.layers=[flatten,{hidden:[3]},output]  +model.x=1  model=linear
-trainer.epochs=3  trainer.max_steps=null  trainer.device=cpu  trainer.clip_norm=1.0  trainer=smoke  trainer.compile=false
+trainer.epochs=3  trainer.max_steps=null  trainer.device=cpu  trainer.clip_norm=1.0  trainer=smoke
 dataset=iris  dataset.folds=3  dataset.validation=0.1  dataset=csv  dataset.path=a.csv  dataset.target="1.10"  dataset.drop=[a,b]
 loss=mse  loss=null  ~loss  loss.delta=2  baseline=[mean,linear]  baseline=none  experiment=xor  ~experiment
 +optimizer@inner=sgd  optimizer@x=sgd  +dataset@_global_=xor  hydra.launcher.processes=2  hydra/launcher=basic  hydra.run.dir=x

@@ -214,7 +214,7 @@ def test_a_diverging_run_leaves_the_others_bit_for_bit(dataset: str, dtype: str,
     ],
     ids=["notes", "odd sizes", "activations", "optimizers", "cnn", "words", "signals"],
 )
-@pytest.mark.parametrize("broken", [63, 10])
+@pytest.mark.parametrize("broken", [63, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_cohort_without_the_diverging_run_is_the_same_bit_for_bit(
     broken: int, given: dict[str, Any], one_cohort: Callable[..., Cohort]
 ) -> None:

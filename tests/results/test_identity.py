@@ -15,7 +15,7 @@ CONFIG: dict[str, Any] = {
     "dataset": {"name": "diabetes", "rows": 1},
     "optimizer": {"lr": 0.001, "betas": [0.9, 0.999], "amsgrad": False},
     "regularizer": {"l1": {"weight": 0.1}, "dropout": {"p": 0.5}},
-    "trainer": {"epochs": 10, "device": "cpu", "compile": False},
+    "trainer": {"epochs": 10, "device": "cpu", "engine": "auto"},
 }
 
 
@@ -57,7 +57,7 @@ def test_the_order_of_keys_does_not_matter(rng: random.Random):
         {"logger": {"tensorboard": {}}},
         {"hydra": {"job": {"num": 3}}},
         {"trainer__device": "cuda"},
-        {"trainer__compile": True},
+        {"trainer__engine": "torch"},
         {"optimizer__lr": 1e-3},
         {"seed": 0.0},
         {"trainer__epochs": 10.0},

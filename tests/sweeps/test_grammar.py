@@ -107,7 +107,7 @@ def test_sweeps_of_a_config_file() -> None:
         "seed": "range(0,3)",
         "optimizer": {"lr": [0.1, "range(0.2,0.4,0.1)"]},
         "trainer.max_steps": None,
-        "trainer.compile": False,
+        "folders": False,
         "model.hidden": [32, 32],
         "regularizer": ["[]", ["l1"]],
     }
@@ -116,7 +116,7 @@ def test_sweeps_of_a_config_file() -> None:
         "seed=range(0,3)",
         "optimizer.lr=0.1,range(0.2,0.4,0.1)",
         "trainer.max_steps=null",
-        "trainer.compile=false",
+        "folders=false",
         "model.hidden=[32,32]",
         "regularizer=[],[l1]",
     ]

@@ -23,7 +23,6 @@ class Trainer:
     device: str = "auto"
     dtype: Literal["float32", "float64"] = "float32"
     engine: Literal["auto", "torch"] = "auto"
-    compile: bool | Literal["auto"] = False
     clip_norm: Number | None = None
     clip_value: Number | None = None
     evaluate_every: Count = 1

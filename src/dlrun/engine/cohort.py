@@ -22,7 +22,6 @@ from dlrun.engine.model import LayerSpec
 VECTOR = 32  # numbers that torch's elementwise loops take at once; what is left at a tensor's end goes through other instructions
 MOST_PADDING = 0.25  # of the runs; in small models, where more rows hardly take more time, twice as many
 
-Wish = bool | Literal["auto"]
 Head = str  # value, logit, embedding (nothing behind the last layer), probability (sigmoid), softmax, log_probability
 
 
@@ -59,7 +58,6 @@ class Settings:
     dtype: torch.dtype = torch.float32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     engine: Literal["auto", "torch"] = "auto"
-    compile: Wish = False
     module: Component | None = None  # a user's own model instead of the layers
     predictions: bool = False  # whether to keep what is predicted for validation and test rows
 

@@ -76,19 +76,6 @@ class Layout:
         """For each layer its slots in ``matrix`` [R, P], as views [R, *shape]."""
         return [[slot.view(matrix) for slot in slots] for slots in self._by_layer]
 
-    def apart(self, matrix: Tensor, innermost: bool) -> list[list[Tensor]]:
-        """For each layer tensors like its slots in ``matrix`` [R, P], each with its own memory, runs innermost or outermost."""
-        runs = len(matrix)
-        if innermost:
-            return [[matrix.new_empty(*s.spec.shape, runs).movedim(-1, 0) for s in slots] for slots in self._by_layer]
-        return [[matrix.new_empty(runs, *slot.spec.shape) for slot in slots] for slots in self._by_layer]
-
-    @staticmethod
-    def joined(parts: Sequence[Sequence[Tensor]], innermost: bool) -> Tensor:
-        """All slots of all layers as one matrix [R, P], the runs innermost or outermost in memory."""
-        flat = [part.flatten(1) for layer in parts for part in layer]
-        return torch.cat([part.t() for part in flat]).t() if innermost else torch.cat(flat, 1)
-
     def weight_mask(self, dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
         """1 for the columns of weights, 0 for biases, norms and activations: [1, P]."""
         mask = torch.zeros(1, self.size, dtype=dtype, device=device)

@@ -26,11 +26,10 @@ class Factor:
 
 
 class Factors:
-    """The factors of an epoch, from ``matrix`` [T, R] in float64 on the CPU. ``on_device`` holds the same on the device."""
+    """The factors of an epoch, from ``matrix`` [T, R] in float64 on the CPU."""
 
     def __init__(self, matrix: Tensor, optimizers: Sequence[tuple[Group, Optimizer]], device: torch.device) -> None:
-        self.on_device = matrix.to(device)
-        self._columns = self.on_device.unsqueeze(2)
+        self._columns = matrix.to(device).unsqueeze(2)
         self._each = [_Share(matrix, group, optimizer, device) for group, optimizer in optimizers]
 
     def at(self, number: int) -> Factor:

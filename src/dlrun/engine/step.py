@@ -15,9 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.components.hyperparameters import Row
 from dlrun.components.losses import GRADIENTS, Values, per_row, per_run
-from dlrun.components.optimizers import Step
 from dlrun.components.regularizers import AfterStep, BatchTransform, Kink, Penalty, Stop
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
@@ -64,7 +62,6 @@ class TrainStep:
         # Where products are small, a CPU's vectors lie across the runs, which lie innermost in memory (see Linear)
         self.small = settings.device.type == "cpu" and self.model.largest(rows) <= SPREAD
         self.innermost = self.small and self._whole()
-        self._apart = False
 
     def _whole(self) -> bool:
         """Whether the rows of every component fill whole vectors."""
@@ -90,26 +87,17 @@ class TrainStep:
         """The same [R, P] with the runs outermost or innermost in memory, as this step works on it."""
         return matrix.t().contiguous().t() if self.innermost else matrix.contiguous()
 
-    def bind(self, state: State, *, apart: bool = False) -> State:
-        """Make the views into ``state`` that a step works on, and return it. To be called whenever its tensors are replaced.
-
-        With ``apart`` the gradients of the layers are tensors of their own, joined in every step, instead of views into one
-        matrix: the form that compiles well.
-        """
+    def bind(self, state: State) -> State:
+        """Make the views into ``state`` that a step works on, and return it. To be called whenever its tensors are replaced."""
         state.theta, state.grad = self.arranged(state.theta), self.arranged(state.grad)
         state.optimizers = [{name: self.arranged(value) for name, value in slots.items()} for slots in state.optimizers]
         state.kinks = [{name: self.arranged(value) for name, value in slots.items()} for slots in state.kinks]
         self.parameters = self.layout.views(state.theta)
-        self._apart = apart
-        self.gradient_views = self.layout.apart(state.grad, self.innermost) if apart else self.layout.views(state.grad)
+        self.gradient_views = self.layout.views(state.grad)
         self.buffers = self.model.buffers.views(state.buffers)
         assert all(g.rows.slice for g, _ in self.optimizers), "rows with equal optimizers must be neighbours"
-        self._slices = self._cut(state.theta, state.grad)
+        self._slices = [(g.rows.take(state.theta), g.rows.take(state.grad)) for g, _ in self.optimizers]
         return state
-
-    def _cut(self, theta: Tensor, grad: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """The rows of each optimizer."""
-        return [(g.rows.take(theta), g.rows.take(grad)) for g, _ in self.optimizers]
 
     def factors(self, first: int, count: int, epoch_steps: int, total_steps: int) -> Tensor | None:
         """What the schedules multiply lr with in steps ``first`` .. ``first + count``: [count, R], on the CPU; None for 1."""
@@ -131,43 +119,34 @@ class TrainStep:
     # The step
 
     def step(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, factor: Factor | None = None) -> None:
-        """One optimizer step of every run, in place on ``state``. x, y [R, B, ...], ``factor`` of the schedule."""
-        state.step += 1
-        x, y = self.transformed(x, y, keys)
-        factor = factor or self._steady
-        self.advance(state, state.step, x, y, keys.dropout, factor.each, factor.column)
+        """One optimizer step of every run, in place on ``state``. x, y [R, B, ...], ``factor`` of the schedule.
 
-    def transformed(self, x: Tensor, y: Tensor, keys: StepKeys) -> tuple[Tensor, Tensor]:
-        """The batch as the regularizers want it."""
+        Transforms, forward, backward, penalties, clip, optimizers, kinks, after-step hooks.
+        """
+        state.step += 1
+        factor = factor or self._steady
         for transform, key in zip(self.transforms, keys.augment, strict=True):
             x, y = transform.batch(x, y, key)
-        return x, y
-
-    def advance(
-        self, state: State, t: Step, x: Tensor, y: Tensor, dropout: Tensor | None, factors: Sequence[Row], column: Tensor | None
-    ) -> None:
-        """Step number ``t`` with a batch that is ready: forward, backward, penalties, clip, optimizers, kinks, after-step hooks.
-
-        ``factors`` has what the schedule multiplies lr with for each optimizer, ``column`` [R, 1] for all rows (None: 1).
-        """
-        output, tape = self.forward(x, Pass(True, dropout))
+        output, tape = self.forward(x, Pass(True, keys.dropout))
         self.model.backward(
             self.parameters, self.gradient_views, self._member_grad(self.loss_gradient(output, y)), tape, self.first
         )
-        grad = self.layout.joined(self.gradient_views, self.innermost) if self._apart else state.grad
+        grad = state.grad
         for penalty in self.penalties:
             penalty.add_gradient(state.theta, grad)
         sides = [
-            (kink, kink.choose(state.theta, grad, slots, t)) for kink, slots in zip(self.kinks, state.kinks, strict=True) if slots
+            (kink, kink.choose(state.theta, grad, slots, state.step))
+            for kink, slots in zip(self.kinks, state.kinks, strict=True)
+            if slots
         ]
         self._clip(grad)
-        slices = self._cut(state.theta, grad) if self._apart else self._slices
-        for (_, optimizer), (theta, mine), slots, factor in zip(self.optimizers, slices, state.optimizers, factors, strict=True):
-            optimizer.step(theta, mine, slots, t, factor)
+        parts = zip(self.optimizers, self._slices, state.optimizers, factor.each, strict=True)
+        for (_, optimizer), (theta, mine), slots, share in parts:
+            optimizer.step(theta, mine, slots, state.step, share)
         for kink, signs in sides:
             kink.project(state.theta, signs)
         if self.after_steps:
-            lr = self.lr if column is None else self.lr * column
+            lr = self.lr if factor.column is None else self.lr * factor.column
             for regularizer in self.after_steps:
                 regularizer.after_step(state.theta, lr.to(state.theta.dtype) if isinstance(lr, Tensor) else lr)
 

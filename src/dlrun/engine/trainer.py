@@ -84,7 +84,7 @@ class Training:
     def _way(self) -> Way:
         """The native way where there is one for these runs, else torch's."""
         native = lanes.way(self.train_step, self.table)
-        return native or TorchWay(self.train_step, self.table, self.cohort, self.settings.compile, self.total_steps)
+        return native or TorchWay(self.train_step, self.table)
 
     def _watch(self, name: str) -> tuple[str, bool]:
         """What an early stopping watches: the key in the records, and whether higher is better."""

@@ -226,7 +226,6 @@ def settings_of(spec: RunSpec, outputs: int) -> Settings:
         dtype=getattr(torch, trainer.dtype),
         device=device(trainer.device),
         engine=trainer.engine,
-        compile=trainer.compile,
         module=spec.module,
         predictions=spec.config.get("predictions", True),
     )

@@ -28,7 +28,6 @@ VOLATILE: Mapping[str, str] = {
     "trainer.device": "the streams are the same on every device; rounding differs, as it does between cohorts, and what a module "
     "of the user's own draws by itself",
     "trainer.engine": "both do the same, and round each in its own way",
-    "trainer.compile": "how fast the same steps are taken",
 }
 """Keys of the config that do not change what a run computes, and why each is one. The id leaves them out."""
 

@@ -12,7 +12,7 @@ made without torch._dynamo, whose import takes two seconds.
 
 from dlrun.components.optimizers.adam import Adam, Adamax, AdamW, NAdam, RAdam
 from dlrun.components.optimizers.adaptive import Adadelta, Adagrad, RMSprop
-from dlrun.components.optimizers.base import Optimizer, State, Step
+from dlrun.components.optimizers.base import Optimizer, State
 from dlrun.components.optimizers.momentum import ASGD, SGD, Lion
 from dlrun.components.optimizers.stock import TorchOptimizer
 
@@ -45,6 +45,5 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "State",
-    "Step",
     "TorchOptimizer",
 ]

@@ -20,7 +20,6 @@ from dlrun.components.optimizers.base import (
     Optimizer,
     Scratch,
     State,
-    Step,
     add,
     add_ratio,
     add_scaled,
@@ -84,7 +83,7 @@ class Adam(Optimizer):
         """exp_avg and exp_avg_sq, with amsgrad also max_exp_avg_sq: [R, P], zeros."""
         return self._moments.state(theta) | ({"max_exp_avg_sq": torch.zeros_like(theta)} if self._amsgrad else {})
 
-    def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
+    def step(self, theta: Tensor, grad: Tensor, state: State, t: int, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
         beta1, beta2 = self._moments.betas
         mean, square = self._moments.move(theta, grad, state, factor)
@@ -117,7 +116,7 @@ class AdamW(Optimizer):
         """exp_avg and exp_avg_sq, with amsgrad also max_exp_avg_sq: [R, P], zeros."""
         return self._adam.state(theta)
 
-    def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
+    def step(self, theta: Tensor, grad: Tensor, state: State, t: int, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
         self._adam.step(theta, grad, state, t, factor)
 
@@ -151,7 +150,7 @@ class NAdam(Optimizer):
         ones = torch.ones(theta.shape[0], 1, dtype=torch.float64, device=theta.device)
         return self._moments.state(theta) | {"mu_product": ones}
 
-    def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
+    def step(self, theta: Tensor, grad: Tensor, state: State, t: int, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
         beta1, beta2 = self._moments.betas
         mean, square = self._moments.move(theta, grad, state, factor)
@@ -190,7 +189,7 @@ class RAdam(Optimizer):
         """exp_avg and exp_avg_sq: [R, P], zeros."""
         return self._moments.state(theta)
 
-    def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
+    def step(self, theta: Tensor, grad: Tensor, state: State, t: int, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
         beta1, beta2 = self._moments.betas
         mean, square = self._moments.move(theta, grad, state, factor)
@@ -237,7 +236,7 @@ class Adamax(Optimizer):
         """exp_avg and exp_inf: [R, P], zeros."""
         return {"exp_avg": torch.zeros_like(theta), "exp_inf": torch.zeros_like(theta)}
 
-    def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
+    def step(self, theta: Tensor, grad: Tensor, state: State, t: int, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
         beta1, beta2 = self._betas
         add_scaled(grad, theta, self._weight_decay)

@@ -15,7 +15,6 @@ from dlrun.components.optimizers.base import (
     Optimizer,
     Scratch,
     State,
-    Step,
     add,
     add_ratio,
     add_scaled,
@@ -55,7 +54,7 @@ class RMSprop(Optimizer):
         present = {"square_avg": True, "momentum_buffer": self._has_momentum, "grad_avg": self._centered}
         return {name: torch.zeros_like(theta) for name, needed in present.items() if needed}
 
-    def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
+    def step(self, theta: Tensor, grad: Tensor, state: State, t: int, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
         add_scaled(grad, theta, self._weight_decay)
         square = state["square_avg"]
@@ -98,7 +97,7 @@ class Adagrad(Optimizer):
         """The matrix sum [R, P], filled with initial_accumulator_value."""
         return {"sum": add(torch.zeros_like(theta), self._initial)}
 
-    def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
+    def step(self, theta: Tensor, grad: Tensor, state: State, t: int, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
         add_scaled(grad, theta, self._weight_decay)
         total = state["sum"].addcmul_(grad, grad)
@@ -128,7 +127,7 @@ class Adadelta(Optimizer):
         """square_avg and acc_delta: [R, P], zeros."""
         return {"square_avg": torch.zeros_like(theta), "acc_delta": torch.zeros_like(theta)}
 
-    def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
+    def step(self, theta: Tensor, grad: Tensor, state: State, t: int, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
         add_scaled(grad, theta, self._weight_decay)
         square, moved = state["square_avg"], state["acc_delta"]

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from dlrun.components.hyperparameters import Row
 
-Step = int | Tensor
 State = dict[str, Tensor]
 
 
@@ -34,14 +33,14 @@ class Optimizer(ABC):
         """The state before the first step, for theta [R, P]: tensors [R, P], or [R, 1] for one number a run."""
 
     @abstractmethod
-    def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
+    def step(self, theta: Tensor, grad: Tensor, state: State, t: int, factor: Row) -> None:
         """Make one update, in place on theta and state. Call it under ``torch.no_grad`` when theta requires gradients.
 
         Args:
             theta: [R, P], changed in place.
             grad: [R, P], the gradient of each row's loss. Its memory is used as scratch: the values are lost.
             state: what ``state`` returned, changed in place.
-            t: the number of this step, from 1. Or a float64 tensor without dimensions on theta's device, when a step is compiled.
+            t: the number of this step, from 1.
             factor: what the schedule multiplies the learning rate with: a float or a column [R, 1].
         """
 

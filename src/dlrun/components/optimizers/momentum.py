@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import NonNegative, Positive, Probability, Row, Share
-from dlrun.components.optimizers.base import Optimizer, Scratch, State, Step, add_scaled, average, cast, product, scale, shrink
+from dlrun.components.optimizers.base import Optimizer, Scratch, State, add_scaled, average, cast, product, scale, shrink
 from dlrun.errors import raise_all
 
 
@@ -54,12 +54,12 @@ class SGD(Optimizer):
         """momentum_buffer [R, P], zeros; nothing where no row has momentum."""
         return {"momentum_buffer": torch.zeros_like(theta)} if _present(self._momentum) else {}
 
-    def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
+    def step(self, theta: Tensor, grad: Tensor, state: State, t: int, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
         add_scaled(grad, theta, self._weight_decay)
         if _present(self._momentum):
             buffer = scale(state["momentum_buffer"], self._momentum)
-            add_scaled(buffer, grad, _first(t, self._kept))
+            add_scaled(buffer, grad, 1.0 if t == 1 else self._kept)
             if self._nesterov:
                 add_scaled(grad, buffer, self._momentum)
             else:
@@ -69,13 +69,6 @@ class SGD(Optimizer):
 
 def _present(number: Row) -> bool:
     return isinstance(number, Tensor) or number != 0
-
-
-def _first(t: Step, later: Row) -> Row:
-    """1 in the first step, ``later`` in the others."""
-    if isinstance(t, Tensor):
-        return torch.where(t == 1, torch.ones_like(t), later)
-    return 1.0 if t == 1 else later
 
 
 class ASGD(Optimizer):
@@ -102,7 +95,7 @@ class ASGD(Optimizer):
         """The average without the present theta, ax [R, P], and the share with which that is to enter it, mu [R, 1]."""
         return {"ax": theta.clone(), "mu": torch.ones_like(theta[:, :1])}
 
-    def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
+    def step(self, theta: Tensor, grad: Tensor, state: State, t: int, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
         average(state["ax"], theta, state["mu"])
         add_scaled(grad, theta, self._weight_decay)
@@ -136,7 +129,7 @@ class Lion(Optimizer):
         """exp_avg [R, P], zeros."""
         return {"exp_avg": torch.zeros_like(theta)}
 
-    def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
+    def step(self, theta: Tensor, grad: Tensor, state: State, t: int, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``."""
         beta1, beta2 = self._betas
         mean = state["exp_avg"]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import Row
-from dlrun.components.optimizers.base import Optimizer, State, Step
+from dlrun.components.optimizers.base import Optimizer, State
 from dlrun.errors import InputError, nearest
 from dlrun.suggestions.values import show
 
@@ -79,7 +79,7 @@ class TorchOptimizer(Optimizer):
         optimizer.step()
         return {name: value for name, value in optimizer.state[row].items() if isinstance(value, Tensor)}
 
-    def step(self, theta: Tensor, grad: Tensor, state: State, t: Step, factor: Row) -> None:
+    def step(self, theta: Tensor, grad: Tensor, state: State, t: int, factor: Row) -> None:
         """One update in place; see ``Optimizer.step``. A column as factor is read on the CPU: it had better be there."""
         apart = isinstance(factor, Tensor) or _rows(self._numbers.values()) > 1
         bound = (apart, theta.shape, theta.data_ptr(), *(value.data_ptr() for value in state.values()))

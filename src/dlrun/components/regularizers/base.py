@@ -21,7 +21,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dlrun.components.optimizers.base import State, Step
+from dlrun.components.optimizers.base import State
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ class Kink(Penalty):
         """What is kept from step to step, for theta [R, P]: tensors [R, P]; nothing where the penalty does not act this way."""
 
     @abstractmethod
-    def choose(self, theta: Tensor, grad: Tensor, state: State, t: Step) -> Tensor:
+    def choose(self, theta: Tensor, grad: Tensor, state: State, t: int) -> Tensor:
         """Turn the gradient of the loss into that of loss and penalty on the side of 0 on which each weight is to stay.
 
         Args:
             theta: [R, P].
             grad: [R, P], the gradient of the loss and of the other penalties; changed in place.
             state: what ``state`` returned, changed in place.
-            t: the number of this step, from 1. Or a float64 tensor without dimensions when a step is compiled.
+            t: the number of this step, from 1.
 
         Returns:
             The side of each weight [R, P]: 1, -1, or 0 for one that stays at 0.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dlrun.components.hyperparameters import NonNegative, Positive
-from dlrun.components.optimizers.base import Scratch, State, Step, average
+from dlrun.components.optimizers.base import Scratch, State, average
 from dlrun.components.regularizers.base import AfterStep, Kink, Penalty, Weights, each_run
 
 _RECENT = 4  # see L1: the average looks back over about a quarter of the steps so far
@@ -64,7 +64,7 @@ class L1(Kink):
         """The average of the gradient, grad_avg [R, P]; nothing for the subgradient."""
         return {"grad_avg": torch.zeros_like(theta)} if self.method == "proximal" else {}
 
-    def choose(self, theta: Tensor, grad: Tensor, state: State, t: Step) -> Tensor:
+    def choose(self, theta: Tensor, grad: Tensor, state: State, t: int) -> Tensor:
         """See ``Kink.choose``, and the steps 1 to 3 above."""
         mean, slope = state["grad_avg"], self._slope
         average(mean, grad, _RECENT / (t + _RECENT - 1))

@@ -63,7 +63,7 @@ def way(train_step: TrainStep, table: Batches) -> "Native | None":
 def _allowed(settings: Settings) -> bool:
     """Whether there is a kernel, for such runs."""
     fits = settings.device.type == "cpu" and settings.dtype == torch.float32 and settings.module is None
-    return fits and settings.engine == "auto" and not settings.compile and kernel() is not None
+    return fits and settings.engine == "auto" and kernel() is not None
 
 
 def _pointer(values: Tensor) -> int:
