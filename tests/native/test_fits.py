@@ -43,7 +43,6 @@ def test_without_a_compiler_nothing_is_built(monkeypatch: pytest.MonkeyPatch, tm
         ({}, "native"),
         ({"trainer.engine": "torch"}, "torch"),
         ({"trainer.dtype": "float64"}, "torch"),
-        ({"trainer.compile": "auto"}, "torch"),
         ({"regularizer": ["augmentation"]}, "torch"),
         ({"dataset": "sentences", "model": "bag_of_words"}, "torch"),
         ({"dataset": "iris", "loss": "mse", "allow_mismatch": True}, "torch"),  # numbers of classes as if they were values
