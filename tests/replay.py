@@ -78,13 +78,13 @@ def here(native: Native, steps: int) -> str:
     kernel, plan, theta = native._kernel, native._plan, native._theta
     blocks, lanes = plan.blocks_count, plan.blocks_count * 8
     kernel.dlrun_evaluated(plan, steps, theta.data_ptr())
-    losses = torch.zeros(lanes, dtype=torch.float64)
+    losses = torch.zeros(lanes)
     if plan.smoothing < 0:
-        assert kernel.dlrun_losses_of(plan, 0, blocks, theta.data_ptr(), None, 0, plan.rows, losses.data_ptr()) == 0
-    output, before = (torch.zeros(plan.rows, plan.outputs * plan.members, lanes) for _ in range(2))
+        assert kernel.dlrun_evaluate(plan, 0, blocks, theta.data_ptr(), None, 0, plan.rows, None, None, losses.data_ptr()) == 0
+    output, before = (torch.zeros(lanes, plan.rows, plan.outputs * plan.members) for _ in range(2))
     headed = native._train_step.model.headed
     places = torch.arange(plan.rows - 1, -1, -1)
-    wanted = (output.data_ptr(), before.data_ptr() if headed else None)
-    assert kernel.dlrun_outputs(plan, 0, blocks, theta.data_ptr(), places.data_ptr(), 0, plan.rows, *wanted) == 0
+    wanted = (output.data_ptr(), before.data_ptr() if headed else None, None)
+    assert kernel.dlrun_evaluate(plan, 0, blocks, theta.data_ptr(), places.data_ptr(), 0, plan.rows, *wanted) == 0
     found = (number(output) + (number(before) if headed else 0)) % (1 << 64)
     return f"{number(theta):016x} {number(losses) if plan.smoothing < 0 else 0:016x} {found:016x}"

@@ -73,10 +73,9 @@ static uint64_t hash_of(double value, int64_t place) {
   return derive(bits, (uint64_t)place);
 }
 
-static uint64_t hash_floats(const vf *values, int64_t count) {
+static uint64_t hash_floats(const float *values, int64_t count) {
   uint64_t sum = 0;
-  for (int64_t i = 0; i < count; i++)
-    for (int l = 0; l < V; l++) sum += hash_of(values[i][l], i * V + l);
+  for (int64_t i = 0; i < count; i++) sum += hash_of(values[i], i);
   return sum;
 }
 
@@ -93,23 +92,22 @@ static void train(const Plan *p, int64_t steps, const double *factors) {
 
 static uint64_t hash_losses(const Plan *p, const vf *theta) {
   const int64_t count = p->blocks_count * V;
-  uint64_t sum = 0;
   if (p->smoothing >= 0) return 0;
-  double *losses = memory((size_t)count * sizeof *losses);
-  if (dlrun_losses_of(p, 0, p->blocks_count, theta, NULL, 0, p->rows, losses)) exit(3);
-  for (int64_t i = 0; i < count; i++) sum += hash_of(losses[i], i);
+  float *losses = memory((size_t)count * sizeof *losses);
+  if (dlrun_evaluate(p, 0, p->blocks_count, theta, NULL, 0, p->rows, NULL, NULL, losses)) exit(3);
+  const uint64_t sum = hash_floats(losses, count);
   free(losses);
   return sum;
 }
 
 // Of the last row first: places that are given
 static uint64_t hash_outputs(const Plan *p, const vf *theta) {
-  const int64_t count = p->rows * p->outputs * p->members * p->blocks_count;
+  const int64_t count = p->blocks_count * V * p->rows * p->outputs * p->members;
   const int headed = p->layers[p->depth - 1].kind == LAYER_head;
   int64_t *places = memory((size_t)p->rows * sizeof *places);
   for (int64_t i = 0; i < p->rows; i++) places[i] = p->rows - 1 - i;
-  vf *output = memory((size_t)count * sizeof *output), *before = headed ? memory((size_t)count * sizeof *before) : NULL;
-  if (dlrun_outputs(p, 0, p->blocks_count, theta, places, 0, p->rows, output, before)) exit(3);
+  float *output = memory((size_t)count * sizeof *output), *before = headed ? memory((size_t)count * sizeof *before) : NULL;
+  if (dlrun_evaluate(p, 0, p->blocks_count, theta, places, 0, p->rows, output, before, NULL)) exit(3);
   const uint64_t sum = hash_floats(output, count) + (before ? hash_floats(before, count) : 0);
   free(places), free(output), free(before);
   return sum;
@@ -127,7 +125,7 @@ static void replay(FILE *file) {
   vf *theta = memory((size_t)(plan.blocks_count * plan.parameters) * sizeof *theta);
   train(&plan, header.steps, factors);
   dlrun_evaluated(&plan, header.steps, theta);
-  printf("%016llx", (unsigned long long)hash_floats(theta, plan.blocks_count * plan.parameters));
+  printf("%016llx", (unsigned long long)hash_floats((const float *)theta, plan.blocks_count * plan.parameters * V));
   printf(" %016llx", (unsigned long long)hash_losses(&plan, theta));
   printf(" %016llx\n", (unsigned long long)hash_outputs(&plan, theta));
   for (int i = 0; i < 12; i++) free(arrays[i]);

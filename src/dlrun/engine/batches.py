@@ -53,7 +53,6 @@ class Batches:
         self.dtype, self.device = dtype, device
         self.row_shape = data.shape
         order = torch.stack([torch.cat([split.train, split.validation, split.test]) for split in splits])
-        self._assign(torch.tensor(list(split_of), device=device))
         fill, shift, factor = (torch.stack([getattr(p, name) for p in preprocessing]) for name in ("fill", "shift", "factor"))
         self.y_shift = torch.stack([p.y_shift for p in preprocessing]).to(device)
         self.y_factor = torch.stack([p.y_factor for p in preprocessing]).to(device)
@@ -85,6 +84,7 @@ class Batches:
             self._order = order.to(device)
             fill, shift = fill - origin, shift - origin
         self._fit = [values.to(device=device, dtype=dtype) for values in (fill, shift, factor)]
+        self._assign(torch.tensor(list(split_of), device=device))
 
     def _inputs(self, x: Tensor, preprocessing: Preprocessing) -> Tensor:
         """Scaled inputs in the cohort's type; numbers of words stay what they are."""
@@ -97,6 +97,8 @@ class Batches:
     def _assign(self, split_of: Tensor) -> None:
         self.split_of = split_of
         self._in_order = split_of.tolist() == list(range(len(split_of)))
+        self._units = self.y_shift[split_of].unsqueeze(1), self.y_factor[split_of].unsqueeze(1)
+        self._true: dict[tuple[int, int], Tensor] = {}
 
     def select(self, runs: Sequence[int]) -> "Batches":
         """The same data for some of the runs, by their places among the present ones; nothing is copied."""
@@ -195,7 +197,12 @@ class Batches:
         """
         if not self._scaled:
             return self.targets(here)
-        return self._each_run(self._values[self._source[:, here]].double())
+        if not isinstance(here, slice):
+            return self._each_run(self._values[self._source[:, here]].double())
+        rows = here.start, here.stop  # the same in every epoch
+        if rows not in self._true:
+            self._true[rows] = self._each_run(self._values[self._source[:, here]].double())
+        return self._true[rows]
 
     def facts(self, name: str, limit: int | None = None) -> dict[str, Tensor]:
         """What the data knows of a subset, or of ``limit`` rows of it, beside x and y: each [R, n, ...], by its name."""
@@ -227,7 +234,7 @@ class Batches:
 
     def original(self, values: Tensor) -> Tensor:
         """Regression outputs or targets [R, n, K] in the units of the data, in float64."""
-        shift, factor = self.y_shift[self.split_of].unsqueeze(1), self.y_factor[self.split_of].unsqueeze(1)
+        shift, factor = self._units
         return values.double() / factor + shift
 
 

@@ -100,7 +100,7 @@ def of_predictions(train_step: TrainStep, table: Batches, measured: dict[str, Te
     found = {"loss_gap": measured["test/loss"] - measured["train/loss"]}
     quantiles = train_step.task.scaled and any(len(levels(run)) > 1 for run in train_step.runs)
     if quantiles or train_step.task.diagnostics:
-        output, before, _ = outputs_of(train_step, table, table.sample("test", table.sizes["test"]))
+        output, before = outputs_of(train_step, table, table.sample("test", table.sizes["test"]))
         found |= by_size(
             table,
             "test",

@@ -16,36 +16,34 @@ from dlrun.data.dataset import Data
 from dlrun.engine.batches import Batches
 from dlrun.engine.cohort import CohortRun
 from dlrun.engine.components import Rows
-from dlrun.engine.forms import Forms, kind_of
+from dlrun.engine.forms import Forms
 from dlrun.engine.step import TrainStep
-from dlrun.engine.way import Way
+from dlrun.engine.way import Outputs, Way
 
 CHUNK_NUMBERS = 1 << 24  # inputs and hidden values held at once during an evaluation
 
 
-def outputs_of(train_step: TrainStep, table: Batches, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the rows ``here``: outputs of the model and what stands before its head, [R, n, K, ...], and targets [R, n, ...]."""
+def outputs_of(train_step: TrainStep, table: Batches, here: Tensor | slice) -> Outputs:
+    """Of the rows ``here``: outputs of the model and what stands before its head, [R, n, K, ...]."""
     together = max(1, CHUNK_NUMBERS // (len(train_step.runs) * max(train_step.model.widest, math.prod(table.row_shape))))
     chunks: Sequence[Tensor | slice] = (
         [slice(start, min(start + together, here.stop)) for start in range(here.start, here.stop, together)]
         if isinstance(here, slice)
         else torch.split(here, together)
     )
-    parts = [(*train_step.evaluate(x), y) for x, y in map(table.at, chunks)]
+    parts = [train_step.evaluate(table.at(chunk)[0]) for chunk in chunks]
     if len(parts) == 1:
         return parts[0]
-    output, before, y = zip(*parts, strict=True)
+    output, before = zip(*parts, strict=True)
     joined = torch.cat(output, 1)
-    return joined, joined if before[0] is output[0] else torch.cat(before, 1), torch.cat(y, 1)
+    return joined, joined if before[0] is output[0] else torch.cat(before, 1)
 
 
 def predictions(train_step: TrainStep, table: Batches, output: Tensor, before: Tensor) -> Forms:
     """What the metrics see of outputs [R, n, K, ...] and what stands before the head."""
-    kinds = [kind_of(run) for run in train_step.runs]
     if train_step.task.scaled:
-        values = table.original(output)
-        return Forms(kinds, values, values)
-    return Forms(kinds, output, before)
+        output = before = table.original(output)
+    return Forms(train_step.kinds, output, before)
 
 
 def measure(
@@ -66,17 +64,19 @@ def measure(
     """
     here = table.sample(subset, limit or table.sizes[subset])
     wanted = [name for name in names if name != "loss"]
-    loss = way.losses(here) if way is not None and len(table.spans(subset)) == 1 else None
-    if loss is not None and not wanted and keep is None:
+    alike = len(table.spans(subset)) == 1
+    loss, outputs = way.evaluate(here, bool(wanted) or keep is not None or not alike) if way else (None, None)
+    if loss is not None and outputs is None:
         return {"loss": loss}
-    output, before, y = way.outputs(here) if way else outputs_of(train_step, table, here)
+    loss = loss if alike else None  # it is of more rows than some runs have
+    output, before = outputs or outputs_of(train_step, table, here)
     every = predictions(train_step, table, output, before)
     if keep is not None:
         keep(subset, every)
-    facts, true = (table.facts(subset, limit), table.true(here)) if wanted else ({}, y)
+    facts, true = (table.facts(subset, limit), table.true(here)) if wanted else ({}, output)
 
     def figures(rows: slice) -> dict[str, Tensor]:
-        found = {"loss": train_step.loss(output[:, rows], y[:, rows]) if loss is None else loss}
+        found = {"loss": train_step.loss(output[:, rows], table.targets(here)[:, rows]) if loss is None else loss}
         if wanted:
             known = {fact: values[:, rows] for fact, values in facts.items()}
             forms = every if rows == slice(None) else Forms(every.kinds, every.output[:, rows], every.before[:, rows])
@@ -92,7 +92,8 @@ def row_losses(train_step: TrainStep, batches: Batches, subset: str) -> Tensor:
 
     NaN where a run has no such row (see ``Batches.spans``), and for runs whose loss gives one number a run.
     """
-    output, _, y = outputs_of(train_step, batches, batches.sample(subset, batches.sizes[subset]))
+    here = batches.sample(subset, batches.sizes[subset])
+    output, y = outputs_of(train_step, batches, here)[0], batches.targets(here)
     found = torch.full(output.shape[:2], torch.nan, dtype=output.dtype, device=output.device)
     every = list(range(len(train_step.runs)))
     (first, _), *others = batches.spans(subset)

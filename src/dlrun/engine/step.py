@@ -22,6 +22,7 @@ from dlrun.data.dataset import Data
 from dlrun.engine.builder import Builder, blueprint_of, pointwise
 from dlrun.engine.cohort import VECTOR, CohortRun, Settings
 from dlrun.engine.components import Group, group
+from dlrun.engine.forms import kind_of
 from dlrun.engine.keys import Keys, StepKeys
 from dlrun.engine.layers import SPREAD, Pass
 from dlrun.engine.schedule import Factor
@@ -36,6 +37,7 @@ class TrainStep:
     def __init__(self, runs: Sequence[CohortRun], data: Data, settings: Settings) -> None:
         self.runs, self.data, self.settings, self.task = list(runs), data, settings, TASKS[data.task]
         self.seeds = [run.seed for run in self.runs]
+        self.kinds = [kind_of(run) for run in self.runs]  # of their predictions
         parts = Builder(self.runs, data, settings)
         self.model = parts.model
         self.layout, self.first = self.model.layout, self.model.first_trained

@@ -12,6 +12,7 @@ from dlrun.engine.evaluation import outputs_of
 from dlrun.engine.schedule import Factors
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
+from dlrun.engine.way import Evaluation
 
 
 class TorchWay:
@@ -45,12 +46,9 @@ class TorchWay:
         self._train_step.use(theta)
         return theta
 
-    def outputs(self, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
-        """See ``Way.outputs``."""
-        return outputs_of(self._train_step, self._table, here)
-
-    def losses(self, here: Tensor | slice) -> None:
-        """See ``Way.losses``."""
+    def evaluate(self, here: Tensor | slice, outputs: bool) -> Evaluation:
+        """See ``Way.evaluate``."""
+        return None, outputs_of(self._train_step, self._table, here)
 
     def select(self, train_step: TrainStep, table: Batches, keep: Sequence[int], state: State) -> "TorchWay":
         """See ``Way.select``."""

@@ -11,7 +11,7 @@ Shapes: R runs of the cohort, r rows present in theta.
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -79,6 +79,7 @@ class Training:
     def _bind_runs(self, active: list[int], table: Batches) -> None:
         """Let these runs be the rows of theta."""
         self.active, self.table = active, table
+        self.places = torch.tensor(active)
         self.train_step = TrainStep([self.cohort.runs[row] for row in active], self.cohort.data, self.settings)
 
     def _way(self) -> Way:
@@ -126,15 +127,18 @@ class Training:
             torch.where(better.unsqueeze(1), new, kept, out=kept)
 
     def _freeze(self, epoch: int, theta: Tensor, loss: Tensor) -> None:
+        finite = math.isfinite(float(loss.sum()) + float(theta.sum()))  # then every one of them is
+        if finite and not self.watched:
+            return
         lost = ~(loss.isfinite() & theta.isfinite().all(1))
         through = torch.zeros_like(lost)
         for stop, seen in zip(self.train_step.stops, self.seen, strict=True):
             through |= stop.stop(seen[: len(self.records)])
         lost, through = torch.stack([lost, through]).cpu()
-        present = self.alive[self.active]
+        present = self.alive[self.places]
         self.finish(present & lost, "diverged", epoch, theta)
         self.finish(present & through & ~lost, "stopped", epoch, theta)
-        if 0 < int(self.alive[self.active].sum()) <= len(self.active) // 2:
+        if 0 < int(self.alive[self.places].sum()) <= len(self.active) // 2:
             self._compact()
 
     def _kept(self) -> list[int]:
@@ -264,20 +268,24 @@ class Training:
     def _everyone(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
         """Values of the present rows [r] at their places among all runs [R], on the CPU; NaN for rows that were cut."""
         out = torch.full((len(found), len(self.cohort.runs)), torch.nan, dtype=torch.float64)
-        out[:, self.active] = torch.stack([values.double() for values in found.values()]).cpu()
+        out.index_copy_(1, self.places, torch.stack([*found.values()]).double().cpu())
         return dict(zip(found, out.unbind(), strict=True))
 
     def progress(self, epoch: int, seconds: float) -> Progress:
         """How things stand after ``epoch`` epochs."""
-        alive = self.alive[: self.asked]
-        present = torch.nonzero(alive if alive.any() else torch.ones_like(alive)).flatten()
+        alive = self.alive[: self.asked].tolist()
+        finished = alive.count(False)
         latest = self.records[-1][1] if self.records else {}
         name = f"validation/{self.settings.metric}" if f"validation/{self.settings.metric}" in latest else "train/loss"
-        mean = {key: float(latest[key][present].nanmean()) if key in latest else math.nan for key in ("train/loss", name)}
+        shown = alive if finished < self.asked else [True] * self.asked
+        mean = {
+            key: _mean(itertools.compress(latest[key].tolist(), shown)) if key in latest else math.nan
+            for key in ("train/loss", name)
+        }
         return Progress(
             runs=self.asked,
-            finished=self.asked - int(alive.sum()),
-            diverged=sum(outcome.status == "diverged" for outcome in self.outcomes[: self.asked]),
+            finished=finished,
+            diverged=finished and sum(outcome.status == "diverged" for outcome in self.outcomes[: self.asked]),
             epoch=epoch,
             epochs=self.settings.epochs,
             step=self.state.step,
@@ -287,6 +295,12 @@ class Training:
             metric_name=name,
             metric=mean[name],
         )
+
+
+def _mean(values: Iterable[float]) -> float:
+    """The mean of those that are not NaN; NaN where all are."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def fit(cohort: Cohort, *, report: Report | None = None, interrupted: Callable[[], bool] = lambda: False) -> list[Outcome]:

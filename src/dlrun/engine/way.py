@@ -12,6 +12,14 @@ from dlrun.engine.batches import Batches
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
 
+Outputs = tuple[Tensor, Tensor]
+"""Outputs of the models and what stands before the head, [R, n, K, ...]."""
+
+Evaluation = tuple[Tensor | None, Outputs | None]
+"""The loss of every run [R], and outputs. Of these two at most one is None: outputs that nobody wants, or a loss that is to be
+computed from them.
+"""
+
 
 class Way(Protocol):
     """One way of taking steps, for the present rows of a cohort.
@@ -31,13 +39,10 @@ class Way(Protocol):
         """
 
     def evaluated(self, state: State) -> Tensor:
-        """The parameters to evaluate and to keep [R, P], with which ``outputs`` is computed from now on."""
+        """The parameters to evaluate and to keep [R, P], with which is evaluated from now on."""
 
-    def outputs(self, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the rows ``here``: outputs and what stands before the head, [R, n, K, ...], and targets [R, n, ...]."""
-
-    def losses(self, here: Tensor | slice) -> Tensor | None:
-        """The loss of every run on the rows ``here``: [R]. None where it is to be computed from ``outputs``."""
+    def evaluate(self, here: Tensor | slice, outputs: bool) -> Evaluation:
+        """What the runs make of the rows ``here``; without ``outputs`` the losses alone, where the way computes those."""
 
     def select(self, train_step: TrainStep, table: Batches, keep: Sequence[int], state: State) -> "Way":
         """The same for some of the rows, which are those of ``train_step`` and ``table``, by their present places.

@@ -233,43 +233,35 @@ static long evaluate(const Plan *p, long q, const vf *theta, Rows r, int64_t fro
   return rows;
 }
 
-// The outputs of every run, and what stands before the head (NULL where it is not wanted): [rows][outputs][blocks], with the
-// parameters `theta` [blocks][parameters]. 0, or -1 where there is no memory.
-EXPORT int dlrun_outputs(const Plan *p, int64_t first, int64_t last, const vf *theta, const int64_t *places, int64_t start,
-                         int64_t stop, vf *output, vf *before) {
-  Space *space = room(p, CHUNK);
-  if (!space) return -1;
-  const unsigned long floats = flush_small();
-  const long width = p->outputs * p->members;
-  for (int64_t q = first; q < last; q++)
-    for (int64_t from = start; from < stop; from += CHUNK) {
-      const long count = evaluate(p, q, theta, (Rows){places, start, stop}, from, space) * width;
-      const vf *found = space->input[p->depth], *inside = space->input[p->depth - 1];
-      for (long i = 0; i < count; i++) output[((from - start) * width + i) * p->blocks_count + q] = found[i];
-      for (long i = 0; before && i < count; i++) before[((from - start) * width + i) * p->blocks_count + q] = inside[i];
-    }
-  restore_small(floats);
-  leave(space);
-  return 0;
+// Where `count` numbers of the eight runs go, of which each has `stride` numbers in all
+INLINE void apart(const vf *from, float *to, long count, long stride) {
+  for (long i = 0; i < count; i++)
+    for (int l = 0; l < V; l++) to[l * stride + i] = from[i][l];
 }
 
-// The loss of every run on such rows: loss [blocks][V]. For targets that are not softened. 0, or -1 where there is no memory.
-EXPORT int dlrun_losses_of(const Plan *p, int64_t first, int64_t last, const vf *theta, const int64_t *places, int64_t start,
-                           int64_t stop, double *loss) {
+// What every run makes of such rows with the parameters `theta` [blocks][parameters]: its outputs and what stands before the head,
+// [blocks][V][rows][outputs], and its loss [blocks][V], for targets that are not softened. What is not wanted is NULL. 0, or -1
+// where there is no memory.
+EXPORT int dlrun_evaluate(const Plan *p, int64_t first, int64_t last, const vf *theta, const int64_t *places, int64_t start,
+                          int64_t stop, float *output, float *before, float *loss) {
   Space *space = room(p, CHUNK);
   if (!space) return -1;
   const unsigned long floats = flush_small();
+  const long width = p->outputs * p->members, each = (stop - start) * width;
   for (int64_t q = first; q < last; q++) {
     const vf *own = p->numbers + q * p->numbers_each + p->loss_numbers;
     vd values = {}, weights = {};
     for (int64_t from = start; from < stop; from += CHUNK) {
+      const long rows = evaluate(p, q, theta, (Rows){places, start, stop}, from, space), at = q * V * each + (from - start) * width;
+      if (output) apart(space->input[p->depth], output + at, rows * width, each);
+      if (before) apart(space->input[p->depth - 1], before + at, rows * width, each);
+      if (!loss) continue;
       vf value[CHUNK], weight[CHUNK];
-      const long rows = evaluate(p, q, theta, (Rows){places, start, stop}, from, space);
       loss_values((int)p->blocks[q].loss, own, space->input[p->depth], space->target, value, weight, rows, p->width, p->pixels);
       for (long i = 0; i < rows; i++) values += widen(value[i]), weights += widen(weight[i]);
     }
-    const vd mean = values / weights;
-    memcpy(loss + q * V, &mean, sizeof mean);
+    const vf mean = narrow(values / weights);
+    if (loss) memcpy(loss + q * V, &mean, sizeof mean);
   }
   restore_small(floats);
   leave(space);

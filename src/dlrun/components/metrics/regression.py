@@ -36,8 +36,10 @@ def r2(prediction: Tensor, target: Tensor) -> Tensor:
     y = target.double()
     spread = _squares(y)
     error = (prediction - y).square_().sum(1)
-    fraction = torch.where(spread > 0, 1 - error / spread, torch.nan).nanmean(1)
-    return fraction.masked_fill_(error.isnan().any(1), torch.nan)
+    fraction = torch.where(spread > 0, 1 - error / spread, torch.nan)
+    if fraction.shape[1] == 1:
+        return fraction[:, 0]
+    return fraction.nanmean(1).masked_fill_(error.isnan().any(1), torch.nan)
 
 
 def pinball(prediction: Tensor, target: Tensor, *, taus: Sequence[float] = (0.5,)) -> Tensor:

@@ -5,7 +5,7 @@
     way.load(state)                          theta, buffers -> the kernel's memory, before the first step
     way.epoch(state, number, ...)            steps; the buffers of ``state`` are then those behind them
     way.evaluated(state)                     the parameters that are evaluated
-    way.outputs(here), way.losses(here)      what the model makes of rows with these
+    way.evaluate(here, outputs)              what the models make of rows with these
     way.select(train_step, table, keep)      the same for some of the runs
 
 The kernel's memory is the state, theta and slots and all. Of ``State`` it keeps the buffers and the step up to date.
@@ -31,6 +31,7 @@ from dlrun.engine.lanes.threads import spread
 from dlrun.engine.lanes.updates import weight_table
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
+from dlrun.engine.way import Evaluation
 
 __all__ = ["Native", "trains", "way"]
 
@@ -186,39 +187,26 @@ class Native:
     # Evaluation
 
     def evaluated(self, state: State) -> Tensor:
-        """The parameters to evaluate [R, P], which ``outputs`` uses from now on."""
+        """The parameters to evaluate [R, P], which ``evaluate`` uses from now on."""
         self._kernel.dlrun_evaluated(self._plan, state.step, self._theta.data_ptr())
         return self._lanes.gather(self._theta)
 
-    def outputs(self, here: Tensor | slice) -> tuple[Tensor, Tensor, Tensor]:
-        """See ``Way.outputs``. Each run's numbers lie side by side, so that what torch sums of them depends on no other run."""
+    def evaluate(self, here: Tensor | slice, outputs: bool) -> Evaluation:
+        """See ``Way.evaluate``. Each run's numbers lie side by side, so that what torch sums of them depends on no other run."""
         model, members = self._train_step.model, self._train_step.task.members
-        blocks, rows = len(self._lanes.blocks), len(here) if isinstance(here, Tensor) else here.stop - here.start
-        shape = (rows, *([members] if members else []), *model.output_shape, blocks * V)
-        output, before = torch.empty(shape), torch.empty(shape) if model.headed else None
-        wanted = (output.data_ptr(), None if before is None else before.data_ptr())
-        self._evaluate(self._kernel.dlrun_outputs, here, *wanted)
-        found, inside = (
-            None if made is None else self._lanes.of_runs(made.movedim(-1, 0)).contiguous() for made in (output, before)
-        )
-        assert found is not None
-        return found, found if inside is None else inside, self._table.targets(here)
-
-    def losses(self, here: Tensor | slice) -> Tensor | None:
-        """See ``Way.losses``."""
-        if self._plan.smoothing >= 0:
-            return None
-        blocks = len(self._lanes.blocks)
-        found = torch.empty(blocks * V, dtype=torch.float64)
-        self._evaluate(self._kernel.dlrun_losses_of, here, found.data_ptr())
-        return self._lanes.of_runs(found).float()
-
-    def _evaluate(self, function: Callable[..., int], here: Tensor | slice, *to: int | None) -> None:
-        """Call a function of the kernel that evaluates rows, and writes where ``to`` says."""
         places, start, stop = (None, here.start, here.stop) if isinstance(here, slice) else (here.data_ptr(), 0, len(here))
-        theta, blocks = self._theta.data_ptr(), len(self._lanes.blocks)
-
-        def call(first: int, last: int) -> int:
-            return function(self._plan, first, last, theta, places, start, stop, *to)
-
-        spread(call, blocks, (stop - start) * self._forward * blocks * V)
+        smoothed, lanes = self._plan.smoothing >= 0, len(self._lanes.blocks) * V
+        shape = (lanes, stop - start, *([members] if members else []), *model.output_shape)
+        outputs = outputs or smoothed
+        output = torch.empty(shape) if outputs else None
+        before = torch.empty(shape) if outputs and model.headed else None
+        loss = None if smoothed else torch.empty(lanes)
+        to = (None if made is None else made.data_ptr() for made in (output, before, loss))
+        rows = (self._theta.data_ptr(), places, start, stop, *to)
+        function = self._kernel.dlrun_evaluate
+        spread(lambda first, last: function(self._plan, first, last, *rows), lanes // V, (stop - start) * self._forward * lanes)
+        mean = None if loss is None else self._lanes.of_runs(loss)
+        if output is None:
+            return mean, None
+        found = self._lanes.of_runs(output)
+        return mean, (found, found if before is None else self._lanes.of_runs(before))

@@ -89,12 +89,13 @@ class Lanes:
 
     def of_runs(self, lanes: Tensor) -> Tensor:
         """What lanes have [G V, ...] as what runs have [R, ...]: a view where the runs are the first lanes."""
-        runs = len(self.lane)
-        return lanes[:runs] if self._in_order else lanes.index_select(0, self.lane)
+        return lanes.index_select(0, self.lane) if self._first is None else lanes[: self._first]
 
     @cached_property
-    def _in_order(self) -> bool:
-        return bool((self.lane == torch.arange(len(self.lane))).all())
+    def _first(self) -> int | None:
+        """How many runs there are, where they are the first lanes in their order."""
+        runs = len(self.lane)
+        return runs if bool((self.lane == torch.arange(runs)).all()) else None
 
 
 @cache
