@@ -1,11 +1,16 @@
 """Runs that differ in their seed alone: what does not depend on it is found out once for all of them."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
+from dlrun.results.seeded import SEED
+
 if TYPE_CHECKING:
     from dlrun.config.spec import RunSpec
+
+_SEED = re.compile(r"seed=(0|[1-9][0-9]{0,17})", re.ASCII)
 
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
@@ -14,6 +19,15 @@ T = TypeVar("T")
 def is_seed(word: str) -> bool:
     """Whether a word of a job sets its seed."""
     return word.lstrip("+").startswith("seed=")
+
+
+def parted(job: Sequence[str]) -> tuple[tuple[str, ...], int | None]:
+    """The words of a job without its seed, and its seed; all of them, and None, where it has none that is a plain number."""
+    found = [word for word in job if is_seed(word)]
+    seed = _SEED.fullmatch(found[0]) if len(found) == 1 else None
+    if seed is None:
+        return tuple(job), None
+    return tuple([SEED if word is found[0] else word for word in job]), int(seed[1])
 
 
 class Memo(dict[Any, Any]):

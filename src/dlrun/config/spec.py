@@ -27,6 +27,7 @@ from dlrun.engine.cohort import CohortRun
 from dlrun.engine.components import Component
 from dlrun.engine.model import LayerSpec
 from dlrun.errors import MismatchError, raise_all
+from dlrun.results.seeded import Seeded
 
 HIDDEN = (32, 32)  # sizes of the hidden layers when neither the model nor the dataset names any
 
@@ -58,7 +59,7 @@ class RunSpec:
 
     def repeat(self, seed: int, overrides: Sequence[str]) -> "RunSpec":
         """The same run with another seed; ``overrides`` are its words."""
-        row, config = replace(self.row, seed=seed), {**self.config, "seed": seed}
+        row, config = replace(self.row, seed=seed), Seeded.of(self.config, seed)
         twin = replace(self, seed=seed, row=row, config=config, overrides=tuple(overrides))
         object.__setattr__(twin, "memo", self.memo)
         return twin
@@ -129,7 +130,7 @@ def from_config(
         metric=metric,
         outputs=parts.outputs,
         module=parts.module,
-        config=config,
+        config=Seeded(config, config["seed"]),
         choices=choices,
         overrides=tuple(overrides),
         warnings=(*fit.warnings, *odd),

@@ -5,18 +5,18 @@ A configuration is checked once, however many seeds repeat it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from dlrun import registry
 from dlrun.comparison.factors import Factor
 from dlrun.config.composing.composed import Composed
 from dlrun.config.factors import factors
-from dlrun.config.repeats import is_seed
 from dlrun.config.resolver import UntrustedError
 from dlrun.config.spec import RunSpec, from_config
 from dlrun.errors import InputError, MismatchError, UnusableError, raise_all
 from dlrun.isolation import reason
 from dlrun.results.identity import OF_A_SWEEP
+from dlrun.results.seeded import SEED, Seeded, base_of
 
 MOST_PROBLEMS = 20
 
@@ -37,33 +37,29 @@ def specs_of(jobs: Sequence[Composed]) -> list[RunSpec | Without]:
         InputError: a value was typed that no run can have, or the jobs disagree on what a sweep has one of; with every distinct
             problem.
     """
-    problems: dict[str, None] = dict.fromkeys(_said_twice([job for job in jobs if not job.error]))
-    known: dict[Any, tuple[Composed, RunSpec | Without]] = {}  # a job is kept, so that the addresses in its key stay its own
+    problems: dict[str, None] = dict.fromkeys(_said_twice(distinct([job for job in jobs if not job.error])))
+    known: dict[int, RunSpec | Without] = {}
     specs = []
     for job in jobs:
-        place = _configuration(job)
-        if place not in known:
-            known[place] = job, _checked(job, problems)
-            specs.append(known[place][1])
+        place = id(base_of(job.config)) if _is_repeat(job) else id(job)
+        first = known.get(place)
+        if first is None:
+            first = known[place] = _checked(job, problems)
+            specs.append(first)
         else:
-            first = known[place][1]
-            specs.append(first.repeat(job.config["seed"], job.overrides) if isinstance(first, RunSpec) else first)
+            specs.append(first.repeat(job.config[SEED], job.overrides) if isinstance(first, RunSpec) else first)
     raise_some(list(problems))
     return specs
 
 
-def _configuration(job: Composed) -> Any:
-    """What repeats share: all but a seed that is one. Sections that are equal without being the same count as different."""
-    seed = job.config.get("seed")
-    if type(seed) is not int or not 0 <= seed < 1 << 63 or job.error:
-        return id(job)
-    sections = tuple(
-        (key, id(value) if isinstance(value, dict | list) else (type(value), value))
-        for key, value in job.config.items()
-        if key != "seed"
-    )
-    words = tuple(word for word in job.overrides if not is_seed(word))
-    return sections, id(job.choices), id(job.mentioned), words, job.left_out
+def _is_repeat(job: Composed) -> bool:
+    """Whether a job may differ from others in its seed alone."""
+    return isinstance(job.config, Seeded) and type(job.config.seed) is int and 0 <= job.config.seed < 1 << 63 and not job.error
+
+
+def distinct(jobs: Sequence[Composed]) -> list[Composed]:
+    """One job of those that differ in their seed alone."""
+    return [*{id(base_of(job.config)): job for job in jobs}.values()]
 
 
 def _checked(job: Composed, problems: dict[str, None]) -> RunSpec | Without:

@@ -23,7 +23,7 @@ from dlrun.experiments.events import Listener
 from dlrun.experiments.executors import AUTO, check_name, choose, scheduling
 from dlrun.experiments.folds import every_fold
 from dlrun.experiments.signals import Interruption
-from dlrun.experiments.specs import Without, left_out, raise_some, specs_of
+from dlrun.experiments.specs import Without, distinct, left_out, raise_some, specs_of
 from dlrun.experiments.train import FINISHED, failure, identity, worth_keeping
 from dlrun.results.formats import RunFiles
 from dlrun.results.record import RunRecord
@@ -122,7 +122,7 @@ def lay_out(jobs: Sequence[Composed]) -> Grid:
     warnings.update(lacking)
     cohorts = [chosen for group in planned if (chosen := _only(group, kept))]
     kept_of = {files.record.id: files for files in raised.values()}
-    beside = baselines.names_of(job.config.get("baseline") for job in sound)
+    beside = baselines.names_of(job.config.get("baseline") for job in distinct(sound))
     reference, margin, strict = (sound[0].config.get(key) for key in ("reference", "margin", "strict"))
     return Grid(
         cells, first, cohorts, kept_of, dict(warnings), beside, reference or BEST, margin, tuple(lacking), strict=bool(strict)

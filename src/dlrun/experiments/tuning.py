@@ -26,6 +26,7 @@ from dlrun.experiments.sections import place
 from dlrun.experiments.sweep import Grid
 from dlrun.report.sections import Place
 from dlrun.results.record import MEASURED, RunRecord
+from dlrun.results.seeded import Seeded
 from dlrun.suggestions.values import show
 
 CURVES = "curves"  # in the settings of a sweep: the mean on validation rows of each value of each configuration
@@ -227,7 +228,7 @@ def _set(keys: Sequence[str], each: Configuration, values: Values) -> list[Compo
 
 def _with_seed(job: Composed, seed: int) -> Composed:
     words = [word for word in job.overrides if not is_seed(word)]
-    return replace(job, config=job.config | {"seed": seed}, overrides=(*words, f"seed={seed}"))
+    return replace(job, config=Seeded.of(job.config, seed), overrides=(*words, f"seed={seed}"))
 
 
 def _value(job: Composed, key: str) -> Factor:

@@ -32,6 +32,7 @@ from dlrun.results.formats import (
     weights_bytes,
 )
 from dlrun.results.record import SHARED, Known, RunRecord, to_json
+from dlrun.results.seeded import Seeded, base_of
 
 HISTORY_PART, LOG_PART = "history", "log"
 _COLUMNS = ("id", "status", "reason", "name", "seed", "fold", "finished")
@@ -65,6 +66,7 @@ class Runs:
         self.blobs = Blobs(connection, root)
         self._sections: dict[tuple[str, int | str], tuple[Any, tuple[int, bytes]]] = {}  # written in this transaction
         self._configs: dict[tuple[Any, ...], tuple[int, bytes]] = {}
+        self._places: dict[int, tuple[Mapping[str, Any], tuple[int, bytes]]] = {}  # by what runs share of a config
         self._known: Known = {}
         self._shared: dict[tuple[int, ...], tuple[int, bytes]] = {}  # by the addresses of what is in _known
         self._freed: set[int] = set()  # blobs and
@@ -146,6 +148,10 @@ class Runs:
         """Keep a config. Returns its id and its digest."""
         if not config:
             return None, b""
+        place = id(base_of(config))
+        repeats = isinstance(config, Seeded) and type(config.seed) is int and config.seed == seed
+        if repeats and place in self._places:
+            return self._places[place][1]
         keys = tuple((key, self._put_section(key, value, seed)) for key, value in config.items())
         if keys not in self._configs:
             digest = _config_digest((key, of) for key, (_, of) in keys)
@@ -159,6 +165,8 @@ class Runs:
                 [(number, position, key, blob) for position, (key, (blob, _)) in enumerate(keys)],
             )
             self._configs[keys] = number, digest
+        if repeats:  # it is kept, so that the address stays its own
+            self._places[place] = config, self._configs[keys]
         return self._configs[keys]
 
     def _put_section(self, key: str, value: Any, seed: int) -> tuple[int | None, bytes]:

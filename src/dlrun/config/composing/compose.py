@@ -21,7 +21,9 @@ from dlrun.config.composing.composed import Base, Composed, read
 from dlrun.config.composing.explain import UNREADABLE, cause, explain, of_choices
 from dlrun.config.composing.job_words import Words
 from dlrun.config.composing.options import Brought, Options, keys, mentions, root
+from dlrun.config.repeats import parted
 from dlrun.errors import DlrunError, InputError
+from dlrun.results.seeded import SEED, Seeded
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -75,11 +77,23 @@ class Composer:
         return composed
 
     def _composed(self, jobs: Sequence[Sequence[str]]) -> list[Composed]:
-        groups = [self._chosen(job) for job in jobs]
-        bases = self._products(list(dict.fromkeys(groups)))
+        kinds = [parted(job) for job in jobs]
+        groups: dict[tuple[str, ...], tuple[str, ...]] = {}
+        for job, (kind, _) in zip(jobs, kinds, strict=True):
+            if kind not in groups:
+                groups[kind] = self._chosen(job)
+        bases = self._products(list(dict.fromkeys(groups.values())))
         if any("hydra" in base.mentioned for base in bases.values()):  # the config asks for its own choices, or its number
             return self._by_hydra(jobs)
-        composed = [self._job(tuple(job), bases[group]) for job, group in zip(jobs, groups, strict=True)]
+        composed: list[Composed] = []
+        first: dict[tuple[str, ...], Composed] = {}
+        for job, (kind, seed) in zip(jobs, kinds, strict=True):
+            known = first.get(kind)
+            if known is None or seed is None or not isinstance(known.config, Seeded):
+                first[kind] = self._job(tuple(job), bases[groups[kind]])
+                composed.append(first[kind])
+            else:
+                composed.append(known.repeat(seed, [word for word in job if word not in known.left_out]))
         if len(bases) > 1:
             last, reference = composed[-1], self._compose(composed[-1].overrides)
             if last.config != reference.config or dict(last.choices) != reference.choices:
@@ -212,7 +226,8 @@ class Composer:
         config = dict(self._settled(base, tuple(word for word in plain if word not in at_the_top)))
         for word in at_the_top:
             config[self._words.key(word)] = self._words.value(word)
-        return Composed(config, base.choices, job, base.mentioned, left_out)
+        repeated = any(self._words.key(word) == SEED for word in at_the_top)
+        return Composed(Seeded(config, config[SEED]) if repeated else config, base.choices, job, base.mentioned, left_out)
 
     def _mentioned(self, base: Base, words: Sequence[str]) -> tuple[str, ...]:
         """Those of ``words`` whose values interpolations may refer to."""
@@ -255,11 +270,11 @@ class Composer:
         return composed
 
 
-def _depth(config: Config, key: str) -> int:
+def _depth(config: Mapping[str, Any], key: str) -> int:
     """How much of a key's path a config has."""
     node: Any = config
     for depth, part in enumerate(key.split(".")):
-        if not isinstance(node, dict) or part not in node:
+        if not isinstance(node, Mapping) or part not in node:
             return depth
         node = node[part]
     return key.count(".") + 1

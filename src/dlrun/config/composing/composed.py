@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dlrun import registry
 from dlrun.config.composing.options import mentions
 from dlrun.errors import DlrunError, InputError
+from dlrun.results.seeded import Seeded
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -36,12 +37,16 @@ class Composed:
         error: why there is no config: an option's file is broken.
     """
 
-    config: Config
+    config: Mapping[str, Any]
     choices: Mapping[str, str]
     overrides: tuple[str, ...]
     mentioned: frozenset[str] = frozenset()
     left_out: tuple[str, ...] = ()
     error: DlrunError | None = None
+
+    def repeat(self, seed: int, overrides: Sequence[str]) -> "Composed":
+        """The same job with another seed, which no other setting refers to; ``overrides`` are its words."""
+        return Composed(Seeded.of(self.config, seed), self.choices, tuple(overrides), self.mentioned, self.left_out)
 
 
 @dataclass(frozen=True)
