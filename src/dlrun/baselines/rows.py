@@ -93,8 +93,9 @@ def beside(
     if chosen == ["mean"] and data.modality is TABLE:  # which looks at no feature: of a large table none need be scaled
         folds = _first_feature(data, folds)
         data = next(iter(folds.values())).data
+    told = {name: {**factors, BASELINE: name} for name in chosen}
     rows = [
-        Row("", "done", seed, fold, {**factors, BASELINE: name}, figures)
+        Row("", "done", seed, fold, told[name], figures)
         for keys in _together(folds)
         for name, found in _measure(chosen, data, {key: folds[key] for key in keys}, measured).items()
         for (seed, fold), figures in zip(keys, found, strict=True)
@@ -150,14 +151,14 @@ def _last(data: Data) -> int | None:
 
 
 def _operations(name: str, data: Data, folds: Mapping[Key, Fold]) -> float:
-    """Multiplications that fitting takes, about."""
-    rows, width = sum(len(fold.split.train) for fold in folds.values()), _width(data)
+    """Multiplications that fitting takes, about: folds have equally many training rows, or nearly so."""
+    rows, width = len(folds) * next(iter(folds.values())).split.sizes[0], _width(data)
     return {"linear": 8.0 * rows * width * width, "logistic": 1200.0 * rows * width * data.outputs}.get(name, 0.0)
 
 
 def _products(data: Data, folds: Mapping[Key, Fold]) -> int:
     width = _width(data)
-    return width * (width + 3) // 2 * max(len(fold.split.train) for fold in folds.values())
+    return width * (width + 3) // 2 * max(fold.split.sizes[0] for fold in folds.values())
 
 
 def _width(data: Data) -> int:
@@ -177,8 +178,7 @@ def _together(folds: Mapping[Key, Fold]) -> list[list[Key]]:
     """Keys whose splits have the same sizes, as many at a time as memory bears."""
     by_size: dict[tuple[int, int, int], list[Key]] = {}
     for key, fold in folds.items():
-        sizes = (len(fold.split.train), len(fold.split.validation), len(fold.split.test))
-        by_size.setdefault(sizes, []).append(key)
+        by_size.setdefault(fold.split.sizes, []).append(key)
     found = []
     for sizes, keys in by_size.items():
         count = max(1, TOGETHER // (sum(sizes) * _width(folds[keys[0]].data)))

@@ -8,8 +8,7 @@ Shapes: N rows, R splits made together, C classes (1 when the split is not strat
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Literal, overload
 
 import numpy as np
 import torch
@@ -28,21 +27,84 @@ _TRAIN, _VALIDATION, _TEST = 0, 1, 2
 _TOGETHER = 1 << 22  # rows of all splits held at once: 32 MB of indices
 
 
-@dataclass(frozen=True, eq=False)
 class Split:
-    """The rows of each subset, int64, in ascending order; together they are all rows, and no row is in two of them."""
+    """The rows of each subset, int64, in ascending order; together they are all rows, and no row is in two of them.
 
-    train: Tensor
-    validation: Tensor
-    test: Tensor
+    Args:
+        subset: which subset each row is in, int8 [N].
+    """
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """As arrays: those of ten thousand splits are sent to a worker in a twentieth of the time that tensors take."""
-        return _of_arrays, (self.train.numpy(), self.validation.numpy(), self.test.numpy())
+    __slots__ = ("subset",)
+
+    def __init__(self, subset: NDArray[np.int8]) -> None:
+        self.subset = subset
+
+    @property
+    def train(self) -> Tensor:
+        """The rows that a run learns from."""
+        return _where(self.subset, _TRAIN)
+
+    @property
+    def validation(self) -> Tensor:
+        """The rows by which settings are chosen."""
+        return _where(self.subset, _VALIDATION)
+
+    @property
+    def test(self) -> Tensor:
+        """The rows that are reported."""
+        return _where(self.subset, _TEST)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """How many rows are for training, validation and testing."""
+        train, validation, test = np.bincount(self.subset, minlength=3).tolist()
+        return train, validation, test
 
 
-def _of_arrays(*subsets: NDArray[np.int64]) -> Split:
-    return Split(*map(torch.from_numpy, subsets))
+class Splits(Sequence[Split]):
+    """Splits of the same rows.
+
+    Args:
+        subsets: which subset each row is in, int8 [S, N].
+    """
+
+    __slots__ = ("subsets",)
+
+    def __init__(self, subsets: NDArray[np.int8]) -> None:
+        self.subsets = subsets
+
+    @staticmethod
+    def of(several: Sequence[Split]) -> "Splits":
+        """The same splits, held as one array."""
+        return several if isinstance(several, Splits) else Splits(np.stack([split.subset for split in several]))
+
+    def __len__(self) -> int:
+        return len(self.subsets)
+
+    @overload
+    def __getitem__(self, place: int) -> Split: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Splits": ...
+    def __getitem__(self, place: int | slice) -> "Split | Splits":
+        return Splits(self.subsets[place]) if isinstance(place, slice) else Split(self.subsets[place])
+
+    def select(self, places: Sequence[int]) -> "Splits":
+        """Those at some places."""
+        return Splits(self.subsets[places])
+
+    def sizes(self) -> tuple[Counts, Counts, Counts]:
+        """How many rows each split has for training, validation and testing: int64 [S] each."""
+        validation, test = ((self.subsets == part).sum(1, dtype=np.int64) for part in (_VALIDATION, _TEST))
+        return self.subsets.shape[1] - validation - test, validation, test
+
+    def rows(self, subset: Literal["train", "validation", "test"]) -> Tensor:
+        """The rows of a subset, which has the same size in all splits: int64 [S, n]."""
+        part = (_TRAIN, _VALIDATION, _TEST)[("train", "validation", "test").index(subset)]
+        return torch.from_numpy(np.nonzero(self.subsets == part)[1]).view(len(self), -1)
+
+    def order(self) -> Tensor:
+        """All rows, those for training first and those for testing last: int64 [S, N]."""
+        return torch.from_numpy(np.argsort(self.subsets, axis=1, kind="stable"))
 
 
 def split(
@@ -68,7 +130,7 @@ def splits(
     test: float = 0.2,
     folds: int = 1,
     stratify: bool = True,
-) -> list[Split]:
+) -> Splits:
     """Many splits of ``data`` at once, one for each seed; each equals what ``split`` gives alone.
 
     With ``folds`` above 1 the rows of a seed are dealt into folds as equal as possible: fold k is the test set of split k
@@ -91,16 +153,15 @@ def splits(
     fold = list(fold) or [0] * len(seeds)
     members = _members(data, stratify)
     codes = {k: _codes(data.name, members, validation, test, folds, k) for k in sorted(set(fold))}
-    found: list[Split] = []
+    found: list[NDArray[np.int8]] = []
     rows = len(data)
     together = max(1, _TOGETHER // rows)
     for start in range(0, len(seeds), together):
         stop = min(start + together, len(seeds))
         order_RN = _order(members, streams.keys(seeds[start:stop], "split"))
         code_RN = torch.stack([codes[k] for k in fold[start:stop]])
-        subset_RN = torch.empty_like(code_RN).scatter_(1, order_RN, code_RN)
-        found += [Split(*(_where(subset, part) for part in (_TRAIN, _VALIDATION, _TEST))) for subset in subset_RN.numpy()]
-    return found
+        found.append(torch.empty_like(code_RN).scatter_(1, order_RN, code_RN).numpy())
+    return Splits(np.concatenate(found))
 
 
 def _where(subset: NDArray[np.int8], part: int) -> Tensor:

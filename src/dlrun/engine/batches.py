@@ -16,8 +16,8 @@ from torch import Tensor
 from dlrun import streams
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
-from dlrun.data.preprocessing import Preprocessing
-from dlrun.data.splits import Split
+from dlrun.data.preprocessing import Preprocessing, Scalings
+from dlrun.data.splits import Split, Splits
 
 MATERIALIZED_BYTES = 1 << 28  # scaled copies of all splits together; above it batches are scaled as they are drawn
 CHUNK_ROWS = 1 << 16  # rows converted at once
@@ -44,7 +44,8 @@ class Batches:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        sizes = {name: [len(getattr(split, name)) for split in splits] for name in SUBSETS}
+        splits, scalings = Splits.of(splits), Scalings.of(preprocessing)
+        sizes: dict[str, list[int]] = {name: found.tolist() for name, found in zip(SUBSETS, splits.sizes(), strict=True)}
         assert len(set(sizes["train"])) == 1, "batches are made of one row of every run"
         self.sizes = {name: max(found) for name, found in sizes.items()}
         self.rows = sum(found[0] for found in sizes.values())
@@ -52,10 +53,9 @@ class Batches:
         self._lacking = {name: [self.sizes[name] - size for size in found] for name, found in sizes.items()}
         self.dtype, self.device = dtype, device
         self.row_shape = data.shape
-        order = torch.stack([torch.cat([split.train, split.validation, split.test]) for split in splits])
-        fill, shift, factor = (torch.stack([getattr(p, name) for p in preprocessing]) for name in ("fill", "shift", "factor"))
-        self.y_shift = torch.stack([p.y_shift for p in preprocessing]).to(device)
-        self.y_factor = torch.stack([p.y_factor for p in preprocessing]).to(device)
+        order = splits.order()
+        fill, shift, factor = scalings.fill, scalings.shift, scalings.factor
+        self.y_shift, self.y_factor = scalings.y_shift.to(device), scalings.y_factor.to(device)
         # where the targets of each split lie among those of the data, training targets of their own behind the others
         of_train = torch.arange(self.rows) < self.sizes["train"]
         self._source = (order + len(data) * of_train if data.train_y is not None else order).to(device)
@@ -63,7 +63,7 @@ class Batches:
         self._scaled = TASKS[data.task].scaled
         together = max(1, CHUNK_NUMBERS // (self.rows * data.x[0].numel()))
         pieces = [slice(start, start + together) for start in range(0, len(splits), together)]
-        stacked = [Preprocessing.stack(preprocessing[piece], data.x.dim(), data.y.dim()) for piece in pieces]
+        stacked = [scalings[piece].together(data.x.dim(), data.y.dim()) for piece in pieces]
         source = self._source.cpu()
         self._y = torch.cat([self._targets(self._values[source[piece]], p) for piece, p in zip(pieces, stacked, strict=True)])
         self._values = self._values.to(device)
@@ -240,7 +240,7 @@ class Batches:
 
 def materialized(data: Data, splits: Sequence[Split], dtype: torch.dtype) -> bool:
     """Whether the inputs of all splits are scaled beforehand."""
-    rows = sum(len(getattr(splits[0], name)) for name in SUBSETS)
+    rows = sum(splits[0].sizes)
     return len(splits) * rows * data.x[0].numel() * dtype.itemsize <= MATERIALIZED_BYTES
 
 

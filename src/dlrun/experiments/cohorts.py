@@ -24,8 +24,8 @@ from dlrun.config.spec import RunSpec
 from dlrun.data.dataset import Data
 from dlrun.data.modality import TABLE
 from dlrun.data.preparation import Preparation
-from dlrun.data.preprocessing import Preprocessing, fit_each
-from dlrun.data.splits import Split, splits
+from dlrun.data.preprocessing import Scalings, fit_each
+from dlrun.data.splits import Splits, splits
 from dlrun.engine import module
 from dlrun.engine.cohort import Cohort, CohortRun, Settings
 from dlrun.engine.components import Component, signature
@@ -44,13 +44,16 @@ class Planned:
     note: str = ""  # what a user should know of how they go together
 
 
+Place = tuple[int, int]  # seed, fold
+
+
 class Datasets:
     """Datasets, splits and fitted preprocessing, each made once however many runs share it."""
 
     def __init__(self) -> None:
         self._data: dict[str, Data] = {}
-        self._splits: dict[tuple[object, ...], Split] = {}
-        self._fitted: dict[tuple[object, ...], Preprocessing] = {}
+        self._splits: dict[tuple[object, ...], list[tuple[list[Place], Splits]]] = {}
+        self._fitted: dict[tuple[object, ...], Scalings] = {}
 
     def load(self, part: Component) -> Data:
         """The dataset that a part describes."""
@@ -59,32 +62,32 @@ class Datasets:
             self._data[key] = read_dataset(part)
         return self._data[key]
 
-    def splits(self, data: Data, how: Preparation, wanted: Sequence[tuple[int, int]]) -> list[Split]:
-        """The splits of ``data`` for some seeds and folds."""
-        base = (data.fingerprint, how.validation, how.test, how.folds, how.stratify)
-        new = [pair for pair in wanted if (*base, *pair) not in self._splits]
-        if new:
+    def splits(self, data: Data, how: Preparation, wanted: Sequence[Place]) -> list[tuple[list[Place], Splits]]:
+        """The splits of ``data`` for some seeds and folds; those with other numbers of training rows apart."""
+        place = (data.fingerprint, how.validation, how.test, how.folds, how.stratify, *wanted)
+        if place not in self._splits:
             made = splits(
                 data,
-                [seed for seed, _ in new],
-                fold=[fold for _, fold in new],
+                [seed for seed, _ in wanted],
+                fold=[fold for _, fold in wanted],
                 validation=how.validation,
                 test=how.test,
                 folds=how.folds,
                 stratify=how.stratify,
             )
-            self._splits |= {(*base, *pair): split for pair, split in zip(new, made, strict=True)}
-        return [self._splits[*base, *pair] for pair in wanted]
+            by_size: dict[int, list[int]] = {}
+            for number, size in enumerate(made.sizes()[0].tolist()):
+                by_size.setdefault(size, []).append(number)
+            self._splits[place] = [([wanted[number] for number in mine], made.select(mine)) for mine in by_size.values()]
+        return self._splits[place]
 
-    def fitted(self, data: Data, how: Preparation, made: Sequence[Split]) -> list[Preprocessing]:
-        """What is fitted on the training rows of each of some ``splits``, which have equally many."""
-        base = (data.fingerprint, how.standardize, how.standardize_target)
-        new = [split for split in made if (*base, id(split)) not in self._fitted]
-        if new:
-            trains = [split.train for split in new]
-            fitted = fit_each(data, trains, standardize=how.standardize, standardize_target=how.standardize_target)
-            self._fitted |= {(*base, id(split)): found for split, found in zip(new, fitted, strict=True)}
-        return [self._fitted[*base, id(split)] for split in made]
+    def fitted(self, data: Data, how: Preparation, made: Splits) -> Scalings:
+        """What is fitted on the training rows of each of the ``splits``, which have equally many."""
+        place = (data.fingerprint, how.standardize, how.standardize_target, id(made))
+        if place not in self._fitted:
+            how_fitted = {"standardize": how.standardize, "standardize_target": how.standardize_target}
+            self._fitted[place] = fit_each(data, made.rows("train"), **how_fitted)
+        return self._fitted[place]
 
 
 def plan(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
@@ -146,21 +149,18 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
     if data.task != preparation.task:
         raise DataError(f"dataset.task={preparation.task}: the data is for {data.task}; type dataset.task={data.task}")
     wanted = sorted({(spec.seed, spec.fold or 0) for spec in specs})
-    made = datasets.splits(data, preparation, wanted)
-    by_size: dict[int, list[tuple[tuple[int, int], Split]]] = {}
-    for key, split in zip(wanted, made, strict=True):
-        by_size.setdefault(len(split.train), []).append((key, split))
     planned = []
-    for train, pairs in by_size.items():
+    for keys, made in datasets.splits(data, preparation, wanted):
+        train = made[0].sizes[0]
         _check(first, data, train)
         _check_weights(specs, data)
-        check_watched(specs, data, pairs)
-        place = {key: number for number, (key, _) in enumerate(pairs)}
+        check_watched(specs, data, keys, made)
+        place = {key: number for number, key in enumerate(keys)}
         rows = [spec for spec in specs if (spec.seed, spec.fold or 0) in place]
         cohort = Cohort(
             data=data,
-            splits=[split for _, split in pairs],
-            preprocessing=datasets.fitted(data, preparation, [split for _, split in pairs]),
+            splits=made,
+            preprocessing=datasets.fitted(data, preparation, made),
             runs=[replace(spec.row, split=place[spec.seed, spec.fold or 0]) for spec in rows],
             settings=settings_of(first, data.outputs),
         )
@@ -321,8 +321,8 @@ def part(planned: Planned, rows: Sequence[int]) -> Planned:
     place = {split: number for number, split in enumerate(used)}
     smaller = replace(
         cohort,
-        splits=[cohort.splits[split] for split in used],
-        preprocessing=[cohort.preprocessing[split] for split in used],
+        splits=Splits.of(cohort.splits).select(used),
+        preprocessing=Scalings.of(cohort.preprocessing).select(used),
         runs=[replace(cohort.runs[row], split=place[cohort.runs[row].split]) for row in rows],
     )
     return Planned(smaller, tuple(planned.specs[row] for row in rows))

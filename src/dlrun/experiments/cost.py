@@ -51,7 +51,7 @@ def needs(cohort: Cohort) -> Needs:
         return Needs(0, 0, 0.0, 1, 0)
     parameters, passed = measured
     runs, settings, data = len(cohort.runs), cohort.settings, cohort.data
-    train = len(cohort.splits[0].train)
+    train, validation, _ = cohort.splits[0].sizes
     rows = len(data)
     size = settings.dtype.itemsize
     row = (
@@ -60,7 +60,7 @@ def needs(cohort: Cohort) -> Needs:
     copies = len(cohort.splits) * data.x.numel() * size
     epoch_steps = math.ceil(train / settings.batch_size)
     steps = min(settings.epochs * epoch_steps, settings.max_steps or settings.epochs * epoch_steps)
-    looks = math.ceil(steps / epoch_steps / settings.evaluate_every) * (min(train, EPOCH_ROWS) + len(cohort.splits[0].validation))
+    looks = math.ceil(steps / epoch_steps / settings.evaluate_every) * (min(train, EPOCH_ROWS) + validation)
     groups = sum(len(set(parts)) - 1 for parts in _parts(cohort))
     each = (6 * settings.batch_size + 20) * parameters / FLOPS + passed * settings.batch_size * NUMBER_SECONDS
     seconds = steps * (STEP_SECONDS + MODULE_SECONDS * (settings.module is not None) + GROUP_SECONDS * groups + runs * each)
@@ -78,7 +78,7 @@ def check_memory(cohort: Cohort) -> None:
     found = needs(replace(cohort, runs=cohort.runs[:1]))
     settings = cohort.settings
     limit = machine_bytes() if settings.device.type == "cpu" else torch.cuda.mem_get_info(settings.device)[1]
-    rows = max(settings.batch_size, min(DIAGNOSED, len(cohort.splits[0].train)))
+    rows = max(settings.batch_size, min(DIAGNOSED, cohort.splits[0].sizes[0]))
     check(
         found.bytes,
         f"model: one run with {found.parameters:,} parameters and {rows:,} samples at a time",

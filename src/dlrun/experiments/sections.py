@@ -1,6 +1,6 @@
 """The comparison of a sweep that was just trained: its runs beside baselines, which are fitted on the same rows."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from dlrun.comparison.groups import BEST, named, words_of
 from dlrun.comparison.table import BASELINE, Row, groups
 from dlrun.config.repeats import once
 from dlrun.config.spec import RunSpec
+from dlrun.engine.cohort import Cohort
 from dlrun.experiments.cohorts import Planned
 from dlrun.experiments.sweep import Grid
 from dlrun.report.sections import Entry, Judged, Place, Section, place_of, section, sections, with_experiments
@@ -90,15 +91,29 @@ def entries(
     return with_experiments(found)
 
 
-def folds_of(cohorts: Iterable[Planned]) -> dict[Place, dict[Key, Fold]]:
+class _Folds(Mapping[Key, Fold]):
+    """The data of seeds and folds, by where it is in cohorts: ten thousand of them are put together one by one."""
+
+    def __init__(self) -> None:
+        self.places: dict[Key, tuple[Cohort, int]] = {}
+
+    def __getitem__(self, key: Key) -> Fold:
+        cohort, split = self.places[key]
+        return Fold(cohort.data, cohort.splits[split], cohort.preprocessing[split])
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
+def folds_of(cohorts: Iterable[Planned]) -> Mapping[Place, Mapping[Key, Fold]]:
     """The data of every seed and fold, place by place."""
-    found: dict[Place, dict[Key, Fold]] = {}
+    found: dict[Place, _Folds] = {}
     for planned in cohorts:
-        cohort = planned.cohort
-        for spec, run in zip(planned.specs, cohort.runs, strict=True):
-            mine, key = found.setdefault(place(spec)[0], {}), (spec.seed, spec.fold)
-            if key not in mine:
-                mine[key] = Fold(cohort.data, cohort.splits[run.split], cohort.preprocessing[run.split])
+        for spec, run in zip(planned.specs, planned.cohort.runs, strict=True):
+            found.setdefault(place(spec)[0], _Folds()).places.setdefault((spec.seed, spec.fold), (planned.cohort, run.split))
     return found
 
 

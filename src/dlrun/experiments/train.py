@@ -18,6 +18,9 @@ from dlrun.config import own_code
 from dlrun.config.repeats import once
 from dlrun.config.spec import RunSpec
 from dlrun.data.dataset import Data
+from dlrun.data.preprocessing import Scalings
+from dlrun.data.splits import Splits
+from dlrun.engine.batches import SUBSETS
 from dlrun.engine.progress import Progress
 from dlrun.engine.trainer import MOST_PREDICTED, Outcome, fit
 from dlrun.experiments.cohorts import Planned
@@ -69,91 +72,103 @@ def train(planned: Planned, *, report: Report | None = None, interrupted: Callab
     """Train a cohort; the files of every run, in the cohort's order, ready to be written."""
     started = time.perf_counter()
     outcomes = fit(planned.cohort, report=report, interrupted=interrupted)
-    seconds = time.perf_counter() - started
-    known: dict[str, Any] = {"y": smallest(planned.cohort.data.y.numpy()), "finished": utc_now()}
-    return [_files(planned, number, outcome, seconds, known) for number, outcome in enumerate(outcomes)]
+    shared = _Shared(planned, time.perf_counter() - started)
+    return [shared.files(number, outcome) for number, outcome in enumerate(outcomes)]
 
 
-def _files(planned: Planned, number: int, outcome: Outcome, seconds: float, known: dict[str, Any]) -> RunFiles:
-    """What is kept of a run; what it has in common with others is one object, in ``known`` by its text."""
-    spec, cohort = planned.specs[number], planned.cohort
-    split = cohort.splits[cohort.runs[number].split]
-    runs = len(planned.specs)
-    data = {
-        "name": cohort.data.name,
-        "task": cohort.data.task,
-        "fingerprint": cohort.data.fingerprint,
-        "rows": len(cohort.data),
-        **_positive(cohort.data),
-        "sizes": {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
-    }
-    together = {
-        "runs": runs,
-        "seconds": seconds,
-        "steps": outcome.steps,
-        "device": str(cohort.settings.device),
-        "engine": outcome.engine,
-        "threads": torch.get_num_threads(),
-    }
-    record = RunRecord(
-        id=identity(spec, cohort.data.fingerprint),
-        status=outcome.status,
-        reason=outcome.reason,
-        name=spec.name,
-        overrides=spec.overrides,
-        seed=spec.seed,
-        fold=spec.fold,
-        metrics=outcome.metrics,
-        diagnostics=outcome.diagnostics,
-        parameters=outcome.parameters,
-        epochs=outcome.epochs,
-        seconds=seconds / runs,
-        data=known.setdefault(str(data), data),
-        versions=versions(source(spec)),
-        cohort=known.setdefault(str(together), together),
-        choices=spec.choices,
-        factors=spec.factors,
-        finished=known["finished"],
-    )
-    return RunFiles(
-        record=record,
-        config=spec.config,
-        history=outcome.history,
-        weights={name: value.numpy() for name, value in outcome.weights.items()},
-        log=[*(f"warning: {warning}" for warning in spec.warnings), *cohort.data.notes],
-        extra=_extra(planned, number),
-        arrays=_arrays(planned, number, outcome, known["y"]),
-    )
+class _Shared:
+    """What the files of a cohort's runs have in common, found once: where they are equal they are one object.
+
+    Args:
+        seconds: that training all of them took.
+    """
+
+    def __init__(self, planned: Planned, seconds: float) -> None:
+        cohort, data = planned.cohort, planned.cohort.data
+        self._specs, self._runs, self._finished = planned.specs, cohort.runs, utc_now()
+        self._data, self._seconds, self._device = data, seconds, str(cohort.settings.device)
+        splits = Splits.of(cohort.splits)
+        self._rows = splits.order().numpy().astype(np.int32)
+        self._sizes: list[tuple[int, int, int]] = np.stack(splits.sizes(), 1).tolist()
+        self._scalings = Scalings.of(cohort.preprocessing).to_json()
+        self._y = smallest(data.y.numpy())
+        form = {"shape": data.shape, "outputs": cohort.settings.outputs, "targets": data.targets, "classes": data.classes}
+        names = {"features": data.features} if data.encoding is None else {}
+        names |= {"vocabulary": data.vocabulary} if data.vocabulary else {}
+        self._form = form | names
+        self._encoding = {} if data.encoding is None else {"encoding.json": data.encoding.to_json()}
+        self._known: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def files(self, number: int, outcome: Outcome) -> RunFiles:
+        """What is kept of a run."""
+        spec, split = self._specs[number], self._runs[number].split
+        record = RunRecord(
+            id=identity(spec, self._data.fingerprint),
+            status=outcome.status,
+            reason=outcome.reason,
+            name=spec.name,
+            overrides=spec.overrides,
+            seed=spec.seed,
+            fold=spec.fold,
+            metrics=outcome.metrics,
+            diagnostics=outcome.diagnostics,
+            parameters=outcome.parameters,
+            epochs=outcome.epochs,
+            seconds=self._seconds / len(self._specs),
+            data=self._of_data(split),
+            versions=versions(source(spec)),
+            cohort=self._of_cohort(outcome),
+            choices=spec.choices,
+            factors=spec.factors,
+            finished=self._finished,
+        )
+        return RunFiles(
+            record=record,
+            config=spec.config,
+            history=outcome.history,
+            weights={name: value.numpy() for name, value in outcome.weights.items()},
+            log=[*(f"warning: {warning}" for warning in spec.warnings), *self._data.notes],
+            extra={"preprocessing.json": self._scalings[split] | self._form, **self._encoding},
+            arrays=self._arrays(split, outcome),
+        )
+
+    def _of_data(self, split: int) -> dict[str, Any]:
+        data, sizes = self._data, tuple(self._sizes[split])
+        if sizes not in self._known:
+            about = {"name": data.name, "task": data.task, "fingerprint": data.fingerprint, "rows": len(data), **_positive(data)}
+            self._known[sizes] = about | {"sizes": dict(zip(SUBSETS, sizes, strict=True))}
+        return self._known[sizes]
+
+    def _of_cohort(self, outcome: Outcome) -> dict[str, Any]:
+        how = (outcome.steps, outcome.engine)
+        if how not in self._known:
+            self._known[how] = {
+                "runs": len(self._specs),
+                "seconds": self._seconds,
+                "steps": outcome.steps,
+                "device": self._device,
+                "engine": outcome.engine,
+                "threads": torch.get_num_threads(),
+            }
+        return self._known[how]
+
+    def _arrays(self, split: int, outcome: Outcome) -> dict[str, dict[str, NDArray[Any]]]:
+        """What was predicted for validation and test rows, and apart from it what runs of a split share: rows and targets."""
+        if not outcome.predictions:
+            return {}
+        train, validation, _ = self._sizes[split]
+        places = {"validation": slice(train, train + validation), "test": slice(train + validation, None)}
+        targets = {}
+        for subset in outcome.predictions:
+            rows = targets[f"{subset}_rows"] = self._rows[split, places[subset]]
+            if self._y[0].size * len(rows) <= MOST_PREDICTED:
+                targets[subset] = self._y[rows]
+        return {PREDICTIONS: {subset: values.numpy() for subset, values in outcome.predictions.items()}, TARGETS: targets}
 
 
 def _positive(data: Data) -> dict[str, str]:
     """Which of two classes probabilities are of."""
     return {"positive": data.classes[1]} if TASKS[data.task].two_classes and len(data.classes) == 2 else {}
-
-
-def _extra(planned: Planned, number: int) -> dict[str, Any]:
-    """What it takes to predict for new rows, beside the weights."""
-    cohort = planned.cohort
-    data = cohort.data
-    form = {"shape": data.shape, "outputs": cohort.settings.outputs, "targets": data.targets, "classes": data.classes}
-    names = {"features": data.features} if data.encoding is None else {}
-    names |= {"vocabulary": data.vocabulary} if data.vocabulary else {}
-    extra = {"preprocessing.json": cohort.preprocessing[cohort.runs[number].split].to_json() | form | names}
-    return extra if data.encoding is None else extra | {"encoding.json": data.encoding.to_json()}
-
-
-def _arrays(planned: Planned, number: int, outcome: Outcome, y: NDArray[Any]) -> dict[str, dict[str, NDArray[Any]]]:
-    """What was predicted for validation and test rows, and apart from it what runs of the same split share: rows and targets."""
-    if not outcome.predictions:
-        return {}
-    split = planned.cohort.splits[planned.cohort.runs[number].split]
-    targets = {}
-    for subset in outcome.predictions:
-        rows = getattr(split, subset).numpy()
-        targets[f"{subset}_rows"] = rows.astype(np.int32)
-        if y[0].size * len(rows) <= MOST_PREDICTED:
-            targets[subset] = y[rows]
-    return {PREDICTIONS: {subset: values.numpy() for subset, values in outcome.predictions.items()}, TARGETS: targets}
 
 
 def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> RunFiles:

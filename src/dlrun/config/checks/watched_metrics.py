@@ -13,12 +13,13 @@ from dlrun.errors import InputError, plural
 Key = tuple[int, int]  # seed, fold
 
 
-def check_watched(specs: Sequence[RunSpec], data: Data, splits: Sequence[tuple[Key, Split]]) -> None:
+def check_watched(specs: Sequence[RunSpec], data: Data, keys: Sequence[Key], splits: Sequence[Split]) -> None:
     """Refuse runs that early stopping would end, and pick the best epoch of, by a figure that is NaN in every epoch.
 
     Args:
         specs: runs whose regularizers have the same structure.
-        splits: those that they are trained on, with their seeds and folds.
+        keys: the seeds and folds of the splits that they are trained on.
+        splits: these splits.
 
     Raises:
         InputError: what is watched, what it needs, the first split without that, and what to type.
@@ -28,7 +29,7 @@ def check_watched(specs: Sequence[RunSpec], data: Data, splits: Sequence[tuple[K
         name = part.values.get("metric")
         if not (isinstance(part.function, type) and issubclass(part.function, Stop)) or name is None or name not in known:
             continue
-        without = [(key, split) for key, split in splits if not is_defined(name, data, split.validation)]
+        without = [(key, split) for key, split in zip(keys, splits, strict=True) if not is_defined(name, data, split.validation)]
         if not without:
             continue
         (seed, fold), split = without[0]
