@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dlrun import streams
+from dlrun.data.splits import NONE, Splits
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.step import TrainStep
 from dlrun.engine.trainer import Outcome, Training, fit
@@ -237,7 +238,10 @@ def test_a_cohort_without_the_diverging_run_is_the_same_bit_for_bit(
 
 def small(cohort: Cohort) -> Cohort:
     """The cohort measured on 50 test rows: measuring all would take most of the time."""
-    return replace(cohort, splits=[replace(split, test=split.test[:50]) for split in cohort.splits])
+    subsets = Splits.of(cohort.splits).subsets.copy()
+    for subset, split in zip(subsets, cohort.splits, strict=True):
+        subset[split.test[50:]] = NONE
+    return replace(cohort, splits=Splits(subsets))
 
 
 def test_rows_that_were_cut_down_to_are_the_same_bit_for_bit(one_cohort: Callable[..., Cohort]) -> None:

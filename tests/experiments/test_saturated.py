@@ -15,7 +15,7 @@ from dlrun.config.spec import from_config
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import fit as prepare
 from dlrun.data.sources import points, real
-from dlrun.data.splits import split
+from dlrun.data.splits import NONE, Split, split
 from dlrun.errors import DataError
 from dlrun.experiments.cohorts import Datasets, plan
 
@@ -111,7 +111,9 @@ def test_the_log_loss_of_baselines_is_scikit_learns(source: Callable[[], Data], 
     train, test = fold.split.train, fold.split.test
     kind = DecisionTreeClassifier(**depth, random_state=0) if name == "tree" else HistGradientBoostingClassifier(random_state=0)
     model = kind.fit(data.x[train], data.y[train].ravel())
-    made = {(0, None): replace(fold, split=replace(fold.split, validation=train[:0]))}
+    subset = fold.split.subset.copy()
+    subset[fold.split.validation] = NONE
+    made = {(0, None): replace(fold, split=Split(subset))}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dlrun.baselines.estimators.DEPTHS", (None,))
         (row,), _ = beside([name], made, "log_loss", {})

@@ -23,15 +23,15 @@ from dlrun.errors import DataError
 
 Counts = NDArray[np.int64]
 
-_TRAIN, _VALIDATION, _TEST = 0, 1, 2
+_TRAIN, _VALIDATION, _TEST, NONE = 0, 1, 2, 3
 _TOGETHER = 1 << 22  # rows of all splits held at once: 32 MB of indices
 
 
 class Split:
-    """The rows of each subset, int64, in ascending order; together they are all rows, and no row is in two of them.
+    """The rows of each subset, int64, in ascending order; ``splits`` leaves no row out, and no row is in two of them.
 
     Args:
-        subset: which subset each row is in, int8 [N].
+        subset: which subset each row is in (train, validation, test, or NONE of them), int8 [N].
     """
 
     __slots__ = ("subset",)
@@ -57,7 +57,7 @@ class Split:
     @property
     def sizes(self) -> tuple[int, int, int]:
         """How many rows are for training, validation and testing."""
-        train, validation, test = np.bincount(self.subset, minlength=3).tolist()
+        train, validation, test = np.bincount(self.subset, minlength=NONE)[:NONE].tolist()
         return train, validation, test
 
 
@@ -94,8 +94,8 @@ class Splits(Sequence[Split]):
 
     def sizes(self) -> tuple[Counts, Counts, Counts]:
         """How many rows each split has for training, validation and testing: int64 [S] each."""
-        validation, test = ((self.subsets == part).sum(1, dtype=np.int64) for part in (_VALIDATION, _TEST))
-        return self.subsets.shape[1] - validation - test, validation, test
+        train, validation, test = ((self.subsets == part).sum(1, dtype=np.int64) for part in (_TRAIN, _VALIDATION, _TEST))
+        return train, validation, test
 
     def rows(self, subset: Literal["train", "validation", "test"]) -> Tensor:
         """The rows of a subset, which has the same size in all splits: int64 [S, n]."""
@@ -103,8 +103,9 @@ class Splits(Sequence[Split]):
         return torch.from_numpy(np.nonzero(self.subsets == part)[1]).view(len(self), -1)
 
     def order(self) -> Tensor:
-        """All rows, those for training first and those for testing last: int64 [S, N]."""
-        return torch.from_numpy(np.argsort(self.subsets, axis=1, kind="stable"))
+        """All rows that are in a subset, those for training first and those for testing last: int64 [S, N]."""
+        used = int((self.subsets != NONE).sum(1).max())
+        return torch.from_numpy(np.argsort(self.subsets, axis=1, kind="stable")[:, :used])
 
 
 def split(
