@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from dlrun.engine.lanes import trains
+from dlrun.engine.lanes import products
 from dlrun.engine.trainer import Training
 from dlrun.experiments.cohorts import plan
 from dlrun.native import build
@@ -59,7 +59,7 @@ def test_what_a_run_is_decides_and_not_how_many_there_are(
     (planned,) = plan([spec_of(**{"dataset": "moons"} | given | {"seed": seed}) for seed in range(runs)], datasets)
     with torch.no_grad():
         assert Training(planned.cohort).way.name == engine
-    assert trains(planned.cohort) == (engine == "native")
+    assert (products(planned.cohort) is not None) == (engine == "native")
 
 
 @pytest.mark.skipif(load() is None, reason="dlrun was built without its kernel")
@@ -70,7 +70,7 @@ def test_data_that_is_scaled_as_it_is_drawn_goes_the_torch_way(
     monkeypatch.setattr("dlrun.engine.batches.MATERIALIZED_BYTES", 0)
     with torch.no_grad():
         assert Training(planned.cohort).way.name == "torch"
-    assert not trains(planned.cohort)
+    assert products(planned.cohort) is None
 
 
 @pytest.mark.skipif(load() is None, reason="dlrun was built without its kernel")

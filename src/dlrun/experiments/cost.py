@@ -1,7 +1,7 @@
 """What a cohort will need: memory and time.
 
 The figures come from counting, by the shapes of the layers alone: nothing is allocated that grows with the model.
-Time uses six constants, measured on one core of a CPU; it is an order of magnitude for ``dlrun plan``, not a promise.
+Time uses a few constants, measured on one core of a CPU; it is an order of magnitude for ``dlrun plan``, not a promise.
 
 Shapes: R runs, B batch rows, P parameters, W numbers that a pass of one sample leaves behind.
 """
@@ -14,6 +14,7 @@ import torch
 from dlrun import isolation, own_modules
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
+from dlrun.engine import lanes
 from dlrun.engine.batches import MATERIALIZED_BYTES
 from dlrun.engine.builder import Builder
 from dlrun.engine.cohort import Cohort, CohortRun, Settings
@@ -21,7 +22,7 @@ from dlrun.engine.diagnostics import ROWS as DIAGNOSED
 from dlrun.engine.trainer import EPOCH_ROWS
 from dlrun.memory import check, machine_bytes
 
-# For time
+# For time, by torch
 STEP_SECONDS = 70e-6  # dispatching one step, whatever R
 MODULE_SECONDS = 400e-6  # for a user's module: its own dispatch, vmap and autograd
 GROUP_SECONDS = 25e-6  # for every further group of rows that has a component of its own
@@ -29,19 +30,29 @@ FLOPS = 50e9  # multiplications and additions a second and core in batched produ
 NUMBER_SECONDS = 4e-9  # for every number that a layer puts out for a row of a batch, forward and backward
 FORWARD_SHARE = 1 / 3  # of that for a row that is only looked at, to measure an epoch
 
+# For time, by the kernel
+PRODUCTS = 20e9  # multiplications of layers a second and core
+PARAMETER_SECONDS = 0.6e-9  # for the update of one parameter
+ASKED = 1 << 20  # parameters of models for which it is asked: asking allocates some tensors like them
+LOOK_SECONDS = 1e-3  # for measuring a cohort, however few its runs
+
 # For memory
 STATE_COPIES = 8  # theta, gradient, moments, scratch, best and final parameters, slack
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a cohort takes: bytes at the peak, steps, seconds on one core, parameters a row, numbers that a step touches."""
+    """What a cohort takes: bytes at the peak, steps, seconds on one core, parameters a row, numbers that a step touches.
+
+    ``native`` says whether the kernel will train it.
+    """
 
     bytes: int
     steps: int
     seconds: float
     parameters: int
     numbers: int
+    native: bool = False
 
 
 def needs(cohort: Cohort) -> Needs:
@@ -60,13 +71,22 @@ def needs(cohort: Cohort) -> Needs:
     copies = len(cohort.splits) * data.x.numel() * size
     epoch_steps = math.ceil(train / settings.batch_size)
     steps = min(settings.epochs * epoch_steps, settings.max_steps or settings.epochs * epoch_steps)
-    looks = math.ceil(steps / epoch_steps / settings.evaluate_every) * (min(train, EPOCH_ROWS) + validation)
+    evaluations = math.ceil(steps / epoch_steps / settings.evaluate_every)
+    looked = min(train, EPOCH_ROWS) + validation
     groups = sum(len(set(parts)) - 1 for parts in _parts(cohort))
-    each = (6 * settings.batch_size + 20) * parameters / FLOPS + passed * settings.batch_size * NUMBER_SECONDS
-    seconds = steps * (STEP_SECONDS + MODULE_SECONDS * (settings.module is not None) + GROUP_SECONDS * groups + runs * each)
-    seconds += looks * runs * passed * NUMBER_SECONDS * FORWARD_SHARE
+    small = parameters <= ASKED and not any(has_own(run, settings) for run in cohort.runs)
+    products = lanes.products(cohort) if small else None
+    if products is None:
+        each = (6 * settings.batch_size + 20) * parameters / FLOPS + passed * settings.batch_size * NUMBER_SECONDS
+        seconds = steps * (STEP_SECONDS + MODULE_SECONDS * (settings.module is not None) + GROUP_SECONDS * groups + runs * each)
+        seconds += evaluations * looked * runs * passed * NUMBER_SECONDS * FORWARD_SHARE
+    else:
+        filled = max(runs, lanes.V * (groups + 1))
+        seconds = steps * filled * (products / PRODUCTS + parameters * PARAMETER_SECONDS)
+        seconds += evaluations * (LOOK_SECONDS + looked * filled * products / (3 * settings.batch_size * PRODUCTS))
     memory = runs * row + min(copies, MATERIALIZED_BYTES) + data.x.numel() * size
-    return Needs(memory, steps, seconds, parameters, runs * (passed * settings.batch_size + parameters))
+    numbers = runs * (passed * settings.batch_size + parameters)
+    return Needs(memory, steps, seconds, parameters, numbers, native=products is not None)
 
 
 def check_memory(cohort: Cohort) -> None:

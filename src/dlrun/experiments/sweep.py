@@ -17,7 +17,7 @@ from dlrun.comparison.groups import BEST
 from dlrun.config.composing.composed import Composed
 from dlrun.config.spec import RunSpec
 from dlrun.errors import InputError
-from dlrun.experiments.cohorts import Datasets, Planned, in_pieces, plan, together
+from dlrun.experiments.cohorts import Datasets, Planned, plan, together
 from dlrun.experiments.cut import Needs, cut, free_bytes, needs
 from dlrun.experiments.events import Listener
 from dlrun.experiments.executors import AUTO, check_name, choose, scheduling
@@ -247,19 +247,17 @@ def _trained(
     work: Sequence[tuple[Planned, Needs]], options: Options, tell: Listener, interruption: Interruption
 ) -> Iterator[list[RunFiles]]:
     """Train cohorts, in this process or in several, and hand out what comes of each."""
-    count = scheduling.processes(work, options.processes)
-    if count > 1:
-        share = count * scheduling.PIECES / (total(work) or 1.0)
-        work = [(piece, need) for group, need in work for piece in in_pieces(group, round(need.seconds * share))]
-    begun = 0
+    shares = scheduling.shares(work, options.processes, options.executor)
+    begun, all_of_them = 0, sum(len(part) for part, _ in shares)
 
     def started(group: Planned) -> None:
         nonlocal begun
-        tell.cohort(begun, len(work), len(group.specs))
+        tell.cohort(begun, all_of_them, len(group.specs))
         begun += 1
 
-    executor = choose([group for group, _ in work], min(count, len(work)), interruption, options.executor)
-    yield from scheduling.train_all(work, executor, started=started, report=tell.progress, interrupted=interruption)
+    for part, count in shares:
+        executor = choose([group for group, _ in part], min(count, len(part)), interruption, options.executor)
+        yield from scheduling.train_all(part, executor, started=started, report=tell.progress, interrupted=interruption)
 
 
 def begin(grid: Grid, store: Store, name: str, command: Sequence[str], settings: Mapping[str, Any]) -> Sweep:

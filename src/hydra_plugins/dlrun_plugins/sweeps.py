@@ -71,7 +71,7 @@ class CohortLauncherConf:
 
     _target_: str = "hydra_plugins.dlrun_plugins.sweeps.CohortLauncher"
     memory_share: float = 0.25  # of the memory that is free
-    processes: int | None = None  # as many as cores, where the work repays their start
+    processes: int | None = None  # those of what torch trains: as many as cores, where the work repays their start
     executor: str = "auto"  # serial, processes, or what the work repays
 
 

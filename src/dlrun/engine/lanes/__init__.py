@@ -1,6 +1,6 @@
 """The native way of taking steps: runs as the lanes of vectors (see native/kernel.c).
 
-    lanes.trains(cohort)                     whether there will be a way, before it is built
+    lanes.products(cohort)                   what a step will cost, or None where there is no way; before it is built
     way = lanes.way(train_step, table)      None where the kernel has not all that these runs need, or is not there
     way.load(state)                          theta, buffers -> the kernel's memory, before the first step
     way.epoch(state, number, ...)            steps; the buffers of ``state`` are then those behind them
@@ -33,22 +33,27 @@ from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
 from dlrun.engine.way import Evaluation
 
-__all__ = ["Native", "trains", "way"]
+__all__ = ["Native", "V", "products", "way"]
 
 PRODUCTS = 1 << 28  # multiplications of a call, some 30 ms: between calls it is asked whether to stop
 
 
-def trains(cohort: Cohort) -> bool:
-    """Whether the kernel takes the steps of these runs: what ``way`` will find, before anything is allocated for them."""
+def products(cohort: Cohort) -> int | None:
+    """Multiplications of the layers in a step of one run; None where the kernel does not take the steps of these runs.
+
+    What ``way`` will find, before anything is allocated for it.
+    """
     if not _allowed(cohort.settings) or not materialized(cohort.data, cohort.splits, cohort.settings.dtype):
-        return False
+        return None
     distinct = {plan.components(run): run for run in cohort.runs}
     train_step, columns = TrainStep(list(distinct.values()), cohort.data, cohort.settings), Columns(len(distinct))
     try:
-        plan.parts(train_step), plan.layers(train_step, columns), plan.smoothing(train_step, columns)
+        plan.parts(train_step)
+        layers = plan.layers(train_step, columns)
+        plan.smoothing(train_step, columns)
     except UnfitError:
-        return False
-    return True
+        return None
+    return 3 * cohort.settings.batch_size * (train_step.task.members or 1) * sum(map(plan.products, layers))
 
 
 def way(train_step: TrainStep, table: Batches) -> "Native | None":

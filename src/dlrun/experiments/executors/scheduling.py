@@ -4,6 +4,7 @@ A cohort whose process dies is tried once more, and then halved; one that raises
 trained costs itself, and not the sweep.
 """
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,9 +14,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from dlrun.config import own_code
-from dlrun.experiments.cohorts import Planned, halves
+from dlrun.experiments.cohorts import Planned, halves, in_pieces
 from dlrun.experiments.cut import Needs, needs
-from dlrun.experiments.executors import choose
+from dlrun.experiments.executors import AUTO, choose
 from dlrun.experiments.executors.base import Executor, Interrupted, Report, Task
 from dlrun.experiments.train import failure
 from dlrun.isolation import DiedError
@@ -25,6 +26,7 @@ REPAYS = 20.0  # seconds of training above which starting processes (about 4 s e
 THREADED = 1 << 23  # numbers that one step of a cohort touches above which torch's threads help more than they cost
 PIECES = 3  # cohorts a process, so that they end at about the same time
 
+Work = Sequence[tuple[Planned, Needs]]
 Started = Callable[[Planned], None]
 
 
@@ -33,20 +35,42 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def processes(work: Sequence[tuple[Planned, Needs]], wanted: int | None) -> int:
-    """How many processes to train with: those asked for, or as many as cores when the work repays their start."""
-    if wanted is not None:
-        return max(1, wanted)
+def shares(work: Work, wanted: int | None, executor: str) -> list[tuple[Work, int]]:
+    """Cohorts that one executor is to train, and in how many processes.
+
+    What the kernel trains takes the threads of this process, unless processes were asked for. Of the rest there are as many
+    processes as cores where the work repays their start.
+    """
+    if wanted is not None or executor != AUTO:
+        return [_cut(work, max(1, wanted) if wanted is not None else processes(work))]
+    here = [(group, need) for group, need in work if need.native]
+    others = [(group, need) for group, need in work if not need.native]
+    return [(here, 1), _cut(others, processes(others))]
+
+
+def _cut(work: Work, count: int) -> tuple[Work, int]:
+    """Pieces that keep ``count`` processes busy to the end."""
+    if count == 1:
+        return work, count
+    share = count * PIECES / (math.fsum(need.seconds for _, need in work) or 1.0)
+    return [(piece, need) for group, need in work for piece in in_pieces(group, round(need.seconds * share))], count
+
+
+def processes(work: Work) -> int:
+    """As many processes as cores when the work repays their start, else one."""
     on_gpu = any(group.cohort.settings.device.type != "cpu" for group, _ in work)
     seconds = sum(need.seconds for _, need in work)
     return 1 if on_gpu or seconds < REPAYS else cores()
 
 
-def threads_for(numbers: float) -> int:
-    """All cores for a cohort whose step touches that many numbers, one for others; OMP_NUM_THREADS has the last word."""
+def threads_for(numbers: float, *, native: bool) -> int:
+    """All cores for the kernel, and for a cohort whose step touches that many numbers; one for others.
+
+    OMP_NUM_THREADS has the last word.
+    """
     if "OMP_NUM_THREADS" in os.environ:
         return torch.get_num_threads()
-    return cores() if numbers >= THREADED else 1
+    return cores() if native or numbers >= THREADED else 1
 
 
 def train_one(group: Planned, *, report: Report, interrupted: Interrupted) -> list[RunFiles]:
@@ -57,7 +81,8 @@ def train_one(group: Planned, *, report: Report, interrupted: Interrupted) -> li
         Whatever a component raises here.
     """
     with closing(choose([group], 1, interrupted, isolates=False)) as executor:
-        task = executor.submit(group, threads_for(needs(group.cohort).numbers))
+        need = needs(group.cohort)
+        task = executor.submit(group, threads_for(need.numbers, native=need.native))
         try:
             while (files := task.poll(report)) is None:
                 executor.wait([task])
@@ -69,10 +94,10 @@ def train_one(group: Planned, *, report: Report, interrupted: Interrupted) -> li
 
 
 def train_all(
-    work: Sequence[tuple[Planned, Needs]], executor: Executor, *, started: Started, report: Report, interrupted: Interrupted
+    work: Work, executor: Executor, *, started: Started, report: Report, interrupted: Interrupted
 ) -> Iterator[list[RunFiles]]:
     """Train cohorts, in whatever order they end; those that are at work when interrupted end early."""
-    waiting = deque(_Attempt(group, need.numbers / len(group.specs)) for group, need in work)
+    waiting = deque(_Attempt(group, need.numbers / len(group.specs), need.native) for group, need in work)
     busy: dict[Task, _Attempt] = {}
     with closing(executor):
         while busy or (waiting and not interrupted()):
@@ -107,13 +132,14 @@ class _Attempt:
 
     group: Planned
     numbers: float  # that one step of one run touches
+    native: bool
     died: bool = False  # it, or what it is a part of, has ended a worker
     again: bool = False
 
     @property
     def threads(self) -> int:
         """How many threads it is worth when it has the machine for itself."""
-        return threads_for(self.numbers * len(self.group.specs))
+        return threads_for(self.numbers * len(self.group.specs), native=self.native)
 
     def after(self, error: BaseException) -> "list[_Attempt] | RunFiles":
         """What to do when it raised or died: attempts, or what is kept of the culprit."""
