@@ -55,8 +55,8 @@ static void leave(Space *s) {
 #include "../../src/dlrun/native/kernel.c"
 
 typedef struct {
-  uint64_t sizes[12];
-  int64_t fields[(sizeof(Plan) - 12 * sizeof(void *)) / sizeof(int64_t)];
+  uint64_t sizes[11];
+  int64_t fields[(sizeof(Plan) - 11 * sizeof(void *)) / sizeof(int64_t)];
   int64_t steps, scheduled;
 } Header;
 
@@ -115,10 +115,10 @@ static uint64_t hash_outputs(const Plan *p, const vf *theta) {
 
 static void replay(FILE *file) {
   Header header;
-  void *arrays[12], *factors = NULL;
+  void *arrays[11], *factors = NULL;
   Plan plan;
   if (fread(&header, sizeof header, 1, file) != 1) exit(2);
-  for (int i = 0; i < 12; i++) arrays[i] = i == 11 ? memory(header.sizes[i]) : read_all(file, header.sizes[i]);
+  for (int i = 0; i < 11; i++) arrays[i] = i == 10 ? memory(header.sizes[i]) : read_all(file, header.sizes[i]);
   memcpy(&plan, arrays, sizeof arrays);
   memcpy((char *)&plan + sizeof arrays, header.fields, sizeof header.fields);
   if (header.scheduled) factors = read_all(file, (size_t)(header.steps * plan.blocks_count * V) * sizeof(double));
@@ -128,7 +128,7 @@ static void replay(FILE *file) {
   printf("%016llx", (unsigned long long)hash_floats((const float *)theta, plan.blocks_count * plan.parameters * V));
   printf(" %016llx", (unsigned long long)hash_losses(&plan, theta));
   printf(" %016llx\n", (unsigned long long)hash_outputs(&plan, theta));
-  for (int i = 0; i < 12; i++) free(arrays[i]);
+  for (int i = 0; i < 11; i++) free(arrays[i]);
   free(factors), free(theta);
 }
 

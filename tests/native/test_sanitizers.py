@@ -18,7 +18,7 @@ from torch import Tensor
 
 import replay
 from dlrun.engine.lanes.library import Block, Layer, Plan, Weight, kernel, layer_kinds
-from dlrun.engine.lanes.plan import V
+from dlrun.engine.lanes.plan import V, samples
 from dlrun.engine.layers.convolution import convolved
 
 pytestmark = pytest.mark.skipif(kernel() is None, reason="dlrun was built without its kernel")
@@ -191,8 +191,9 @@ def cohort(path: Path, seed: int) -> None:
     target = y if loss.integral else y.float()
     arrays: list[Any] = [(Layer * len(layers))(*layers), block, (Weight * len(model.weights))(*model.weights), state]
     arrays += [torch.rand(blocks, each, V, generator=generator), rate, *keys]
-    arrays += [torch.randint(0, splits, (blocks * V,), generator=generator), x, target]
-    arrays.append(torch.empty(blocks * V, train, dtype=torch.int32))
+    data = samples(x, target)
+    arrays += [torch.randint(0, splits, (blocks * V,), generator=generator), data]
+    arrays.append(torch.empty(blocks * train * V, dtype=torch.int32))
     plan = Plan(
         *map(replay.address, arrays),
         depth=len(layers),
@@ -209,6 +210,7 @@ def cohort(path: Path, seed: int) -> None:
         rows=rows,
         train=train,
         batch=draw.randint(1, 9),
+        sample=data.shape[2],
         inputs=inputs,
         outputs=outputs,
         targets=targets,

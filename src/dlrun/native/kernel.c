@@ -37,64 +37,64 @@ static void restore_small(unsigned long before) {
 #endif
 }
 
-// Eight numbers of each of eight runs, to where the runs are lanes
+// Four numbers of each of eight runs, to where the runs are lanes
 INLINE void transpose(const float *const *row, long k, vf *to) {
 #if defined(__AVX__)
-  __m256 a[V], b[V];
-  for (int l = 0; l < V; l++) a[l] = _mm256_loadu_ps(row[l] + k);
-  for (int l = 0; l < V; l += 2) b[l] = _mm256_unpacklo_ps(a[l], a[l + 1]), b[l + 1] = _mm256_unpackhi_ps(a[l], a[l + 1]);
-  for (int l = 0; l < V; l += 4)
-    for (int i = 0; i < 2; i++) {
-      a[l + 2 * i] = _mm256_shuffle_ps(b[l + i], b[l + 2 + i], 0x44);
-      a[l + 2 * i + 1] = _mm256_shuffle_ps(b[l + i], b[l + 2 + i], 0xee);
-    }
-  for (int i = 0; i < 4; i++) {
-    to[k + i] = (vf)_mm256_permute2f128_ps(a[i], a[4 + i], 0x20);
-    to[k + 4 + i] = (vf)_mm256_permute2f128_ps(a[i], a[4 + i], 0x31);
-  }
+  __m256 a[4];
+  for (int l = 0; l < 4; l++)
+    a[l] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_load_ps(row[l] + k)), _mm_load_ps(row[l + 4] + k), 1);
+  const __m256 first = _mm256_unpacklo_ps(a[0], a[1]), second = _mm256_unpacklo_ps(a[2], a[3]);
+  const __m256 third = _mm256_unpackhi_ps(a[0], a[1]), fourth = _mm256_unpackhi_ps(a[2], a[3]);
+  to[0] = (vf)_mm256_shuffle_ps(first, second, 0x44), to[1] = (vf)_mm256_shuffle_ps(first, second, 0xee);
+  to[2] = (vf)_mm256_shuffle_ps(third, fourth, 0x44), to[3] = (vf)_mm256_shuffle_ps(third, fourth, 0xee);
 #else
-  for (int i = 0; i < V; i++)
-    for (int l = 0; l < V; l++) to[k + i][l] = row[l][k + i];
+  for (int i = 0; i < 4; i++)
+    for (int l = 0; l < V; l++) to[i][l] = row[l][k + i];
 #endif
 }
 
-// Rows of data, one of each run, to where the runs are lanes. `row` [V] points at the first of `width` numbers of each run.
-// Vectors are written whole: a processor waits for numbers that were written one by one and are read as a vector.
-static void interleave(const float *const *row, vf *to, long width) {
-  long k = 0;
-  for (; k + V <= width; k += V) transpose(row, k, to);
-  for (; k < width; k++) to[k] = (vf){row[0][k], row[1][k], row[2][k], row[3][k], row[4][k], row[5][k], row[6][k], row[7][k]};
+// The samples `row` [V], one of each run, to row i of a batch where the runs are lanes; numbers of classes are moved as they are.
+// Rows are taken in ascending order, since numbers are moved in fours, of which the last may go beyond their row.
+INLINE void take(const Plan *p, const float *const *row, Space *s, long i) {
+  const long width = p->inputs * p->members, behind = fours(width);
+  vf *input = s->input[0] + i * width, *target = s->target + i * p->targets;
+  for (long k = 0; k < width; k += 4) transpose(row, k, input + k);
+  for (long k = 0; k < p->targets; k += 4) transpose(row, behind + k, target + k);
 }
 
-// Row number `i` of a batch: that of each run's split at the places `place` [V]
-static void take(const Plan *p, long q, const int64_t *place, Space *s, long i) {
-  const long width = p->inputs * p->members;
-  const float *x[V], *y[V];
-  for (int l = 0; l < V; l++) {
-    const long row = p->splits[q * V + l] * p->rows + place[l];
-    x[l] = p->x + row * width;
-    y[l] = (const float *)p->y + row * p->targets;
-  }
-  interleave(x, s->input[0] + i * width, width);
-  interleave(y, s->target + i * p->targets, p->targets); // numbers of classes are moved as they are
+// Where the split of each run of a block begins
+INLINE void begin_of(const Plan *p, long q, const float **split) {
+  for (int l = 0; l < V; l++) split[l] = p->samples + p->splits[q * V + l] * p->rows * p->sample;
 }
 
-// Rows `first` to `first` + `rows` of an epoch's order. Those of the step behind, up to `ahead`, are called into the cache.
-static void take_drawn(const Plan *p, long q, Space *s, long first, long rows, long ahead) {
-  const int32_t *drawn = p->drawn + q * V * p->train;
-  const long bytes = p->inputs * p->members * (long)sizeof(float);
+// Rows `first` to `first` + `rows` of an epoch's order
+static void take_drawn(const Plan *p, const int32_t *drawn, const float *const *split, Space *s, long rows) {
   for (long i = 0; i < rows; i++) {
-    int64_t place[V];
-    for (int l = 0; l < V; l++) place[l] = drawn[l * p->train + first + i];
-    take(p, q, place, s, i);
-    if (first + rows + i < ahead)
-      for (int l = 0; l < V; l++) {
-        const int64_t row = p->splits[q * V + l] * p->rows + drawn[l * p->train + first + rows + i];
-        const char *from = (const char *)p->x + row * bytes;
-        __builtin_prefetch(from);
-        __builtin_prefetch(from + bytes - 1);
-      }
+    const float *row[V];
+    for (int l = 0; l < V; l++) row[l] = split[l] + 4 * (int64_t)drawn[i * V + l];
+    take(p, row, s, i);
   }
+}
+
+#define LINE 16         // numbers in a line of the cache
+#define NEAR (1 << 16) // numbers for which there is room in the second cache
+
+// Calls rows into the cache during step `number`, since an epoch reads each row of a split once, and finds it far away: where the
+// splits of a block fit into the cache, a part of those of the block that comes next, one row after the other; else the rows of
+// the next step.
+static void call_ahead(const Plan *p, const int32_t *drawn, const float *const *split, const float *const *next, long number) {
+  const long first = number * p->batch, size = p->sample;
+  const long last = first + p->batch < p->train ? first + p->batch : p->train;
+  if (V * p->train * size <= NEAR) {
+    for (int l = 0; l < V; l++)
+      for (long k = first * size; k < last * size; k += LINE) __builtin_prefetch(next[l] + k, 0, 2);
+    return;
+  }
+  for (long i = last; i < last + p->batch && i < p->train; i++)
+    for (int l = 0; l < V; l++) {
+      const float *row = split[l] + 4 * (int64_t)drawn[i * V + l];
+      for (long k = 0; k < size; k += LINE) __builtin_prefetch(row + k);
+    }
 }
 
 // Targets t as t (1 - s) + s / K for each class, or drawn towards one half where classes do not exclude each other: LabelSmoothing.
@@ -129,6 +129,8 @@ typedef struct {
   Pace pace;
   Penalties penalties;
   vw masks; // keys of this epoch's stream of dropout
+  const int32_t *drawn;
+  const float *split[V], *next[V]; // where the splits of its runs begin, and those of the block that comes next
 } Going;
 
 // Step `t`, from 1, which is step `number` of its epoch, with `rows` rows
@@ -136,7 +138,8 @@ static void step(const Plan *p, long q, int64_t t, long number, long rows, const
   const Block *block = &p->blocks[q];
   vf *theta = p->state + q * p->stride, *buffers = theta + p->parameters;
   const vf *numbers = p->numbers + q * p->numbers_each;
-  take_drawn(p, q, s, number * p->batch, rows, number * p->batch + 2 * rows < p->train ? number * p->batch + 2 * rows : p->train);
+  take_drawn(p, going->drawn + number * p->batch * V, going->split, s, rows);
+  call_ahead(p, going->drawn, going->split, going->next, number);
   const vw masks = derive_each(going->masks, (uint64_t)number);
   forward(p, q, theta, buffers, s, rows * p->members, &masks);
   loss_gradient((int)block->loss, numbers + p->loss_numbers, s->input[p->depth], softened(p, q, s, rows), s->grad[0], rows,
@@ -152,14 +155,15 @@ static void step(const Plan *p, long q, int64_t t, long number, long rows, const
 // they are neighbours. 0, or -1 where there is no memory.
 EXPORT int dlrun_orders(const Plan *p, int64_t first, int64_t last, int64_t epoch) {
   const int64_t n = p->train;
+  const int32_t fours = (int32_t)(p->sample / 4);
   uint64_t *words = malloc((size_t)(2 * n) * sizeof *words);
   int32_t *ends = malloc((size_t)(buckets(n) + 1) * sizeof *ends);
   if (words && ends)
     for (int64_t r = first * V; r < last * V; r++) {
-      if (r > first * V && p->orders[r] == p->orders[r - 1])
-        memcpy(p->drawn + r * n, p->drawn + (r - 1) * n, (size_t)n * sizeof *p->drawn);
-      else
-        permute(derive(p->orders[r], (uint64_t)epoch), n, p->drawn + r * n, words, words + n, ends);
+      if (r == first * V || p->orders[r] != p->orders[r - 1])
+        permute(derive(p->orders[r], (uint64_t)epoch), n, words, words + n, ends);
+      int32_t *drawn = p->drawn + r / V * n * V + r % V;
+      for (int64_t i = 0; i < n; i++) drawn[i * V] = (int32_t)words[i] * fours;
     }
   const int failed = !(words && ends);
   free(words), free(ends);
@@ -179,6 +183,9 @@ EXPORT int dlrun_steps(const Plan *p, int64_t first, int64_t last, int64_t epoch
     vw keys;
     memcpy(&keys, p->masks + q * V, sizeof keys);
     going.masks = derive_each(keys, (uint64_t)epoch);
+    going.drawn = p->drawn + q * p->train * V;
+    begin_of(p, q, going.split);
+    begin_of(p, q + 1 < last ? q + 1 : first, going.next);
     penalties_begin((int)p->penalties, p->rates + q * p->rates_each + sizeof(Numbers) / sizeof(vd), &going.penalties);
     optimizer_begin((int)block->optimizer, (int)block->flags, &going.numbers, before + from, &going.pace);
     for (int64_t number = from; number < to; number++) {
@@ -224,10 +231,12 @@ typedef struct {
 // The output of block q for the chunk that begins at row `from`, in the space: how many rows it has
 static long evaluate(const Plan *p, long q, const vf *theta, Rows r, int64_t from, Space *space) {
   const long rows = r.stop - from < CHUNK ? r.stop - from : CHUNK;
+  const float *split[V], *row[V];
+  begin_of(p, q, split);
   for (long i = 0; i < rows; i++) {
-    int64_t place[V];
-    for (int l = 0; l < V; l++) place[l] = r.places ? r.places[from + i] : from + i;
-    take(p, q, place, space, i);
+    const int64_t place = r.places ? r.places[from + i] : from + i;
+    for (int l = 0; l < V; l++) row[l] = split[l] + place * p->sample;
+    take(p, row, space, i);
   }
   forward(p, q, theta + q * p->parameters, p->state + q * p->stride + p->parameters, space, rows * p->members, NULL);
   return rows;

@@ -43,9 +43,9 @@ INLINE vw scramble_each(vw word) {
 INLINE uint64_t derive(uint64_t key, uint64_t number) { return scramble(key + (number + 1) * GAMMA); }
 INLINE vw derive_each(vw keys, uint64_t number) { return scramble_each(keys + (number + 1) * GAMMA); }
 
-// A random order of 0 .. n-1: random words that carry their index in the low bits, sorted as signed numbers.
+// A random order of 0 .. n-1 in `order`: random words that carry their index in the low bits, sorted as signed numbers.
 //
-// They are dealt out by their leading bits, about one to a bucket, and straightened by insertion: linear in n. `words` and `dealt`
+// They are dealt out by their leading bits, about one to a bucket, and straightened by insertion: linear in n. `order` and `dealt`
 // have room for n words, `ends` for as many as `buckets` says and one more.
 INLINE int64_t buckets(int64_t n) {
   int64_t count = 2;
@@ -53,7 +53,8 @@ INLINE int64_t buckets(int64_t n) {
   return count;
 }
 
-static void permute(uint64_t key, int64_t n, int32_t *order, uint64_t *words, uint64_t *dealt, int32_t *ends) {
+static void permute(uint64_t key, int64_t n, uint64_t *order, uint64_t *dealt, int32_t *ends) {
+  uint64_t *words = order;
   const int64_t count = buckets(n);
   const uint64_t low = (uint64_t)count - 1; // bits of an index: those of n - 1, and at least one
   const int shift = 64 - __builtin_ctzll((uint64_t)count);
@@ -71,7 +72,7 @@ static void permute(uint64_t key, int64_t n, int32_t *order, uint64_t *words, ui
     for (; at > 0 && dealt[at - 1] > word; at--) dealt[at] = dealt[at - 1];
     dealt[at] = word;
   }
-  for (int64_t i = 0; i < n; i++) order[i] = (int32_t)(dealt[i] & low);
+  for (int64_t i = 0; i < n; i++) order[i] = dealt[i] & low;
 }
 
 #endif

@@ -82,7 +82,7 @@ class Native:
 
     name = "native"
 
-    def __init__(self, train_step: TrainStep, table: Batches) -> None:
+    def __init__(self, train_step: TrainStep, table: Batches, samples: Tensor | None = None) -> None:
         library = kernel()
         assert library is not None
         self._kernel, self._table, self._train_step = library, table, train_step
@@ -100,12 +100,15 @@ class Native:
         stride = slots + layout * max(library.dlrun_slots(kind[3], kind[4]) for kind in lanes.blocks)
         self._memory = torch.zeros(len(lanes.blocks), stride, V)
         self._theta = torch.zeros(len(lanes.blocks), layout, V)  # that is evaluated
-        x, y, split_of = self._prepared()
+        prepared = table.prepared()
+        assert prepared is not None
+        x, y = (values.flatten(2) if values.dim() > 2 else values.unsqueeze(2) for values in prepared[:2])
+        self._samples = plan.samples(x, y) if samples is None else samples
         seeds = [train_step.seeds[row] for row in lanes.rows.tolist()]
         keys = [streams.seeded(seeds, name) for name in ("order", "dropout")]
-        drawn = torch.empty(len(seeds), table.sizes["train"], dtype=torch.int32)
-        splits = split_of[lanes.rows]
-        tensors = (self._memory, numbers, rates, *keys, splits, x, y, drawn)
+        drawn = torch.empty(len(seeds) * table.sizes["train"], dtype=torch.int32)
+        splits = prepared[2][lanes.rows]
+        tensors = (self._memory, numbers, rates, *keys, splits, self._samples, drawn)
         arrays = ((Layer * len(layers))(*layers), (Block * len(lanes.blocks))(*(Block(*kind) for kind in lanes.blocks)))
         ranges = (Weight * len(weights))(*weights)
         self._held = (*tensors, *arrays, ranges)  # what the plan points at
@@ -130,24 +133,18 @@ class Native:
             rows=table.rows,
             train=table.sizes["train"],
             batch=train_step.settings.batch_size,
+            sample=self._samples.shape[2],
             inputs=train_step.inputs,
             outputs=layers[-1].outputs,
-            targets=y[0, 0].numel(),
+            targets=y.shape[2],
             members=members,
             width=layers[-1].outputs // pixels,
             pixels=pixels,
-            integral=y.dtype == torch.int32,
+            integral=not y.is_floating_point(),
             activation_numbers=activation,
             loss_numbers=loss,
             smoothing=smoothing,
         )
-
-    def _prepared(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs and targets as the kernel reads them, and the split of each run."""
-        prepared = self._table.prepared()
-        assert prepared is not None
-        x, y, split_of = prepared
-        return x.contiguous(), (y if y.is_floating_point() else y.int()).contiguous(), split_of
 
     # What training changes
 
@@ -159,7 +156,7 @@ class Native:
 
     def select(self, train_step: TrainStep, table: Batches, keep: Sequence[int], state: State) -> "Native":
         """The same for some of the runs, by their places among the present ones; ``train_step`` and ``table`` are theirs."""
-        other = Native(train_step, table)
+        other = Native(train_step, table, self._samples)
         lanes = self._lanes.lane[torch.tensor(list(keep))][other._lanes.rows]
         flat = self._memory.transpose(1, 2).flatten(0, 1)[lanes, : other._memory.shape[1]]
         other._memory.copy_(flat.view(-1, V, flat.shape[1]).transpose(1, 2))

@@ -46,10 +46,10 @@ class Plan(ctypes.Structure):
     """All that the kernel is told of a cohort."""
 
     _fields_ = [
-        *_pointers("layers", "blocks", "weights", "state", "numbers", "rates", "orders", "masks", "splits", "x", "y", "drawn"),
+        *_pointers("layers", "blocks", "weights", "state", "numbers", "rates", "orders", "masks", "splits", "samples", "drawn"),
         *_integers("depth", "blocks_count", "weights_count", "penalties"),
         *_integers("parameters", "buffers", "average", "slots", "stride", "numbers_each", "rates_each"),
-        *_integers("rows", "train", "batch", "inputs", "outputs", "targets", "members", "width", "pixels", "integral"),
+        *_integers("rows", "train", "batch", "sample", "inputs", "outputs", "targets", "members", "width", "pixels", "integral"),
         *_integers("activation_numbers", "loss_numbers", "smoothing"),
     ]
 
