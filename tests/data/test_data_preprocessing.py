@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 from dataclasses import replace
+from itertools import zip_longest
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from dlrun.data import preprocessing
 from dlrun.data.dataset import Data
-from dlrun.data.preprocessing import Preprocessing, fit, fit_each
+from dlrun.data.preprocessing import Preprocessing, fit, fit_each, total
 from dlrun.data.sources.real import breast_cancer, diabetes, digits
 from dlrun.data.splits import split
 from dlrun.errors import DataError
@@ -196,3 +197,20 @@ def test_many_splits_have_the_bits_of_each_alone(
         assert all(map(torch.equal, numbers(one), numbers(other)))
         again = pickle.loads(pickle.dumps(one))
         assert all(number.untyped_storage().nbytes() == number.nbytes for number in numbers(again)), "pickled without the others"
+
+
+def test_sums_are_taken_in_an_order_of_their_own() -> None:
+    """By Python's floats, one after the other: no library chooses the order, and no processor."""
+
+    def folded(numbers: list[float]) -> float:
+        while len(numbers) > 1:
+            half = (len(numbers) + 1) // 2
+            numbers = [a + b for a, b in zip_longest(numbers[:half], numbers[half:], fillvalue=0.0)]
+        return numbers[0]
+
+    for count in (1, 2, 3, 7, 8, 100, 1001):
+        values = torch.from_numpy(np.random.default_rng(count).standard_cauchy((3, count)))
+        before = values.clone()
+        assert total(values).tolist() == [folded(row) for row in values.tolist()]
+        assert torch.equal(values, before)
+        assert total(values).tolist() == pytest.approx([math.fsum(row) for row in values.tolist()], rel=1e-12)

@@ -167,11 +167,9 @@ def fit_each(
     """
     rows_Sn = trains if isinstance(trains, Tensor) else torch.stack(list(trains))
     size = (math.prod(data.x.shape[1:]) + math.prod(data.y.shape[1:])) * rows_Sn.shape[1]
-    # torch takes the deviation of one feature of one split in another way than that of several, and gets other last digits
-    together = max(1, _TOGETHER // size) if data.sample[0] > 1 else 1
     found = [
         (*_fitted_inputs(data, some, standardize), *_fitted_targets(data, some, standardize_target))
-        for some in torch.split(rows_Sn, together)
+        for some in torch.split(rows_Sn, max(1, _TOGETHER // size))
     ]
     return Scalings(*map(torch.cat, zip(*found, strict=True)))
 
@@ -186,10 +184,8 @@ def _fitted_targets(data: Data, rows_Sn: Tensor, standardize: bool) -> tuple[Ten
     y = targets.index_select(0, rows_Sn.flatten()).to(torch.float64).view(splits, -1, *targets.shape[1:])
     if not standardize:
         return torch.zeros_like(y[:, 0]), torch.ones_like(y[:, 0])
-    # mean and deviation split by split, for the same last digits (see fit_each)
-    deviation = torch.stack([of_split.std(0, correction=0) for of_split in y])
-    deviation = torch.where(y.amax(1) > y.amin(1), deviation, 0.0)
-    return torch.stack([of_split.mean(0) for of_split in y]), torch.where(deviation > 0, _inverse(deviation), 1.0)
+    mean, deviation = _mean_and_deviation(y.movedim(1, -1))
+    return mean, torch.where(deviation > 0, _inverse(deviation), 1.0)
 
 
 def _fitted_inputs(data: Data, rows_Sn: Tensor, standardize: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -235,9 +231,33 @@ def _statistics(values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         missing = present == 0
         median = torch.where(missing, 0.0, low + (high - low) / 2)
         filled = torch.where(absent, median[:, None], values)
+    mean, deviation = _mean_and_deviation(filled)
+    return median, mean, deviation, missing
+
+
+def _mean_and_deviation(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (of the population) over the last axis, float64."""
+    count = values.shape[-1]
+    mean = total(values) / count
+    deviation = (total((values - mean.unsqueeze(-1)).square_()) / count).sqrt()
     # The deviation of equal numbers need not round to 0, hence the comparison of the ends.
-    deviation = torch.where(filled.amax(1) > filled.amin(1), filled.std(1, correction=0), 0.0)
-    return median, filled.mean(1), deviation, missing
+    return mean, torch.where(values.amax(-1) > values.amin(-1), deviation, 0.0)
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum over the last axis, with the same bits on every machine: [..., n] to [...].
+
+    The second half is added to the first until one number is left. That is an order of its own, where a library takes that which
+    fits the vectors of the processor, and as exact as a pairwise sum (Higham 1993).
+    """
+    count = values.shape[-1]
+    half = (count + 1) // 2
+    left = values[..., :half].clone()
+    while count > 1:
+        left[..., : count - half] += values[..., half:count]
+        values, count, half = left, half, (half + 1) // 2
+        left = left[..., :half]
+    return left[..., 0]
 
 
 def _inverse(deviation: Tensor) -> Tensor:
