@@ -225,6 +225,8 @@ class SweepExperiment:
             self.store.prepare()
             sweep = self._resumed() or sweeps.begin(grid, self.store, self.name, self._how.command, provenance(grid))
             with sweep.claim():
+                if self._began is not None:
+                    sweep.save()
                 code, records = self._carried_out(grid, sweep, tell, self.name)
                 reported = tables.Reported(grid, records)
                 if self._tuned and code < INTERRUPTED:
@@ -257,6 +259,7 @@ class SweepExperiment:
         told = {cell.id: factors for cell, (_, factors) in zip(tested.cells, fresh, strict=True)}
         tested.cells = [replace(cell, factors={**cell.factors, **told[cell.id]}) for cell in tested.cells]
         sweep.cells = [*cells, *tested.cells]
+        sweep.save()
         code, records = self._carried_out(tested, sweep, tell, f"{self.name}: what was chosen, with new seeds")
         failed = any(cell.status == "failed" for cell in cells)
         return max(code, int(failed)), tables.Reported(tested, records, told, notes)

@@ -186,20 +186,19 @@ def pieces(cohorts: Sequence[Planned], options: Options) -> list[tuple[Planned, 
 
 
 def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Listener) -> tuple[int, dict[str, RunRecord]]:
-    """Train what is missing, keep every run, and bring the sweep's list up to date.
+    """Train what is missing, keep every run, and bring the sweep's cells up to date.
 
     Returns:
         The exit code, and the records of all of the sweep's runs that have ended.
 
     Runs that another process is training are waited for, and trained here should that process give them up.
     """
-    ledger = _Ledger(sweep, store, tell, folders=options.folders)
+    ledger = _Ledger(store, tell, folders=options.folders)
     there = _there(grid.specs, store, options, lambda line: tell.warning(line, 1))
     ledger.note(list(there.values()))
     if options.folders:
         for run in there:
             store.export(run)
-    sweep.save()
     left = dict.fromkeys(run for run in grid.specs if run not in there)
     with Interruption() as interruption:
         while left and not interruption():
@@ -218,6 +217,7 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Li
                 time.sleep(LOOK)
     if interruption():
         return interruption.exit_code, {record.id: record for record in sweep.refresh(store)}
+    sweep.update(ledger.records.values())
     asked = {cell.id for cell in grid.cells}
     lost = any(cell.status in ("failed", "diverged") for cell in sweep.cells if cell.id in asked)
     return int(lost or bool(grid.lacking())), ledger.records
@@ -226,8 +226,8 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Li
 class _Ledger:
     """Keeps what has ended."""
 
-    def __init__(self, sweep: Sweep, store: Store, tell: Listener, *, folders: bool) -> None:
-        self._sweep, self._store, self._tell, self._folders = sweep, store, tell, folders
+    def __init__(self, store: Store, tell: Listener, *, folders: bool) -> None:
+        self._store, self._tell, self._folders = store, tell, folders
         self.records: dict[str, RunRecord] = {}
 
     def keep(self, files: Sequence[RunFiles]) -> None:
@@ -239,7 +239,6 @@ class _Ledger:
         """Take up the records of runs that are there."""
         if records:
             self.records |= {record.id: record for record in records}
-            self._sweep.update(records)
             self._tell.run_ended(records)
 
 

@@ -220,12 +220,14 @@ class Sweep:
         blobs = Blobs(connection, self._store.root)
         before = {told for (told,) in connection.execute("SELECT DISTINCT factors FROM cells WHERE sweep = ?", row)}
         connection.execute("DELETE FROM cells WHERE sweep = ?", row)
+        factors = {id(cell.factors): cell.factors for cell in self.cells}  # runs that differ in their seed alone share them
+        kept = {place: blobs.put(to_json(dict(told)).encode())[0] if told else None for place, told in factors.items()}
         connection.executemany(
             "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (*row, position, cell.id, to_json(cell.overrides), cell.seed, cell.fold)
                 + (("pending", "") if cell.id else (cell.status, _text(cell.reason)))
-                + (blobs.put(to_json(dict(cell.factors)).encode())[0] if cell.factors else None,)
+                + (kept[id(cell.factors)],)
                 for position, cell in enumerate(self.cells)
             ],
         )
