@@ -17,7 +17,7 @@ from dlrun.data import preprocessing
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing, fit, fit_each, total
 from dlrun.data.sources.real import breast_cancer, diabetes, digits
-from dlrun.data.splits import split
+from dlrun.data.splits import split, splits
 from dlrun.errors import DataError
 
 NAN = math.nan
@@ -190,10 +190,10 @@ def test_many_splits_have_the_bits_of_each_alone(
     x = torch.randn(50, features, generator=draw, dtype=torch.float64)
     x[::6, 0] = NAN
     data = table(x, torch.randn(50, targets, generator=draw, dtype=torch.float64))
-    trains = [torch.randperm(50, generator=draw)[:31].sort().values for _ in range(7)]
+    made = splits(data, range(7), validation=0.2, test=0.2)
     monkeypatch.setattr(preprocessing, "_TOGETHER", together)
-    alone = [fit(data, train) for train in trains]
-    for one, other in zip(fit_each(data, trains), alone, strict=True):
+    alone = [fit(data, part.train) for part in made]
+    for one, other in zip(fit_each(data, made), alone, strict=True):
         assert all(map(torch.equal, numbers(one), numbers(other)))
         again = pickle.loads(pickle.dumps(one))
         assert all(number.untyped_storage().nbytes() == number.nbytes for number in numbers(again)), "pickled without the others"

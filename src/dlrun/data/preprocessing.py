@@ -21,6 +21,7 @@ from torch import Tensor
 
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
+from dlrun.data.splits import Splits
 from dlrun.errors import DataError
 
 _TOGETHER = 1 << 22  # numbers looked at together: 32 MB, however many rows there are
@@ -153,25 +154,22 @@ def fit(data: Data, train: Tensor, *, standardize: bool = True, standardize_targ
     Returns:
         The fitted numbers.
     """
-    (fitted,) = fit_each(data, [train], standardize=standardize, standardize_target=standardize_target)
-    return fitted
+    return Scalings(*_fitted(data, train[None], standardize, standardize_target))[0]
 
 
-def fit_each(
-    data: Data, trains: Sequence[Tensor] | Tensor, *, standardize: bool = True, standardize_target: bool = True
-) -> Scalings:
-    """What ``fit`` gives for each of several splits, which have equally many training rows: the same bits, in less time.
-
-    Args:
-        trains: the training rows of each split, int64 [S, n] or S times [n].
-    """
-    rows_Sn = trains if isinstance(trains, Tensor) else torch.stack(list(trains))
-    size = (math.prod(data.x.shape[1:]) + math.prod(data.y.shape[1:])) * rows_Sn.shape[1]
+def fit_each(data: Data, splits: Splits, *, standardize: bool = True, standardize_target: bool = True) -> Scalings:
+    """What ``fit`` gives for each of S splits, which have equally many training rows: the same bits, in less time."""
+    size = (math.prod(data.x.shape[1:]) + math.prod(data.y.shape[1:])) * splits[0].sizes[0]
+    together = max(1, _TOGETHER // size)
     found = [
-        (*_fitted_inputs(data, some, standardize), *_fitted_targets(data, some, standardize_target))
-        for some in torch.split(rows_Sn, max(1, _TOGETHER // size))
+        _fitted(data, splits[start : start + together].rows("train"), standardize, standardize_target)
+        for start in range(0, len(splits), together)
     ]
     return Scalings(*map(torch.cat, zip(*found, strict=True)))
+
+
+def _fitted(data: Data, rows_Sn: Tensor, standardize: bool, standardize_target: bool) -> tuple[Tensor, ...]:
+    return *_fitted_inputs(data, rows_Sn, standardize), *_fitted_targets(data, rows_Sn, standardize_target)
 
 
 def _fitted_targets(data: Data, rows_Sn: Tensor, standardize: bool) -> tuple[Tensor, Tensor]:

@@ -86,7 +86,7 @@ class Datasets:
         place = (data.fingerprint, how.standardize, how.standardize_target, id(made))
         if place not in self._fitted:
             how_fitted = {"standardize": how.standardize, "standardize_target": how.standardize_target}
-            self._fitted[place] = fit_each(data, made.rows("train"), **how_fitted)
+            self._fitted[place] = fit_each(data, made, **how_fitted)
         return self._fitted[place]
 
 
