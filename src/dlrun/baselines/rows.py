@@ -25,6 +25,7 @@ from dlrun.data.splits import Split
 from dlrun.engine.batches import SUBSETS, Batches
 from dlrun.engine.evaluation import figure
 from dlrun.engine.forms import Forms, Kind
+from dlrun.engine.process import threads
 from dlrun.errors import nearest
 
 AUTO, NONE = "auto", "none"
@@ -94,12 +95,13 @@ def beside(
         folds = _first_feature(data, folds)
         data = next(iter(folds.values())).data
     told = {name: {**factors, BASELINE: name} for name in chosen}
-    rows = [
-        Row("", "done", seed, fold, told[name], figures)
-        for keys in _together(folds)
-        for name, found in _measure(chosen, data, {key: folds[key] for key in keys}, measured).items()
-        for (seed, fold), figures in zip(keys, found, strict=True)
-    ]
+    with threads(1):  # each of many small problems would be handed to several threads, which takes longer than solving it
+        rows = [
+            Row("", "done", seed, fold, told[name], figures)
+            for keys in _together(folds)
+            for name, found in _measure(chosen, data, {key: folds[key] for key in keys}, measured).items()
+            for (seed, fold), figures in zip(keys, found, strict=True)
+        ]
     return rows, notes
 
 

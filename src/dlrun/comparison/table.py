@@ -40,8 +40,12 @@ class Row:
     reason: str = ""
 
     @staticmethod
-    def of(source: "Row | RunRecord | Mapping[str, Any]") -> "Row":
-        """A row from a record or from a flat mapping, in which a key with a slash (``test/r2``) is a metric."""
+    def of(source: "Row | RunRecord | Mapping[str, Any]", factors: Mapping[str, Factor] | None = None) -> "Row":
+        """A row from a record or from a flat mapping, in which a key with a slash (``test/r2``) is a metric.
+
+        Args:
+            factors: of a record, where they are not the record's own.
+        """
         if isinstance(source, Row):
             return source
         if isinstance(source, RunRecord):
@@ -53,7 +57,7 @@ class Row:
                 source.status,
                 source.seed,
                 source.fold,
-                source.factors,
+                source.factors if factors is None else factors,
                 {**measures, **numbers, **source.metrics},
                 source.reason,
             )

@@ -10,7 +10,7 @@ them). Numbers of words are not scaled: theirs are [1], and have no effect.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, overload
 
@@ -99,9 +99,6 @@ class Scalings(Sequence[Preprocessing]):
             return several
         return Scalings(*(torch.stack([getattr(one, name) for one in several]) for name in _NUMBERS))
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
-        return (change(getattr(self, name)) for name in _NUMBERS)
-
     def __len__(self) -> int:
         return len(self.fill)
 
@@ -110,13 +107,13 @@ class Scalings(Sequence[Preprocessing]):
     @overload
     def __getitem__(self, place: slice) -> "Scalings": ...
     def __getitem__(self, place: int | slice) -> "Preprocessing | Scalings":
-        several = isinstance(place, slice)
-        return (Scalings if several else Preprocessing)(*self._each(lambda numbers: numbers[place]))
+        numbers = self.fill[place], self.shift[place], self.factor[place], self.y_shift[place], self.y_factor[place]
+        return Scalings(*numbers) if isinstance(place, slice) else Preprocessing(*numbers)
 
     def select(self, places: Sequence[int]) -> "Scalings":
         """Those at some places."""
         chosen = torch.tensor(places)
-        return Scalings(*self._each(lambda numbers: numbers[chosen]))
+        return Scalings(*(getattr(self, name)[chosen] for name in _NUMBERS))
 
     def to_json(self) -> list[dict[str, Any]]:
         """What ``to_json`` of each gives."""

@@ -46,6 +46,17 @@ def exact(device: torch.device) -> Iterator[None]:
         cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32 = before
 
 
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads, and afterwards with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @cache
 def _keep_memory() -> None:
     """Let the allocator keep freed memory: given back and asked for again in every step, its pages are zeroed in every step.

@@ -61,7 +61,7 @@ class Entry:
     ) -> "Entry":
         """A run by its record; ``factors`` are what it is told by."""
         name = choices.get("experiment")
-        return Entry(replace(Row.of(record), factors=factors), place, settings, "" if name in (None, "None") else str(name))
+        return Entry(Row.of(record, factors), place, settings, "" if name in (None, "None") else str(name))
 
 
 @dataclass(frozen=True)
