@@ -99,7 +99,7 @@ def test_threads_change_nothing(threads: Callable[[int], None], alone: Tensor, t
 
 def test_a_long_call_is_spread_over_threads(threads: Callable[[int], None]) -> None:
     threads(3)
-    together = threading.Barrier(3, timeout=60)
+    together = threading.Barrier(3, timeout=600)
     taken: list[int] = []
     met = threading.local()
 
