@@ -1,56 +1,134 @@
-"""What a sweep costs beside training: composing, planning, recording and comparing, for each run.
+"""What whole commands take, from their start to the end of their table: beside an earlier build, and with more and more runs.
 
-    python benchmarks/overhead.py [RUNS ...]
+    git worktree add /tmp/earlier bc64056
+    python benchmarks/overhead.py --beside /tmp/earlier      this build and that one in turn, each command REPEATS times
+    python benchmarks/overhead.py --runs 1000 10000 100000   what a run costs of a sweep over so many seeds
 
-Each sweep trains one step a run, as a process of its own. From its wall clock time go the time that the same command takes for
-ten runs (start, imports) and the time that the cohorts trained, which the runs' records tell; the rest is divided by the runs.
-A third of it or more is the disk: a run is a folder of seven files.
-
-Ends with 1 when a run costs more than LIMIT, or when more runs make each of them dearer.
+Prints wall clock, processor time and the memory of all processes together at its peak, the least of each, and their ratios. With
+--runs it ends with 1 when more runs make each of them dearer by more than GROWTH.
 """
 
-import json
+import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-LIMIT = 5.0  # milliseconds a run
-GROWTH = 1.5  # the last row against the first
-FEW = 10
-SWEEP = ("optimizer.lr=0.1,0.01", "activation=relu,tanh,gelu,selu,elu", "dataset=moons", "trainer.max_steps=1", "logger=none")
+import psutil
+
+HERE = Path(__file__).parents[1]
+REPEATS = 3
+GROWTH = 1.5
+FEW = 10  # runs whose sweep is taken for the start
+LOOK = 0.05  # seconds between two looks at the memory
+COMMANDS = (
+    (),
+    ("-m", "seed=range(0,100)"),
+    ("-m", "activation=glob(*)", "optimizer=glob(*)", "seed=range(0,10)", "dataset=moons"),
+    ("-m", "experiment=notes_diabetes", "seed=range(0,10000)"),
+)
 
 
-def measure(runs: int) -> tuple[float, float]:
-    """Seconds that a sweep of ``runs`` runs takes as a whole, and seconds of it that its cohorts trained."""
+class Cost(NamedTuple):
+    """Seconds by the clock, seconds of processors, bytes."""
+
+    clock: float
+    processor: float
+    memory: float
+
+
+def measured(source: Path, words: Sequence[str]) -> Cost:
+    """What a command takes with the sources of a checkout, and with all of its worker processes."""
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        command = [sys.executable, "-m", "dlrun", "-m", f"seed=range(0,{runs // 10})", *SWEEP, f"output_dir={folder}"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        clock = time.perf_counter() - start
-        records = [json.loads(path.read_text()) for path in Path(folder).glob("runs/*/result.json")]
-    assert len(records) == runs
-    return clock, sum(record["seconds"] for record in records)
+        environment = os.environ | {"PYTHONPATH": str(source / "src"), "DLRUN_OUTPUT_DIR": folder}
+        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dlrun", *words],
+            env=environment,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        peaks = [0]
+        watcher = threading.Thread(target=_watch, args=(process, peaks))
+        watcher.start()
+        _, said = process.communicate()
+        clock = time.perf_counter() - started
+        watcher.join()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if process.returncode:
+        raise SystemExit(said.decode())
+    return Cost(clock, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, peaks[0])
+
+
+def _watch(process: "subprocess.Popen[bytes]", peaks: list[int]) -> None:
+    """Keep the most memory that a process and its children have at a time."""
+    while process.poll() is None:
+        found = 0
+        try:
+            parent = psutil.Process(process.pid)
+            for each in (parent, *parent.children(recursive=True)):
+                found += each.memory_info().rss
+        except psutil.Error:  # it has just ended
+            pass
+        peaks[0] = max(peaks[0], found)
+        time.sleep(LOOK)
+
+
+def least(several: Sequence[Cost]) -> Cost:
+    """The least of each."""
+    return Cost(*map(min, zip(*several, strict=True)))
+
+
+def beside(earlier: Path) -> None:
+    """A row for each command."""
+    print("| command | seconds | earlier | ratio | processor | earlier | ratio | MiB | earlier |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
+    for words in COMMANDS:
+        pairs = [(measured(HERE, words), measured(earlier, words)) for _ in range(REPEATS)]
+        now, then = (least(each) for each in zip(*pairs, strict=True))
+        print(
+            f"| `{' '.join(('dlrun', *words))}` | {now.clock:.1f} | {then.clock:.1f} | {now.clock / then.clock:.2f} "
+            f"| {now.processor:.1f} | {then.processor:.1f} | {now.processor / then.processor:.2f} "
+            f"| {now.memory / 2**20:.0f} | {then.memory / 2**20:.0f} |",
+            flush=True,
+        )
+
+
+def growing(numbers: Sequence[int]) -> int:
+    """A row for each number of runs. Returns the exit code."""
+    words = ("-m", "experiment=notes_diabetes")
+    few = least([measured(HERE, (*words, f"seed=range(0,{FEW})")) for _ in range(REPEATS)])
+    print(f"| runs | seconds | processor | MiB | milliseconds a run beyond the {few.clock:.1f} s of {FEW} runs |")
+    print("|---:|---:|---:|---:|---:|", flush=True)
+    each = []
+    for runs in numbers:
+        cost = measured(HERE, (*words, f"seed=range(0,{runs})"))
+        each.append(1e3 * (cost.clock - few.clock) / (runs - FEW))
+        print(f"| {runs:,} | {cost.clock:.1f} | {cost.processor:.1f} | {cost.memory / 2**20:.0f} | {each[-1]:.2f} |", flush=True)
+    if each[-1] > GROWTH * each[0]:
+        print(f"above the limit: {GROWTH} times as much with more runs", file=sys.stderr)
+        return 1
+    return 0
 
 
 def main() -> int:
-    """Print a row for each number of runs."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    numbers = [int(word) for word in sys.argv[1:]] or [1000, 5000]
-    few_clock, few_trained = min(measure(FEW) for _ in range(3))
-    print(f"{FEW} runs: {few_clock:.2f} s, the fastest of three, which is taken for the start")
-    print(f"{'runs':>6} {'clock':>9} {'trained':>9} {'overhead a run':>16}")
-    each = []
-    for runs in numbers:
-        clock, trained = measure(runs)
-        each.append(1e3 * (clock - few_clock - (trained - few_trained)) / (runs - FEW))
-        print(f"{runs:>6} {clock:>7.2f} s {trained:>7.2f} s {each[-1]:>13.2f} ms")
-    if max(each) > LIMIT or each[-1] > GROWTH * each[0]:
-        print(f"above the limits: {LIMIT} ms a run, {GROWTH} times as much with more runs", file=sys.stderr)
-        return 1
-    return 0
+    """Print the tables that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--beside", type=Path, help="a checkout of the build to compare with")
+    parser.add_argument("--runs", type=int, nargs="+", default=[], help="numbers of seeds of a sweep")
+    asked = parser.parse_args()
+    if asked.beside is not None:
+        beside(asked.beside)
+    if asked.beside is not None and not asked.runs:
+        return 0
+    return growing(asked.runs or [1000, 10_000])
 
 
 if __name__ == "__main__":

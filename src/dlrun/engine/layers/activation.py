@@ -83,7 +83,9 @@ class Pointwise(Layer):
             x, y, values = saved
             return activation.backward(grad, x, y, **values), None
         leaves, y = saved
-        dx, *learned = torch.autograd.grad(y, leaves, grad, retain_graph=True)  # diagnostics ask twice
+        with torch.enable_grad():  # with grad as an argument of its own, autograd would import sympy
+            total = (y * grad).sum()
+        dx, *learned = torch.autograd.grad(total, leaves, retain_graph=True)  # diagnostics ask twice
         return dx, learned[0] if learned else None
 
     def _columns(self, parameters: Sequence[Tensor], dimensions: int) -> dict[str, Tensor]:
