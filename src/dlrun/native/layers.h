@@ -41,10 +41,13 @@ static void linear_forward(const vf *w, const vf *b, const vf *x, vf *y, long ro
   }
 }
 
-// dw [inputs][outputs] = sum over rows of x dy
+// dw [inputs][outputs] = sum over rows of x dy, and db = sum over rows of dy. Sums that are `begun` go on from what is there.
 
-INLINE void weight_tile(const vf *x, const vf *dy, vf *dw, long rows, long inputs, long outputs, const int above, const int columns) {
-  vf sum[2][4] = {};
+INLINE void weight_tile(const vf *x, const vf *dy, vf *dw, long rows, long inputs, long outputs, int begun, const int above,
+                        const int columns) {
+  vf sum[4][4] = {};
+  for (int k = 0; begun && k < above; k++)
+    for (int j = 0; j < columns; j++) sum[k][j] = dw[k * outputs + j];
   for (long i = 0; i < rows; i++)
     for (int k = 0; k < above; k++) {
       const vf value = x[i * inputs + k];
@@ -54,23 +57,37 @@ INLINE void weight_tile(const vf *x, const vf *dy, vf *dw, long rows, long input
     for (int j = 0; j < columns; j++) dw[k * outputs + j] = sum[k][j];
 }
 
-static void linear_weights(const vf *x, const vf *dy, vf *dw, vf *db, long rows, long inputs, long outputs) {
-  for (long j = 0; j < outputs; j++) {
-    vf sum = {};
-    for (long i = 0; i < rows; i++) sum += dy[i * outputs + j];
-    db[j] = sum;
-  }
+INLINE void bias_tile(const vf *dy, vf *db, long rows, long outputs, const int columns) {
+  vf sum[4] = {};
+  for (long i = 0; i < rows; i++)
+    for (int j = 0; j < columns; j++) sum[j] += dy[i * outputs + j];
+  for (int j = 0; j < columns; j++) db[j] = sum[j];
+}
+
+static void some_weights(const vf *x, const vf *dy, vf *dw, long rows, long inputs, long outputs, int begun) {
   long k = 0;
-  for (; k + 2 <= inputs; k += 2) {
-    long j = 0;
-    for (; j + 4 <= outputs; j += 4) weight_tile(x + k, dy + j, dw + k * outputs + j, rows, inputs, outputs, 2, 4);
-    for (; j < outputs; j++) weight_tile(x + k, dy + j, dw + k * outputs + j, rows, inputs, outputs, 2, 1);
+  for (; k + 2 <= inputs; k += 2)
+    for (long j = 0; j + 4 <= outputs; j += 4)
+      weight_tile(x + k, dy + j, dw + k * outputs + j, rows, inputs, outputs, begun, 2, 4);
+  if (k < inputs)
+    for (long j = 0; j + 4 <= outputs; j += 4)
+      weight_tile(x + k, dy + j, dw + k * outputs + j, rows, inputs, outputs, begun, 1, 4);
+  for (long j = outputs / 4 * 4; j < outputs; j++) {
+    for (k = 0; k + 4 <= inputs; k += 4)
+      weight_tile(x + k, dy + j, dw + k * outputs + j, rows, inputs, outputs, begun, 4, 1);
+    for (; k < inputs; k++) weight_tile(x + k, dy + j, dw + k * outputs + j, rows, inputs, outputs, begun, 1, 1);
   }
-  if (k < inputs) {
-    long j = 0;
-    for (; j + 4 <= outputs; j += 4) weight_tile(x + k, dy + j, dw + k * outputs + j, rows, inputs, outputs, 1, 4);
-    for (; j < outputs; j++) weight_tile(x + k, dy + j, dw + k * outputs + j, rows, inputs, outputs, 1, 1);
-  }
+}
+
+#define AT_ONCE 1024 // numbers of rows, to be read again and again, for which there is room in the first cache
+
+static void linear_weights(const vf *x, const vf *dy, vf *dw, vf *db, long rows, long inputs, long outputs) {
+  long j = 0;
+  for (; j + 4 <= outputs; j += 4) bias_tile(dy + j, db + j, rows, outputs, 4);
+  for (; j < outputs; j++) bias_tile(dy + j, db + j, rows, outputs, 1);
+  const long some = rows * (inputs + outputs) > AT_ONCE ? 8 : rows;
+  for (long i = 0; i < rows; i += some)
+    some_weights(x + i * inputs, dy + i * outputs, dw, rows - i < some ? rows - i : some, inputs, outputs, i > 0);
 }
 
 // dx = dy w^T
