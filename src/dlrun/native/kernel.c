@@ -53,13 +53,17 @@ INLINE void transpose(const float *const *row, long k, vf *to) {
 #endif
 }
 
-// The samples `row` [V], one of each run, to row i of a batch where the runs are lanes; numbers of classes are moved as they are.
-// Rows are taken in ascending order, since numbers are moved in fours, of which the last may go beyond their row.
+// The samples `row` [V], one of each run, to row i of a batch where the runs are lanes; numbers of classes are moved as they are
 INLINE void take(const Plan *p, const float *const *row, Space *s, long i) {
-  const long width = p->inputs * p->members, behind = fours(width);
+  const long width = p->inputs * p->members, all = width + p->targets;
   vf *input = s->input[0] + i * width, *target = s->target + i * p->targets;
-  for (long k = 0; k < width; k += 4) transpose(row, k, input + k);
-  for (long k = 0; k < p->targets; k += 4) transpose(row, behind + k, target + k);
+  long k = 0;
+  for (; k + 4 <= width; k += 4) transpose(row, k, input + k);
+  for (; k < all; k += 4) {
+    vf four[4];
+    transpose(row, k, four);
+    for (long c = 0; c < 4 && k + c < all; c++) *(k + c < width ? input + k + c : target + k + c - width) = four[c];
+  }
 }
 
 // Where the split of each run of a block begins

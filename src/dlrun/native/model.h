@@ -44,7 +44,7 @@ typedef struct {
   const vd *rates;        // [blocks][..], those of optimizers, and behind them those of penalties
   const uint64_t *orders, *masks; // [blocks][V], keys of the streams of order and of dropout
   const int64_t *splits;  // [blocks][V]
-  const float *samples;   // [splits][rows][sample]: inputs and then targets, both filled up to fours; classes are int32
+  const float *samples;   // [splits][rows][sample]: inputs and targets, filled up to fours; numbers of classes are int32
   int32_t *drawn;         // [blocks][train][V]: the order of an epoch, as places in a split in fours of numbers
   int64_t depth, blocks_count, weights_count, penalties;
   int64_t parameters, buffers, average, slots, stride, numbers_each, rates_each;
@@ -64,8 +64,6 @@ typedef struct {
   vf *target, *soft;
   vf *memory;
 } Space;
-
-INLINE long fours(long count) { return (count + 3) / 4 * 4; }
 
 INLINE long widest(const Plan *p) {
   long most = p->inputs;
@@ -93,12 +91,10 @@ static long kept_by(const Layer *layer, long rows) {
   return 0;
 }
 
-#define SPARE 3 // vectors behind inputs and targets, which are moved in fours
-
 // Room for `rows` rows, each of which is the members of one row of data; NULL where there is no memory
 static Space *room(const Plan *p, long rows) {
   const long all = rows * p->members, soft = p->smoothing < 0 ? 0 : rows * p->width * p->pixels;
-  long total = all * p->inputs + 2 * all * widest(p) + 2 * p->parameters + rows * p->targets + soft + 2 * SPARE;
+  long total = all * p->inputs + 2 * all * widest(p) + 2 * p->parameters + rows * p->targets + soft;
   for (long i = 0; i < p->depth; i++) total += all * p->layers[i].outputs + kept_by(&p->layers[i], all);
   Space *space = calloc(1, sizeof *space);
   vf **pointers = calloc((size_t)(2 * (p->depth + 1)), sizeof *pointers);
@@ -111,7 +107,7 @@ static Space *room(const Plan *p, long rows) {
   space->memory = memory;
   space->input = pointers;
   space->kept = pointers + p->depth + 1;
-  space->input[0] = memory, memory += all * p->inputs + SPARE;
+  space->input[0] = memory, memory += all * p->inputs;
   for (long i = 0; i < p->depth; i++) {
     space->input[i + 1] = memory, memory += all * p->layers[i].outputs;
     space->kept[i] = memory, memory += kept_by(&p->layers[i], all);
@@ -119,7 +115,7 @@ static Space *room(const Plan *p, long rows) {
   for (int i = 0; i < 2; i++) space->grad[i] = memory, memory += all * widest(p);
   space->theta = memory, memory += p->parameters;
   space->sides = memory, memory += p->parameters;
-  space->target = memory, memory += rows * p->targets + SPARE;
+  space->target = memory, memory += rows * p->targets;
   space->soft = memory;
   return space;
 }

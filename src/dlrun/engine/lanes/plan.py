@@ -99,16 +99,11 @@ class Lanes:
 
 
 def samples(x: Tensor, y: Tensor) -> Tensor:
-    """Inputs and targets side by side, each filled up to fours, as the kernel reads them: [S, N, D] and [S, N, T] to [S, N, n].
-
-    Small samples are filled up to a power of two, so that none crosses a line of the cache.
-    """
-    behind, targets = -(-x.shape[2] // 4) * 4, -(-y.shape[2] // 4) * 4
-    size = behind + targets
-    found = torch.zeros(*x.shape[:2], size if size > 16 else 1 << (size - 1).bit_length())
-    found[..., : x.shape[2]] = x
-    place = found if y.is_floating_point() else found.view(torch.int32)
-    place[..., behind : behind + y.shape[2]] = y
+    """Inputs and targets side by side, filled up to fours, as the kernel reads them: [S, N, D] and [S, N, T] to [S, N, n]."""
+    inputs, numbers = x.shape[2], x.shape[2] + y.shape[2]
+    found = torch.zeros(*x.shape[:2], -(-numbers // 4) * 4)
+    found[..., :inputs] = x
+    (found if y.is_floating_point() else found.view(torch.int32))[..., inputs:numbers] = y
     return found
 
 
