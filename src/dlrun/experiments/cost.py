@@ -84,7 +84,8 @@ def needs(cohort: Cohort) -> Needs:
         filled = max(runs, lanes.V * (groups + 1))
         seconds = steps * filled * (products / PRODUCTS + parameters * PARAMETER_SECONDS)
         seconds += evaluations * (LOOK_SECONDS + looked * filled * products / (3 * settings.batch_size * PRODUCTS))
-    memory = runs * row + min(copies, MATERIALIZED_BYTES) + data.x.numel() * size
+    prepared = 2 * min(copies, MATERIALIZED_BYTES)  # as torch reads them, and as the kernel does
+    memory = runs * row + prepared + data.x.numel() * size
     numbers = runs * (passed * settings.batch_size + parameters)
     return Needs(memory, steps, seconds, parameters, numbers, native=products is not None)
 
