@@ -1,7 +1,7 @@
 """What whole commands take, from their start to the end of their table: beside an earlier build, and with more and more runs.
 
     git worktree add /tmp/earlier bc64056
-    python benchmarks/overhead.py --beside /tmp/earlier      this build and that one in turn, each command REPEATS times
+    python benchmarks/overhead.py --beside /tmp/earlier      this build and that one in turn, each command three times
     python benchmarks/overhead.py --runs 1000 10000 100000   what a run costs of a sweep over so many seeds
 
 Prints wall clock, processor time and the memory of all processes together at its peak, the least of each, and their ratios. With
@@ -23,7 +23,6 @@ from typing import NamedTuple
 import psutil
 
 HERE = Path(__file__).parents[1]
-REPEATS = 3
 GROWTH = 1.5
 FEW = 10  # runs whose sweep is taken for the start
 LOOK = 0.05  # seconds between two looks at the memory
@@ -86,12 +85,12 @@ def least(several: Sequence[Cost]) -> Cost:
     return Cost(*map(min, zip(*several, strict=True)))
 
 
-def beside(earlier: Path) -> None:
+def beside(earlier: Path, repeats: int) -> None:
     """A row for each command."""
     print("| command | seconds | earlier | ratio | processor | earlier | ratio | MiB | earlier |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
     for words in COMMANDS:
-        pairs = [(measured(HERE, words), measured(earlier, words)) for _ in range(REPEATS)]
+        pairs = [(measured(HERE, words), measured(earlier, words)) for _ in range(repeats)]
         now, then = (least(each) for each in zip(*pairs, strict=True))
         print(
             f"| `{' '.join(('dlrun', *words))}` | {now.clock:.1f} | {then.clock:.1f} | {now.clock / then.clock:.2f} "
@@ -101,10 +100,10 @@ def beside(earlier: Path) -> None:
         )
 
 
-def growing(numbers: Sequence[int]) -> int:
+def growing(numbers: Sequence[int], repeats: int) -> int:
     """A row for each number of runs. Returns the exit code."""
     words = ("-m", "experiment=notes_diabetes")
-    few = least([measured(HERE, (*words, f"seed=range(0,{FEW})")) for _ in range(REPEATS)])
+    few = least([measured(HERE, (*words, f"seed=range(0,{FEW})")) for _ in range(repeats)])
     print(f"| runs | seconds | processor | MiB | milliseconds a run beyond the {few.clock:.1f} s of {FEW} runs |")
     print("|---:|---:|---:|---:|---:|", flush=True)
     each = []
@@ -123,12 +122,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--beside", type=Path, help="a checkout of the build to compare with")
     parser.add_argument("--runs", type=int, nargs="+", default=[], help="numbers of seeds of a sweep")
+    parser.add_argument("--repeats", type=int, default=3, help="how often each command runs; the least counts")
     asked = parser.parse_args()
     if asked.beside is not None:
-        beside(asked.beside)
+        beside(asked.beside, asked.repeats)
     if asked.beside is not None and not asked.runs:
         return 0
-    return growing(asked.runs or [1000, 10_000])
+    return growing(asked.runs or [1000, 10_000], asked.repeats)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dlrun.data.dataset import Data
 from dlrun.data.sources.points import xor
 from dlrun.data.sources.real import diabetes, digits
-from dlrun.data.splits import Split, split, splits
+from dlrun.data.splits import NONE, Split, Splits, split, splits
 from dlrun.errors import DataError
 
 Work = Callable[[Callable[[], object]], int]
@@ -199,3 +199,27 @@ def test_a_thousand_splits_and_a_million_rows_are_quick(work: Work) -> None:
     assert thousand < 1000 * 100
     assert thousand < 105 * ten, "more than in proportion"
     assert work(lambda: split(large, seed=0)) <= 1.5 * work(lambda: split(small, seed=0)), "something is done for every row"
+
+
+@pytest.mark.parametrize("folds", [1, 4])
+def test_splits_together_are_those_one_by_one(folds: int) -> None:
+    several = splits(numeric(42), range(6), fold=[number % folds for number in range(6)], folds=folds)
+    again = Splits.of([*several])
+    assert np.array_equal(again.subsets, several.subsets)
+    assert [*zip(*(sizes.tolist() for sizes in several.sizes()), strict=True)] == [part.sizes for part in several]
+    for row, part in zip(several.order(), several, strict=True):
+        assert torch.equal(row, torch.cat([part.train, part.validation, part.test]))
+    for row, part in zip(several.rows("train"), several, strict=True):
+        assert torch.equal(row, part.train)
+    for part, place in zip(several.select([4, 1]), (4, 1), strict=True):
+        assert torch.equal(part.test, several[place].test)
+
+
+def test_rows_that_are_in_no_subset_are_left_out() -> None:
+    subset = split(numeric(20), seed=0).subset.copy()
+    subset[:5] = NONE
+    part = Split(subset)
+    assert part.sizes == (len(part.train), len(part.validation), len(part.test))
+    assert sum(part.sizes) == 15
+    (row,) = Splits.of([part]).order()
+    assert torch.equal(row, torch.cat([part.train, part.validation, part.test]))

@@ -13,6 +13,7 @@ from dlrun.experiments import specs
 from dlrun.experiments.folds import every_fold
 from dlrun.experiments.sweep import lay_out
 from dlrun.experiments.train import identity
+from dlrun.results.seeded import Seeded, base_of
 
 
 def jobs_of(*words: str) -> list[Composed]:
@@ -68,3 +69,23 @@ def test_what_is_known_stays_with_the_configuration() -> None:
     assert there.memo is also.memo
     assert not there.memo
     assert identity(there, "a") == identity(one, "a")
+
+
+@pytest.mark.parametrize("words", [(), ("dataset.folds=3",), ("optimizer=sgd,adam",)])
+def test_what_repeats_share_is_one_object(words: tuple[str, ...]) -> None:
+    jobs = jobs_of("dataset=diabetes", "seed=range(0,9)", *words)
+    bases = {id(base_of(job.config)) for job in jobs}
+    assert (
+        len(bases) == len(jobs) // 9 == len({id(base_of(run.config)) for run in specs.specs_of(jobs) if isinstance(run, RunSpec)})
+    )
+    assert {job.config["seed"] for job in jobs} == {*range(9)}
+
+
+def test_a_seeded_config_is_the_config_that_it_stands_for() -> None:
+    config = {"dataset": {"rows": 3}, "seed": 1, "name": None}
+    seeded = Seeded.of(Seeded(config, 4), 7)
+    assert seeded == config | {"seed": 7}
+    assert [*seeded] == [*config]
+    assert pickle.loads(pickle.dumps(seeded)) == seeded
+    assert seeded.base is config
+    assert config["seed"] == 1

@@ -15,7 +15,7 @@ import yaml
 from dlrun.errors import StoreError
 from dlrun.results import blobs, database, folders
 from dlrun.results.folders import RunFolder
-from dlrun.results.formats import RunFiles
+from dlrun.results.formats import RunFiles, history_bytes, read_history_bytes, weights_bytes
 from dlrun.results.store import Store
 
 Work = Callable[[Callable[[], object]], int]
@@ -587,3 +587,34 @@ def test_it_works_without_calls_that_other_systems_lack(tmp_path: Path):
     process = _python(ELSEWHERE, str(tmp_path))
     _, errors = process.communicate()
     assert process.returncode == 0, errors
+
+
+def test_arrays_of_a_known_form_are_written_as_safetensors_writes_them() -> None:
+    from safetensors.numpy import save
+
+    draw = np.random.default_rng(0)
+    for _ in range(3):
+        arrays = {"b": draw.normal(size=(2, 3)).astype(np.float32), "a": draw.normal(size=4), "n": draw.integers(9, size=(3, 1))}
+        arrays["t"] = draw.normal(size=(3, 2)).T
+        assert weights_bytes(arrays) == save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+
+@pytest.mark.parametrize(
+    "column", [[0.5, 3.0], [0.1, 0.5], [None, 0.5], [np.nan, 0.1], [np.inf, 1e300], np.array([0.1], "f4"), []]
+)
+def test_a_history_comes_back_whatever_its_digits(column: Any) -> None:
+    (found,) = read_history_bytes(history_bytes({"loss": column})).values()
+    assert found.tolist() == pytest.approx([np.nan if value is None else value for value in column], nan_ok=True, rel=0, abs=0)
+
+
+def test_runs_written_together_are_those_written_alone(store: Store, make_run: Make, tmp_path: Path) -> None:
+    runs = [make_run(f"{number:012x}", seed=number % 2 + 3, metrics={"test/r2": number % 3}) for number in range(8)]
+    store.write_cohort(runs[:5])
+    store.write_cohort([*runs[4:], runs[7]])  # some of their content is there already, and a run comes twice
+    alone = Store(tmp_path / "alone")
+    for run in runs:
+        alone.write_cohort([run])
+    assert {record.id: record for record in store.records(whole=True)} == {
+        record.id: record for record in alone.records(whole=True)
+    }
+    assert store.ids() == [run.record.id for run in runs]

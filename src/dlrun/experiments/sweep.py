@@ -9,13 +9,16 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from dlrun.baselines import rows as baselines
 from dlrun.comparison.groups import BEST
 from dlrun.config.composing.composed import Composed
 from dlrun.config.spec import RunSpec
+from dlrun.engine.progress import Progress
 from dlrun.errors import InputError
 from dlrun.experiments.cohorts import Datasets, Planned, plan, together
 from dlrun.experiments.cut import Needs, cut, free_bytes, needs
@@ -24,7 +27,7 @@ from dlrun.experiments.executors import AUTO, check_name, choose, scheduling
 from dlrun.experiments.folds import every_fold
 from dlrun.experiments.signals import Interruption
 from dlrun.experiments.specs import Without, distinct, left_out, raise_some, specs_of
-from dlrun.experiments.train import FINISHED, failure, identity, worth_keeping
+from dlrun.experiments.train import FINISHED, Report, failure, identity, worth_keeping
 from dlrun.results.formats import RunFiles
 from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
@@ -202,14 +205,14 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Li
     left = dict.fromkeys(run for run in grid.specs if run not in there)
     with Interruption() as interruption:
         while left and not interruption():
-            with store.claim(left) as claim:
+            with store.claim(left) as claim, ledger:
                 ended = _there(claim.mine, store, options)  # by a process that let go of it since we looked
                 ledger.note(list(ended.values()))
                 mine = [run for run in claim.mine if run not in ended]
                 ledger.keep([grid.broken[run] for run in mine if run in grid.broken])
                 wanted = {id(grid.specs[run]) for run in mine}
                 work = pieces([rows for group in grid.cohorts if (rows := _only(group, wanted))], options)
-                for files in _trained(work, options, tell, interruption):
+                for files in _trained(work, options, tell, ledger.progress, interruption):
                     ledger.keep(files)
             left = dict.fromkeys(run for run in left if run in claim.others)
             if left and not interruption():
@@ -224,16 +227,44 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Li
 
 
 class _Ledger:
-    """Keeps what has ended."""
+    """Keeps what has ended. As a context, it writes a cohort down while the next one trains."""
 
     def __init__(self, store: Store, tell: Listener, *, folders: bool) -> None:
         self._store, self._tell, self._folders = store, tell, folders
+        self._writer = ThreadPoolExecutor(1, "dlrun-store")
+        self._writing: tuple[Sequence[RunFiles], Future[None]] | None = None
         self.records: dict[str, RunRecord] = {}
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._settle()
+
     def keep(self, files: Sequence[RunFiles]) -> None:
-        """Write runs down."""
+        """Write runs down, when those before are."""
+        self._settle()
+        self._writing = files, self._writer.submit(self._write, files)
+
+    def progress(self, progress: Progress) -> None:
+        """The next cohort reports: by now the runs before may be there."""
+        if self._writing is not None and self._writing[1].done():
+            self._settle()
+        self._tell.progress(progress)
+
+    def _settle(self) -> None:
+        """Wait for what is being written.
+
+        Raises:
+            StoreError: it could not be.
+        """
+        if self._writing is not None:
+            (files, future), self._writing = self._writing, None
+            future.result()
+            self.note([item.record for item in files])
+
+    def _write(self, files: Sequence[RunFiles]) -> None:
         self._store.write_cohort(worth_keeping(files, self._store), as_folders=self._folders)
-        self.note([item.record for item in files])
 
     def note(self, records: Sequence[RunRecord]) -> None:
         """Take up the records of runs that are there."""
@@ -243,7 +274,7 @@ class _Ledger:
 
 
 def _trained(
-    work: Sequence[tuple[Planned, Needs]], options: Options, tell: Listener, interruption: Interruption
+    work: Sequence[tuple[Planned, Needs]], options: Options, tell: Listener, report: Report, interruption: Interruption
 ) -> Iterator[list[RunFiles]]:
     """Train cohorts, in this process or in several, and hand out what comes of each."""
     shares = scheduling.shares(work, options.processes, options.executor)
@@ -256,7 +287,7 @@ def _trained(
 
     for part, count in shares:
         executor = choose([group for group, _ in part], min(count, len(part)), interruption, options.executor)
-        yield from scheduling.train_all(part, executor, started=started, report=tell.progress, interrupted=interruption)
+        yield from scheduling.train_all(part, executor, started=started, report=report, interrupted=interruption)
 
 
 def begin(grid: Grid, store: Store, name: str, command: Sequence[str], settings: Mapping[str, Any]) -> Sweep:
