@@ -134,7 +134,7 @@ class Worker:
             self.look()
 
     def begin(self, function: Callable[..., Any], *given: Any, hooks: bool = False) -> None:
-        """Give it a task: ``function(*given)``; with ``hooks`` it gets ``report`` and ``interrupted`` too."""
+        """Give it a task: ``function(*given)``; with ``hooks`` it gets ``report``, ``interrupted`` and ``keep`` too."""
         self.ready()
         self._answer, self.deadline = None, 0.0
         task, datasets = self._dumped((_folder(), function, given, hooks))
@@ -143,8 +143,12 @@ class Worker:
             self._send(DATA + pickle.dumps(data, protocol=pickle.HIGHEST_PROTOCOL))
         self._send(TASK + task)
 
-    def look(self, report: Report | None = None) -> list[Any]:
+    def look(self, report: Report | None = None, keep: Report | None = None) -> list[Any]:
         """Take up what it has sent: nothing while the task goes on, its result (a list of one) when it has ended.
+
+        Args:
+            report: hears of progress.
+            keep: gets what is to be kept.
 
         Raises:
             DiedError: it ended instead.
@@ -162,6 +166,8 @@ class Worker:
                 raise self._death(self._process.wait()) from None
             if kind == "progress" and report is not None:
                 report(content)
+            elif kind == "kept" and keep is not None:
+                keep(content)
             elif kind == "importing":
                 self.importing = content
             elif kind == "ready":

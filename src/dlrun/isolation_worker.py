@@ -103,7 +103,7 @@ def _serve(connection: "Connection[bytes, bytes]", task: bytes) -> None:
         folder, function, given, hooks = _Unpickler(io.BytesIO(task)).load()
         if folder is not None:
             os.chdir(folder)
-        more = {"report": _reporter(connection), "interrupted": _Asked(connection)} if hooks else {}
+        more = {"report": _reporter(connection), "interrupted": _Asked(connection), "keep": _keeper(connection)} if hooks else {}
         answer = pickle.dumps(("done", function(*given, **more)), protocol=pickle.HIGHEST_PROTOCOL)
     except BaseException as error:  # whatever it is: it is the user's code that raises here, and the parent that decides
         answer = pickle.dumps(("raised", _told(error)))
@@ -143,6 +143,10 @@ def _reporter(connection: "Connection[bytes, bytes]") -> Callable[[Any], None]:
             connection.send_bytes(pickle.dumps(("progress", progress)))
 
     return report
+
+
+def _keeper(connection: "Connection[bytes, bytes]") -> Callable[[Any], None]:
+    return lambda content: connection.send_bytes(pickle.dumps(("kept", content), protocol=pickle.HIGHEST_PROTOCOL))
 
 
 class _Asked:

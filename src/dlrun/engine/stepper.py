@@ -4,6 +4,7 @@ Shapes: R runs, P parameters, B batch rows.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from torch import Tensor
 
@@ -28,17 +29,27 @@ class TorchWay:
         """See ``Way.load``."""
         self._train_step.bind(state)
 
-    def epoch(self, state: State, number: int, count: int, factors: Tensor | None, interrupted: Callable[[], bool]) -> None:
+    def epoch(self, state: State, number: int, steps: range, factors: Tensor | None, interrupted: Callable[[], bool]) -> None:
         """See ``Way.epoch``."""
         train_step, settings = self._train_step, self._train_step.settings
         train_step.bind(state)
         rates = None if factors is None else Factors(factors, train_step.optimizers, settings.device)
         keys, order = self._keys.epoch(number), self._keys.order(number)
-        batches = self._table.epoch(order, settings.batch_size, count, innermost=train_step.innermost)
-        for step, (x, y) in enumerate(batches):
+        batches = self._table.epoch(order, settings.batch_size, steps.stop, innermost=train_step.innermost)
+        for step, (x, y) in zip(steps, islice(batches, steps.start, None), strict=True):
             if interrupted():
                 return
             train_step.step(state, x, y, keys(step), None if rates is None else rates.at(step))
+
+    def tensors(self, state: State) -> dict[str, Tensor]:
+        """See ``Way.tensors``."""
+        slots = {
+            f"{kind}/{number}/{name}": value
+            for kind, each in (("optimizer", state.optimizers), ("kink", state.kinks))
+            for number, mine in enumerate(each)
+            for name, value in mine.items()
+        }
+        return {"theta": state.theta, "buffers": state.buffers, **slots}
 
     def evaluated(self, state: State) -> Tensor:
         """See ``Way.evaluated``."""

@@ -11,13 +11,14 @@ Shapes: R runs of the cohort, r rows present in theta.
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from dlrun.engine import diagnostics, lanes
 from dlrun.engine.batches import SUBSETS, Batches
+from dlrun.engine.checkpoint import Checkpoint, Keeper, UnfitCheckpointError, restore
 from dlrun.engine.cohort import VECTOR, Cohort, filled, kinds
 from dlrun.engine.evaluation import default_metrics, measure
 from dlrun.engine.forms import Forms
@@ -94,11 +95,11 @@ class Training:
     # One epoch
 
     def epoch(self, number: int) -> None:
-        """Take the steps of epoch ``number`` (from 0), up to the step limit or until interrupted."""
-        first = self.state.step
+        """Take the steps of epoch ``number`` (from 0) that are left, up to the step limit or until interrupted."""
+        first = number * self.steps_per_epoch
         count = min(self.steps_per_epoch, self.total_steps - first)
         factors = self.train_step.factors(first, count, self.steps_per_epoch, self.total_steps)
-        self.way.epoch(self.state, number, count, factors, self.interrupted)
+        self.way.epoch(self.state, number, range(self.state.step - first, count), factors, self.interrupted)
 
     def evaluate(self, epoch: int) -> None:
         """Measure every present row after ``epoch`` epochs, record it, and freeze the rows that are through."""
@@ -153,10 +154,13 @@ class Training:
         return sorted(kept)
 
     def _compact(self) -> None:
-        """Cut theta, and all that belongs to it, to the rows that still train, where that makes them few."""
+        """Keep the rows that still train, where that makes them few."""
         keep = self._kept()
-        if len(keep) > len(self.active) // 2:
-            return
+        if len(keep) <= len(self.active) // 2:
+            self.cut(keep)
+
+    def cut(self, keep: Sequence[int]) -> None:
+        """Cut theta, and all that belongs to it, to the rows at some of the present places."""
         state = self.state.select(keep, [g.rows for g, _ in self.train_step.optimizers])
         self._bind_runs([self.active[place] for place in keep], self.table.select(keep))
         self.seen = [seen[:, keep] for seen in self.seen]
@@ -303,25 +307,39 @@ def _mean(values: Iterable[float]) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
-def fit(cohort: Cohort, *, report: Report | None = None, interrupted: Callable[[], bool] = lambda: False) -> list[Outcome]:
+def fit(
+    cohort: Cohort,
+    *,
+    report: Report | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+    keeper: Keeper | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> list[Outcome]:
     """Train every run of the cohort, and return what became of each, in the cohort's order.
 
-    ``report`` hears of every evaluation. ``interrupted`` is asked before every step; when it says yes, runs that still train end
-    with status "interrupted".
+    Args:
+        report: hears of every evaluation.
+        interrupted: is asked before every step; when it says yes, runs that still train end with status "interrupted".
+        keeper: takes a checkpoint whenever one is due, and when training is interrupted.
+        checkpoint: where training goes on; it begins anew where that does not fit.
     """
     with torch.no_grad(), at_speed(), exact(cohort.settings.device):
-        return _fitted(cohort, report, interrupted)
+        return _fitted(cohort, report, interrupted, keeper, checkpoint)
 
 
-def _fitted(cohort: Cohort, report: Report | None, interrupted: Callable[[], bool]) -> list[Outcome]:
+def _fitted(
+    cohort: Cohort, report: Report | None, interrupted: Callable[[], bool], keeper: Keeper | None, checkpoint: Checkpoint | None
+) -> list[Outcome]:
     started = time.perf_counter()
-    training = Training(cohort, interrupted)
+    training, epoch, before = _begun(cohort, lambda: interrupted() or (keeper is not None and keeper.due()), checkpoint)
     settings = cohort.settings
-    epoch = 0
+    started -= before
     while training.alive[: training.asked].any() and training.state.step < training.total_steps and not interrupted():
         training.epoch(epoch)
-        if training.state.step < min((epoch + 1) * training.steps_per_epoch, training.total_steps):  # interrupted on the way
-            break
+        if keeper is not None and keeper.due():
+            keeper.take(training, epoch, time.perf_counter() - started)
+        if training.state.step < min((epoch + 1) * training.steps_per_epoch, training.total_steps):  # stopped on the way
+            continue
         epoch += 1
         last = training.state.step == training.total_steps
         if last or epoch % settings.evaluate_every == 0:
@@ -329,6 +347,19 @@ def _fitted(cohort: Cohort, report: Report | None, interrupted: Callable[[], boo
             if report is not None:
                 report(training.progress(epoch, time.perf_counter() - started))
     rest = training.alive[training.active]
+    if keeper is not None and rest.any() and 0 < training.state.step < training.total_steps:  # interrupted
+        keeper.take(training, epoch, time.perf_counter() - started)
     status: Status = "done" if training.state.step == training.total_steps else "interrupted"
     training.finish(rest, status, epoch, training.way.evaluated(training.state))
     return training.results()
+
+
+def _begun(cohort: Cohort, interrupted: Callable[[], bool], checkpoint: Checkpoint | None) -> tuple[Training, int, float]:
+    """A training, the epochs that it has completed, and the seconds that it took: of the checkpoint, where one fits."""
+    training = Training(cohort, interrupted)
+    if checkpoint is not None:
+        try:
+            return training, *restore(training, checkpoint)
+        except UnfitCheckpointError:
+            training = Training(cohort, interrupted)
+    return training, 0, 0.0

@@ -32,11 +32,14 @@ class Way(Protocol):
     def load(self, state: State) -> None:
         """Begin with a fresh state."""
 
-    def epoch(self, state: State, number: int, count: int, factors: Tensor | None, interrupted: Callable[[], bool]) -> None:
-        """Take ``count`` steps of epoch ``number``, from 0, or fewer where ``interrupted`` says so.
+    def epoch(self, state: State, number: int, steps: range, factors: Tensor | None, interrupted: Callable[[], bool]) -> None:
+        """Take ``steps`` of epoch ``number``, both counted from 0, or the first of them where ``interrupted`` says so.
 
-        ``factors`` [count, R] is what the schedules multiply the learning rates with, on the CPU; None for 1.
+        ``factors`` [steps.stop, R] is what the schedules multiply the learning rates with, on the CPU; None for 1.
         """
+
+    def tensors(self, state: State) -> dict[str, Tensor]:
+        """By name, the tensors that the steps change: what is written into them is where the next step begins."""
 
     def evaluated(self, state: State) -> Tensor:
         """The parameters to evaluate and to keep [R, P], with which is evaluated from now on."""

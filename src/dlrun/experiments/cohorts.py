@@ -32,6 +32,7 @@ from dlrun.engine.components import Component, signature
 from dlrun.engine.step import TrainStep, blueprint_of
 from dlrun.errors import DataError, InputError, plural
 from dlrun.experiments import cost
+from dlrun.results.checkpoints import SavedCheckpoint
 from dlrun.suggestions.values import show
 
 
@@ -42,6 +43,7 @@ class Planned:
     cohort: Cohort
     specs: tuple[RunSpec, ...]
     note: str = ""  # what a user should know of how they go together
+    checkpoint: SavedCheckpoint | None = None  # where its training goes on
 
 
 Place = tuple[int, int]  # seed, fold
@@ -286,7 +288,12 @@ def _text(values: Mapping[str, Any]) -> str:
 
 
 def in_pieces(planned: Planned, count: int) -> list[Planned]:
-    """A cohort cut into ``count`` cohorts of about as many rows each, or into single rows when there are fewer."""
+    """A cohort cut into ``count`` cohorts of about as many rows each, or into single rows when there are fewer.
+
+    One that goes on from a checkpoint stays whole.
+    """
+    if planned.checkpoint is not None:
+        return [planned]
     runs = len(planned.specs)
     count = max(1, min(count, runs))
     bounds = [round(runs * number / count) for number in range(count + 1)]

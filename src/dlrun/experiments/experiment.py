@@ -22,6 +22,7 @@ from dlrun.errors import InputError, StoreError
 from dlrun.experiments import sections as tables
 from dlrun.experiments import sweep as sweeps
 from dlrun.experiments import tuning
+from dlrun.experiments.checkpoints import going_on, keeping
 from dlrun.experiments.cohorts import Datasets, Planned, plan
 from dlrun.experiments.cut import Needs
 from dlrun.experiments.events import Listener, Listeners
@@ -29,7 +30,7 @@ from dlrun.experiments.executors.scheduling import train_one
 from dlrun.experiments.folds import every_fold
 from dlrun.experiments.provenance import check_same_data, provenance, where_it_began
 from dlrun.experiments.signals import Interruption
-from dlrun.experiments.train import worth_keeping
+from dlrun.experiments.train import identity, worth_keeping
 from dlrun.report.files import as_csv, as_markdown
 from dlrun.report.sections import Section
 from dlrun.results.record import MEASURED, RunRecord
@@ -109,7 +110,8 @@ class RunExperiment:
         spec = self.planned.specs[0]
         with _closing(self._tell), Interruption() as interruption:
             self._tell.begun(None, spec.name or self.planned.cohort.data.name)
-            (files,) = train_one(self.planned, report=self._tell.progress, interrupted=interruption)
+            keep = keeping(self.store, self._tell)
+            (files,) = train_one(self._continued(), report=self._tell.progress, interrupted=interruption, keep=keep)
             kept = worth_keeping([files], self.store)
             folder = self.store.write_run(files) if kept else self.store.folder(files.record.id)
             self._tell.run_ended([files.record])
@@ -119,6 +121,14 @@ class RunExperiment:
             result = Result(code, self.store, folder, files.record, sections=() if section is None else (section,))
             self._tell.finished(result)
             return result
+
+    def _continued(self) -> Planned:
+        """The run, going on from its checkpoint where there is one."""
+        planned, spec = self.planned, self.planned.specs[0]
+        if not spec.config.get("reuse", True):
+            return planned
+        run = identity(spec, planned.cohort.data.fingerprint)
+        return next(iter(going_on([run], {run: spec}, [planned], self.store, "", self._tell)), planned)
 
     def _beside(self, record: RunRecord) -> Section | None:
         """The run in a table with the baselines that were asked for by name; None when none were."""

@@ -20,6 +20,7 @@ from dlrun.config.composing.composed import Composed
 from dlrun.config.spec import RunSpec
 from dlrun.engine.progress import Progress
 from dlrun.errors import InputError
+from dlrun.experiments.checkpoints import Keep, going_on, keeping
 from dlrun.experiments.cohorts import Datasets, Planned, plan, together
 from dlrun.experiments.cut import Needs, cut, free_bytes, needs
 from dlrun.experiments.events import Listener
@@ -210,10 +211,12 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Li
                 ledger.note(list(ended.values()))
                 mine = [run for run in claim.mine if run not in ended]
                 ledger.keep([grid.broken[run] for run in mine if run in grid.broken])
-                wanted = {id(grid.specs[run]) for run in mine}
-                work = pieces([rows for group in grid.cohorts if (rows := _only(group, wanted))], options)
-                for files in _trained(work, options, tell, ledger.progress, interruption):
-                    ledger.keep(files)
+                begun = going_on(mine, grid.specs, grid.cohorts, store, options.since, tell) if options.reuse else []
+                wanted = {id(grid.specs[run]) for run in mine} - {id(spec) for group in begun for spec in group.specs}
+                work = pieces([*begun, *(rows for group in grid.cohorts if (rows := _only(group, wanted)))], options)
+                claimed = set(mine)
+                for files in _trained(work, options, tell, ledger.progress, interruption, keeping(store, tell)):
+                    ledger.keep([item for item in files if item.record.id in claimed])  # others had ended when it went on
             left = dict.fromkeys(run for run in left if run in claim.others)
             if left and not interruption():
                 tell.waiting(left, claim.others[next(iter(left))])
@@ -274,7 +277,12 @@ class _Ledger:
 
 
 def _trained(
-    work: Sequence[tuple[Planned, Needs]], options: Options, tell: Listener, report: Report, interruption: Interruption
+    work: Sequence[tuple[Planned, Needs]],
+    options: Options,
+    tell: Listener,
+    report: Report,
+    interruption: Interruption,
+    keep: Keep,
 ) -> Iterator[list[RunFiles]]:
     """Train cohorts, in this process or in several, and hand out what comes of each."""
     shares = scheduling.shares(work, options.processes, options.executor)
@@ -287,7 +295,7 @@ def _trained(
 
     for part, count in shares:
         executor = choose([group for group, _ in part], min(count, len(part)), interruption, options.executor)
-        yield from scheduling.train_all(part, executor, started=started, report=report, interrupted=interruption)
+        yield from scheduling.train_all(part, executor, started=started, report=report, interrupted=interruption, keep=keep)
 
 
 def begin(grid: Grid, store: Store, name: str, command: Sequence[str], settings: Mapping[str, Any]) -> Sweep:

@@ -21,8 +21,10 @@ from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Scalings
 from dlrun.data.splits import Splits
 from dlrun.engine.batches import SUBSETS
+from dlrun.engine.checkpoint import Checkpoint, Keeper
 from dlrun.engine.progress import Progress
 from dlrun.engine.trainer import MOST_PREDICTED, Outcome, fit
+from dlrun.experiments.checkpoints import Keep, loaded, saved
 from dlrun.experiments.cohorts import Planned
 from dlrun.isolation import DiedError, RaisedError, reason
 from dlrun.results.formats import PREDICTIONS, TARGETS, RunFiles, smallest
@@ -68,12 +70,39 @@ def _computed(spec: RunSpec) -> dict[str, Any]:
     return config
 
 
-def train(planned: Planned, *, report: Report | None = None, interrupted: Callable[[], bool] = lambda: False) -> list[RunFiles]:
-    """Train a cohort; the files of every run, in the cohort's order, ready to be written."""
+def train(
+    planned: Planned,
+    *,
+    report: Report | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+    keep: Keep | None = None,
+) -> list[RunFiles]:
+    """Train a cohort; the files of every run, in the cohort's order, ready to be written.
+
+    Args:
+        report: hears of every evaluation.
+        interrupted: whether to stop, asked before every step.
+        keep: gets the checkpoints.
+    """
     started = time.perf_counter()
-    outcomes = fit(planned.cohort, report=report, interrupted=interrupted)
-    shared = _Shared(planned, time.perf_counter() - started)
+    checkpoint = loaded(planned.checkpoint)
+    outcomes = fit(planned.cohort, report=report, interrupted=interrupted, keeper=_keeper(planned, keep), checkpoint=checkpoint)
+    before = 0.0 if checkpoint is None else checkpoint.seconds
+    shared = _Shared(planned, before + time.perf_counter() - started)
     return [shared.files(number, outcome) for number, outcome in enumerate(outcomes)]
+
+
+def _keeper(planned: Planned, keep: Keep | None) -> Keeper | None:
+    """What takes the checkpoints of a cohort; None where there shall be none."""
+    seconds = planned.specs[0].trainer.checkpoint_s
+    if keep is None or not seconds:
+        return None
+
+    def taken(checkpoint: Checkpoint) -> None:
+        runs = [identity(spec, planned.cohort.data.fingerprint) for spec in planned.specs]
+        keep(saved(planned.cohort, runs, checkpoint))
+
+    return Keeper(seconds, taken)
 
 
 class _Shared:

@@ -129,7 +129,7 @@ class Blobs:
         self._connection.executemany(
             "DELETE FROM blobs WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM parts WHERE blob = ?1) "
             "AND NOT EXISTS (SELECT 1 FROM sections WHERE blob = ?1) AND NOT EXISTS (SELECT 1 FROM runs WHERE shared = ?1) "
-            "AND NOT EXISTS (SELECT 1 FROM cells WHERE factors = ?1)",
+            "AND NOT EXISTS (SELECT 1 FROM cells WHERE factors = ?1) AND NOT EXISTS (SELECT 1 FROM checkpoints WHERE blob = ?1)",
             [(blob,) for blob in blobs],
         )
 

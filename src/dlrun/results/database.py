@@ -16,7 +16,7 @@ from pathlib import Path
 from dlrun.errors import StoreError
 
 FILE = "dlrun.sqlite"
-VERSION = 1  # of the schema, in the file's user_version
+VERSION = 2  # of the schema, in the file's user_version
 APPLICATION = 0x646C726E  # "dlrn": what tells the file from other programs' databases
 PATIENCE = 60.0  # seconds to wait for another process's transaction
 CACHE_KB = 65536  # a transaction that fits is written to the file at its end only
@@ -101,6 +101,20 @@ CREATE INDEX claims_of_owner ON claims (owner);
 """
 
 
+ADDED = {  # what each version of the schema has beside the one before
+    2: """
+CREATE TABLE checkpoints (  -- of cohorts in training
+    number INTEGER PRIMARY KEY,
+    runs TEXT NOT NULL,               -- JSON: the ids of the cohort's runs in its order
+    made TEXT NOT NULL,
+    about TEXT NOT NULL,              -- JSON: the runs that have not ended, the step, who trained it
+    digest BLOB NOT NULL,             -- SHA-256 of all of it
+    blob INTEGER NOT NULL REFERENCES blobs  -- its tensors
+);
+"""
+}
+
+
 @contextmanager
 def reading(root: Path) -> Iterator[sqlite3.Connection | None]:
     """The database of an output root to read from, all of it as it is at one moment; None where there is none yet.
@@ -137,8 +151,8 @@ def writing(root: Path) -> Iterator[sqlite3.Connection]:
         raise StoreError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
     with _connected(path, "rw") as connection:
         connection.execute("BEGIN IMMEDIATE")
-        if _version(connection, path) == 0:
-            _create(connection)
+        if (version := _version(connection, path)) < VERSION:
+            _create(connection, version)
         yield connection
         connection.execute("COMMIT")
 
@@ -207,8 +221,10 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     return int(version)
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    for statement in SCHEMA.split(";\n"):
+def _create(connection: sqlite3.Connection, version: int) -> None:
+    """Make what a file of that version lacks; 0 for one that is empty."""
+    schema = "" if version else SCHEMA
+    for statement in (schema + "".join(added for number, added in ADDED.items() if number > version)).split(";\n"):
         if statement.strip():
             connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION}")

@@ -27,6 +27,7 @@ VOLATILE: Mapping[str, str] = {
     "hydra": "how the job was composed and launched",
     "trainer.device": "the streams are the same on every device; rounding differs, as it does between cohorts, and what a module "
     "of the user's own draws by itself",
+    "trainer.checkpoint_s": "how much an interruption costs; training goes on with the same bits",
     "trainer.engine": "both do the same, and round each in its own way",
 }
 """Keys of the config that do not change what a run computes, and why each is one. The id leaves them out."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from dlrun.errors import StoreError
 from dlrun.results.blobs import Blobs
+from dlrun.results.checkpoints import Checkpoints
 from dlrun.results.formats import (
     ARRAYS,
     PREDICTIONS,
@@ -72,6 +73,7 @@ class Runs:
         self._freed: set[int] = set()  # blobs and
         self._loose: set[int] = set()  # configs of runs that were removed
         self._read: dict[int, Any] = {}  # blob -> what it says as JSON
+        self.checkpoints = Checkpoints(connection, self.blobs, self._freed)
 
     # Writing
 
@@ -109,6 +111,7 @@ class Runs:
         self.connection.executemany(
             "INSERT INTO parts VALUES (?, ?, ?)", [(*part[:2], blob) for part, blob in zip(parts, blobs, strict=True)]
         )
+        self.checkpoints.forget(run for run, row in rows.items() if row.columns[1] != "interrupted")
         return problems
 
     def _row(self, files: RunFiles) -> "_Row":
@@ -179,9 +182,11 @@ class Runs:
 
     def delete(self, ids: Iterable[str]) -> int:
         """Remove runs. Returns how many there were."""
+        ids = list(ids)
         rows = self.connection.execute("SELECT number FROM runs WHERE id IN (SELECT value FROM json_each(?))", (_list(ids),))
         numbers = [int(row[0]) for row in rows]
         self._remove(numbers)
+        self.checkpoints.forget(ids)
         return len(numbers)
 
     def _remove(self, numbers: list[int]) -> None:

@@ -8,7 +8,7 @@ outputs/sweeps/         tables of sweeps (see sweeps)
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dlrun.errors import StoreError
 from dlrun.results import claims, folders
 from dlrun.results.blobs import FOLDER
+from dlrun.results.checkpoints import SavedCheckpoint
 from dlrun.results.claims import Claim
 from dlrun.results.database import FILE, reading, touch, writing
 from dlrun.results.formats import ARRAYS, WEIGHTS, RunFiles, read_history_bytes, read_json, read_weights, unpack
@@ -128,6 +129,28 @@ class Store:
         if problems:
             more = (f"and {len(problems) - 3} more runs could not be written",) if len(problems) > 3 else ()
             raise StoreError(*[*problems.values()][:3], *more)
+
+    def keep_checkpoint(self, checkpoint: SavedCheckpoint) -> None:
+        """Keep a checkpoint of a cohort that trains.
+
+        Raises:
+            StoreError: it could not be written; the one before is still there.
+        """
+        with self.writing() as rows:
+            rows.checkpoints.keep(checkpoint)
+
+    def checkpoints(
+        self,
+        wanted: Collection[str],
+        known: Collection[str],
+        fits: Callable[[SavedCheckpoint], bool],
+        *,
+        since: str = "",
+        complain: Callable[[str], None],
+    ) -> list[SavedCheckpoint]:
+        """The checkpoints with which runs go on: see ``Checkpoints.find``."""
+        with self.reading() as rows:
+            return [] if rows is None else rows.checkpoints.find(wanted, known, fits, since, complain)
 
     def write_run(self, run: RunFiles) -> Path:
         """Keep one run, as a folder too, which is returned.

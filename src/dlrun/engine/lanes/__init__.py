@@ -164,27 +164,33 @@ class Native:
 
     # Steps
 
-    def epoch(self, state: State, number: int, count: int, factors: Tensor | None, interrupted: Callable[[], bool]) -> None:
-        """Take ``count`` steps of epoch ``number`` (from 0), or fewer if interrupted. ``factors`` [count, R] of the schedules."""
+    def epoch(self, state: State, number: int, steps: range, factors: Tensor | None, interrupted: Callable[[], bool]) -> None:
+        """See ``Way.epoch``."""
         plan, blocks = self._plan, len(self._lanes.blocks)
-        before = state.step
+        before = state.step - steps.start
         each = None if factors is None else factors[:, self._lanes.rows].contiguous()
         at_once = max(1, PRODUCTS // (self._products * blocks * V))
-        for start in range(0, count, at_once):
+        for start in range(steps.start, steps.stop, at_once):
             if interrupted():
                 break
-            stop = min(start + at_once, count)
+            stop = min(start + at_once, steps.stop)
             factor = None if each is None else each[start].data_ptr()
-            steps = partial(self._steps, number, before, start, stop, factor)
-            spread(steps, blocks, (stop - start) * self._products * blocks * V)
+            taken = partial(self._steps, number, before, start, stop, factor, draws=start == steps.start)
+            spread(taken, blocks, (stop - start) * self._products * blocks * V)
             state.step = before + stop
         if plan.buffers:
             state.buffers.copy_(self._lanes.gather(self._memory[:, plan.parameters : plan.parameters + plan.buffers]))
 
-    def _steps(self, epoch: int, before: int, start: int, stop: int, factor: int | None, first: int, last: int) -> int:
-        """Steps ``start`` to ``stop`` of the blocks ``first`` to ``last``, whose order is drawn at the beginning of an epoch."""
-        failed = 0 if start else self._kernel.dlrun_orders(self._plan, first, last, epoch)
+    def _steps(
+        self, epoch: int, before: int, start: int, stop: int, factor: int | None, first: int, last: int, *, draws: bool
+    ) -> int:
+        """Steps ``start`` to ``stop`` of the blocks ``first`` to ``last``; ``draws`` the order of the epoch first."""
+        failed = self._kernel.dlrun_orders(self._plan, first, last, epoch) if draws else 0
         return failed or self._kernel.dlrun_steps(self._plan, first, last, epoch, before, start, stop, factor)
+
+    def tensors(self, state: State) -> dict[str, Tensor]:
+        """See ``Way.tensors``."""
+        return {"memory": self._memory, "buffers": state.buffers}
 
     # Evaluation
 

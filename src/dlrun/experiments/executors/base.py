@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from dlrun.engine.progress import Progress
+from dlrun.experiments.checkpoints import Keep
 from dlrun.experiments.cohorts import Planned
 from dlrun.results.formats import RunFiles
 
@@ -15,8 +16,8 @@ class Task(ABC):
     """A cohort that was submitted."""
 
     @abstractmethod
-    def poll(self, report: Report | None) -> list[RunFiles] | None:
-        """What came of it, in the cohort's order; None while it goes on, of which ``report`` hears.
+    def poll(self, report: Report | None, keep: Keep) -> list[RunFiles] | None:
+        """What came of it, in the cohort's order; None while it goes on, of which ``report`` hears. ``keep`` gets checkpoints.
 
         Raises:
             DiedError: its process ended.

@@ -11,6 +11,7 @@ import torch
 from dlrun import isolation, own_modules
 from dlrun.config import own_code
 from dlrun.errors import DlrunError
+from dlrun.experiments.checkpoints import Keep
 from dlrun.experiments.cohorts import Planned
 from dlrun.experiments.executors.base import Executor, Interrupted, Report, Task
 from dlrun.experiments.train import train
@@ -58,9 +59,9 @@ class _Remote(Task):
     def __init__(self, executor: Processes, worker: Worker) -> None:
         self._executor, self.worker = executor, worker
 
-    def poll(self, report: Report | None) -> list[RunFiles] | None:
+    def poll(self, report: Report | None, keep: Keep) -> list[RunFiles] | None:
         try:
-            found = self.worker.look(report)
+            found = self.worker.look(report, keep)
         except DlrunError as error:
             self._executor.ended(self.worker, error)
             raise
@@ -78,9 +79,15 @@ class _Remote(Task):
 
 
 def _train(
-    cohort: Planned, threads: int, digests: Mapping[frozenset[str], str], *, report: Report, interrupted: Interrupted
+    cohort: Planned,
+    threads: int,
+    digests: Mapping[frozenset[str], str],
+    *,
+    report: Report,
+    interrupted: Interrupted,
+    keep: Keep,
 ) -> list[RunFiles]:
     """What a worker does."""
     torch.set_num_threads(threads)
     own_code.adopt(digests)
-    return train(cohort, report=report, interrupted=interrupted)
+    return train(cohort, report=report, interrupted=interrupted, keep=keep)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from dlrun.config import own_code
+from dlrun.experiments.checkpoints import Keep
 from dlrun.experiments.cohorts import Planned, halves, in_pieces
 from dlrun.experiments.cut import Needs, needs
 from dlrun.experiments.executors import AUTO, choose
@@ -73,7 +74,7 @@ def threads_for(numbers: float, *, native: bool) -> int:
     return cores() if native or numbers >= THREADED else 1
 
 
-def train_one(group: Planned, *, report: Report, interrupted: Interrupted) -> list[RunFiles]:
+def train_one(group: Planned, *, report: Report, interrupted: Interrupted, keep: Keep) -> list[RunFiles]:
     """Train a cohort here or, within ``isolation.own_process`` and with components of the user's own, in a worker.
 
     Raises:
@@ -84,7 +85,7 @@ def train_one(group: Planned, *, report: Report, interrupted: Interrupted) -> li
         need = needs(group.cohort)
         task = executor.submit(group, threads_for(need.numbers, native=need.native))
         try:
-            while (files := task.poll(report)) is None:
+            while (files := task.poll(report, keep)) is None:
                 executor.wait([task])
                 if interrupted():
                     task.stop()
@@ -94,9 +95,9 @@ def train_one(group: Planned, *, report: Report, interrupted: Interrupted) -> li
 
 
 def train_all(
-    work: Work, executor: Executor, *, started: Started, report: Report, interrupted: Interrupted
+    work: Work, executor: Executor, *, started: Started, report: Report, interrupted: Interrupted, keep: Keep
 ) -> Iterator[list[RunFiles]]:
-    """Train cohorts, in whatever order they end; those that are at work when interrupted end early."""
+    """Train cohorts, in whatever order they end; those that are at work when interrupted end early. ``keep`` gets checkpoints."""
     waiting = deque(_Attempt(group, need.numbers / len(group.specs), need.native) for group, need in work)
     busy: dict[Task, _Attempt] = {}
     with closing(executor):
@@ -111,7 +112,7 @@ def train_all(
                 if interrupted():
                     task.stop()
                 try:
-                    files = task.poll(report if executor.slots == 1 else None)
+                    files = task.poll(report if executor.slots == 1 else None, keep)
                 except (Exception, SystemExit) as error:
                     del busy[task]
                     then = attempt.after(error)
@@ -143,9 +144,9 @@ class _Attempt:
 
     def after(self, error: BaseException) -> "list[_Attempt] | RunFiles":
         """What to do when it raised or died: attempts, or what is kept of the culprit."""
-        dead = isinstance(error, DiedError)
+        dead, group = isinstance(error, DiedError), replace(self.group, checkpoint=None)
         if dead and not self.died:
-            return [replace(self, died=True, again=True)]
-        if len(self.group.specs) == 1:
-            return failure(self.group.specs[0], error, self.group.cohort.data)
-        return [replace(self, group=part, died=self.died or dead, again=True) for part in halves(self.group)]
+            return [replace(self, group=group, died=True, again=True)]
+        if len(group.specs) == 1:
+            return failure(group.specs[0], error, group.cohort.data)
+        return [replace(self, group=part, died=self.died or dead, again=True) for part in halves(group)]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from dlrun.experiments.checkpoints import Keep
 from dlrun.experiments.cohorts import Planned
 from dlrun.experiments.executors.base import Executor, Interrupted, Report, Task
 from dlrun.experiments.train import train
@@ -35,9 +36,9 @@ class _Cohort(Task):
     def __init__(self, cohort: Planned, threads: int, interrupted: Interrupted) -> None:
         self._cohort, self._threads, self._interrupted = cohort, threads, interrupted
 
-    def poll(self, report: Report | None) -> list[RunFiles]:
+    def poll(self, report: Report | None, keep: Keep) -> list[RunFiles]:
         torch.set_num_threads(self._threads)
-        return train(self._cohort, report=report, interrupted=self._interrupted)
+        return train(self._cohort, report=report, interrupted=self._interrupted, keep=keep)
 
     def stop(self) -> None:
         pass  # it asks before every step

@@ -1,0 +1,156 @@
+"""Checkpoints: a cohort between two steps, from which its training goes on with the same bits.
+
+    checkpoint = take(training, epoch, seconds)     copies of all that training has changed
+    restore(training, checkpoint)                   a fresh training of the same cohort stands where the other one stood
+
+Random numbers need not be kept: each is a function of seed, epoch and step (see streams).
+
+Shapes: R runs of the cohort, r rows present in theta, E evaluations, P parameters, Q buffers.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dlrun.engine.state import Best
+
+if TYPE_CHECKING:
+    from dlrun.engine.trainer import Training
+
+MOST_COST = 0.01  # of the training time that checkpoints may take, however long one of them takes
+
+
+class UnfitCheckpointError(Exception):
+    """The checkpoint is not one of this cohort, trained in this way."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What training has changed.
+
+    Args:
+        facts: what can be written as JSON: the step, the epochs completed, the rows present, what became of each run.
+        tensors: by name, on the CPU.
+    """
+
+    facts: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def seconds(self) -> float:
+        """That training had taken."""
+        found = self.facts.get("seconds")
+        return found if isinstance(found, float) else 0.0
+
+
+def take(training: "Training", epoch: int, seconds: float) -> Checkpoint:
+    """The state of ``training`` between two steps.
+
+    Args:
+        epoch: how many epochs were completed and evaluated.
+        seconds: that training took so far.
+    """
+    ended = ~training.alive[training.order]
+    tensors = {f"way/{name}": value for name, value in training.way.tensors(training.state).items()}
+    tensors |= {"alive": training.alive, "final/theta": training.final[0][ended], "final/buffers": training.final[1][ended]}
+    tensors |= {f"seen/{number}": seen[: len(training.records)] for number, seen in enumerate(training.seen)}
+    best = training.state.best
+    if best is not None:
+        tensors |= {"best/value": best.value, "best/theta": best.theta, "best/buffers": best.buffers}
+    for name in training.records[0][1] if training.records else ():
+        tensors[f"records/{name}"] = torch.stack([found[name] for _, found in training.records])  # [E, R]
+    facts = {
+        "engine": training.way.name,
+        "epoch": epoch,
+        "step": training.state.step,
+        "seconds": seconds,
+        "rows": list(training.active),
+        "evaluated": [at for at, _ in training.records],
+        "outcomes": [[outcome.status, outcome.reason, outcome.epochs, outcome.steps] for outcome in training.outcomes],
+    }
+    return Checkpoint(facts, {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()})
+
+
+def restore(training: "Training", checkpoint: Checkpoint) -> tuple[int, float]:
+    """Let ``training``, which is fresh, stand where the one stood that the checkpoint was taken of.
+
+    Returns:
+        How many epochs it had completed, and the seconds that this took.
+
+    Raises:
+        UnfitCheckpointError: it is of another cohort, or was trained in another way; ``training`` is not to be used then.
+    """
+    facts, tensors = checkpoint.facts, checkpoint.tensors
+    try:
+        if facts["engine"] != training.way.name:
+            raise UnfitCheckpointError(f"it was trained by {facts['engine']}, and goes by {training.way.name} here")
+        place_of = {row: place for place, row in enumerate(training.order)}
+        places = [place_of[row] for row in facts["rows"]]
+        if places != sorted(set(places)):
+            raise UnfitCheckpointError("its runs are in another order")
+        if len(places) < len(training.order):
+            training.cut(places)
+        state = training.state
+        state.step = facts["step"]
+        kept = {name.removeprefix("way/"): value for name, value in tensors.items() if name.startswith("way/")}
+        mine = training.way.tensors(state)
+        if kept.keys() != mine.keys():
+            raise UnfitCheckpointError(f"it holds {', '.join(sorted(kept))}")
+        for name, value in mine.items():
+            _overwrite(value, kept[name])
+        _overwrite(training.alive, tensors["alive"])
+        ended = ~training.alive[training.order]
+        for matrix, name in zip(training.final, ("theta", "buffers"), strict=True):
+            rows = torch.empty_like(matrix[ended])
+            _overwrite(rows, tensors[f"final/{name}"])
+            matrix[ended] = rows
+        for number, seen in enumerate(training.seen):
+            _overwrite(seen[: len(facts["evaluated"])], tensors[f"seen/{number}"])
+        if "best/value" in tensors:
+            value = state.theta.new_empty(len(training.active), dtype=tensors["best/value"].dtype)
+            state.best = Best(value, torch.empty_like(state.theta), torch.empty_like(state.buffers))
+            for name in ("value", "theta", "buffers"):
+                _overwrite(getattr(state.best, name), tensors[f"best/{name}"])
+        columns = {name.removeprefix("records/"): value for name, value in tensors.items() if name.startswith("records/")}
+        training.records = [
+            (at, {name: column[n] for name, column in columns.items()}) for n, at in enumerate(facts["evaluated"])
+        ]
+        for outcome, found in zip(training.outcomes, facts["outcomes"], strict=True):
+            outcome.status, outcome.reason, outcome.epochs, outcome.steps = found
+        return int(facts["epoch"]), checkpoint.seconds
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise UnfitCheckpointError(f"it lacks {error}") from error
+
+
+def _overwrite(mine: Tensor, kept: Tensor) -> None:
+    if mine.shape != kept.shape or mine.dtype != kept.dtype:
+        raise UnfitCheckpointError(f"it has numbers of shape {[*kept.shape]} where {[*mine.shape]} are expected")
+    mine.copy_(kept)
+
+
+class Keeper:
+    """Takes checkpoints when it is time.
+
+    Args:
+        seconds: from one to the next, and from the beginning to the first.
+        keep: what gets them.
+    """
+
+    def __init__(self, seconds: float, keep: Callable[[Checkpoint], None]) -> None:
+        self._seconds, self._keep = seconds, keep
+        self._next = time.perf_counter() + seconds
+
+    def due(self) -> bool:
+        """Whether it is time."""
+        return time.perf_counter() >= self._next
+
+    def take(self, training: "Training", epoch: int, seconds: float) -> None:
+        """Take one, and hand it on. The next is due later where this one took long."""
+        began = time.perf_counter()
+        self._keep(take(training, epoch, seconds))
+        now = time.perf_counter()
+        self._next = now + max(self._seconds, (now - began) / MOST_COST)
