@@ -1,16 +1,28 @@
 """Training that goes on from a checkpoint ends with the bits of one that was never interrupted."""
 
 import itertools
+import os
+import shutil
+import signal
+import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dlrun.cli.main import main
+from dlrun.engine import checkpoint as checkpoints
 from dlrun.engine import lanes
 from dlrun.engine.checkpoint import Checkpoint, Keeper
 from dlrun.engine.lanes.library import kernel
 from dlrun.engine.trainer import Outcome, fit
+from dlrun.errors import StoreError
 from dlrun.experiments.cohorts import Planned, plan
+from dlrun.results.checkpoints import SavedCheckpoint
+from dlrun.results.store import Store
+from kept import results, stamps
 
 SMALL = {"dataset": "moons", "dataset.rows": 80, "model.hidden": [6, 5], "trainer.batch_size": 16, "trainer.epochs": 6}
 STEPS = 3  # in an epoch
@@ -32,7 +44,7 @@ class Once(Keeper):
         super().__init__(0.0, self.found.append)
         self._left = at
 
-    def due(self) -> bool:
+    def due(self, step: int) -> bool:
         self._left -= 1
         return self._left <= 0 and not self.found
 
@@ -127,3 +139,180 @@ def test_ended_runs_and_best_weights_are_kept(planned: Plan, engine: str) -> Non
     assert len(checkpoint.facts["rows"]) < 40
     assert {status for status, *_ in checkpoint.facts["outcomes"]} >= {"diverged", "stopped", "done"}
     assert "best/theta" in checkpoint.tensors
+
+
+# Commands
+
+RUNS = 4
+WORDS = (
+    "trainer=smoke",
+    "model.hidden=[5]",
+    "dataset=moons",
+    "dataset.rows=80",
+    "trainer.max_steps=null",
+    "trainer.epochs=6",
+    "baseline=[]",
+)
+SWEEP = ("-m", f"seed=range(0,{RUNS})", *WORDS)
+OFTEN = "trainer.checkpoint_s=1e-9"
+
+
+@dataclass(frozen=True)
+class Called:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Called]
+
+
+@pytest.fixture
+def call(folder: Path, capsys: pytest.CaptureFixture[str]) -> Call:
+    """The command in this process."""
+
+    def command(*words: str) -> Called:
+        code = main(words)
+        return Called(code, *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def stop(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], None]:
+    """``stop(3, how)``: call ``how`` once, when the third checkpoint has been written; they are written before every step."""
+    monkeypatch.setattr(checkpoints, "MOST_COST", float("inf"))
+    monkeypatch.setattr(lanes, "PRODUCTS", 1)
+
+    def at(number: int, how: Callable[[], object]) -> None:
+        written = 0
+        keep = Store.keep_checkpoint
+
+        def counted(store: Store, checkpoint: SavedCheckpoint) -> None:
+            nonlocal written
+            keep(store, checkpoint)
+            written += 1
+            if written == number:
+                how()
+
+        monkeypatch.setattr(Store, "keep_checkpoint", counted)
+
+    return at
+
+
+def die() -> None:
+    """What is written is all that there will be."""
+    raise KeyboardInterrupt
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def figures(root: Path) -> dict[str, Any]:
+    """Run id -> all that is known of it, weights and history included, but for what is never the same."""
+    store = Store(root)
+    found = results(root)
+    for run, record in found.items():
+        record["history"] = {name: values.tobytes() for name, values in store.history(run).items()}
+        record["digests"] = store.read_record(run).digests
+        record["metrics"] = repr(record["metrics"])
+        for name in ("seconds", "finished", "cohort", "overrides"):
+            del record[name]
+    return found
+
+
+def kept(root: Path) -> int:
+    with sqlite3.connect(root / "dlrun.sqlite") as connection:
+        return int(connection.execute("SELECT count(*) FROM checkpoints").fetchone()[0])
+
+
+LATEST = "SELECT max(number) FROM checkpoints"
+DAMAGES = {  # what happens to the file -> the epoch at which training goes on
+    "": 4,
+    f"UPDATE checkpoints SET about = replace(about, 'step', 'stop') WHERE number = ({LATEST})": 3,
+    "UPDATE blobs SET content = zeroblob(length(content)) WHERE id = (SELECT max(blob) FROM checkpoints)": 3,
+    "UPDATE checkpoints SET runs = 'x'": 0,
+}
+
+
+def test_a_killed_sweep_goes_on(call: Call, stop: Any, tmp_path: Path) -> None:
+    assert call(*SWEEP, f"output_dir={tmp_path / 'whole'}").code == 0
+    assert kept(tmp_path / "whole") == 0
+    whole, killed = figures(tmp_path / "whole"), Path("outputs").absolute()
+    stop(3 * STEPS + 1, die)  # after the first step of the fourth epoch
+    assert call(*SWEEP, OFTEN).code == 130
+    assert (kept(killed), results(killed)) == (2, {})
+    for number, (damage, epoch) in enumerate(DAMAGES.items()):
+        root = tmp_path / str(number)
+        shutil.copytree(killed, root)
+        if damage:
+            with sqlite3.connect(root / "dlrun.sqlite") as connection:
+                connection.execute(damage)
+        found = call(*SWEEP, f"output_dir={root}")
+        said = f"goes on at epoch {epoch} of 6 ({RUNS} runs)" in found.err
+        assert (found.code, said, "a checkpoint is damaged" in found.err) == (0, epoch > 0, damage != ""), found.err
+        assert figures(root) == whole
+        assert kept(root) == 0
+    found = call("-m", f"seed=range(0,{RUNS + 2})", *WORDS)  # a wider sweep
+    assert (found.code, f"goes on at epoch 4 of 6 ({RUNS} runs)" in found.err) == (0, True)
+    there = figures(killed)
+    assert len(there) == RUNS + 2
+    assert {run: there[run] for run in whole} == whole
+
+
+def test_an_interrupted_sweep_keeps_who_has_ended(call: Call, stop: Any, tmp_path: Path) -> None:
+    words = (
+        "optimizer=sgd",
+        "optimizer.lr=0.1,1e-9,1e30",
+        *SWEEP,
+        "+regularizer=early_stopping",
+        "regularizer.early_stopping.patience=2",
+    )
+    assert call(*words, f"output_dir={tmp_path / 'whole'}").code == 1
+    stop(4 * STEPS + 1, interrupt)
+    found = call(*words, OFTEN)
+    root = Path("outputs").absolute()
+    assert (found.code, "carry on with: dlrun resume" in found.out) == (130, True)
+    ended = {run: stamp for run, stamp in stamps(root).items() if results(root)[run]["status"] != "interrupted"}
+    assert 0 < len(ended) < 3 * RUNS
+    found = call("resume")
+    assert f"goes on at epoch 5 of 6 ({3 * RUNS - len(ended)} runs)" in found.err
+    assert figures(root) == figures(tmp_path / "whole")
+    assert {run: stamps(root)[run] for run in ended} == ended
+    assert kept(root) == 0
+
+
+def test_a_single_run_goes_on(call: Call, stop: Any, tmp_path: Path) -> None:
+    assert call(*WORDS, f"output_dir={tmp_path / 'whole'}").code == 0
+    stop(7, interrupt)
+    assert call(*WORDS, OFTEN).code == 130
+    for words, said in (
+        (("trainer.engine=torch",), "begin anew" if kernel() else "goes on"),
+        ((), "goes on at epoch 3 of 6 (1 run)"),
+    ):
+        root = tmp_path / "copy" / str(len(words))
+        root.mkdir(parents=True)
+        (root / "dlrun.sqlite").write_bytes(Path("outputs/dlrun.sqlite").read_bytes())
+        found = call(*WORDS, *words, f"output_dir={root}")
+        assert (found.code, said in found.err) == (0, True), found.err
+        assert kept(root) == 0
+    assert figures(root) == figures(tmp_path / "whole")
+    assert "goes on" not in call(*WORDS, "reuse=false").err
+
+
+def test_a_checkpoint_that_cannot_be_written_is_reported(call: Call, stop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("outputs: cannot be written (No space left on device)")
+
+    monkeypatch.setattr(Store, "keep_checkpoint", full)
+    found = call(*SWEEP, OFTEN)
+    assert (found.code, found.err.count("a checkpoint could not be written, training continues")) == (0, 1)
+
+
+def test_no_checkpoints_are_taken_where_none_are_wanted(call: Call, stop: Any) -> None:
+    stop(1, die)
+    assert call(*SWEEP, "trainer.checkpoint_s=0").code == 0
+    assert "trainer.checkpoint_s=-1" in call(*SWEEP, "trainer.checkpoint_s=-1").err

@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from dlrun.errors import StoreError
 from dlrun.results.database import problems, reading
 from dlrun.results.store import Store
 from dlrun.results.sweeps import sweep_folders
@@ -195,11 +196,19 @@ class Lab:
                 return set()
             return set(connection.execute("SELECT owner, subject FROM claims WHERE subject NOT LIKE 'sweep%'"))
 
+    def checkpoints(self) -> int:
+        """How many checkpoints are kept."""
+        with suppress(StoreError), reading(self.root) as connection:
+            if connection is not None:
+                return int(connection.execute("SELECT count(*) FROM checkpoints").fetchone()[0])
+        return 0
+
     def check_clean(self) -> None:
         """Nothing is left of what was being written, and nothing but the store's own folders is there (P6)."""
         assert {path.name for path in self.folder.iterdir()} == {"out"}
         assert {path.name for path in self.root.iterdir()} - {"runs"} == {"dlrun.sqlite", "sweeps"}
         assert not self.claims()
+        assert not self.checkpoints()
         assert not problems(self.root)
         for sweep in (self.root / "sweeps").iterdir():
             assert {path.name for path in sweep.iterdir()} <= {"comparison.csv", "comparison.md"}

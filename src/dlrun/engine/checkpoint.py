@@ -141,16 +141,18 @@ class Keeper:
     """
 
     def __init__(self, seconds: float, keep: Callable[[Checkpoint], None]) -> None:
-        self._seconds, self._keep = seconds, keep
+        self._seconds, self._keep, self._step = seconds, keep, 0
         self._next = time.perf_counter() + seconds
 
-    def due(self) -> bool:
-        """Whether it is time."""
-        return time.perf_counter() >= self._next
+    def due(self, step: int) -> bool:
+        """Whether it is time; never twice at the same step."""
+        return step > self._step and time.perf_counter() >= self._next
 
     def take(self, training: "Training", epoch: int, seconds: float) -> None:
-        """Take one, and hand it on. The next is due later where this one took long."""
-        began = time.perf_counter()
+        """Take one, unless there is one of this step, and hand it on. The next is due later where this one took long."""
+        began, before, self._step = time.perf_counter(), self._step, training.state.step
+        if before == self._step:
+            return
         self._keep(take(training, epoch, seconds))
         now = time.perf_counter()
         self._next = now + max(self._seconds, (now - began) / MOST_COST)

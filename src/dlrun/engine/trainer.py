@@ -40,11 +40,11 @@ EPOCH_ROWS = 4096  # training rows looked at for an epoch's training loss; all r
 class Training:
     """A cohort while it trains. ``active`` maps the present rows of theta to the cohort's runs."""
 
-    def __init__(self, cohort: Cohort, interrupted: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, cohort: Cohort, interrupted: Callable[[], bool] = lambda: False, keeper: Keeper | None = None) -> None:
         self.asked = len(cohort.runs)  # those behind are padding runs, whose results are dropped
         unfilled = TrainStep(cohort.runs, cohort.data, cohort.settings)
         self.cohort = cohort = filled(cohort, unfilled.row_numbers, unfilled.small)
-        self.settings, self.interrupted = cohort.settings, interrupted
+        self.settings, self._interrupted, self._keeper = cohort.settings, interrupted, keeper
         runs = cohort.runs
         # rows with equal optimizers side by side are a slice of theta; activations and losses may be taken by index
         self.kinds = kinds(runs)
@@ -95,11 +95,15 @@ class Training:
     # One epoch
 
     def epoch(self, number: int) -> None:
-        """Take the steps of epoch ``number`` (from 0) that are left, up to the step limit or until interrupted."""
+        """Take the steps of epoch ``number`` (from 0) that are left, up to the step limit or until it is to stop."""
         first = number * self.steps_per_epoch
         count = min(self.steps_per_epoch, self.total_steps - first)
         factors = self.train_step.factors(first, count, self.steps_per_epoch, self.total_steps)
-        self.way.epoch(self.state, number, range(self.state.step - first, count), factors, self.interrupted)
+        self.way.epoch(self.state, number, range(self.state.step - first, count), factors, self._stops)
+
+    def _stops(self) -> bool:
+        """Whether to stop before the next step: interrupted, or for a checkpoint."""
+        return self._interrupted() or (self._keeper is not None and self._keeper.due(self.state.step))
 
     def evaluate(self, epoch: int) -> None:
         """Measure every present row after ``epoch`` epochs, record it, and freeze the rows that are through."""
@@ -331,12 +335,12 @@ def _fitted(
     cohort: Cohort, report: Report | None, interrupted: Callable[[], bool], keeper: Keeper | None, checkpoint: Checkpoint | None
 ) -> list[Outcome]:
     started = time.perf_counter()
-    training, epoch, before = _begun(cohort, lambda: interrupted() or (keeper is not None and keeper.due()), checkpoint)
+    training, epoch, before = _begun(cohort, interrupted, keeper, checkpoint)
     settings = cohort.settings
     started -= before
     while training.alive[: training.asked].any() and training.state.step < training.total_steps and not interrupted():
         training.epoch(epoch)
-        if keeper is not None and keeper.due():
+        if keeper is not None and keeper.due(training.state.step):
             keeper.take(training, epoch, time.perf_counter() - started)
         if training.state.step < min((epoch + 1) * training.steps_per_epoch, training.total_steps):  # stopped on the way
             continue
@@ -347,19 +351,21 @@ def _fitted(
             if report is not None:
                 report(training.progress(epoch, time.perf_counter() - started))
     rest = training.alive[training.active]
-    if keeper is not None and rest.any() and 0 < training.state.step < training.total_steps:  # interrupted
+    if keeper is not None and rest.any() and training.state.step < training.total_steps:  # interrupted
         keeper.take(training, epoch, time.perf_counter() - started)
     status: Status = "done" if training.state.step == training.total_steps else "interrupted"
     training.finish(rest, status, epoch, training.way.evaluated(training.state))
     return training.results()
 
 
-def _begun(cohort: Cohort, interrupted: Callable[[], bool], checkpoint: Checkpoint | None) -> tuple[Training, int, float]:
+def _begun(
+    cohort: Cohort, interrupted: Callable[[], bool], keeper: Keeper | None, checkpoint: Checkpoint | None
+) -> tuple[Training, int, float]:
     """A training, the epochs that it has completed, and the seconds that it took: of the checkpoint, where one fits."""
-    training = Training(cohort, interrupted)
+    training = Training(cohort, interrupted, keeper)
     if checkpoint is not None:
         try:
             return training, *restore(training, checkpoint)
         except UnfitCheckpointError:
-            training = Training(cohort, interrupted)
+            training = Training(cohort, interrupted, keeper)
     return training, 0, 0.0
