@@ -12,6 +12,9 @@ KERNEL := $(VENV)/.kernel
 PEERS := .venv-peers
 TORCH := $(shell grep '^torch==' constraints.txt)
 
+# Python may keep what it compiles, whatever the environment says: the tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
+
 # One thread a test process: the networks are small, and the processes share the cores.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 

@@ -254,7 +254,7 @@ def agree(cohort: Cohort) -> list[Outcome]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_training_ends_where_it_ends_on_the_cpu(case: str, cohorts_of: Callable[..., list[Cohort]], device: Counter[str]) -> None:
-    for cohort in cohorts_of(CASES[case], **{"trainer.max_steps": 13}):
+    for cohort in cohorts_of(CASES[case], **{"trainer.max_steps": 5, "trainer.batch_size": 24}):
         agree(cohort)
 
 
