@@ -88,6 +88,18 @@ def test_killed_at_random_moments_and_resumed(
         assert said == [str(sweep), f"{RUNS} runs: {RUNS} done", "no process is training it"]
 
 
+def test_a_killed_cohort_goes_on_from_its_checkpoint(lab: Any, reference: tuple[dict[str, dict[str, Any]], float]) -> None:
+    child = lab.hold(1, (*SWEEP, "trainer.checkpoint_s=1e-9", "hydra.launcher.processes=2"))  # trained, and not yet written
+    lab.kill(child)
+    lab.release()
+    assert lab.checkpoints()
+    assert not lab.records()
+    code, out, err = lab.run("resume")
+    assert (code, f"{RUNS} runs: {RUNS} done" in out, "goes on at epoch" in err) == (0, True, True), err
+    check_same(lab.records(), reference[0])
+    lab.check_clean()
+
+
 class Reader:
     """Reads every sweep and all results over and over while the sweep runs, as a dashboard would."""
 

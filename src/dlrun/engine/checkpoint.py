@@ -155,4 +155,9 @@ class Keeper:
             return
         self._keep(take(training, epoch, seconds))
         now = time.perf_counter()
-        self._next = now + max(self._seconds, (now - began) / MOST_COST)
+        self._next = now + self.pause(self._seconds, now - began)
+
+    @staticmethod
+    def pause(seconds: float, taken: float) -> float:
+        """Seconds until the next is due, after one that took so long."""
+        return max(seconds, taken / MOST_COST)
