@@ -6,16 +6,18 @@ import shutil
 import signal
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dlrun.cli.main import main
 from dlrun.engine import checkpoint as checkpoints
 from dlrun.engine import lanes
 from dlrun.engine.checkpoint import Checkpoint, Keeper
+from dlrun.engine.components import Component
 from dlrun.engine.lanes.library import kernel
 from dlrun.engine.trainer import Outcome, fit
 from dlrun.errors import StoreError
@@ -126,6 +128,32 @@ def test_goes_on_with_the_same_bits(planned: Plan, case: tuple[str, str, str, in
 @pytest.mark.parametrize("case", EVERY, ids=lambda case: "-".join(map(str, case)))
 def test_everything_goes_on_with_the_same_bits(planned: Plan, case: tuple[str, str, str, int, str, str]) -> None:
     check(planned, case)
+
+
+OTHERS: list[dict[str, Any]] = [
+    {"regularizer": ["l1", "max_norm"], "trainer.evaluate_every": 2, "trainer.max_steps": 14},
+    {"regularizer": ["l1", "augmentation"], "optimizer": "adadelta"},
+    {"trainer.dtype": "float64", "optimizer": "lion"},
+    {"activation": "prelu", "activation.learnable": True, "optimizer": "nadam"},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("stepwise")
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+@pytest.mark.parametrize("how", OTHERS, ids=range(len(OTHERS)))
+def test_other_settings_go_on_with_the_same_bits(planned: Plan, how: dict[str, Any], engine: str) -> None:
+    rows = [{"seed": seed, "optimizer.lr": lr} for seed in range(3) for lr in (0.01, 0.03)]
+    group = planned(rows, **{"trainer.engine": engine}, **how)
+    check_goes_on(group, 2 * (STEPS + 1) + 2, fit(group.cohort)[0].engine)
+
+
+@pytest.mark.slow
+def test_optimizers_of_torch_go_on_with_the_same_bits(planned: Plan) -> None:
+    rprop = Component("rprop", "torch.optim.Rprop", torch.optim.Rprop, {"lr": 0.01})
+    group = planned([{"seed": seed} for seed in range(3)], scheduler="cosine")
+    runs = [replace(run, optimizer=rprop) for run in group.cohort.runs]
+    check_goes_on(replace(group, cohort=replace(group.cohort, runs=runs)), 2 * (STEPS + 1) + 2, "torch")
 
 
 @pytest.mark.usefixtures("stepwise")

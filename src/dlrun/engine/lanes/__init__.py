@@ -4,6 +4,7 @@
     way = lanes.way(train_step, table)      None where the kernel has not all that these runs need, or is not there
     way.load(state)                          theta, buffers -> the kernel's memory, before the first step
     way.epoch(state, number, ...)            steps; the buffers of ``state`` are then those behind them
+    way.tensors(state)                       what steps change, for a checkpoint
     way.evaluated(state)                     the parameters that are evaluated
     way.evaluate(here, outputs)              what the models make of rows with these
     way.select(train_step, table, keep)      the same for some of the runs
