@@ -73,6 +73,18 @@ def test_large_ones_lie_beside_the_database(store: Store, monkeypatch: pytest.Mo
     assert not (store.root / blobs.FOLDER).exists()
 
 
+@pytest.mark.parametrize("change", ["about = replace(about, 'step', 'stop')", "runs = 'x'", "made = 'x'", "blob = 1"])
+def test_the_one_before_a_damaged_row_is_used(store: Store, make_run: Make, change: str) -> None:
+    store.write_cohort([make_run()])
+    for step in (1, 2):
+        store.keep_checkpoint(checkpoint("a", step=step))
+    with sqlite3.connect(store.path) as connection:
+        connection.execute(f"UPDATE checkpoints SET {change} WHERE number = (SELECT max(number) FROM checkpoints)")
+    said: list[str] = []
+    assert found(store, [A], complain=said.append) == [1]
+    assert len(said) == 1
+
+
 def test_a_store_without_them_is_brought_up_to_date(store: Store, make_run: Make) -> None:
     store.write_cohort([make_run()])
     with sqlite3.connect(store.path) as connection:

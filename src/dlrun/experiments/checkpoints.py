@@ -92,7 +92,7 @@ def going_on(
         specs: all runs by their ids, some of which may have ended: rows that a checkpoint still has.
         cohorts: in which these runs are.
         since: when checkpoints were made at the earliest.
-        tell: is told where each goes on, and of those that cannot be used.
+        tell: gets a note for each, with its epoch, and for those that cannot be used.
     """
     again = _Again(specs, cohorts, tell)
     found = store.checkpoints(wanted, specs, again.fits, since=since, complain=lambda line: tell.warning(line, 1))
