@@ -270,6 +270,7 @@ def test_a_killed_sweep_goes_on(call: Call, stop: Any, tmp_path: Path) -> None:
     stop(3 * STEPS + 1, die)  # after the first step of the fourth epoch
     assert call(*SWEEP, OFTEN).code == 130
     assert (kept(killed), results(killed)) == (2, {})
+    assert f"{RUNS} runs kept in epoch 4 (checkpoint of 20" in call("status").out
     for number, (damage, epoch) in enumerate(DAMAGES.items()):
         root = tmp_path / str(number)
         shutil.copytree(killed, root)

@@ -34,6 +34,9 @@ def test_the_last_two_are_kept(store: Store) -> None:
     with sqlite3.connect(store.path) as connection:
         assert connection.execute("SELECT json_extract(about, '$.facts.step') FROM checkpoints").fetchall() == [(3,), (4,)]
     assert found(store, [A, B]) == [4]
+    ((last, made),) = store.latest_checkpoints([B])
+    assert (last.facts["step"], made[:2]) == (4, "20")
+    assert store.latest_checkpoints([C]) == []
 
 
 def test_which_go_on(store: Store) -> None:
@@ -90,6 +93,6 @@ def test_a_store_without_them_is_brought_up_to_date(store: Store, make_run: Make
     with sqlite3.connect(store.path) as connection:
         connection.execute("DROP TABLE checkpoints")
         connection.execute("PRAGMA user_version = 1")
-    assert len(store.ids()) == 1
+    assert (len(store.ids()), store.latest_checkpoints([A])) == (1, [])
     store.keep_checkpoint(checkpoint("a"))
     assert (found(store, [A]), len(store.ids())) == ([1], 1)

@@ -6,6 +6,7 @@ from dlrun.cli.resume import chosen
 from dlrun.cli.terminal.labels import reasons
 from dlrun.errors import plural, printable
 from dlrun.results.store import Store
+from dlrun.results.sweeps import Sweep
 
 USAGE = """\
 usage: dlrun status [SWEEP] [output_dir=PATH]
@@ -34,6 +35,8 @@ def run(words: Sequence[str]) -> int:
     out.print(Text(f"{plural(len(sweep.cells), 'run')}: " + ", ".join(f"{count} {status}" for status, count in counts.items())))
     owner = sweep.owner()
     out.print(Text(printable(f"training now: {owner}") if owner else "no process is training it"))
+    for line in _kept(sweep):
+        out.print(Text(printable(line)))
     if any(status in counts for status in ("pending", "interrupted")) and not owner:
         out.print(Text(printable(f"carry on with: dlrun resume {sweep.folder}")), soft_wrap=True)
     for line in (*damaged, *reasons(sweep.cells)):
@@ -41,3 +44,16 @@ def run(words: Sequence[str]) -> int:
     if lacking := sweep.settings.get("lacking"):
         out.print(Text(printable(f"strict=true: {lacking}"), style="yellow"), soft_wrap=True)
     return 1 if lacking or damaged or "failed" in counts or "diverged" in counts else 0
+
+
+def _kept(sweep: Sweep) -> list[str]:
+    """How far the runs that have not ended are kept in checkpoints."""
+    left = [cell.id for cell in sweep.cells if cell.id and cell.status in ("pending", "interrupted")]
+    if not left:
+        return []
+    found = Store(sweep.folder.parent.parent).latest_checkpoints(left)
+    return [
+        f"{plural(len(checkpoint.training), 'run')} kept in epoch {epoch + 1:,} (checkpoint of {made})"
+        for checkpoint, made in found
+        if isinstance(epoch := checkpoint.facts.get("epoch"), int)
+    ]

@@ -7,6 +7,7 @@ found, and the one before it is used. What a checkpoint holds is data: JSON and 
 import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -97,6 +98,17 @@ class Checkpoints:
             left -= mine
         return found
 
+    def latest(self, runs: Collection[str]) -> list[tuple[SavedCheckpoint, str]]:
+        """The last checkpoint, without its content, of each cohort in which some of ``runs`` had not ended; when it was made."""
+        found: dict[tuple[str, ...], tuple[SavedCheckpoint, str]] = {}
+        wanted = set(runs)
+        for row in self._rows():
+            with suppress(StoreError, ValueError, TypeError, KeyError):  # ``find`` reports it
+                checkpoint, made, _ = self._read(row)
+                if wanted.intersection(checkpoint.training):
+                    found.setdefault(tuple(checkpoint.runs), (checkpoint, made))
+        return list(found.values())
+
     def forget(self, runs: Iterable[str]) -> None:
         """Remove the checkpoints of cohorts that end with these runs: what they were still training has ended, or is gone."""
         gone = set(runs)
@@ -114,7 +126,9 @@ class Checkpoints:
         self._remove(over)
 
     def _rows(self) -> list[tuple[Any, ...]]:
-        """All rows, the latest first."""
+        """All rows, the latest first; none in a file of schema 1."""
+        if self._connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'checkpoints'").fetchone() is None:
+            return []
         query = (
             "SELECT number, runs, made, about, checkpoints.digest, blob, blobs.digest FROM checkpoints "
             "LEFT JOIN blobs ON blobs.id = blob ORDER BY number DESC"

@@ -152,6 +152,11 @@ class Store:
         with self.reading() as rows:
             return [] if rows is None else rows.checkpoints.find(wanted, known, fits, since, complain)
 
+    def latest_checkpoints(self, runs: Collection[str]) -> list[tuple[SavedCheckpoint, str]]:
+        """How far cohorts with some of ``runs`` are kept: see ``Checkpoints.latest``."""
+        with self.reading() as rows:
+            return [] if rows is None else rows.checkpoints.latest(runs)
+
     def write_run(self, run: RunFiles) -> Path:
         """Keep one run, as a folder too, which is returned.
 
