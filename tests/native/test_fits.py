@@ -77,15 +77,14 @@ def test_data_that_is_scaled_as_it_is_drawn_goes_the_torch_way(
 def test_it_is_asked_whether_to_stop_often_enough(spec_of: Callable[..., Any], datasets: Any) -> None:
     """A step of images multiplies each weight once for every pixel."""
     (planned,) = plan([spec_of(dataset="shapes", model="segmenter", seed=seed) for seed in range(8)], datasets)
+    asked = []
+
+    def stop() -> bool:
+        asked.append(training.state.step)
+        return len(asked) == 3
+
     with torch.no_grad():
-        training = Training(planned.cohort)
-        asked = []
-
-        def stop() -> bool:
-            asked.append(training.state.step)
-            return len(asked) == 3
-
-        training.interrupted = stop
+        training = Training(planned.cohort, stop)
         training.epoch(0)
     assert asked == [0, 1, 2]
     assert training.state.step == 2

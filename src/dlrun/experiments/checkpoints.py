@@ -7,7 +7,7 @@ saved, loaded                a checkpoint of the engine as bytes, and back
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from dlrun.engine.cohort import Cohort
 from dlrun.errors import StoreError, plural
 from dlrun.experiments.cohorts import Planned, part
 from dlrun.experiments.events import Listener
-from dlrun.native.build import library
 from dlrun.results.checkpoints import SavedCheckpoint
 from dlrun.results.formats import read_weights, weights_bytes
 from dlrun.results.store import Store
@@ -67,7 +66,7 @@ def loaded(checkpoint: SavedCheckpoint | None) -> Checkpoint | None:
 
 def _maker(cohort: Cohort, engine: str) -> dict[str, str]:
     """What the bits of a training depend on beside its runs."""
-    kernel = {"kernel": _kernel()} if engine == "native" else {}
+    kernel = {"kernel": lanes.version()} if engine == "native" else {}
     return {
         "dlrun": __version__,
         "torch": str(torch.__version__),
@@ -75,11 +74,6 @@ def _maker(cohort: Cohort, engine: str) -> dict[str, str]:
         "device": str(cohort.settings.device),
         **kernel,
     }
-
-
-@cache
-def _kernel() -> str:
-    return library().name
 
 
 def going_on(

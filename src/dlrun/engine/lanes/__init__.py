@@ -26,7 +26,7 @@ from dlrun import streams
 from dlrun.engine.batches import Batches, materialized
 from dlrun.engine.cohort import Cohort, Settings
 from dlrun.engine.lanes import plan
-from dlrun.engine.lanes.library import Block, Layer, Plan, Weight, kernel
+from dlrun.engine.lanes.library import Block, Layer, Plan, Weight, kernel, version
 from dlrun.engine.lanes.plan import Columns, Lanes, UnfitError, V
 from dlrun.engine.lanes.threads import spread
 from dlrun.engine.lanes.updates import weight_table
@@ -34,7 +34,7 @@ from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
 from dlrun.engine.way import Evaluation
 
-__all__ = ["Native", "V", "products", "way"]
+__all__ = ["Native", "V", "products", "version", "way"]
 
 PRODUCTS = 1 << 28  # multiplications of a call, some 30 ms: between calls it is asked whether to stop
 

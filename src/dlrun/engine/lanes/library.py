@@ -6,6 +6,7 @@ The fields of the structures are those of native/model.h and native/penalties.h,
 import ctypes
 from functools import cache
 
+from dlrun.native.build import library
 from dlrun.native.load import load
 
 __all__ = ["Block", "Layer", "Plan", "Weight", "kernel", "layer_kinds", "numbered"]
@@ -52,6 +53,12 @@ class Plan(ctypes.Structure):
         *_integers("rows", "train", "batch", "sample", "inputs", "outputs", "targets", "members", "width", "pixels", "integral"),
         *_integers("activation_numbers", "loss_numbers", "smoothing"),
     ]
+
+
+@cache
+def version() -> str:
+    """The name of the kernel's library, which no other sources give."""
+    return library().stem
 
 
 @cache
