@@ -8,7 +8,10 @@ import pytest
 
 from dlrun.cli.terminal.progress import RunProgress
 from dlrun.cli.terminal.run_table import number, run_table
+from dlrun.cli.terminal.sweep import SweepProgress
 from dlrun.engine.progress import Progress
+from dlrun.experiments.sweep import Grid
+from dlrun.results.sweeps import Cell
 
 REPORT = Progress(
     runs=1,
@@ -108,6 +111,15 @@ def test_a_cohort_counts_its_runs(capsys: pytest.CaptureFixture[str]) -> None:
     with RunProgress("sweep") as shown:
         shown.update(replace(REPORT, runs=64, finished=3, diverged=1, seconds=4000.0, step=1))
     assert capsys.readouterr().err.rstrip().endswith("0 steps/s, ETA 4887:46:40, 3/64 runs, 1 diverged")
+
+
+def test_what_is_left_of_a_cohort_that_goes_on_counts_the_time_before(capsys: pytest.CaptureFixture[str]) -> None:
+    cells = [Cell(f"{number:012x}", (f"seed={number}",), number) for number in range(2)]
+    with SweepProgress("sweep", Grid(cells, {}, [])) as shown:
+        shown.cohort(0, 1, 2)
+        shown.progress(replace(REPORT, runs=2, finished=0, step=50, steps=100, seconds=5000.0))
+        shown._show(force=True)
+        assert "ETA 1:23:2" in capsys.readouterr().err
 
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -156,19 +156,13 @@ def problem() -> tuple[Tensor, Tensor, Tensor]:
     return start, curvature, noise
 
 
-def train(optimizer: Optimizer, rows=slice(None), steps=STEPS, factors=None, as_tensor=False) -> Tensor:
+def train(optimizer: Optimizer, rows=slice(None), steps=STEPS, factors=None) -> Tensor:
     start, curvature, noise = (part[..., rows, :] for part in problem())
     theta = start.clone()
     state = optimizer.state(theta)
     for t in range(1, steps + 1):
         grad = curvature * theta + noise[t - 1]
-        optimizer.step(
-            theta,
-            grad,
-            state,
-            torch.tensor(t, dtype=torch.float64) if as_tensor else t,
-            1.0 if factors is None else factors[t - 1],
-        )
+        optimizer.step(theta, grad, state, t, 1.0 if factors is None else factors[t - 1])
     return torch.stack([theta, optimizer.evaluation(theta, state)])
 
 
@@ -235,13 +229,6 @@ def test_asgd_takes_a_schedule_at_once():
     rows = [1.0] * 100 + [0.0] * 100
     actual = train(rowwise("asgd")(**case), factors=rows)
     assert torch.equal(actual, train(rowwise("asgd")(**case), steps=100))
-
-
-@pytest.mark.parametrize(("name", "case"), EACH_CASE)
-def test_the_step_number_may_be_a_tensor(name, case):
-    numbers = columns(case)
-    for given in (numbers, of_row(case, 0)):
-        assert_equal(train(rowwise(name)(**given), steps=40, as_tensor=True), train(rowwise(name)(**given), steps=40))
 
 
 @pytest.mark.parametrize("name", FILES)

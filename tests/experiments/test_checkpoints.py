@@ -16,12 +16,14 @@ import torch
 from dlrun.cli.main import main
 from dlrun.engine import checkpoint as checkpoints
 from dlrun.engine import lanes
-from dlrun.engine.checkpoint import Checkpoint, Keeper
+from dlrun.engine.checkpoint import Checkpoint, Keeper, UnfitCheckpointError
 from dlrun.engine.components import Component
 from dlrun.engine.lanes.library import kernel
 from dlrun.engine.trainer import Outcome, fit
 from dlrun.errors import StoreError
+from dlrun.experiments.checkpoints import saved
 from dlrun.experiments.cohorts import Planned, plan
+from dlrun.experiments.train import train
 from dlrun.results.checkpoints import SavedCheckpoint
 from dlrun.results.store import Store
 from kept import results, stamps
@@ -167,6 +169,26 @@ def test_ended_runs_and_best_weights_are_kept(planned: Plan, engine: str) -> Non
     assert len(checkpoint.facts["rows"]) < 40
     assert {status for status, *_ in checkpoint.facts["outcomes"]} >= {"diverged", "stopped", "done"}
     assert "best/theta" in checkpoint.tensors
+
+
+def test_a_checkpoint_that_does_not_fit_costs_its_time_alone(planned: Plan) -> None:
+    group, wider = (planned([{"seed": seed} for seed in range(2)], **{"model.hidden": hidden}) for hidden in ([6, 5], [7, 5]))
+    keeper = Once(STEPS)
+    fit(group.cohort, keeper=keeper)
+    with pytest.raises(UnfitCheckpointError, match="numbers of shape"):
+        fit(wider.cohort, checkpoint=keeper.found[0])
+    found = train(replace(wider, checkpoint=saved(group.cohort, ["a", "b"], keeper.found[0])))
+    for mine, expected in zip(found, train(wider), strict=True):
+        assert (
+            [line for line in mine.log if line not in expected.log]
+            == [
+                line
+                for line in mine.log
+                if line.startswith("warning: training began anew, since its checkpoint does not fit: it has")
+            ]
+            != []
+        )
+        assert mine.record.metrics == expected.record.metrics
 
 
 # Commands

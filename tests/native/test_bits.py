@@ -1,5 +1,7 @@
 """The bits of a run: the same alone and beside any others, in any number of calls and of threads."""
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -127,3 +129,21 @@ def test_no_memory_in_any_thread_is_an_error(threads: Callable[[int], None]) -> 
     threads(2)
     with pytest.raises(MemoryError):
         spread(lambda first, last: -(first <= 37 < last), 100, WORTH)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_process_has_threads_of_its_own(threads: Callable[[int], None]) -> None:
+    """It has none of its parent's, and waits for none of them."""
+    threads(2)
+
+    def spread_calls() -> list[int]:
+        taken: list[int] = []
+        spread(lambda first, last: taken.extend(range(first, last)) or 0, 100, WORTH)
+        return sorted(taken)
+
+    assert spread_calls() == list(range(100))
+    child = os.fork()
+    if child == 0:
+        signal.alarm(300)
+        os._exit(0 if spread_calls() == list(range(100)) else 1)
+    assert os.waitpid(child, 0)[1] == 0

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dlrun.engine import diagnostics, lanes
 from dlrun.engine.batches import SUBSETS, Batches
-from dlrun.engine.checkpoint import Checkpoint, Keeper, UnfitCheckpointError, restore
+from dlrun.engine.checkpoint import Checkpoint, Keeper, restore
 from dlrun.engine.cohort import VECTOR, Cohort, filled, kinds
 from dlrun.engine.evaluation import default_metrics, measure
 from dlrun.engine.forms import Forms
@@ -325,7 +325,10 @@ def fit(
         report: hears of every evaluation.
         interrupted: is asked before every step; when it says yes, runs that still train end with status "interrupted".
         keeper: takes a checkpoint whenever one is due, and when training is interrupted.
-        checkpoint: where training goes on; it begins anew where that does not fit.
+        checkpoint: where training goes on.
+
+    Raises:
+        UnfitCheckpointError: the checkpoint is not one of this cohort; nothing was trained.
     """
     with torch.no_grad(), at_speed(), exact(cohort.settings.device):
         return _fitted(cohort, report, interrupted, keeper, checkpoint)
@@ -335,8 +338,8 @@ def _fitted(
     cohort: Cohort, report: Report | None, interrupted: Callable[[], bool], keeper: Keeper | None, checkpoint: Checkpoint | None
 ) -> list[Outcome]:
     started = time.perf_counter()
-    training, epoch, before = _begun(cohort, interrupted, keeper, checkpoint)
-    settings = cohort.settings
+    training, settings = Training(cohort, interrupted, keeper), cohort.settings
+    epoch, before = (0, 0.0) if checkpoint is None else restore(training, checkpoint)
     started -= before
     while training.alive[: training.asked].any() and training.state.step < training.total_steps and not interrupted():
         training.epoch(epoch)
@@ -356,16 +359,3 @@ def _fitted(
     status: Status = "done" if training.state.step == training.total_steps else "interrupted"
     training.finish(rest, status, epoch, training.way.evaluated(training.state))
     return training.results()
-
-
-def _begun(
-    cohort: Cohort, interrupted: Callable[[], bool], keeper: Keeper | None, checkpoint: Checkpoint | None
-) -> tuple[Training, int, float]:
-    """A training, the epochs that it has completed, and the seconds that it took: of the checkpoint, where one fits."""
-    training = Training(cohort, interrupted, keeper)
-    if checkpoint is not None:
-        try:
-            return training, *restore(training, checkpoint)
-        except UnfitCheckpointError:
-            training = Training(cohort, interrupted, keeper)
-    return training, 0, 0.0

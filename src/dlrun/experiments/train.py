@@ -5,7 +5,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Scalings
 from dlrun.data.splits import Splits
 from dlrun.engine.batches import SUBSETS
-from dlrun.engine.checkpoint import Checkpoint, Keeper
+from dlrun.engine.checkpoint import Checkpoint, Keeper, UnfitCheckpointError
 from dlrun.engine.progress import Progress
 from dlrun.engine.trainer import MOST_PREDICTED, Outcome, fit
 from dlrun.experiments.checkpoints import Keep, loaded, saved
@@ -85,10 +85,15 @@ def train(
         keep: gets the checkpoints.
     """
     started = time.perf_counter()
-    checkpoint = loaded(planned.checkpoint)
-    outcomes = fit(planned.cohort, report=report, interrupted=interrupted, keeper=_keeper(planned, keep), checkpoint=checkpoint)
+    trained = partial(fit, planned.cohort, report=report, interrupted=interrupted, keeper=_keeper(planned, keep))
+    checkpoint, log = loaded(planned.checkpoint), []
+    try:
+        outcomes = trained(checkpoint=checkpoint)
+    except UnfitCheckpointError as error:
+        checkpoint, log = None, [f"warning: training began anew, since its checkpoint does not fit: {error}"]
+        outcomes = trained()
     before = 0.0 if checkpoint is None else checkpoint.seconds
-    shared = _Shared(planned, before + time.perf_counter() - started)
+    shared = _Shared(planned, before + time.perf_counter() - started, log)
     return [shared.files(number, outcome) for number, outcome in enumerate(outcomes)]
 
 
@@ -110,11 +115,13 @@ class _Shared:
 
     Args:
         seconds: that training all of them took.
+        log: lines for the log of each.
     """
 
-    def __init__(self, planned: Planned, seconds: float) -> None:
+    def __init__(self, planned: Planned, seconds: float, log: Sequence[str]) -> None:
         cohort, data = planned.cohort, planned.cohort.data
         self._specs, self._runs, self._finished = planned.specs, cohort.runs, utc_now()
+        self._log = [*data.notes, *log]
         self._data, self._seconds, self._device = data, seconds, str(cohort.settings.device)
         splits = Splits.of(cohort.splits)
         self._rows = splits.order().numpy().astype(np.int32)
@@ -156,7 +163,7 @@ class _Shared:
             config=spec.config,
             history=outcome.history,
             weights={name: value.numpy() for name, value in outcome.weights.items()},
-            log=[*(f"warning: {warning}" for warning in spec.warnings), *self._data.notes],
+            log=[*(f"warning: {warning}" for warning in spec.warnings), *self._log],
             extra={"preprocessing.json": self._scalings[split] | self._form, **self._encoding},
             arrays=self._arrays(split, outcome),
         )

@@ -60,6 +60,7 @@ class SweepProgress:
         self.others = ""  # another process that this one waits for
         self.last: Progress | None = None
         self.began, self.trained = 0.0, 0
+        self.cohort_began, self.earlier = 0.0, 0.0  # seconds that earlier processes trained, of cohorts that go on
         self.told, self.pause, self.line = 0.0, PAUSE, ""
         self.live: Live | None = None
 
@@ -84,13 +85,16 @@ class SweepProgress:
 
     def cohort(self, number: int, cohorts: int, runs: int) -> None:
         """A cohort begins."""
-        self.began = self.began or time.perf_counter()
+        self.cohort_began = time.perf_counter()
+        self.began = self.began or self.cohort_began
         self.cohorts, self.others, self.last = (number + 1, max(cohorts, number + 1)), "", None
         self.running += runs
         self._show(force=number == 0)
 
     def progress(self, progress: Progress) -> None:
         """The cohort at work reports."""
+        if self.last is None:
+            self.earlier += max(0.0, progress.seconds - (time.perf_counter() - self.cohort_began))
         self.last = progress
         self._show()
 
@@ -164,7 +168,7 @@ class SweepProgress:
         to_train = self.trained + len(self.copies) - sum(self.counts.values()) + self.without
         if not self.running or not through or not all_in_all:
             return 0.0
-        return (time.perf_counter() - self.began) * max(0.0, to_train - through) / through
+        return (time.perf_counter() - self.began + self.earlier) * max(0.0, to_train - through) / through
 
 
 @dataclass(frozen=True)

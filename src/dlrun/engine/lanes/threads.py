@@ -60,3 +60,7 @@ def _take(call: Callable[[int, int], int], waiting: deque[int], size: int, block
 def _pool() -> ThreadPoolExecutor:
     """Threads, each of which is started when it is first needed, and kept."""
     return ThreadPoolExecutor(max(32, os.cpu_count() or 1), "dlrun")
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has none of them, and would wait for them
+    os.register_at_fork(after_in_child=_pool.cache_clear)
