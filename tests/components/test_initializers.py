@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dlrun import registry, streams
 from dlrun.components.initializers import INITIALIZERS, Draw
 from dlrun.engine.layers import Conv2d, Convolution, Linear
-from dlrun.engine.layout import Layout, Shape
+from dlrun.engine.models.layout import Layout, Shape
 
 LINEAR = Linear(60, 40)
 CONV = Conv2d(6, 9, kernel=3)

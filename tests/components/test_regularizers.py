@@ -34,7 +34,7 @@ from dlrun.components.regularizers.batches import soften
 from dlrun.config.resolver import resolve
 from dlrun.engine.components import rowwise
 from dlrun.engine.layers import Conv2d, Linear
-from dlrun.engine.layout import Layout
+from dlrun.engine.models.layout import Layout
 
 NAMES = registry.options("regularizer")
 TESTED = {  # name -> (class, hooks, keys that may differ from run to run)

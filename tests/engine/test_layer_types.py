@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from dlrun.engine import model as model_module
 from dlrun.engine.layers import LAYER_TYPES, Layer, LayerType, Pass, Place, Sample
 from dlrun.engine.layers.base import Option
-from dlrun.engine.layout import Shape
-from dlrun.engine.model import LayerSpec, expand
+from dlrun.engine.models import model as model_module
+from dlrun.engine.models.layout import Shape
+from dlrun.engine.models.model import LayerSpec, expand
 from dlrun.engine.trainer import fit
 from dlrun.errors import InputError
 from dlrun.experiments.cohorts import plan

@@ -12,7 +12,7 @@ from dlrun import registry
 from dlrun.components.initializers import INITIALIZERS
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.layers import Pass
-from dlrun.engine.model import LayerSpec, expand
+from dlrun.engine.models.model import LayerSpec, expand
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
 from dlrun.errors import InputError

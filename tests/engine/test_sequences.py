@@ -17,7 +17,7 @@ from dlrun.data.splits import splits
 from dlrun.engine import batches as batches_module
 from dlrun.engine.batches import SUBSETS, Batches
 from dlrun.engine.layers import Embedding, Pass
-from dlrun.engine.layout import Layout
+from dlrun.engine.models.layout import Layout
 from dlrun.engine.step import TrainStep
 from dlrun.errors import InputError
 from dlrun.experiments.cohorts import plan

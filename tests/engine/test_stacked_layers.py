@@ -29,7 +29,7 @@ from dlrun.engine.layers import (
     Pointwise,
     Upsample,
 )
-from dlrun.engine.layout import Layout
+from dlrun.engine.models.layout import Layout
 from dlrun.engine.step import pointwise
 
 RUNS = [1, 3]

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlrun import memory
 from dlrun.engine.layers import Pass
-from dlrun.engine.model import expand
+from dlrun.engine.models.model import expand
 from dlrun.engine.step import TrainStep
 from dlrun.errors import DataError, InputError
 from dlrun.experiments.cohorts import Datasets, plan

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.components.tasks import TASKS
-from dlrun.engine import module as modules
 from dlrun.engine.batches import Batches
-from dlrun.engine.blueprint import seeded
 from dlrun.engine.components import Component
+from dlrun.engine.models import module as modules
+from dlrun.engine.models.blueprint import seeded
 from dlrun.engine.predictor import DataForm, Predictor
 from dlrun.engine.step import TrainStep
 from dlrun.engine.trainer import Outcome, fit

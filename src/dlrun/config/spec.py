@@ -25,7 +25,7 @@ from dlrun.config.settings import Trainer
 from dlrun.data.preparation import COMMON_KEYS, Preparation, preparation_problems, undecided, unsaid_folds
 from dlrun.engine.cohort import CohortRun
 from dlrun.engine.components import Component
-from dlrun.engine.model import LayerSpec
+from dlrun.engine.models.model import LayerSpec
 from dlrun.errors import MismatchError, raise_all
 from dlrun.results.seeded import Seeded
 

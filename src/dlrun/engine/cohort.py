@@ -17,7 +17,7 @@ from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.splits import Split
 from dlrun.engine.components import Component, signature
-from dlrun.engine.model import LayerSpec
+from dlrun.engine.models.model import LayerSpec
 
 VECTOR = 32  # numbers that torch's elementwise loops take at once; what is left at a tensor's end goes through other instructions
 MOST_PADDING = 0.25  # of the runs; in small models, where more rows hardly take more time, twice as many

@@ -16,7 +16,7 @@ from dlrun.data.preprocessing import Preprocessing
 from dlrun.engine.cohort import CohortRun, Settings
 from dlrun.engine.evaluation import CHUNK_NUMBERS
 from dlrun.engine.forms import Forms, kind_of
-from dlrun.engine.layout import Layout
+from dlrun.engine.models.layout import Layout
 from dlrun.engine.process import exact
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep

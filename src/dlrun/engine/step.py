@@ -19,12 +19,12 @@ from dlrun.components.losses import GRADIENTS, Values, per_row, per_run
 from dlrun.components.regularizers import AfterStep, BatchTransform, Kink, Penalty, Stop
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
-from dlrun.engine.builder import Builder, blueprint_of, pointwise
 from dlrun.engine.cohort import VECTOR, CohortRun, Settings
 from dlrun.engine.components import Group, group
 from dlrun.engine.forms import kind_of
 from dlrun.engine.keys import Keys, StepKeys
 from dlrun.engine.layers import SPREAD, Pass
+from dlrun.engine.models.builder import Builder, blueprint_of, pointwise
 from dlrun.engine.schedule import Factor
 from dlrun.engine.state import State
 

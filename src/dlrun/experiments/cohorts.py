@@ -26,9 +26,9 @@ from dlrun.data.modality import TABLE
 from dlrun.data.preparation import Preparation
 from dlrun.data.preprocessing import Scalings, fit_each
 from dlrun.data.splits import Splits, splits
-from dlrun.engine import module
 from dlrun.engine.cohort import Cohort, CohortRun, Settings
 from dlrun.engine.components import Component, signature
+from dlrun.engine.models import module
 from dlrun.engine.step import TrainStep, blueprint_of
 from dlrun.errors import DataError, InputError, plural
 from dlrun.experiments import cost

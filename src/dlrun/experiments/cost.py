@@ -16,9 +16,9 @@ from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.engine import lanes
 from dlrun.engine.batches import MATERIALIZED_BYTES
-from dlrun.engine.builder import Builder
 from dlrun.engine.cohort import Cohort, CohortRun, Settings
 from dlrun.engine.diagnostics import ROWS as DIAGNOSED
+from dlrun.engine.models.builder import Builder
 from dlrun.engine.trainer import EPOCH_ROWS
 from dlrun.memory import check, machine_bytes
 

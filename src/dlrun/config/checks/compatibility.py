@@ -16,8 +16,8 @@ from torch import Tensor
 from dlrun.components.regularizers import AroundActivation, Augmentation, BatchTransform, LabelSmoothing, Stop
 from dlrun.components.tasks import TASKS, Task
 from dlrun.engine.components import Component
-from dlrun.engine.model import LayerSpec
-from dlrun.engine.module import takes_activation
+from dlrun.engine.models.model import LayerSpec
+from dlrun.engine.models.module import takes_activation
 
 HEADS = ("value", "logit", "probability", "softmax", "log_probability", "embedding")
 LOSS_FACTS: dict[str, Any] = {"tasks": [], "head": "value", "soft_targets": False, "prediction": "auto"}

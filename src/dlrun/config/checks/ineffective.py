@@ -5,8 +5,8 @@ from typing import Any
 
 from dlrun.config.checks import compatibility
 from dlrun.engine.components import Component
-from dlrun.engine.model import LayerSpec
-from dlrun.engine.module import takes_activation
+from dlrun.engine.models.model import LayerSpec
+from dlrun.engine.models.module import takes_activation
 
 WIDTHS = ("hidden", "depth", "width")  # keys of a model that say how large its hidden layers are
 

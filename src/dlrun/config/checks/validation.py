@@ -19,8 +19,8 @@ from dlrun.config.resolver import UntrustedError, resolve
 from dlrun.config.settings import Trainer, device_problem, root_keys
 from dlrun.data.preparation import COMMON_KEYS, undecided
 from dlrun.engine.components import Component, rowwise
-from dlrun.engine.model import LayerSpec, expand
-from dlrun.engine.module import SUPPLIED
+from dlrun.engine.models.model import LayerSpec, expand
+from dlrun.engine.models.module import SUPPLIED
 from dlrun.errors import InputError, UnusableError, nearest, raise_all
 from dlrun.isolation import DiedError, RaisedError
 from dlrun.own_modules import is_own

@@ -12,7 +12,7 @@ from torch import Tensor
 from dlrun.components.activations import Activation
 from dlrun.engine.components import Group, Mosaic
 from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample, unfit
-from dlrun.engine.layout import Shape
+from dlrun.engine.models.layout import Shape
 from dlrun.errors import InputError
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from torch import Tensor
 
 from dlrun.data.modality import TABLE, Modality, modality_of
-from dlrun.engine.layout import Shape
+from dlrun.engine.models.layout import Shape
 from dlrun.errors import InputError
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlrun.engine.layers.base import Layer, LayerType, Option, Pass, Place, Sample, unfit
-from dlrun.engine.layout import Shape
+from dlrun.engine.models.layout import Shape
 from dlrun.errors import InputError
 
 aten = torch.ops.aten

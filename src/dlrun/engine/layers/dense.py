@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample, unfit
 from dlrun.engine.layers.convolution import Conv2d
-from dlrun.engine.layout import Shape
+from dlrun.engine.models.layout import Shape
 from dlrun.errors import InputError
 
 SPREAD = 2000  # multiplications a run up to which an elementwise product and a sum beat a batched matrix product

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample, unfit
-from dlrun.engine.layout import Shape
+from dlrun.engine.models.layout import Shape
 
 
 class Embedding(Layer):

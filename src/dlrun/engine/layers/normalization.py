@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dlrun.engine.layers.base import Layer, Pass
-from dlrun.engine.layout import Shape
+from dlrun.engine.models.layout import Shape
 
 
 class BatchNorm(Layer):

@@ -1,6 +1,6 @@
 """How a user's module is made, and how it computes with parameters that are not its own.
 
-Both as one run sees it: the layer that holds the modules of all runs is in module.py, what is tried first in module_trial.py.
+Both as one run sees it: the layer that holds the modules of all runs is in module.py, what is tried first in module_check.py.
 """
 
 import json

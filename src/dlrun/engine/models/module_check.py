@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlrun.engine.blueprint import Blueprint, caller, seeded, tensors
+from dlrun.engine.models.blueprint import Blueprint, caller, seeded, tensors
 from dlrun.errors import InputError
 
 _TRIED = 3  # rows of the batch on which a module is tried

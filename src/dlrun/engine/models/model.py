@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dlrun.data.sequences import present
 from dlrun.engine.layers import LAYER_TYPES, Around, Layer, LayerType, Pass, Place, Pointwise, Sample
-from dlrun.engine.layout import Layout
+from dlrun.engine.models.layout import Layout
 from dlrun.errors import InputError, nearest
 
 

@@ -31,12 +31,12 @@ from torch import Tensor, nn
 
 from dlrun import streams
 from dlrun.components.hyperparameters import hyperparameters
-from dlrun.engine.blueprint import Blueprint, caller, seeded, tensors
 from dlrun.engine.components import Component
 from dlrun.engine.layers import Layer, Pass, Pointwise
-from dlrun.engine.layout import Shape
-from dlrun.engine.model import Model
-from dlrun.engine.module_check import tried
+from dlrun.engine.models.blueprint import Blueprint, caller, seeded, tensors
+from dlrun.engine.models.layout import Shape
+from dlrun.engine.models.model import Model
+from dlrun.engine.models.module_check import tried
 
 __all__ = ["SUPPLIED", "Blueprint", "ModuleLayer", "blueprint", "model", "takes_activation", "tried"]
 

@@ -26,12 +26,12 @@ from dlrun.components.regularizers import (
 )
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
-from dlrun.engine import module
 from dlrun.engine.cohort import CohortRun, Settings
 from dlrun.engine.components import Component, Group, group, rowwise
 from dlrun.engine.layers import AROUND, Around, Layer, Pointwise, Sample
-from dlrun.engine.layout import Layout, Shape
-from dlrun.engine.model import Model, build
+from dlrun.engine.models import module
+from dlrun.engine.models.layout import Layout, Shape
+from dlrun.engine.models.model import Model, build
 from dlrun.errors import InputError
 
 _HEADS: dict[str, str | None] = {
