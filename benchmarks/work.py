@@ -57,8 +57,8 @@ def trainings(runs: Iterable[Mapping[str, Any]], **trainer: Any) -> list[Any]:
     from dlrun import registry
     from dlrun.config.spec import from_config
     from dlrun.engine.trainer import Training
-    from dlrun.experiments.cohorts import Datasets, plan
-    from dlrun.experiments.cut import cut
+    from dlrun.experiments.planning.cohorts import Datasets, plan
+    from dlrun.experiments.planning.cut import cut
 
     specs = []
     for run in runs:

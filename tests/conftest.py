@@ -151,7 +151,7 @@ def spec_of(compose: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def datasets() -> Any:
     """Datasets that are made once for all tests."""
-    from dlrun.experiments.cohorts import Datasets
+    from dlrun.experiments.planning.cohorts import Datasets
 
     return Datasets()
 
@@ -160,7 +160,7 @@ def datasets() -> Any:
 def train_all(datasets: Any) -> Callable[..., Any]:
     """Plan and train specs; their outcomes in the order of the specs."""
     from dlrun.engine.trainer import Outcome, fit
-    from dlrun.experiments.cohorts import plan
+    from dlrun.experiments.planning.cohorts import plan
 
     def train(specs: Sequence[Any]) -> list[Outcome]:
         place = {id(spec): number for number, spec in enumerate(specs)}

@@ -24,7 +24,7 @@ from dlrun.config.spec import from_config
 from dlrun.engine.evaluation import figure
 from dlrun.engine.forms import Forms
 from dlrun.errors import DataError, InputError, RunError, StoreError
-from dlrun.experiments.cohorts import Datasets, plan
+from dlrun.experiments.planning.cohorts import Datasets, plan
 from dlrun.results import folders
 from dlrun.results.folders import RunFolder
 from kept import results

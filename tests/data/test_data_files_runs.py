@@ -17,7 +17,7 @@ from dlrun.data.sources.files import csv
 from dlrun.data.splits import split
 from dlrun.data.table.encoding import Encoding, encode
 from dlrun.errors import DataError, InputError
-from dlrun.experiments.cohorts import Datasets, plan
+from dlrun.experiments.planning.cohorts import Datasets, plan
 from dlrun.experiments.train import identity
 from kept import results
 

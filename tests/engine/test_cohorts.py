@@ -14,7 +14,7 @@ from dlrun.data.splits import NONE, Splits
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.step import TrainStep
 from dlrun.engine.trainer import Outcome, Training, fit
-from dlrun.experiments.cohorts import plan
+from dlrun.experiments.planning.cohorts import plan
 
 ACTIVATIONS = ["relu", "tanh", "leaky_relu", "swish", "elu", "gelu", "sigmoid", "softplus", "mish"]
 OPTIMIZERS = ["sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "nadam", "asgd", "radam", "adamax", "lion"]

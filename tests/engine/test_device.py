@@ -24,8 +24,8 @@ from dlrun.engine.components import Component
 from dlrun.engine.process import exact
 from dlrun.engine.step import pointwise
 from dlrun.engine.trainer import Outcome, Training, fit
-from dlrun.experiments import cut
-from dlrun.experiments.cohorts import Planned, plan
+from dlrun.experiments.planning import cut
+from dlrun.experiments.planning.cohorts import Planned, plan
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 aten = torch.ops.aten

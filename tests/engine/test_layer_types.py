@@ -14,7 +14,7 @@ from dlrun.engine.models.layout import Shape
 from dlrun.engine.models.model import LayerSpec, expand
 from dlrun.engine.trainer import fit
 from dlrun.errors import InputError
-from dlrun.experiments.cohorts import plan
+from dlrun.experiments.planning.cohorts import plan
 
 
 class Scale(Layer):

@@ -16,7 +16,7 @@ from dlrun.engine.models.model import LayerSpec, expand
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
 from dlrun.errors import InputError
-from dlrun.experiments.cohorts import plan
+from dlrun.experiments.planning.cohorts import plan
 
 MODELS = registry.options("model")
 TASKS = {

@@ -16,7 +16,7 @@ from dlrun import streams
 from dlrun.engine.cohort import Cohort, CohortRun
 from dlrun.engine.step import TrainStep
 from dlrun.engine.trainer import fit
-from dlrun.experiments.cohorts import plan
+from dlrun.experiments.planning.cohorts import plan
 
 Batch = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 

@@ -9,7 +9,7 @@ import torch
 from dlrun.engine.batches import SUBSETS, Batches
 from dlrun.engine.evaluation import measure, row_losses
 from dlrun.engine.step import TrainStep
-from dlrun.experiments.cohorts import plan
+from dlrun.experiments.planning.cohorts import plan
 
 CASES = {
     "regression": {"dataset": "diabetes"},

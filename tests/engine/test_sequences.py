@@ -20,7 +20,7 @@ from dlrun.engine.layers import Embedding, Pass
 from dlrun.engine.models.layout import Layout
 from dlrun.engine.step import TrainStep
 from dlrun.errors import InputError
-from dlrun.experiments.cohorts import plan
+from dlrun.experiments.planning.cohorts import plan
 
 X = padded([[3, 1, 2], [2], [1, 1, 4, 5, 2]], 6)
 LAYERS = {

@@ -22,7 +22,7 @@ from dlrun.engine.schedule import Factors
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
 from dlrun.engine.trainer import Outcome, Training, fit
-from dlrun.experiments.cohorts import plan
+from dlrun.experiments.planning.cohorts import plan
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from dlrun.data.sources.curves import forecasting
 from dlrun.data.sources.reconstruction import reconstruction
 from dlrun.data.splits import split, splits
 from dlrun.errors import InputError
-from dlrun.experiments.cohorts import plan
+from dlrun.experiments.planning.cohorts import plan
 
 REAL = {"dataset": "reconstruction", "model": "autoencoder", "trainer.max_steps": None, "trainer.evaluate_every": 1000}
 

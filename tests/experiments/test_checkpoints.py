@@ -22,7 +22,7 @@ from dlrun.engine.lanes.library import kernel
 from dlrun.engine.trainer import Outcome, fit
 from dlrun.errors import StoreError
 from dlrun.experiments.checkpoints import saved
-from dlrun.experiments.cohorts import Planned, plan
+from dlrun.experiments.planning.cohorts import Planned, plan
 from dlrun.experiments.train import train
 from dlrun.results.checkpoints import SavedCheckpoint
 from dlrun.results.store import Store

@@ -17,7 +17,7 @@ from dlrun.data.sources import real, relations
 from dlrun.data.splits import splits
 from dlrun.engine.components import Component
 from dlrun.errors import DataError, InputError
-from dlrun.experiments.cohorts import Datasets, plan
+from dlrun.experiments.planning.cohorts import Datasets, plan
 
 SOURCES: dict[str, Callable[..., Data]] = {"pairs": relations.pairs, "triplets": relations.triplets}
 MAIN = {"pairs": "auroc", "triplets": "recall@1"}

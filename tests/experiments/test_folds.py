@@ -13,8 +13,8 @@ from dlrun.data.sources.real import diabetes
 from dlrun.data.splits import splits
 from dlrun.engine.batches import Batches
 from dlrun.errors import InputError
-from dlrun.experiments import folds as folds_module
-from dlrun.experiments.folds import every_fold
+from dlrun.experiments.planning import folds as folds_module
+from dlrun.experiments.planning.folds import every_fold
 from dlrun.experiments.sections import Reported, compare
 from dlrun.experiments.sweep import lay_out
 from dlrun.results.record import RunRecord

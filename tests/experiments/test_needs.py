@@ -14,8 +14,8 @@ from dlrun.engine.layers import Pass
 from dlrun.engine.models.model import expand
 from dlrun.engine.step import TrainStep
 from dlrun.errors import DataError, InputError
-from dlrun.experiments.cohorts import Datasets, plan
-from dlrun.experiments.cost import check_memory, needs
+from dlrun.experiments.planning.cohorts import Datasets, plan
+from dlrun.experiments.planning.cost import check_memory, needs
 from dlrun.memory import machine_bytes
 
 SpecOf = Callable[..., Any]
@@ -42,7 +42,7 @@ class Bounded(TorchDispatchMode):
 def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of 64 MB."""
     monkeypatch.setattr(memory, "machine_bytes", lambda: 64 * MEGABYTE)
-    monkeypatch.setattr("dlrun.experiments.cost.machine_bytes", lambda: 64 * MEGABYTE)
+    monkeypatch.setattr("dlrun.experiments.planning.cost.machine_bytes", lambda: 64 * MEGABYTE)
 
 
 @pytest.mark.parametrize(

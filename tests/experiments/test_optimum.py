@@ -16,7 +16,7 @@ from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRe
 from dlrun import registry
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.trainer import Outcome, fit
-from dlrun.experiments.cohorts import plan
+from dlrun.experiments.planning.cohorts import plan
 
 Array = NDArray[np.float64]
 

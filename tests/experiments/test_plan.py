@@ -11,7 +11,7 @@ from dlrun.config.spec import RunSpec
 from dlrun.data.dataset import Data
 from dlrun.engine.trainer import Outcome, fit
 from dlrun.errors import InputError
-from dlrun.experiments.cohorts import Datasets, plan
+from dlrun.experiments.planning.cohorts import Datasets, plan
 
 Spec = Callable[..., RunSpec]
 

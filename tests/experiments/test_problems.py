@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dlrun.errors import InputError
-from dlrun.experiments.cohorts import Datasets, plan
+from dlrun.experiments.planning.cohorts import Datasets, plan
 
 CASES: list[tuple[dict[str, Any], str]] = [
     ({"activation": "prelu", "activation.learnable": "maybe"}, "activation.learnable=maybe: must be true or false"),

@@ -10,7 +10,7 @@ import torch
 from dlrun.components.metrics.confidence import zero_probabilities
 from dlrun.components.metrics.regression import crossing as quantile_crossing
 from dlrun.errors import InputError
-from dlrun.experiments.cohorts import plan
+from dlrun.experiments.planning.cohorts import plan
 
 TAUS = [0.1, 0.5, 0.9]
 QUANTILES = {
@@ -66,7 +66,7 @@ def test_levels_in_one_sweep(spec_of: Callable[..., Any], train_all: Callable[..
 
 
 def _datasets() -> Any:
-    from dlrun.experiments.cohorts import Datasets
+    from dlrun.experiments.planning.cohorts import Datasets
 
     return Datasets()
 

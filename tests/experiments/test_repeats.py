@@ -9,8 +9,8 @@ import pytest
 from dlrun.config.composing.composed import Composed
 from dlrun.config.composing.from_python import several
 from dlrun.config.spec import RunSpec, from_config
-from dlrun.experiments import specs
-from dlrun.experiments.folds import every_fold
+from dlrun.experiments.planning import specs
+from dlrun.experiments.planning.folds import every_fold
 from dlrun.experiments.sweep import lay_out
 from dlrun.experiments.train import identity
 from dlrun.results.seeded import Seeded, base_of

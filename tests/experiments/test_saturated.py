@@ -17,7 +17,7 @@ from dlrun.data.preprocessing import fit as prepare
 from dlrun.data.sources import points, real
 from dlrun.data.splits import NONE, Split, split
 from dlrun.errors import DataError
-from dlrun.experiments.cohorts import Datasets, plan
+from dlrun.experiments.planning.cohorts import Datasets, plan
 
 MOST = -np.log(np.finfo(np.float64).eps)
 SATURATED = [

@@ -14,7 +14,7 @@ import pytest
 from dlrun import registry
 from dlrun.config.spec import RunSpec, from_config
 from dlrun.data.dataset import TASKS
-from dlrun.experiments.cohorts import plan
+from dlrun.experiments.planning.cohorts import plan
 from dlrun.experiments.train import train
 from dlrun.results.formats import RunFiles
 

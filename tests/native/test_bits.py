@@ -14,7 +14,7 @@ from dlrun.engine import lanes
 from dlrun.engine.lanes.library import kernel
 from dlrun.engine.lanes.threads import WORTH, spread
 from dlrun.engine.trainer import Training
-from dlrun.experiments.cohorts import plan
+from dlrun.experiments.planning.cohorts import plan
 
 pytestmark = pytest.mark.skipif(kernel() is None, reason="dlrun was built without its kernel")
 

@@ -9,7 +9,7 @@ import torch
 
 from dlrun.engine.lanes import products
 from dlrun.engine.trainer import Training
-from dlrun.experiments.cohorts import plan
+from dlrun.experiments.planning.cohorts import plan
 from dlrun.native import build
 from dlrun.native.load import load
 

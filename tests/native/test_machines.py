@@ -14,7 +14,7 @@ from dlrun import registry
 from dlrun.engine.lanes import Native
 from dlrun.engine.lanes.library import kernel
 from dlrun.engine.trainer import Training
-from dlrun.experiments.cohorts import plan
+from dlrun.experiments.planning.cohorts import plan
 
 pytestmark = pytest.mark.skipif(kernel() is None, reason="dlrun was built without its kernel")
 

@@ -16,7 +16,7 @@ from dlrun.engine.predictor import DataForm, Predictor
 from dlrun.engine.step import TrainStep
 from dlrun.engine.trainer import Outcome, fit
 from dlrun.errors import InputError, MismatchError
-from dlrun.experiments.cohorts import Datasets, Planned, plan
+from dlrun.experiments.planning.cohorts import Datasets, Planned, plan
 
 SOURCE = """
 import random

@@ -9,7 +9,7 @@ import torch
 from dlrun.components.activations import swish
 from dlrun.engine.trainer import fit
 from dlrun.errors import InputError
-from dlrun.experiments.cohorts import Datasets, plan
+from dlrun.experiments.planning.cohorts import Datasets, plan
 
 SOURCE = '''
 import random

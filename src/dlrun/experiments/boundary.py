@@ -13,8 +13,8 @@ from dlrun.config.resolver import UntrustedError
 from dlrun.config.spec import from_config
 from dlrun.data.dataset import Data
 from dlrun.errors import DlrunError
-from dlrun.experiments.cohorts import Datasets
 from dlrun.experiments.load import revive
+from dlrun.experiments.planning.cohorts import Datasets
 from dlrun.report.charts.boundary import GRID, Boundary
 from dlrun.report.evidence import Evidence
 from dlrun.report.tables import clean

@@ -18,8 +18,8 @@ from dlrun.engine import lanes
 from dlrun.engine.checkpoint import Checkpoint
 from dlrun.engine.cohort import Cohort
 from dlrun.errors import StoreError, plural
-from dlrun.experiments.cohorts import Planned, part
 from dlrun.experiments.events import Listener
+from dlrun.experiments.planning.cohorts import Planned, part
 from dlrun.results.checkpoints import SavedCheckpoint
 from dlrun.results.formats import read_weights, weights_bytes
 from dlrun.results.store import Store

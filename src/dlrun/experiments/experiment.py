@@ -23,11 +23,11 @@ from dlrun.experiments import sections as tables
 from dlrun.experiments import sweep as sweeps
 from dlrun.experiments import tuning
 from dlrun.experiments.checkpoints import going_on, keeping
-from dlrun.experiments.cohorts import Datasets, Planned, plan
-from dlrun.experiments.cut import Needs
 from dlrun.experiments.events import Listener, Listeners
 from dlrun.experiments.executors.scheduling import train_one
-from dlrun.experiments.folds import every_fold
+from dlrun.experiments.planning.cohorts import Datasets, Planned, plan
+from dlrun.experiments.planning.cut import Needs
+from dlrun.experiments.planning.folds import every_fold
 from dlrun.experiments.provenance import check_same_data, provenance, where_it_began
 from dlrun.experiments.signals import Interruption
 from dlrun.experiments.train import identity, worth_keeping

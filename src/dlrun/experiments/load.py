@@ -14,7 +14,7 @@ from dlrun.config.spec import from_config
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.engine.predictor import DataForm, Predictor
 from dlrun.errors import DataError
-from dlrun.experiments.cohorts import settings_of
+from dlrun.experiments.planning.cohorts import settings_of
 from dlrun.results.record import RunRecord
 
 

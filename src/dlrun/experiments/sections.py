@@ -11,7 +11,7 @@ from dlrun.comparison.table import BASELINE, Row, groups
 from dlrun.config.repeats import once
 from dlrun.config.spec import RunSpec
 from dlrun.engine.cohort import Cohort
-from dlrun.experiments.cohorts import Planned
+from dlrun.experiments.planning.cohorts import Planned
 from dlrun.experiments.sweep import Grid
 from dlrun.report.sections import Entry, Judged, Place, Section, place_of, section, sections, with_experiments
 from dlrun.report.stored import BESIDE, data_key

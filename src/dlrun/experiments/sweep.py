@@ -21,13 +21,13 @@ from dlrun.config.spec import RunSpec
 from dlrun.engine.progress import Progress
 from dlrun.errors import InputError
 from dlrun.experiments.checkpoints import Keep, going_on, keeping
-from dlrun.experiments.cohorts import Datasets, Planned, plan, together
-from dlrun.experiments.cut import Needs, cut, free_bytes, needs
 from dlrun.experiments.events import Listener
 from dlrun.experiments.executors import AUTO, check_name, choose, scheduling
-from dlrun.experiments.folds import every_fold
+from dlrun.experiments.planning.cohorts import Datasets, Planned, plan, together
+from dlrun.experiments.planning.cut import Needs, cut, free_bytes, needs
+from dlrun.experiments.planning.folds import every_fold
+from dlrun.experiments.planning.specs import Without, distinct, left_out, raise_some, specs_of
 from dlrun.experiments.signals import Interruption
-from dlrun.experiments.specs import Without, distinct, left_out, raise_some, specs_of
 from dlrun.experiments.train import FINISHED, Report, failure, identity, worth_keeping
 from dlrun.results.formats import RunFiles
 from dlrun.results.record import RunRecord

@@ -25,7 +25,7 @@ from dlrun.engine.checkpoint import Checkpoint, Keeper, UnfitCheckpointError
 from dlrun.engine.progress import Progress
 from dlrun.engine.trainer import MOST_PREDICTED, Outcome, fit
 from dlrun.experiments.checkpoints import Keep, loaded, saved
-from dlrun.experiments.cohorts import Planned
+from dlrun.experiments.planning.cohorts import Planned
 from dlrun.isolation import DiedError, RaisedError, reason
 from dlrun.results.formats import PREDICTIONS, TARGETS, RunFiles, smallest
 from dlrun.results.identity import run_ids

@@ -28,8 +28,8 @@ from dlrun.results.store import Store
 if TYPE_CHECKING:
     from rich.live import Live
 
-    from dlrun.experiments.cohorts import Planned
-    from dlrun.experiments.cut import Needs
+    from dlrun.experiments.planning.cohorts import Planned
+    from dlrun.experiments.planning.cut import Needs
     from dlrun.experiments.sweep import Grid
     from dlrun.results.sweeps import Sweep
 

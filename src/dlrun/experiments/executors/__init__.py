@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from dlrun import isolation
 from dlrun.errors import InputError, nearest
-from dlrun.experiments.cohorts import Planned, uses_own
 from dlrun.experiments.executors.base import Executor, Interrupted
 from dlrun.experiments.executors.processes import Processes
 from dlrun.experiments.executors.serial import Serial
+from dlrun.experiments.planning.cohorts import Planned, uses_own
 
 __all__ = ["AUTO", "EXECUTORS", "Executor", "check_name", "choose"]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from dlrun.engine.progress import Progress
 from dlrun.experiments.checkpoints import Keep
-from dlrun.experiments.cohorts import Planned
+from dlrun.experiments.planning.cohorts import Planned
 from dlrun.results.formats import RunFiles
 
 Report = Callable[[Progress], None]

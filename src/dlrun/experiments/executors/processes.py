@@ -12,8 +12,8 @@ from dlrun import isolation, own_modules
 from dlrun.config import own_code
 from dlrun.errors import DlrunError
 from dlrun.experiments.checkpoints import Keep
-from dlrun.experiments.cohorts import Planned
 from dlrun.experiments.executors.base import Executor, Interrupted, Report, Task
+from dlrun.experiments.planning.cohorts import Planned
 from dlrun.experiments.train import train
 from dlrun.isolation import POLL, DiedError, Worker
 from dlrun.results.formats import RunFiles

@@ -15,10 +15,10 @@ import torch
 
 from dlrun.config import own_code
 from dlrun.experiments.checkpoints import Keep
-from dlrun.experiments.cohorts import Planned, halves, in_pieces
-from dlrun.experiments.cut import Needs, needs
 from dlrun.experiments.executors import AUTO, choose
 from dlrun.experiments.executors.base import Executor, Interrupted, Report, Task
+from dlrun.experiments.planning.cohorts import Planned, halves, in_pieces
+from dlrun.experiments.planning.cut import Needs, needs
 from dlrun.experiments.train import failure
 from dlrun.isolation import DiedError
 from dlrun.results.formats import RunFiles

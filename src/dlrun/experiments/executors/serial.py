@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 
 from dlrun.experiments.checkpoints import Keep
-from dlrun.experiments.cohorts import Planned
 from dlrun.experiments.executors.base import Executor, Interrupted, Report, Task
+from dlrun.experiments.planning.cohorts import Planned
 from dlrun.experiments.train import train
 from dlrun.results.formats import RunFiles
 

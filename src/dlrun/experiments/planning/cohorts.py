@@ -31,7 +31,7 @@ from dlrun.engine.components import Component, signature
 from dlrun.engine.models import module
 from dlrun.engine.step import TrainStep, blueprint_of
 from dlrun.errors import DataError, InputError, plural
-from dlrun.experiments import cost
+from dlrun.experiments.planning import cost
 from dlrun.results.checkpoints import SavedCheckpoint
 from dlrun.suggestions.values import show
 

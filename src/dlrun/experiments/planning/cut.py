@@ -5,8 +5,8 @@ import math
 import torch
 
 from dlrun import memory
-from dlrun.experiments.cohorts import Planned, in_pieces
-from dlrun.experiments.cost import Needs, needs
+from dlrun.experiments.planning.cohorts import Planned, in_pieces
+from dlrun.experiments.planning.cost import Needs, needs
 
 __all__ = ["Needs", "cut", "free_bytes", "needs"]
 
