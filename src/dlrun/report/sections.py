@@ -248,12 +248,12 @@ def _named(item: Compared, model: str) -> Compared:
 
 def with_experiments(entries: Sequence[Entry]) -> list[Entry]:
     """The entries, with the name of its experiment in front of each, where experiments differ and tell no equal runs apart."""
+    if len({entry.experiment for entry in entries}) < 2:
+        return [*entries]
     names: dict[Any, set[str]] = {}
     keys = [tuple((name, str(value)) for name, value in entry.row.factors.items()) for entry in entries]
     for key, entry in zip(keys, entries, strict=True):
         names.setdefault(key, set()).add(entry.experiment)
-    if len(set().union(*names.values())) < 2:
-        return [*entries]
     return [
         replace(entry, row=replace(entry.row, factors={"experiment": entry.experiment, **entry.row.factors}))
         if len(names[key]) == 1

@@ -173,7 +173,7 @@ def _placed(
 
 def _pending(rows: Sequence[Row], entries: Sequence[Entry]) -> list[Entry]:
     """Runs that have not ended, each at the place of an ended one with the same data."""
-    if not entries:
+    if not (rows and entries):
         return []
     places = {_of_data(entry.row): entry for entry in reversed(entries)}
     found = [(row, places.get(_of_data(row), entries[0])) for row in rows]
