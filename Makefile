@@ -33,8 +33,8 @@ test: $(KERNEL) ## run the tests: make test ARGS="-k optimizers"
 slow: $(KERNEL) ## run the tests that take minutes
 	@$(TESTS) -m slow $(ARGS)
 
-faults: $(KERNEL) ## kill, interrupt and starve sweeps, 20 times each: make faults DOSE=300
-	@DLRUN_FAULTS=$(or $(DOSE),20) $(TESTS) tests/faults $(ARGS)
+faults: $(KERNEL) ## what goes wrong, injected, a line a fault at the end: make faults DOSE=300
+	@DLRUN_FAULTS=$(or $(DOSE),20) $(TESTS) -m fault $(ARGS)
 
 check: $(KERNEL) ## formatting, lint, types and tests: what CI runs
 	@$(BIN)/ruff format --check .

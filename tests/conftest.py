@@ -1,6 +1,8 @@
 """What tests share: one thread, the command called in this process, and configs composed from the YAML files without Hydra."""
 
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -13,6 +15,8 @@ import pytest
 
 from dlrun import registry
 from nursery import Nursery
+
+pytest_plugins = ["doses"]
 
 # The same examples every time: a test that fails by chance holds up whoever did not cause it. DLRUN_EXPLORE=1 draws new ones.
 hypothesis.settings.register_profile("steady", derandomize="DLRUN_EXPLORE" not in os.environ)
@@ -38,13 +42,25 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Callable[[], Nursery]]:
+def interposer(tmp_path_factory: pytest.TempPathFactory) -> str | None:
+    """The library of faults/interpose.c, loaded in all that the nursery forks; None where there is no Linux or no compiler."""
+    compiler = shutil.which("cc")
+    if sys.platform != "linux" or compiler is None:
+        return None
+    library = tmp_path_factory.mktemp("interpose") / "interpose.so"
+    source = Path(__file__).parent / "faults" / "interpose.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", source, "-o", library, "-ldl"], check=True)
+    return str(library)
+
+
+@pytest.fixture(scope="session")
+def nursery(interposer: str | None) -> Iterator[Callable[[], Nursery]]:
     """Forks workers and commands; it is made when a test first needs one."""
     made: list[Nursery] = []
 
     def get() -> Nursery:
         if not made:
-            made.append(Nursery())
+            made.append(Nursery(interposer))
         return made[0]
 
     yield get

@@ -32,12 +32,17 @@ _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 15, 36
 
 
 class Nursery:
-    """A process that forks others; ``close`` ends it."""
+    """A process that forks others; ``close`` ends it.
 
-    def __init__(self) -> None:
+    Args:
+        preload: a library that stands before those of the system in all of them.
+    """
+
+    def __init__(self, preload: str | None = None) -> None:
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         words = [sys.executable, "-c", _START, str(Path(__file__).parent), str(theirs.fileno())]
         alone = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}  # as the tests and the command have it
+        alone |= {} if preload is None else {"LD_PRELOAD": preload}
         self._process = subprocess.Popen(words, pass_fds=[theirs.fileno()], env=os.environ | alone)
         theirs.close()
 

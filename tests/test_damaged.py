@@ -12,6 +12,8 @@ from dlrun.results.formats import RunFiles
 from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
 
+pytestmark = pytest.mark.fault("a run folder that is damaged")
+
 SECTIONS = ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "trainer", "regularizer")
 CONFIG = {"seed": 0, **{section: {} for section in SECTIONS}}
 

@@ -73,7 +73,7 @@ def run(
     check_working_folder()  # before torch is imported
     from dlrun.cli.terminal.experiment import RunDisplay
     from dlrun.config.composing.from_python import single, words
-    from dlrun.experiments.experiment import RunExperiment
+    from dlrun.experiments.experiment import INTERRUPTED, RunExperiment
 
     _trust(imports)
     job = _composed(single, words(overrides, settings), config_dir)
@@ -88,7 +88,7 @@ def run(
     except Exception as error:
         raise RunError(f"{type(error).__name__}: {error}") from error
     assert result.record is not None
-    if result.record.status == "interrupted":
+    if result.code >= INTERRUPTED:
         raise KeyboardInterrupt(f"run {result.record.id} is kept in {result.folder}")
     return Run(result.store.read_record(result.record.id), result.folder, result.store)
 

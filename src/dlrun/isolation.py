@@ -71,6 +71,10 @@ def reason(error: BaseException) -> str:
     return said.splitlines()[0].removesuffix(": ")
 
 
+class StartError(InputError):
+    """No worker could be started, or the user's modules could not be imported in one: no run is to blame."""
+
+
 class Process(Protocol):
     """What a worker needs of a process: that of subprocess.Popen."""
 
@@ -110,7 +114,8 @@ class Worker:
         self._trace: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close); a fatal signal leaves its traceback there
         self._read = 0
         self._known: list[Any] = []  # the datasets that the worker has
-        self._ready, self.importing, self.deadline = False, "", 0.0
+        self.is_ready, self.importing, self.deadline = False, "", 0.0  # ready: it has imported the user's modules
+        self._next: tuple[list[Any], bytes] | None = None  # datasets and a task that it gets when it is ready
         self._answer: tuple[str, Any] | None = None
         kept = theirs.fileno(), self._trace.fileno()
         self._process = start_python(kept)
@@ -129,19 +134,21 @@ class Worker:
         Raises:
             DiedError, InputError: as the import ended.
         """
-        while not self._ready:
+        while not self.is_ready:
             wait([self.connection], timeout=POLL)
             self.look()
 
     def begin(self, function: Callable[..., Any], *given: Any, hooks: bool = False) -> None:
-        """Give it a task: ``function(*given)``; with ``hooks`` it gets ``report``, ``interrupted`` and ``keep`` too."""
-        self.ready()
+        """Give it a task: ``function(*given)``; with ``hooks`` it gets ``report``, ``interrupted`` and ``keep`` too.
+
+        One that is not ready gets it when it is (see ``look``): to wait would hold up others, and whoever wants to stop.
+        """
         self._answer, self.deadline = None, 0.0
         task, datasets = self._dumped((_folder(), function, given, hooks))
-        for data in datasets:
-            self._known.append(data)
-            self._send(DATA + pickle.dumps(data, protocol=pickle.HIGHEST_PROTOCOL))
-        self._send(TASK + task)
+        self._known += datasets
+        self._next = datasets, task
+        if self.is_ready:
+            self._hand_over()
 
     def look(self, report: Report | None = None, keep: Report | None = None) -> list[Any]:
         """Take up what it has sent: nothing while the task goes on, its result (a list of one) when it has ended.
@@ -171,21 +178,22 @@ class Worker:
             elif kind == "importing":
                 self.importing = content
             elif kind == "ready":
-                self._ready = True
+                self.is_ready = True
+                self._hand_over()
             elif kind in ("done", "raised"):
                 self._answer = (kind, content)
             elif kind == "ended" and self._answer is None:
                 raise self._death(content)
-            if self._answer is not None and (kind == "ended" or not self.forks or not self._ready):
+            if self._answer is not None and (kind == "ended" or not self.forks or not self.is_ready):
                 kind, content = self._answer
                 if kind == "raised":
                     raise content
                 return [content]
 
     def stop(self, seconds: float) -> None:
-        """Ask the task to end early; ``deadline`` is when it may be given up."""
+        """Ask the task to end early; ``deadline`` is when it may be given up: at once where it has not begun."""
         if not self.deadline:
-            self.deadline = time.monotonic() + seconds
+            self.deadline = time.monotonic() + (seconds if self.is_ready else 0.0)
             self._send(STOP)
 
     def late(self) -> bool:
@@ -202,6 +210,14 @@ class Worker:
         self._process.wait()
         self.connection.close()
         self._trace.close()
+
+    def _hand_over(self) -> None:
+        """Send what it gets next."""
+        if self._next is not None:
+            (datasets, task), self._next = self._next, None
+            for data in datasets:
+                self._send(DATA + pickle.dumps(data, protocol=pickle.HIGHEST_PROTOCOL))
+            self._send(TASK + task)
 
     def _dumped(self, task: Any) -> tuple[bytes, list[Any]]:
         """A task as bytes, and the datasets in it that the worker does not have yet: they are sent once."""
@@ -252,8 +268,8 @@ class Own:
         return worker or Worker(modules, forks=self.died and _can_fork())
 
     def give(self, worker: Worker) -> None:
-        """Take a worker back that is idle."""
-        if self.worker is None:
+        """Take a worker back that is idle; one that could not begin is of no use."""
+        if self.worker is None and worker.is_ready:
             self.worker = worker
         else:
             worker.close()

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from dlrun.errors import DlrunError, InputError
@@ -40,6 +41,7 @@ def serve(descriptor: int, trace: int, parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
     _end_with(parent)
+    _first_when_memory_runs_out()
     faulthandler.enable(trace, all_threads=False)
     connection: Connection[bytes, bytes] = Connection(descriptor)
     try:
@@ -64,6 +66,12 @@ def _end_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:
             os._exit(1)
+
+
+def _first_when_memory_runs_out() -> None:
+    """Let Linux end this process rather than the parent, which knows what to do then."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def _begin(connection: "Connection[bytes, bytes]", modules: list[str]) -> None:

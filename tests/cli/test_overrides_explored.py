@@ -18,6 +18,8 @@ from dlrun.config.composing.from_python import several, single
 from dlrun.config.spec import from_config
 from dlrun.errors import InputError
 
+pytestmark = pytest.mark.fault("override strings")
+
 VALID = """\
 seed=1  seed=0,1,2  seed=range(0,3)  seed=range(0,3),10  name=x  name='a b'  name="a,b"  metric=r2  margin=0.1  reference=best
 optimizer=sgd  optimizer=adam,sgd  optimizer.lr=0.01  optimizer.lr=1e-3,1e-2  optimizer.lr=range(0.1,0.4,0.1)

@@ -377,6 +377,7 @@ def test_targets_may_be_shared_between_runs(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.fault("NaN and infinity in one run of many")
 def test_a_nan_stays_in_its_run(case: Case) -> None:
     output, target = case.inputs(3)
     hypers = case.rows | case.fixed

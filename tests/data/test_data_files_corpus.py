@@ -17,6 +17,8 @@ from dlrun.data.splits import split
 from dlrun.data.table import textfile
 from dlrun.errors import DataError
 
+pytestmark = pytest.mark.fault("table files of the corpus")
+
 NAN = math.nan
 TABLE = b"a,b,y\n1,2,0.5\n3,5,1.5\n4,4,2.5\n"
 VALUES = [[1, 2], [3, 5], [4, 4]]

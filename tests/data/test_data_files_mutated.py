@@ -21,6 +21,8 @@ from dlrun.data.table.delimited import Delimited
 from dlrun.data.table.textfile import examine
 from dlrun.errors import DataError
 
+pytestmark = pytest.mark.fault("table files of the corpus")
+
 FILES = int(os.environ.get("DLRUN_FILES", "120"))
 outcomes: Counter[str] = Counter()
 

@@ -176,6 +176,7 @@ def test_equal_rows_are_equal_runs(one_cohort: Callable[..., Cohort]) -> None:
 
 
 @pytest.mark.parametrize(("dataset", "dtype"), [*((name, "float32") for name in LOSSES), ("iris", "float64")])
+@pytest.mark.fault("NaN and infinity in one run of many")
 def test_a_diverging_run_leaves_the_others_bit_for_bit(dataset: str, dtype: str, one_cohort: Callable[..., Cohort]) -> None:
     """Against the same cohort in which that run fares well."""
     rows = [mixed(dataset, row) | {"trainer.dtype": dtype, "trainer.epochs": 2} for row in range(RUNS)]
@@ -216,6 +217,7 @@ def test_a_diverging_run_leaves_the_others_bit_for_bit(dataset: str, dtype: str,
     ids=["notes", "odd sizes", "activations", "optimizers", "cnn", "words", "signals"],
 )
 @pytest.mark.parametrize("broken", [63, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.fault("NaN and infinity in one run of many")
 def test_a_cohort_without_the_diverging_run_is_the_same_bit_for_bit(
     broken: int, given: dict[str, Any], one_cohort: Callable[..., Cohort]
 ) -> None:
@@ -263,6 +265,7 @@ def test_in_a_wild_mixture_only_rounding_differs(one_cohort: Callable[..., Cohor
 
 
 @pytest.mark.parametrize(("loss", "epoch"), [("mse", 1), ("huber", 2), ("mae", 4)])
+@pytest.mark.fault("NaN and infinity in one run of many")
 def test_a_nan_that_comes_at_any_time_stays_in_its_row(
     loss: str, epoch: int, one_cohort: Callable[..., Cohort], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,6 +289,7 @@ def test_a_nan_that_comes_at_any_time_stays_in_its_row(
         same(found[row], clean[row], 0)
 
 
+@pytest.mark.fault("NaN and infinity in one run of many")
 def test_all_runs_diverge(one_cohort: Callable[..., Cohort]) -> None:
     rows = [mixed("moons", 22) | {"seed": seed, "optimizer.lr": 1e300, "trainer.epochs": 50} for seed in range(3)]
     for row in rows:

@@ -285,6 +285,7 @@ DAMAGES = {  # what happens to the file -> the epoch at which training goes on
 }
 
 
+@pytest.mark.fault("SIGKILL of a sweep between two checkpoints")
 def test_a_killed_sweep_goes_on(call: Call, stop: Any, tmp_path: Path) -> None:
     assert call(*SWEEP, f"output_dir={tmp_path / 'whole'}").code == 0
     assert kept(tmp_path / "whole") == 0

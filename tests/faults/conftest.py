@@ -1,10 +1,7 @@
 """Sweeps in processes of their own, to which bad things happen.
 
-``@pytest.mark.dose(3)`` injects a fault three times, each with another ``number`` to seed the chance; with DLRUN_FAULTS=20 twenty
-times (make faults).
-
-In the short doses the processes are forked from one that has imported torch, but for those of tests that are marked
-``starts_workers``.
+How often each happens, see doses.py. The processes are forked from one that has imported torch, but for those of tests that are
+marked ``starts_workers``, and for every tenth of a long dose.
 
 Moments are events of the process itself, so that a busy machine changes nothing: a line it prints, a file it writes, a result at
 which it waits (``Lab.hold``), or the processor time it has used (``Lab.work``).
@@ -30,8 +27,6 @@ from dlrun.results.store import Store
 from dlrun.results.sweeps import sweep_folders
 from kept import results, stamps
 from nursery import Command, Nursery
-
-DOSE = int(os.environ.get("DLRUN_FAULTS", "0"))  # 0: the short doses of the usual tests
 
 Process = subprocess.Popen[str] | Command
 
@@ -60,15 +55,6 @@ def held(store, runs, **how):
 
 Store.write_cohort = held
 """
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "dose(usual): how often a fault is injected, unless DLRUN_FAULTS says")
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    for mark in metafunc.definition.iter_markers("dose"):
-        metafunc.parametrize("number", range(DOSE or mark.args[0]))
 
 
 class Lab:
@@ -234,7 +220,8 @@ def lab(
     request: pytest.FixtureRequest,
 ) -> Iterator[Lab]:
     monkeypatch.setenv("DLRUN_OUTPUT_DIR", str(folder / "out"))
-    started = DOSE or sys.platform != "linux" or request.node.get_closest_marker("starts_workers") is not None
+    tenth = "number" in request.fixturenames and request.getfixturevalue("number") % 10 == 9
+    started = tenth or sys.platform != "linux" or request.node.get_closest_marker("starts_workers") is not None
     made = Lab(folder, call, None if started else nursery)
     yield made
     made.close()

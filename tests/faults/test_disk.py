@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.fault("a disk that is full or may not be written")
+
 SWEEP = ("-m", "model.hidden=[3],[4],[5]", "seed=range(0,20)", "dataset=moons", "trainer=smoke", "baseline=[]")
 RUNS = 60
 

@@ -57,9 +57,10 @@ def check_same(found: Mapping[str, dict[str, Any]], reference: Mapping[str, dict
             assert record["metrics"] == pytest.approx(there["metrics"], rel=1e-6, abs=1e-6)
 
 
-@pytest.mark.dose(2)
+@pytest.mark.fault("SIGKILL of a sweep and of its resumption at a random moment")
+@pytest.mark.dose(2, of_300=150)  # two each
 def test_killed_at_random_moments_and_resumed(
-    lab: Any, wait: Wait, reference: tuple[dict[str, dict[str, Any]], float], number: int
+    lab: Any, wait: Wait, reference: tuple[dict[str, dict[str, Any]], float], number: int, injected: Callable[[int], None]
 ) -> None:
     rng = random.Random(number)
     before: dict[str, Any] = {}
@@ -83,11 +84,13 @@ def test_killed_at_random_moments_and_resumed(
     assert all(after[run] == stamp for run, stamp in before.items())
     check_same(lab.records(), reference[0])
     lab.check_clean()
+    injected(2)
     for sweep in lab.sweeps():
         said = lab.run("status", str(sweep))[1].splitlines()
         assert said == [str(sweep), f"{RUNS} runs: {RUNS} done", "no process is training it"]
 
 
+@pytest.mark.fault("SIGKILL of a sweep between two checkpoints")
 def test_a_killed_cohort_goes_on_from_its_checkpoint(lab: Any, reference: tuple[dict[str, dict[str, Any]], float]) -> None:
     child = lab.hold(1, (*SWEEP, "trainer.checkpoint_s=1e-9", "hydra.launcher.processes=2"))  # trained, and not yet written
     lab.kill(child)
@@ -117,7 +120,8 @@ class Reader:
             self.problems.append(str(error))
 
 
-@pytest.mark.dose(1)
+@pytest.mark.fault("SIGKILL of a single run")
+@pytest.mark.dose(1, of_300=30)
 def test_a_run_that_is_killed_leaves_the_earlier_one(lab: Any, number: int) -> None:
     words = ("dataset=moons", f"trainer.epochs={EPOCHS}", "baseline=[]")
     assert lab.run(*words)[0] == 0
@@ -131,7 +135,8 @@ def test_a_run_that_is_killed_leaves_the_earlier_one(lab: Any, number: int) -> N
     lab.check_clean()
 
 
-@pytest.mark.dose(1)
+@pytest.mark.fault("SIGKILL of the parent of workers")
+@pytest.mark.dose(1, of_300=30)
 def test_workers_do_not_outlive_their_parent(lab: Any, wait: Wait, processes_of: Family, number: int) -> None:
     child = lab.start(*SWEEP, "trainer.epochs=20000", "hydra.launcher.processes=2")
     wait(lambda: len(workers(processes_of(child.pid))) == 2, child)
@@ -141,7 +146,8 @@ def test_workers_do_not_outlive_their_parent(lab: Any, wait: Wait, processes_of:
     wait(lambda: not any(is_alive(process) for process in all_of_it))
 
 
-@pytest.mark.dose(1)
+@pytest.mark.fault("SIGKILL of a worker")
+@pytest.mark.dose(1, of_300=30)
 def test_a_worker_that_is_killed_costs_no_run(lab: Any, wait: Wait, processes_of: Family, number: int) -> None:
     child = lab.start(*SWEEP, "seed=range(0,8)", f"trainer.epochs={EPOCHS}", "hydra.launcher.processes=2")
     wait(lambda: len(workers(processes_of(child.pid))) == 2, child)

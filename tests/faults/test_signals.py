@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.fault("Ctrl-C and SIGTERM")
+
 Wait = Callable[..., None]
 
 # WIDTHS: cohorts, one for each width of the network
@@ -135,7 +137,7 @@ def test_a_second_signal_does_not_ask(
     wait(lambda: not any(os.path.exists(f"/proc/{process}") for process in workers))
 
 
-@pytest.mark.dose(1)
+@pytest.mark.dose(1, of_300=30)
 def test_a_signal_while_the_culprit_is_searched(
     lab: Any, wait: Wait, processes_of: Callable[[int], list[int]], number: int
 ) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.fault("two processes at once in one folder")
+
 Wait = Callable[..., None]
 
 SEEDS = 20 if "DLRUN_FAULTS" in os.environ else 8
@@ -29,7 +31,7 @@ class Writings:
                 self.seen[run].add(stamp)
 
 
-@pytest.mark.dose(1)
+@pytest.mark.dose(1, of_300=50)
 def test_two_sweeps_at_once(lab: Any, number: int) -> None:
     writings = Writings(lab)
     with lab.meanwhile(writings.look):
@@ -43,7 +45,7 @@ def test_two_sweeps_at_once(lab: Any, number: int) -> None:
     lab.check_clean()
 
 
-@pytest.mark.dose(1)
+@pytest.mark.dose(1, of_300=50)
 def test_overlapping_sweeps_at_once(lab: Any, number: int) -> None:
     wide = (*SWEEP[:2], f"seed=range({SEEDS // 2},{SEEDS // 2 + SEEDS})", *SWEEP[3:])
     writings = Writings(lab)
@@ -57,7 +59,7 @@ def test_overlapping_sweeps_at_once(lab: Any, number: int) -> None:
     assert {len(stamps) for stamps in writings.seen.values()} == {1}
 
 
-@pytest.mark.dose(1)
+@pytest.mark.dose(1, of_300=50)
 def test_what_a_killed_process_held_is_trained_by_the_other(lab: Any, wait: Wait, number: int) -> None:
     first = lab.start(*SWEEP)
     while "training" not in (line := first.stderr.readline()):  # it is through with the database until its runs have ended
@@ -72,7 +74,7 @@ def test_what_a_killed_process_held_is_trained_by_the_other(lab: Any, wait: Wait
     lab.check_clean()
 
 
-@pytest.mark.dose(1)
+@pytest.mark.dose(1, of_300=50)
 def test_one_sweep_is_resumed_by_one_process(lab: Any, wait: Wait, number: int) -> None:
     first = lab.start(*SWEEP, "trainer.epochs=100000")
     wait(lab.claims, first)

@@ -168,6 +168,7 @@ def test_thirty_steps_are_those_of_the_regularizers(kernel: ctypes.CDLL, case: d
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.fault("NaN and infinity in one run of many")
 def test_what_is_infinite_or_not_a_number_stays_in_its_run(kernel: ctypes.CDLL, case: dict[str, Any]) -> None:
     """Everything is as in torch, where an infinite length of the gradient makes clip_norm set it to 0."""
     theta, grads = course()

@@ -13,6 +13,8 @@ from dlrun.results.formats import RunFiles
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep
 
+pytestmark = pytest.mark.fault("received files, with harmless canaries")
+
 
 def test_a_file_is_written_through_no_link_and_over_no_other(tmp_path: Path) -> None:
     outside = tmp_path / "outside"

@@ -77,6 +77,7 @@ def test_large_ones_lie_beside_the_database(store: Store, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("change", ["about = replace(about, 'step', 'stop')", "runs = 'x'", "made = 'x'", "blob = 1"])
+@pytest.mark.fault("a bit that flips in a store or a checkpoint")
 def test_the_one_before_a_damaged_row_is_used(store: Store, make_run: Make, change: str) -> None:
     store.write_cohort([make_run()])
     for step in (1, 2):

@@ -195,6 +195,7 @@ EDITS = {
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+@pytest.mark.fault("a store that is edited or damaged")
 def test_what_was_changed_by_others_is_reported_and_does_not_count(store: Store, make_run: Make, edit: str):
     """R1 of the known cases: an edited or foreign record."""
     store.write_cohort([make_run(), RunFiles(make_run(OTHER, metrics={"test/r2": 0.75}).record)])
@@ -213,6 +214,7 @@ def test_what_was_changed_by_others_is_reported_and_does_not_count(store: Store,
     assert store.config(RUN)["model"] == {"hidden": [5]}
 
 
+@pytest.mark.fault("a store that is edited or damaged")
 def test_damaged_parts_are_found(store: Store, make_run: Make):
     store.write_cohort([make_run()])
     with sqlite3.connect(store.path) as connection:
@@ -228,6 +230,7 @@ def test_damaged_parts_are_found(store: Store, make_run: Make):
     assert store.records([RUN], whole=True)
 
 
+@pytest.mark.fault("a store that is edited or damaged")
 def test_damaged_folders_are_found(store: Store, make_run: Make):
     folder = store.write_run(make_run())
     for name in ("config.yaml", "history.csv", "model.safetensors", "preprocessing.json", "result.json"):
@@ -241,6 +244,7 @@ def test_damaged_folders_are_found(store: Store, make_run: Make):
 
 
 @pytest.mark.parametrize("where", [0, 30, 100, 2000, 4096, 5000, 9000, 20_000])
+@pytest.mark.fault("a store that is edited or damaged")
 def test_a_damaged_database_is_one_line(store: Store, make_run: Make, where: int):
     store.write_cohort([make_run(f"{number:012x}", seed=number) for number in range(40)])
     content = bytearray(store.path.read_bytes())
@@ -263,6 +267,7 @@ def test_a_damaged_database_is_one_line(store: Store, make_run: Make, where: int
 
 
 @pytest.mark.parametrize("content", [b"text", b"x" * 5000, "other"])
+@pytest.mark.fault("a store that is edited or damaged")
 def test_a_file_that_is_not_dlruns_is_refused(store: Store, content: Any):
     store.path.unlink()
     if content == "other":
@@ -455,6 +460,7 @@ def _python(script: str, *args: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", script, *args], env=environment, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.fault("a process that ends at any statement and call of the store")
 def test_killed_at_any_statement_and_call(tmp_path: Path):
     process = _python(KILLS, str(tmp_path))
     _, errors = process.communicate()
@@ -482,6 +488,7 @@ for attempt in itertools.takewhile(lambda _: os.getppid() == parent, itertools.c
 """
 
 
+@pytest.mark.fault("a reader while others write")
 def test_a_reader_never_meets_half_a_cohort(tmp_path: Path):
     process = _python(WRITER, str(tmp_path))
     store = Store(tmp_path)

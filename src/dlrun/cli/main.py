@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after ``dlrun``; those of this process when None.
 
     Returns:
-        The exit code: 0 all well, 1 a run failed, 2 bad input, 3 a gate said no, 4 not settled, 130 and 143 interrupted.
+        The exit code: 0 all well, 1 a run failed or time is over, 2 bad input, 3 a gate said no, 4 not settled, 130 and 143
+        interrupted.
     """
     if arguments is None:
         return _process()

@@ -34,7 +34,7 @@ with fewer than 30 seeds. The command goes on where it was when it is given agai
   --metric M      what is compared; the task's main metric when not given
   --json          print the result as JSON
 
-Exit codes: 0 settled, 4 not settled, 1 a run failed, 2 bad input, 130 and 143 interrupted.
+Exit codes: 0 settled, 4 not settled, 1 a run failed or timeout_s is over, 2 bad input, 130 and 143 interrupted.
 
 Examples:
   dlrun settle dataset=moons activation=relu,tanh,gelu --margin 0.005
@@ -104,13 +104,13 @@ def _show(found: "Settlement") -> None:
         style="dim",
     )
     racing = [standing for race in found.races.values() for standing in race.standings if standing.open]
-    if racing:
+    if found.stopped:
+        notice("interrupted; type the same command again to go on", out)
+    elif racing:
         margin = (
             "" if any(race.rules.margin for race in found.races.values()) else ", or --margin X to call small differences none"
         )
         notice(f"not settled with {plural(found.most, 'seed')}: type --max-seeds {10 * found.most} to go on{margin}", out)
-    elif found.code >= 128:
-        notice("interrupted; type the same command again to go on", out)
     out.print(Text(f"{plural(found.runs, 'run')}, {'settled' if found.settled else 'not settled'}"))
     out.print(Text(printable(str(found.folder)), style="bold"), soft_wrap=True)
     sys.stdout.flush()

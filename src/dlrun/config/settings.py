@@ -42,6 +42,7 @@ def root_keys(
     reuse: bool = True,
     retry_failed: bool = False,
     strict: bool = False,
+    timeout_s: Number | None = None,
 ) -> None:
     """The signature of the keys that stand alone."""
 

@@ -108,13 +108,15 @@ class RunExperiment:
             Whatever a component of the user's own raises.
         """
         spec = self.planned.specs[0]
-        with _closing(self._tell), Interruption() as interruption:
+        with _closing(self._tell), Interruption(spec.config.get("timeout_s")) as interruption:
             self._tell.begun(None, spec.name or self.planned.cohort.data.name)
             keep = keeping(self.store, self._tell)
             (files,) = train_one(self._continued(), report=self._tell.progress, interrupted=interruption, keep=keep)
             kept = worth_keeping([files], self.store)
             folder = self.store.write_run(files) if kept else self.store.folder(files.record.id)
             self._tell.run_ended([files.record])
+            if files.record.status == "interrupted" and interruption.reason:
+                self._tell.note(f"{interruption.reason}; type the same command again to go on")
             stopped = interruption.exit_code if files.record.status == "interrupted" else 0
             code = stopped or int(files.record.status not in MEASURED)
             section = self._beside(files.record)
@@ -151,6 +153,7 @@ class How:
         reuse: whether finished runs are taken over; as the jobs say when None.
         plan_only: nothing will train, so that there is nothing for a logger to hear.
         grows: the jobs are runs that a sweep gets beside those that it has; they are not compared.
+        interruption: what stops it; when None, signals and what the jobs have as ``timeout_s``.
     """
 
     command: Sequence[str] = ()
@@ -160,6 +163,7 @@ class How:
     reuse: bool | None = None
     plan_only: bool = False
     grows: bool = False
+    interruption: Interruption | None = None
 
 
 class SweepExperiment:
@@ -177,6 +181,7 @@ class SweepExperiment:
         self._tuned = tuning.tuned_keys(jobs)
         self._began = None if how.resume is None else Sweep.open(how.resume.absolute())
         self.store = Store.at(first.get("output_dir")) if self._began is None else Store(self._began.folder.parent.parent)
+        self._interruption = how.interruption or Interruption(first.get("timeout_s"))
         options = sweeps.Options.of(first, how.launcher)
         taken = options.reuse if how.reuse is None else how.reuse
         self._options = replace(
@@ -239,8 +244,10 @@ class SweepExperiment:
                     sweep.save()
                 code, records = self._carried_out(grid, sweep, tell, self.name)
                 reported = tables.Reported(grid, records)
-                if self._tuned and code < INTERRUPTED:
+                if self._tuned and not self._interruption():
                     code, reported = self._tested(reported, sweep, tell)
+            if self._interruption.reason:
+                self._tell.note(self._interruption.reason)
             sections = [] if self._how.grows else tables.compare(reported, sweep, tell=tell.comparing)
             if sections:
                 sweep.write_comparison(as_csv(sections), as_markdown(sections))
@@ -252,7 +259,7 @@ class SweepExperiment:
     def _carried_out(self, grid: sweeps.Grid, sweep: Sweep, tell: Listener, title: str) -> tuple[int, Records]:
         tell.begun(grid, title)
         try:
-            return sweeps.carry_out(grid, sweep, self.store, self._options, tell)
+            return sweeps.carry_out(grid, sweep, self.store, self._options, self._interruption, tell)
         except StoreError as error:  # the disk is full, say
             raise StoreError(*error.problems, f"mend that, and carry on with: dlrun resume {sweep.folder}") from error
 

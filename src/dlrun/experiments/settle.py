@@ -23,8 +23,9 @@ from dlrun.config.repeats import is_seed
 from dlrun.config.spec import RunSpec
 from dlrun.errors import InputError, plural, raise_all
 from dlrun.experiments.events import Listener, Listeners
-from dlrun.experiments.experiment import INTERRUPTED, How, SweepExperiment
+from dlrun.experiments.experiment import How, SweepExperiment
 from dlrun.experiments.sections import entries
+from dlrun.experiments.signals import Interruption
 from dlrun.experiments.sweep import Grid
 from dlrun.report.sections import Entry, Place, column, told_apart
 from dlrun.report.stored import SETTLED
@@ -42,10 +43,11 @@ class Settlement:
     """What came of it.
 
     Args:
-        code: 0 settled, 4 not settled, 1 a run failed, 130 and 143 interrupted.
+        code: 0 settled, 4 not settled, 1 a run failed or the time was over, 130 and 143 interrupted.
         races: the name of a dataset, with what tells it from others -> its race.
         runs: how many belong to the sweep.
         pairs: alpha was divided by their number.
+        stopped: whether it was interrupted, or the time was over.
     """
 
     code: int
@@ -55,6 +57,7 @@ class Settlement:
     pairs: int
     alpha: float
     most: int
+    stopped: bool = False
 
     @property
     def settled(self) -> bool:
@@ -111,10 +114,11 @@ class SettleExperiment:
         self._configurations = [*dict.fromkeys(tuple(word for word in job if not is_seed(word)) for job in jobs)]
         if len(self._configurations) < 2:
             raise InputError("settle: takes two configurations or more, such as activation=relu,tanh")
-        self._compose, self._how = compose, replace(how, grows=True)
+        first = compose([self._configurations[0]])[0].config
+        self._interruption = Interruption(first.get("timeout_s"))
+        self._compose, self._how = compose, replace(how, grows=True, interruption=self._interruption)
         self._listeners, self._tell = listeners, Listeners(listeners)
         self._alpha, self._most = alpha, most
-        first = compose([self._configurations[0]])[0].config
         if first.get("tune_over"):
             raise InputError(
                 "settle: does not go with tune_over, which gives its seeds to what was chosen; tune first, then settle"
@@ -137,9 +141,9 @@ class SettleExperiment:
             InputError: the settings cannot work, ``reference`` names no configuration, or the metric has no better side.
             StoreError: the output folder cannot be written.
         """
-        wanted, done, code = self._configurations, 0, 0
+        wanted, done, stopped = self._configurations, 0, False
         sweep: Sweep | None = None
-        while wanted and done < self._most and code < INTERRUPTED:
+        while wanted and done < self._most and not stopped:
             batch = self._seeds[done : _next(done, self._most) if done else self._first]
             jobs = self._compose([[*words, f"seed={seed}"] for words in wanted for seed in batch])
             how = self._how if sweep is None else replace(self._how, resume=sweep.folder)
@@ -148,17 +152,17 @@ class SettleExperiment:
                 _check(experiment.grid)
                 experiment.prepare()
             result = experiment.run()
-            sweep, code, done = result.sweep, result.code, done + len(batch)
+            sweep, done, stopped = result.sweep, done + len(batch), self._interruption()
             assert sweep is not None
             self._note(jobs, wanted, len(batch), experiment.grid.cells)
             self._specs |= experiment.grid.specs
-            if code < INTERRUPTED:
+            if not stopped:
                 records = {record.id: record for record in result.store.records(self._specs)}
                 self._look(entries(self._specs, records), experiment.grid)
                 wanted = self._wanted()
                 self._tell.comparing(f"{plural(done, 'seed')}: {self._told(len(wanted))}")
         assert sweep is not None
-        found = self._result(sweep, code)
+        found = self._result(sweep, stopped=stopped)
         sweep.keep(SETTLED, found.content())
         return found
 
@@ -204,10 +208,11 @@ class SettleExperiment:
         more = f", {plural(racing, 'configuration')} get more" if racing else ""
         return f"{settled} of {len(standings)} comparisons settled{more}"
 
-    def _result(self, sweep: Sweep, code: int) -> Settlement:
+    def _result(self, sweep: Sweep, *, stopped: bool) -> Settlement:
         races = {self._titles[place]: race for place, race in self._races.items()}
-        found = Settlement(code, sweep.folder, races, len(sweep.cells), self._pairs, self._alpha, self._most)
-        if code < INTERRUPTED:
+        code = self._interruption.exit_code
+        found = Settlement(code, sweep.folder, races, len(sweep.cells), self._pairs, self._alpha, self._most, stopped)
+        if not stopped:
             failed = any(cell.status == "failed" for cell in sweep.cells)
             found = replace(found, code=1 if failed else 0 if found.settled else NOT_SETTLED)
         return found

@@ -35,6 +35,7 @@ from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep
 
 MEMORY_SHARE = 0.25
+LOST = ("failed", "diverged", "interrupted", "pending")  # statuses of which any makes the exit code 1
 LOOK = 0.5  # seconds between two looks at the runs that another process trains
 
 
@@ -189,7 +190,9 @@ def pieces(cohorts: Sequence[Planned], options: Options) -> list[tuple[Planned, 
     return sorted(((piece, needs(piece.cohort)) for piece in cut_up), key=lambda pair: -pair[1].seconds)
 
 
-def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Listener) -> tuple[int, dict[str, RunRecord]]:
+def carry_out(
+    grid: Grid, sweep: Sweep, store: Store, options: Options, interruption: Interruption, tell: Listener
+) -> tuple[int, dict[str, RunRecord]]:
     """Train what is missing, keep every run, and bring the sweep's cells up to date.
 
     Returns:
@@ -204,7 +207,7 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Li
         for run in there:
             store.export(run)
     left = dict.fromkeys(run for run in grid.specs if run not in there)
-    with Interruption() as interruption:
+    with interruption:
         while left and not interruption():
             with store.claim(left) as claim, ledger:
                 ended = _there(claim.mine, store, options)  # by a process that let go of it since we looked
@@ -221,12 +224,13 @@ def carry_out(grid: Grid, sweep: Sweep, store: Store, options: Options, tell: Li
             if left and not interruption():
                 tell.waiting(left, claim.others[next(iter(left))])
                 time.sleep(LOOK)
-    if interruption():
+    if interruption.signal:
         return interruption.exit_code, {record.id: record for record in sweep.refresh(store)}
-    sweep.update(ledger.records.values())
+    records = {record.id: record for record in sweep.refresh(store)} if interruption.late else ledger.records
+    sweep.update(records.values())
     asked = {cell.id for cell in grid.cells}
-    lost = any(cell.status in ("failed", "diverged") for cell in sweep.cells if cell.id in asked)
-    return int(lost or bool(grid.lacking())), ledger.records
+    lost = any(cell.status in LOST for cell in sweep.cells if cell.id in asked)
+    return int(lost or bool(grid.lacking())), records
 
 
 class _Ledger:

@@ -29,7 +29,7 @@ from dlrun.experiments.planning.cohorts import Planned
 from dlrun.isolation import DiedError, RaisedError, reason
 from dlrun.results.formats import PREDICTIONS, TARGETS, RunFiles, smallest
 from dlrun.results.identity import run_ids
-from dlrun.results.record import RunRecord, utc_now
+from dlrun.results.record import RunRecord, Status, utc_now
 from dlrun.results.store import Store
 
 FINISHED = ("done", "stopped", "diverged", "failed")  # what need not be trained again
@@ -209,14 +209,25 @@ def _positive(data: Data) -> dict[str, str]:
 
 def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> RunFiles:
     """What is kept of a run that raised: its reason in the record, its traceback in its own log; no ``data`` if that raised."""
-    fingerprint = "" if data is None else data.fingerprint
     if isinstance(error, DiedError) and data is not None:
         error = error.named(own_code.own(spec.config))
     log = error.log if isinstance(error, RaisedError) else "".join(traceback.format_exception(error))
-    record = RunRecord(
+    record = _unmeasured(spec, "failed", reason(error), data)
+    return RunFiles(record=record, config=spec.config, log=(log or record.reason).splitlines())
+
+
+def unreached(spec: RunSpec, data: Data) -> RunFiles:
+    """What is kept of a run that was asked to stop, and did not."""
+    said = "it was asked to stop, and did not"
+    return RunFiles(record=_unmeasured(spec, "interrupted", said, data), config=spec.config, log=[said])
+
+
+def _unmeasured(spec: RunSpec, status: Status, reason: str, data: Data | None) -> RunRecord:
+    fingerprint = "" if data is None else data.fingerprint
+    return RunRecord(
         id=identity(spec, fingerprint),
-        status="failed",
-        reason=reason(error),
+        status=status,
+        reason=reason,
         name=spec.name,
         overrides=spec.overrides,
         seed=spec.seed,
@@ -228,7 +239,6 @@ def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> Ru
         factors=spec.factors,
         finished=utc_now(),
     )
-    return RunFiles(record=record, config=spec.config, log=(log or record.reason).splitlines())
 
 
 def worth_keeping(files: Sequence[RunFiles], store: Store) -> list[RunFiles]:

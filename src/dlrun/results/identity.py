@@ -17,6 +17,7 @@ VOLATILE: Mapping[str, str] = {
     "reuse": "whether finished runs are taken over",
     "retry_failed": "whether failed runs are tried again",
     "strict": "whether a combination that is skipped makes a sweep a failure",
+    "timeout_s": "when training stops with what it has; it goes on with the same bits",
     "baseline": "what stands beside the runs in a table",
     "reference": "what a table compares with",
     "margin": "which differences a table calls none",
@@ -32,7 +33,7 @@ VOLATILE: Mapping[str, str] = {
 }
 """Keys of the config that do not change what a run computes, and why each is one. The id leaves them out."""
 
-OF_A_SWEEP = ("output_dir", "tune_over", "folders", "reuse", "retry_failed", "strict", "reference", "margin")
+OF_A_SWEEP = ("output_dir", "tune_over", "folders", "reuse", "retry_failed", "strict", "timeout_s", "reference", "margin")
 """Those of them that are one for all runs of a sweep, and tell none from the others."""
 
 ORDERED: frozenset[str] = frozenset({"regularizer"})

@@ -19,8 +19,8 @@ from dlrun.experiments.executors import AUTO, choose
 from dlrun.experiments.executors.base import Executor, Interrupted, Report, Task
 from dlrun.experiments.planning.cohorts import Planned, halves, in_pieces
 from dlrun.experiments.planning.cut import Needs, needs
-from dlrun.experiments.train import failure
-from dlrun.isolation import DiedError
+from dlrun.experiments.train import failure, unreached
+from dlrun.isolation import DiedError, StartError
 from dlrun.results.formats import RunFiles
 
 REPAYS = 20.0  # seconds of training above which starting processes (about 4 s each) is worth it
@@ -89,6 +89,8 @@ def train_one(group: Planned, *, report: Report, interrupted: Interrupted, keep:
                 executor.wait([task])
                 if interrupted():
                     task.stop()
+                if task.is_late():
+                    return [unreached(group.specs[0], group.cohort.data)]
         except DiedError as error:
             raise error.named(own_code.own(group.specs[0].config)) from None
     return files
@@ -113,6 +115,8 @@ def train_all(
                     task.stop()
                 try:
                     files = task.poll(report if executor.slots == 1 else None, keep)
+                except StartError:
+                    raise
                 except (Exception, SystemExit) as error:
                     del busy[task]
                     then = attempt.after(error)
