@@ -38,7 +38,7 @@ def write(path: Path, plan: Plan, arrays: Sequence[Array], steps: int, factors: 
     found = {name: held[getattr(plan, name)] for name in POINTERS}
     fields = [getattr(plan, name) for name, _ in Plan._fields_[len(POINTERS) :]]
     sizes = [len(content(array)) for array in found.values()]
-    assert Plan._fields_[-1][0] == "smoothing"
+    assert POINTERS[-1] == "drawn"
     with path.open("wb") as file:
         file.write(np.array([*sizes, *fields, steps, factors is not None], np.int64).tobytes())
         for name, array in found.items():
@@ -79,7 +79,7 @@ def here(native: Native, steps: int) -> str:
     blocks, lanes = plan.blocks_count, plan.blocks_count * 8
     kernel.dlrun_evaluated(plan, steps, theta.data_ptr())
     losses = torch.zeros(lanes)
-    if plan.smoothing < 0:
+    if not plan.soft:
         assert kernel.dlrun_evaluate(plan, 0, blocks, theta.data_ptr(), None, 0, plan.rows, None, None, losses.data_ptr()) == 0
     output, before = (torch.zeros(lanes, plan.rows, plan.outputs * plan.members) for _ in range(2))
     headed = native._train_step.model.headed
@@ -87,4 +87,4 @@ def here(native: Native, steps: int) -> str:
     wanted = (output.data_ptr(), before.data_ptr() if headed else None, None)
     assert kernel.dlrun_evaluate(plan, 0, blocks, theta.data_ptr(), places.data_ptr(), 0, plan.rows, *wanted) == 0
     found = (number(output) + (number(before) if headed else 0)) % (1 << 64)
-    return f"{number(theta):016x} {number(losses) if plan.smoothing < 0 else 0:016x} {found:016x}"
+    return f"{number(theta):016x} {number(losses) if not plan.soft else 0:016x} {found:016x}"

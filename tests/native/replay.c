@@ -2,11 +2,13 @@
 //
 // A file is a Plan of native-endian integers whose pointers are the bytes of what they point at, the steps to take, whether
 // learning rates have factors, the arrays in the order of the pointers (but for `drawn`, which has no content yet), and the
-// factors [steps][blocks][V]. For each file one line is printed: hashes of theta, of the losses of all rows (0 where targets are
-// softened) and of the outputs. All arrays are exactly as large as they have to be, so that a sanitizer sees what reads beyond.
+// factors [steps][blocks][V]. For each file one line is printed: hashes of theta, of the losses of all rows (0 where targets
+// become shares) and of the outputs. All arrays are exactly as large as they have to be, so that a sanitizer sees what reads beyond.
 
 #include <stdio.h>
 #include <stdlib.h>
+
+#define POINTERS 14 // of a Plan; the last one is `drawn`
 
 static void *memory(size_t bytes) {
   void *found = NULL;
@@ -25,7 +27,7 @@ static void *memory(size_t bytes) {
 
 // Part number i of the space, in the order in which the parts lie; NULL behind the last
 static vf **part(Space *s, long depth, long i) {
-  vf **last[] = {&s->grad[0], &s->grad[1], &s->theta, &s->sides, &s->target, &s->soft};
+  vf **last[] = {&s->grad[0], &s->grad[1], &s->theta, &s->sides, &s->target, &s->soft, &s->spare};
   const long layers = 2 * depth + 1, count = layers + (long)(sizeof last / sizeof *last);
   if (i < layers) return i % 2 ? &s->input[i / 2 + 1] : i ? &s->kept[i / 2 - 1] : &s->input[0];
   return i < count ? last[i - layers] : NULL;
@@ -55,8 +57,8 @@ static void leave(Space *s) {
 #include "../../src/dlrun/native/kernel.c"
 
 typedef struct {
-  uint64_t sizes[11];
-  int64_t fields[(sizeof(Plan) - 11 * sizeof(void *)) / sizeof(int64_t)];
+  uint64_t sizes[POINTERS];
+  int64_t fields[(sizeof(Plan) - POINTERS * sizeof(void *)) / sizeof(int64_t)];
   int64_t steps, scheduled;
 } Header;
 
@@ -92,7 +94,7 @@ static void train(const Plan *p, int64_t steps, const double *factors) {
 
 static uint64_t hash_losses(const Plan *p, const vf *theta) {
   const int64_t count = p->blocks_count * V;
-  if (p->smoothing >= 0) return 0;
+  if (p->soft) return 0;
   float *losses = memory((size_t)count * sizeof *losses);
   if (dlrun_evaluate(p, 0, p->blocks_count, theta, NULL, 0, p->rows, NULL, NULL, losses)) exit(3);
   const uint64_t sum = hash_floats(losses, count);
@@ -115,10 +117,10 @@ static uint64_t hash_outputs(const Plan *p, const vf *theta) {
 
 static void replay(FILE *file) {
   Header header;
-  void *arrays[11], *factors = NULL;
+  void *arrays[POINTERS], *factors = NULL;
   Plan plan;
   if (fread(&header, sizeof header, 1, file) != 1) exit(2);
-  for (int i = 0; i < 11; i++) arrays[i] = i == 10 ? memory(header.sizes[i]) : read_all(file, header.sizes[i]);
+  for (int i = 0; i < POINTERS; i++) arrays[i] = i == POINTERS - 1 ? memory(header.sizes[i]) : read_all(file, header.sizes[i]);
   memcpy(&plan, arrays, sizeof arrays);
   memcpy((char *)&plan + sizeof arrays, header.fields, sizeof header.fields);
   if (header.scheduled) factors = read_all(file, (size_t)(header.steps * plan.blocks_count * V) * sizeof(double));
@@ -128,7 +130,7 @@ static void replay(FILE *file) {
   printf("%016llx", (unsigned long long)hash_floats((const float *)theta, plan.blocks_count * plan.parameters * V));
   printf(" %016llx", (unsigned long long)hash_losses(&plan, theta));
   printf(" %016llx\n", (unsigned long long)hash_outputs(&plan, theta));
-  for (int i = 0; i < 11; i++) free(arrays[i]);
+  for (int i = 0; i < POINTERS; i++) free(arrays[i]);
   free(factors), free(theta);
 }
 

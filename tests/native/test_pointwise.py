@@ -59,14 +59,13 @@ def test_flags_are_kinds_and_the_rest_are_numbers(
     assert Functions(kernel).loss(part, task, 2) == Kind(names(kernel, "dlrun_losses").index(name), numbers)
 
 
-def test_label_smoothing_makes_targets_shares_where_classes_exclude_each_other(kernel: ctypes.CDLL) -> None:
+def test_softened_targets_are_shares_where_classes_exclude_each_other(kernel: ctypes.CDLL) -> None:
     functions, known = Functions(kernel), names(kernel, "dlrun_losses")
-    smoothing = Component("label_smoothing", "", abs, {"smoothing": 0.2})
     weighted = Component("nll", "dlrun.components.losses.nll", abs, {"class_weight": [1.0, 3.0]})
-    kind = functions.loss(weighted, "multiclass", 2, smoothing)
+    kind = functions.loss(weighted, "multiclass", 2, soft=True, smoothing=0.2)
     assert kind == Kind(known.index("soft_weighted_nll"), (0.2, 1.0, 3.0))
     bce = Component("bce", "dlrun.components.losses.bce", abs)
-    assert functions.loss(bce, "binary", 1, smoothing) == functions.loss(bce, "binary", 1)
+    assert functions.loss(bce, "binary", 1, soft=True, smoothing=0.2) == functions.loss(bce, "binary", 1)
 
 
 def test_what_is_not_of_the_catalogue_is_none(kernel: ctypes.CDLL) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 import replay
-from dlrun.engine.lanes.library import Block, Layer, Plan, Weight, kernel, layer_kinds
+from dlrun.engine.lanes.library import Block, Change, Layer, Plan, Weight, kernel, kinds
 from dlrun.engine.lanes.plan import V, samples
 from dlrun.engine.layers.convolution import convolved
 
@@ -66,15 +66,17 @@ class Model:
     def __init__(self, draw: random.Random, pixels: bool) -> None:
         self.draw, self.layers = draw, list[Layer]()
         self.weights = list[Weight]()
-        self.parameters = self.buffers = self.numbers = 0
+        self.parameters = self.buffers = self.numbers = self.words = 0
         image = pixels or draw.random() < 0.5
         side = (lambda: draw.randint(1, 9)) if image else (lambda: 1)
         self.shape = self.sample = (draw.randint(1, 9 if not image else 4), 1 if draw.random() < 0.3 else side(), side())
         self.flat = not image
+        if self.flat and draw.random() < 0.3:
+            self._sequence()
         for _ in range(draw.randint(0, 5)):
             self._image() if not self.flat and draw.random() < 0.6 else self._any()
         if pixels:
-            self._convolution(kernel=1)
+            self._convolution(1, draw.randint(1, 9), draw.randint(1, 3), draw.randint(0, 2))
         else:
             if draw.random() < 0.3 and not self.flat:
                 self._add("mean", (self.shape[0], 1, 1))
@@ -89,7 +91,7 @@ class Model:
 
     def _add(self, kind: str, shape: tuple[int, int, int], parameters: int = 0, **fields: int) -> None:
         channels, height, width = self.shape
-        made = Layer(kind=layer_kinds()[kind], theta=self.parameters, buffer=self.buffers, numbers=self.numbers, **fields)
+        made = Layer(kind=kinds("layers")[kind], theta=self.parameters, buffer=self.buffers, numbers=self.numbers, **fields)
         made.channels, made.height, made.width = self.shape
         made.inputs, made.outputs = channels * height * width, math.prod(shape)
         made.part = len(self.layers) if kind == "dropout" else 0
@@ -114,11 +116,23 @@ class Model:
             self.numbers += 2
             self.buffers += 2 * channels if kind == "batch_norm" else 0
 
+    def _sequence(self) -> None:
+        self.words, places, size = self.draw.randint(1, 9), self.shape[0], self.draw.randint(1, 5)
+        self.weights.append(Weight(self.parameters, size, self.words, 0))
+        self._add("embedding", (size, 1, places), self.words * size, filters=size, kernel=self.words)
+        self.flat = False
+        for _ in range(self.draw.randint(0, 2)):
+            self._any()
+            kernel = self.draw.choice([1, 3, 5])
+            self._convolution(kernel, self.draw.randint(1, 9), 1, kernel // 2, padded=1)
+        self._add("mean", (self.shape[0], 1, 1), padded=1)
+        self.flat = True
+
     def _image(self) -> None:
         channels, height, width = self.shape
         kind = self.draw.choice(["convolution", "convolution", "max_pool", "upsample"])
         if kind == "convolution":
-            self._convolution(self.draw.randint(1, 5))
+            self._convolution(self.draw.randint(1, 5), self.draw.randint(1, 9), self.draw.randint(1, 3), self.draw.randint(0, 2))
         elif kind == "max_pool":
             high, wide = self.draw.randint(1, min(3, height)), self.draw.randint(1, min(3, width))
             self._add(kind, (channels, height // high, width // wide), kernel_height=high, kernel=wide)
@@ -126,11 +140,10 @@ class Model:
             scale = self.draw.randint(1, 3)
             self._add(kind, (channels, height * scale, width * scale), stride=scale)
 
-    def _convolution(self, kernel: int) -> None:
+    def _convolution(self, kernel: int, filters: int, stride: int, padding: int, padded: int = 0) -> None:
         channels, height, width = self.shape
-        filters, stride, padding = self.draw.randint(1, 9), self.draw.randint(1, 3), self.draw.randint(0, 2)
         kernel = min(kernel, width + 2 * padding)
-        signal = height == 1 and self.draw.random() < 0.5
+        signal = padded or (height == 1 and self.draw.random() < 0.5)
         tall, above = (1, 0) if signal else (min(kernel, height + 2 * padding), padding)
         sizes = (
             convolved(height, kernel=tall, stride=stride, padding=above),
@@ -138,6 +151,7 @@ class Model:
         )
         self.weights.append(Weight(self.parameters, filters, channels * tall * kernel, 1))
         window = {"kernel_height": tall, "kernel": kernel, "padding_height": above, "padding": padding, "stride": stride}
+        window["padded"] = padded
         size = filters * (channels * tall * kernel + 1)
         self._add("convolution", (filters, *sizes), size, filters=filters, out_height=sizes[0], out_width=sizes[1], **window)
 
@@ -147,6 +161,22 @@ def numbers_of(draw: random.Random, generator: torch.Generator, *shape: int) -> 
     found = torch.randn(shape, generator=generator) * draw.choice([0.1, 1.0, 100.0])
     if draw.random() < 0.1:
         found.view(-1)[draw.randrange(found.numel())] = draw.choice([math.inf, -math.inf, math.nan, 1e38, 1e-38])
+    return found
+
+
+MOVES = ["shift", "flip", "rotate", "crop"]
+
+
+def changes(draw: random.Random, model: Model, loss: Judge) -> list[str]:
+    """What is done to batches of such a model and such targets."""
+    found = draw.sample(["noise", "mask"], draw.randint(0, 2)) if not model.words else []
+    moved = loss.members == 1 and (not loss.pixels or model.shape[1:] == model.sample[1:])
+    if moved and not model.words and draw.random() < 0.5:
+        found.append(draw.choice(MOVES))
+    softening = ["label_smoothing"] if model.words else ["label_smoothing", "mixup"]
+    if loss.smoothed:
+        found += draw.sample(softening, draw.randint(1, len(softening)))
+    draw.shuffle(found)
     return found
 
 
@@ -171,7 +201,21 @@ def cohort(path: Path, seed: int) -> None:
     train = draw.randint(1, 19)
     rows, splits = train + draw.randint(0, 20), draw.randint(1, 2)
     parameters, buffers = model.parameters, model.buffers
-    each = model.numbers + 1 + 2 + 2 * width + 1  # of the layers, the activation, the loss, smoothing
+    changed = changes(draw, model, loss)
+    first = model.numbers + 1 + 2 + 2 * width  # behind the numbers of the layers, the activation and the loss
+    each = first + len(changed)
+    channels, height, wide = model.sample
+    change = (Change * len(changed))(
+        *(
+            Change(kinds("changes")[name], first + place, channels, height, wide, loss.pixels)
+            for place, name in enumerate(changed)
+        )
+    )
+    numbers = torch.rand(blocks, each, V, generator=generator)
+    for place, name in enumerate(changed, first):
+        if name in ("mask", "mixup"):
+            most = 2 if name == "mixup" else 1 << 15
+            numbers[:, place] = torch.randint(0, most, (blocks, V), generator=generator, dtype=torch.int32).view(torch.float32)
     rates = len(names("optimizer_numbers")) + len(names("penalty_numbers"))
     penalties = draw.randrange(1 << len(names("penalty_flags")))
     average = parameters + buffers
@@ -182,15 +226,16 @@ def cohort(path: Path, seed: int) -> None:
     limits = torch.tensor([draw.choice([0.3, math.inf]) for _ in range(5)], dtype=torch.float64)
     rate = torch.rand(blocks, rates, V, generator=generator, dtype=torch.float64) * 0.9 + 0.05
     rate[:, -2:] *= limits[:2].view(1, 2, 1)
-    keys = [torch.randint(-(1 << 62), 1 << 62, (blocks * V,), generator=generator) for _ in range(2)]
+    keys = [torch.randint(-(1 << 62), 1 << 62, (blocks * V,), generator=generator) for _ in range(3)]
     inputs = math.prod(model.sample)
-    x = numbers_of(draw, generator, splits, rows, loss.members * inputs)
+    shape = (splits, rows, loss.members * inputs)
+    x = torch.randint(0, model.words + 1, shape, generator=generator) if model.words else numbers_of(draw, generator, *shape)
     y = torch.randint(0, max(2, width) if loss.integral else 2, (splits, rows, targets), generator=generator, dtype=torch.int32)
     if loss.integral:
         y %= width
     target = y if loss.integral else y.float()
-    arrays: list[Any] = [(Layer * len(layers))(*layers), block, (Weight * len(model.weights))(*model.weights), state]
-    arrays += [torch.rand(blocks, each, V, generator=generator), rate, *keys]
+    arrays: list[Any] = [(Layer * len(layers))(*layers), block, (Weight * len(model.weights))(*model.weights), change, state]
+    arrays += [numbers, rate, *keys, torch.rand(2, 4096, generator=generator)]
     data = samples(x, target)
     arrays += [torch.randint(0, splits, (blocks * V,), generator=generator), data]
     arrays.append(torch.empty(blocks * train * V, dtype=torch.int32))
@@ -199,6 +244,7 @@ def cohort(path: Path, seed: int) -> None:
         depth=len(layers),
         blocks_count=blocks,
         weights_count=len(model.weights),
+        changes_count=len(changed),
         penalties=penalties,
         parameters=parameters,
         buffers=buffers,
@@ -220,7 +266,7 @@ def cohort(path: Path, seed: int) -> None:
         integral=loss.integral,
         activation_numbers=model.numbers,
         loss_numbers=model.numbers + 1,
-        smoothing=each - 1 if loss.smoothed else -1,
+        soft=loss.integral and loss.smoothed,
     )
     factors = torch.rand(STEPS, blocks * V, generator=generator) if draw.random() < 0.5 else None
     replay.write(path, plan, arrays, STEPS, factors)

@@ -96,6 +96,17 @@ def test_every_activation_and_optimizer(training: Trainings) -> None:
     agree(training, rows, tolerance=1e-3)
 
 
+CONVOLVED = [
+    {"embedding": 5},
+    {"conv1d": 7},
+    "activation",
+    {"conv1d": 3, "kernel": 5, "padding": 2},
+    "activation",
+    "mean",
+    "output",
+]
+
+
 @pytest.mark.parametrize(
     ("dataset", "given"),
     [
@@ -121,9 +132,45 @@ def test_every_activation_and_optimizer(training: Trainings) -> None:
         ("signals", {"model": "cnn1d", "trainer.max_steps": 20}),
         ("shapes", {"model": "segmenter", "trainer.max_steps": 5}),
         ("shapes", {"model": "segmenter", "loss": "dice", "trainer.max_steps": 5}),
+        ("sentences", {"model": "bag_of_words"}),
+        ("sentences", {"model": "bag_of_words", "model.layers": CONVOLVED, "regularizer": ["dropout", "l2", "max_norm"]}),
     ],
     ids=str,
 )
 def test_every_kind_of_data(training: Trainings, dataset: str, given: dict[str, Any]) -> None:
     every = {"dataset": dataset, "optimizer": "sgd", "optimizer.lr": 0.02, "optimizer.momentum": 0.5, "trainer.batch_size": 17}
     agree(training, [every | given | {"seed": seed} for seed in range(3)], count=1, tolerance=2e-4)
+
+
+FEW = {"model": "segmenter", "dataset.rows": 40, "trainer.batch_size": 6, "trainer.max_steps": 2}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kinds", "given"),
+    [
+        ("diabetes", ("noise", "mask", "mixup"), {}),
+        ("moons", ("mixup",), {"regularizer": ["label_smoothing", "augmentation", "dropout"]}),
+        ("iris", ("mixup", "noise"), {"loss": "cross_entropy", "loss.class_weight": [1.0, 2.0, 0.5]}),
+        ("iris", ("mixup",), {"loss": "focal", "regularizer": ["augmentation", "label_smoothing"]}),
+        ("pairs", ("noise", "mask"), {"model": "embedder"}),
+        ("signals", ("mask", "mixup"), {"model": "cnn1d"}),
+        ("digits", ("shift", "flip", "rotate", "crop", "mixup"), {"model": "cnn", "model.hidden": [5]}),
+        ("shapes", ("shift", "rotate", "crop"), FEW | {"loss": "dice_cross_entropy"}),
+        ("shapes", ("flip", "mixup"), FEW),
+    ],
+    ids=str,
+)
+def test_every_kind_of_augmentation(training: Trainings, dataset: str, kinds: Sequence[str], given: dict[str, Any]) -> None:
+    every = {
+        "dataset": dataset,
+        "optimizer": "sgd",
+        "optimizer.lr": 0.02,
+        "regularizer": ["augmentation"],
+        "trainer.max_steps": 3,
+    }
+    for kind in kinds:
+        rows = [
+            every | {"regularizer.augmentation.kind": kind, "regularizer.augmentation.strength": strength, "seed": seed} | given
+            for seed, strength in enumerate((0.1, 0.4, 0.0))
+        ]
+        agree(training, rows, count=1, tolerance=2e-4)

@@ -184,4 +184,40 @@ INLINE vf power(vf x, vf p) {
   return any(~easy) ? choose(easy, found, any_power(x, p)) : found;
 }
 
+// In double precision: series, of which what is left out is below half a unit in the last place
+
+#define LN2_HIGH_D 0x1.62e42fefap-1     // log 2 to 37 bits, so that its product with an exponent is exact
+#define LN2_LOW_D 0x1.cf79abc9e3b3ap-40 // the rest
+#define QUARTER_HIGH 0x1.921fb54442d18p+0 // pi / 2 to 50 bits, so that its product with a whole number up to 7 is exact
+#define QUARTER_LOW 0x1.1a62633145c07p-54 // the rest
+
+// log x for x in [2^-1022, infinity): n log 2 + 2 atanh((m - 1) / (m + 1)) where x = 2^n m with m in [sqrt(1/2), sqrt(2))
+INLINE vd log_d(vd x) {
+  const vw power = ((vw)x + (0x3ff0000000000000u - 0x3fe6a09e667f3bcdu)) >> 52; // n + 1023
+  const vd n = (vd)(power | 0x4330000000000000u) - (0x1p52 + 1023.0), m = (vd)((vw)x - ((power - 1023) << 52));
+  const vd s = (m - 1.0) / (m + 1.0), z = s * s;
+  vd p = z * (2.0 / 19) + 2.0 / 17;
+  p = ((p * z + 2.0 / 15) * z + 2.0 / 13) * z + 2.0 / 11;
+  p = (((p * z + 2.0 / 9) * z + 2.0 / 7) * z + 2.0 / 5) * z + 2.0 / 3;
+  return n * LN2_HIGH_D + (2.0 * s + (p * z * s + n * LN2_LOW_D));
+}
+
+typedef struct {
+  vd sine, cosine;
+} Turn;
+
+// Sine and cosine of an angle between -2 pi and 2 pi: those of what it lacks of whole quarters of a turn, up to signs
+INLINE Turn turn(vd angle) {
+  const vd shift = splat_d(0x1.8p52), shifted = angle * 0x1.45f306dc9c883p-1 + shift, quarters = shifted - shift;
+  const vd r = angle - quarters * QUARTER_HIGH - quarters * QUARTER_LOW, z = r * r;
+  vd p = z * (1.0 / 355687428096000) - 1.0 / 1307674368000, q = z * (1.0 / 20922789888000) - 1.0 / 87178291200;
+  p = ((p * z + 1.0 / 6227020800) * z - 1.0 / 39916800) * z + 1.0 / 362880;
+  p = ((p * z - 1.0 / 5040) * z + 1.0 / 120) * z - 1.0 / 6;
+  q = ((q * z + 1.0 / 479001600) * z - 1.0 / 3628800) * z + 1.0 / 40320;
+  q = ((q * z - 1.0 / 720) * z + 1.0 / 24) * z - 0.5;
+  const vd sine = p * z * r + r, cosine = q * z + 1.0;
+  const vl odd = -((vl)shifted & 1), turned = (vl)shifted << 62 & INT64_MIN, before = ((vl)shifted + 1) << 62 & INT64_MIN;
+  return (Turn){(vd)((vl)choose_d(odd, cosine, sine) ^ turned), (vd)((vl)choose_d(odd, sine, cosine) ^ before)};
+}
+
 #endif

@@ -6,6 +6,7 @@
 #define DLRUN_IMAGES_H
 
 #include "vector.h"
+#include "words.h"
 
 typedef struct {
   long channels, height, width;                  // that come in
@@ -85,12 +86,23 @@ static void convolve(const vf *x, const vf *w, const vf *bias, vf *y, const Conv
   }
 }
 
-// Weights [filters][channels][kernel_height][kernel]. `kept` has convolution_keeps numbers, whose borders are 0.
-static void convolution_forward(const Convolution *c, const vf *w, const vf *bias, const vf *x, vf *y, vf *kept, long rows) {
+static void keep_words_framed(const Convolution *c, const vi *words, vf *framed) {
+  for (long k = 0; k < c->channels; k++)
+    for (long t = 0; t < c->width; t++) {
+      vf *at = framed + k * padded_width(c) + c->padding + t;
+      *at = where_word(words[t], *at);
+    }
+}
+
+// Weights [filters][channels][kernel_height][kernel]. `kept` has convolution_keeps numbers, whose borders are 0. With `words`
+// [rows][width] a row is a sequence, and what stands where there is no word counts as 0.
+static void convolution_forward(const Convolution *c, const vf *w, const vf *bias, const vf *x, const vi *words, vf *y, vf *kept,
+                                long rows) {
   const long channel = area(c), along = c->channels * channel;
   for (long i = 0; i < rows; i++) {
     vf *framed = kept + i * inside(c);
     frame(x + i * c->channels * c->height * c->width, framed, c->channels, c->height, c->width, c->padding_height, c->padding);
+    if (words) keep_words_framed(c, words + i * c->width, framed);
     convolve(framed, w, bias, y + i * c->filters * c->out_height * c->out_width, c, c->channels, padded_height(c), padded_width(c),
              channel, c->filters, along, 1, c->stride, c->out_height, c->out_width);
   }

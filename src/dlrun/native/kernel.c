@@ -101,23 +101,14 @@ static void call_ahead(const Plan *p, const int32_t *drawn, const float *const *
     }
 }
 
-// Targets t as t (1 - s) + s / K for each class, or drawn towards one half where classes do not exclude each other: LabelSmoothing.
-// What the loss is given: these, or the targets as they are.
-static const void *softened(const Plan *p, long q, Space *s, long rows) {
-  if (p->smoothing < 0) return s->target;
-  const vf amount = p->numbers[q * p->numbers_each + p->smoothing];
-  const vf share = amount * (p->integral ? 1.0f / (float)p->width : 0.5f), kept = 1.0f - amount;
-  if (!p->integral) {
-    for (long i = 0; i < rows * p->targets; i++) s->soft[i] = mad(s->target[i], kept, share);
-    return s->soft;
-  }
-  for (long i = 0; i < rows; i++)
-    for (long k = 0; k < p->width; k++)
-      for (long j = 0; j < p->targets; j++) {
-        const vi mine = (vi)s->target[i * p->targets + j] == (int32_t)k;
-        s->soft[(i * p->width + k) * p->targets + j] = mad((vf)((vi)splat(1.0f) & mine), kept, share);
-      }
-  return s->soft;
+// Changes the batch of step `number`, which lies in the space; `keys` are those of the epoch. What the loss is given: the targets.
+static const void *changed(const Plan *p, long q, Space *s, long rows, vw keys, long number) {
+  if (!p->changes_count) return s->target;
+  Batch batch = batch_of(p, s, rows);
+  keys = derive_each(keys, (uint64_t)number);
+  for (long i = 0; i < p->changes_count; i++)
+    change(&p->changes[i], &batch, derive_each(keys, (uint64_t)i), p->numbers[q * p->numbers_each + p->changes[i].numbers]);
+  return goals(&batch);
 }
 
 // The optimizer of a block
@@ -132,7 +123,7 @@ typedef struct {
   Numbers numbers;
   Pace pace;
   Penalties penalties;
-  vw masks; // keys of this epoch's stream of dropout
+  vw masks, draws; // keys of this epoch's streams of dropout and of what changes batches
   const int32_t *drawn;
   const float *split[V], *next[V]; // where the splits of its runs begin, and those of the block that comes next
 } Going;
@@ -145,9 +136,9 @@ static void step(const Plan *p, long q, int64_t t, long number, long rows, const
   take_drawn(p, going->drawn + number * p->batch * V, going->split, s, rows);
   call_ahead(p, going->drawn, going->split, going->next, number);
   const vw masks = derive_each(going->masks, (uint64_t)number);
+  const void *target = changed(p, q, s, rows, going->draws, number);
   forward(p, q, theta, buffers, s, rows * p->members, &masks);
-  loss_gradient((int)block->loss, numbers + p->loss_numbers, s->input[p->depth], softened(p, q, s, rows), s->grad[0], rows,
-                p->width, p->pixels);
+  loss_gradient((int)block->loss, numbers + p->loss_numbers, s->input[p->depth], target, s->grad[0], rows, p->width, p->pixels);
   backward(p, q, theta, buffers, s, rows * p->members);
   penalties_before(&going->penalties, p->weights, p->weights_count, t, theta, s->theta, theta + p->average, s->sides, p->parameters);
   optimizer_prepare((int)block->optimizer, (int)block->flags, &going->numbers, t, factor, &going->pace);
@@ -184,9 +175,9 @@ EXPORT int dlrun_steps(const Plan *p, int64_t first, int64_t last, int64_t epoch
   for (int64_t q = first; q < last; q++) {
     const Block *block = &p->blocks[q];
     Going going = {.numbers = numbers_of(p, q)};
-    vw keys;
-    memcpy(&keys, p->masks + q * V, sizeof keys);
-    going.masks = derive_each(keys, (uint64_t)epoch);
+    vw keys[2];
+    memcpy(&keys[0], p->masks + q * V, sizeof keys[0]), memcpy(&keys[1], p->draws + q * V, sizeof keys[1]);
+    going.masks = derive_each(keys[0], (uint64_t)epoch), going.draws = derive_each(keys[1], (uint64_t)epoch);
     going.drawn = p->drawn + q * p->train * V;
     begin_of(p, q, going.split);
     begin_of(p, q + 1 < last ? q + 1 : first, going.next);

@@ -192,11 +192,8 @@ static void norm_backward(const Norm *n, const vf *dy, const vf *normal, const v
 
 static void dropout_scale(vw keys, vi limit, vf kept, vf *scale, long count) {
   for (long first = 0; first < count; first += 4) {
-    const vw word = scramble_each(keys + (uint64_t)(first / 4 + 1) * GAMMA);
-    for (int k = 0; k < 4 && first + k < count; k++) {
-      const vi drawn = __builtin_convertvector((vl)(word << (48 - 16 * k)) >> 48, vi);
-      scale[first + k] = (vf)((vi)kept & (drawn < limit));
-    }
+    const vw word = bits_at(keys, first / 4);
+    for (int k = 0; k < 4 && first + k < count; k++) scale[first + k] = (vf)((vi)kept & (sixteen_of(word, k) < limit));
   }
 }
 

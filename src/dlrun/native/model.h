@@ -2,66 +2,16 @@
 #ifndef DLRUN_MODEL_H
 #define DLRUN_MODEL_H
 
-#include "activations.h"
 #include "images.h"
 #include "layers.h"
 #include "losses.h"
-#include "optimizers.h"
-#include "penalties.h"
-
-// The names of layers, in the order of their numbers
-#define LAYERS(X)                                                                                                                \
-  X(linear) X(activation) X(head) X(dropout) X(batch_norm) X(convolution) X(max_pool) X(mean) X(upsample)
-enum {
-#define AS_LAYER(name) LAYER_##name,
-  LAYERS(AS_LAYER)
-#undef AS_LAYER
-};
-
-// All integers are 64 bits wide, so that no compiler pads a structure.
-
-typedef struct {
-  int64_t kind, inputs, outputs; // numbers of a row, before and after
-  int64_t theta, buffer;         // its first parameter and its first buffer
-  int64_t numbers;               // its first number among those of a block
-  int64_t part;                  // of the stream of dropout; of an activation, whether its numbers are learned
-  int64_t channels, height, width; // of a row: a table's has places of 1 x 1, a signal's a height of 1
-  int64_t filters, out_height, out_width;
-  int64_t kernel_height, kernel, stride, padding_height, padding; // also windows of pooling; of an activation, the last axis
-} Layer;
-
-// What the runs of a block share: numbers of kinds, and flags
-typedef struct {
-  int64_t activation, head, loss, optimizer, flags;
-} Block;
-
-typedef struct {
-  const Layer *layers;
-  const Block *blocks;
-  const Weight *weights;
-  vf *state;              // [blocks][stride]: theta, buffers, the average of l1, the slots of the optimizer
-  const vf *numbers;      // [blocks][..], hyperparameters of activations, losses and layers
-  const vd *rates;        // [blocks][..], those of optimizers, and behind them those of penalties
-  const uint64_t *orders, *masks; // [blocks][V], keys of the streams of order and of dropout
-  const int64_t *splits;  // [blocks][V]
-  const float *samples;   // [splits][rows][sample]: inputs and targets, filled up to fours; numbers of classes are int32
-  int32_t *drawn;         // [blocks][train][V]: the order of an epoch, as places in a split in fours of numbers
-  int64_t depth, blocks_count, weights_count, penalties;
-  int64_t parameters, buffers, average, slots, stride, numbers_each, rates_each;
-  int64_t rows, train, batch; // of a split, of these for training, of a step
-  int64_t sample;         // numbers of a row in all
-  int64_t inputs, outputs, targets, members; // numbers of a member, of a row's output and of its target; members of a row
-  int64_t width, pixels;  // of an output as the loss sees it: numbers of a member, or classes of each pixel
-  int64_t integral;       // whether targets are numbers of classes
-  int64_t activation_numbers, loss_numbers; // where those of a block lie
-  int64_t smoothing;      // the number of label smoothing, -1 without
-} Plan;
+#include "plan.h"
 
 // The space of a batch: each layer's input and what it keeps for the way back, two gradients, the gradient of theta, targets
 typedef struct {
   vf **input, **kept; // [depth + 1]
   vf *grad[2], *theta, *sides;
-  vf *target, *soft;
+  vf *target, *soft, *spare;
   vf *memory;
 } Space;
 
@@ -91,10 +41,28 @@ static long kept_by(const Layer *layer, long rows) {
   return 0;
 }
 
+// A batch of `rows` rows in a space
+static Batch batch_of(const Plan *p, const Space *s, long rows) {
+  return (Batch){
+      .input = s->input ? s->input[0] : NULL,
+      .target = s->target,
+      .soft = s->soft,
+      .spare = s->spare,
+      .shares = p->shares,
+      .rows = rows,
+      .width = p->inputs * p->members,
+      .targets = p->targets,
+      .classes = p->integral ? p->width : 1,
+      .integral = (int)p->integral,
+  };
+}
+
 // Room for `rows` rows, each of which is the members of one row of data; NULL where there is no memory
 static Space *room(const Plan *p, long rows) {
-  const long all = rows * p->members, soft = p->smoothing < 0 ? 0 : rows * p->width * p->pixels;
-  long total = all * p->inputs + 2 * all * widest(p) + 2 * p->parameters + rows * p->targets + soft;
+  const Batch batch = batch_of(p, &(Space){}, rows);
+  const long all = rows * p->members, soft = p->soft ? rows * p->width * p->pixels : 0;
+  const long spare = p->changes_count ? spare_of(&batch) : 0;
+  long total = all * p->inputs + 2 * all * widest(p) + 2 * p->parameters + rows * p->targets + soft + spare;
   for (long i = 0; i < p->depth; i++) total += all * p->layers[i].outputs + kept_by(&p->layers[i], all);
   Space *space = calloc(1, sizeof *space);
   vf **pointers = calloc((size_t)(2 * (p->depth + 1)), sizeof *pointers);
@@ -116,7 +84,8 @@ static Space *room(const Plan *p, long rows) {
   space->theta = memory, memory += p->parameters;
   space->sides = memory, memory += p->parameters;
   space->target = memory, memory += rows * p->targets;
-  space->soft = memory;
+  space->soft = memory, memory += soft;
+  space->spare = memory;
   return space;
 }
 
@@ -142,20 +111,23 @@ static Norm norm_of(const Layer *layer, const vf *theta, vf *buffers, const vf *
 
 INLINE long filter_weights(const Layer *layer) { return layer->filters * layer->channels * layer->kernel_height * layer->kernel; }
 
-static void image_forward(const Layer *layer, const vf *theta, const vf *x, vf *y, vf *kept, long rows) {
+static void image_forward(const Layer *layer, const vf *theta, const vi *words, const vf *x, vf *y, vf *kept, long rows) {
   const vf *weight = theta + layer->theta;
   const Convolution convolution = convolution_of(layer);
   const Pool pool = pool_of(layer);
   switch (layer->kind) {
-  case LAYER_convolution: return convolution_forward(&convolution, weight, weight + filter_weights(layer), x, y, kept, rows);
+  case LAYER_convolution: return convolution_forward(&convolution, weight, weight + filter_weights(layer), x, words, y, kept, rows);
   case LAYER_max_pool: return pool_forward(&pool, x, y, kept, rows);
-  case LAYER_mean: return mean_forward(x, y, rows * layer->channels, layer->height * layer->width);
+  case LAYER_mean:
+    if (words) return mean_words_forward(words, x, y, rows, layer->channels, layer->width);
+    return mean_forward(x, y, rows * layer->channels, layer->height * layer->width);
   case LAYER_upsample: return repeat_forward(x, y, rows * layer->channels, layer->height, layer->width, layer->stride);
   }
 }
 
 // `dx` is NULL where the gradient of the input is not wanted
-static void image_backward(const Layer *layer, const vf *theta, const vf *dy, vf *dx, vf *dtheta, vf *kept, long rows) {
+static void image_backward(const Layer *layer, const vf *theta, const vi *words, const vf *dy, vf *dx, vf *dtheta, vf *kept,
+                           long rows) {
   const Convolution convolution = convolution_of(layer);
   const Pool pool = pool_of(layer);
   vf *weight = dtheta + layer->theta;
@@ -163,16 +135,23 @@ static void image_backward(const Layer *layer, const vf *theta, const vf *dy, vf
   case LAYER_convolution:
     convolution_weights(&convolution, kept, dy, weight, weight + filter_weights(layer), rows);
     if (dx) convolution_inputs(&convolution, theta + layer->theta, dy, dx, kept, rows);
+    if (dx && words) keep_words(words, dx, rows, layer->channels, layer->width);
     return;
   case LAYER_max_pool: return pool_backward(&pool, dy, kept, dx, rows);
-  case LAYER_mean: return mean_backward(dy, dx, rows * layer->channels, layer->height * layer->width);
+  case LAYER_mean:
+    if (words) return mean_words_backward(words, dy, dx, rows, layer->channels, layer->width);
+    return mean_backward(dy, dx, rows * layer->channels, layer->height * layer->width);
   case LAYER_upsample: return repeat_backward(dy, dx, rows * layer->channels, layer->height, layer->width, layer->stride);
   }
 }
 
+// The words of which a layer is to know where they are, the input of the model; NULL for other layers
+INLINE const vi *words_of(const Layer *layer, const Space *s) { return layer->padded ? (const vi *)s->input[0] : NULL; }
+
 INLINE int trained(const Layer *layer) {
   const int learns = layer->kind == LAYER_activation && layer->part;
-  return learns || layer->kind == LAYER_linear || layer->kind == LAYER_batch_norm || layer->kind == LAYER_convolution;
+  return learns || layer->kind == LAYER_embedding || layer->kind == LAYER_linear || layer->kind == LAYER_batch_norm ||
+         layer->kind == LAYER_convolution;
 }
 
 // The numbers of an activation: those of the runs, or where they are learned, parameters
@@ -215,8 +194,11 @@ static void forward(const Plan *p, long q, const vf *theta, vf *buffers, Space *
         norm_evaluate(&norm, x, y, rows);
       break;
     }
+    case LAYER_embedding:
+      embedding_forward(theta + layer->theta, (const vi *)x, y, rows, layer->inputs, layer->filters);
+      break;
     default:
-      image_forward(layer, theta, x, y, s->kept[i], rows);
+      image_forward(layer, theta, words_of(layer, s), x, y, s->kept[i], rows);
     }
   }
 }
@@ -257,8 +239,11 @@ static void backward(const Plan *p, long q, const vf *theta, vf *buffers, Space 
       norm_backward(&norm, dy, s->kept[i] + layer->channels, s->kept[i], first ? NULL : dx, weight, weight + layer->channels, rows);
       break;
     }
+    case LAYER_embedding:
+      embedding_backward(dy, (const vi *)x, s->theta + layer->theta, rows, layer->inputs, layer->filters, layer->kernel);
+      break;
     default:
-      image_backward(layer, theta, dy, first ? NULL : dx, s->theta, s->kept[i], rows);
+      image_backward(layer, theta, words_of(layer, s), dy, first ? NULL : dx, s->theta, s->kept[i], rows);
     }
     vf *swap = dy;
     dy = dx, dx = swap;

@@ -4,8 +4,6 @@
 
 #include "vector.h"
 
-typedef uint64_t vw __attribute__((vector_size(8 * V)));
-
 #define GAMMA 0x9E3779B97F4A7C15u // odd, so that consecutive counters land far apart
 
 INLINE uint64_t scramble(uint64_t word) {
@@ -42,6 +40,23 @@ INLINE vw scramble_each(vw word) {
 // The key of part `number` of what `key` stands for: an epoch, a step of it, a layer in it
 INLINE uint64_t derive(uint64_t key, uint64_t number) { return scramble(key + (number + 1) * GAMMA); }
 INLINE vw derive_each(vw keys, uint64_t number) { return scramble_each(keys + (number + 1) * GAMMA); }
+
+// Number i of a stream: 64 random bits for each run
+INLINE vw bits_at(vw keys, long i) { return scramble_each(keys + (uint64_t)(i + 1) * GAMMA); }
+
+// A uniform number in [0, 1), of 24 bits
+INLINE vf uniform_of(vw word) { return numbers(__builtin_convertvector((vl)(word >> 40), vi)) * 0x1p-24f; }
+
+// The same of 53 bits. The halves of a word become the last bits of 2^52 and of 2^84, which is exact.
+INLINE vd uniform_d_of(vw word) {
+  const vw whole = word >> 11;
+  const vd low = (vd)((whole & 0xffffffffu) | 0x4330000000000000u) - 0x1p52;
+  const vd high = (vd)((whole >> 32) | 0x4530000000000000u) - 0x1p84;
+  return (high + low) * 0x1p-53;
+}
+
+// Of the four numbers of 16 bits in a word the k-th, with its sign
+INLINE vi sixteen_of(vw word, long k) { return __builtin_convertvector((vl)(word << (48 - 16 * k)) >> 48, vi); }
 
 // A random order of 0 .. n-1 in `order`: random words that carry their index in the low bits, sorted as signed numbers.
 //

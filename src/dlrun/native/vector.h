@@ -19,6 +19,7 @@ typedef int32_t vi __attribute__((vector_size(4 * V)));
 typedef uint32_t vu __attribute__((vector_size(4 * V)));
 typedef double vd __attribute__((vector_size(8 * V)));
 typedef int64_t vl __attribute__((vector_size(8 * V)));
+typedef uint64_t vw __attribute__((vector_size(8 * V)));
 
 #define INLINE static inline __attribute__((always_inline, unused))
 
@@ -107,6 +108,18 @@ INLINE vf narrow(vd a) {
   return __builtin_convertvector(a, vf);
 #endif
 }
+// Lane by lane, the number of the vector at a place of that lane's own
+INLINE vf gather(const vf *from, vi place) {
+#if defined(__AVX2__)
+  const vi lane = {0, 1, 2, 3, 4, 5, 6, 7};
+  return (vf)_mm256_i32gather_ps((const float *)from, (__m256i)(place * V + lane), 4);
+#else
+  vf r;
+  for (int l = 0; l < V; l++) r[l] = from[place[l]][l];
+  return r;
+#endif
+}
+
 INLINE vd widen(vf a) { return __builtin_convertvector(a, vd); }
 INLINE vf numbers(vi a) { return __builtin_convertvector(a, vf); }
 INLINE vi integers(vf a) { return __builtin_convertvector(a, vi); } // towards zero

@@ -61,7 +61,7 @@ class Augmentation(BatchTransform):
         pick = streams.bits(keys, 1).flatten() & (_QUANTILES - 1)
         if self._quantiles is None or self._quantiles.device != keys.device:
             alphas = self.strength.flatten().tolist() if isinstance(self.strength, Tensor) else [self.strength]
-            self._quantiles = torch.stack([_beta_quantiles(alpha) for alpha in alphas]).to(keys.device)
+            self._quantiles = torch.stack([beta_quantiles(alpha) for alpha in alphas]).to(keys.device)
         return self._quantiles.expand(len(pick), -1).gather(1, pick.unsqueeze(1)).flatten()
 
     def _move(self, x: Tensor, y: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,7 +96,7 @@ class Augmentation(BatchTransform):
 
 
 @cache
-def _beta_quantiles(alpha: float) -> Tensor:
+def beta_quantiles(alpha: float) -> Tensor:
     """Quantiles of Beta(alpha, alpha) at the midpoints of 4,096 equal steps; alpha = 0 is a coin of 0 and 1."""
     from scipy.special import betaincinv  # only mixup needs it
 

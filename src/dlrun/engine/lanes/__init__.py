@@ -26,8 +26,10 @@ from dlrun import streams
 from dlrun.engine.batches import Batches, materialized
 from dlrun.engine.cohort import Cohort, Settings
 from dlrun.engine.lanes import plan
-from dlrun.engine.lanes.library import Block, Layer, Plan, Weight, kernel, version
-from dlrun.engine.lanes.plan import Columns, Lanes, UnfitError, V
+from dlrun.engine.lanes.changes import changes
+from dlrun.engine.lanes.columns import Columns, UnfitError
+from dlrun.engine.lanes.library import Block, Change, Layer, Plan, Weight, kernel, version
+from dlrun.engine.lanes.plan import Lanes, V
 from dlrun.engine.lanes.threads import spread
 from dlrun.engine.lanes.updates import weight_table
 from dlrun.engine.state import State
@@ -51,7 +53,7 @@ def products(cohort: Cohort) -> int | None:
     try:
         plan.parts(train_step)
         layers = plan.layers(train_step, columns)
-        plan.smoothing(train_step, columns)
+        changes(train_step, columns)
     except UnfitError:
         return None
     return 3 * cohort.settings.batch_size * (train_step.task.members or 1) * sum(map(plan.products, layers))
@@ -90,7 +92,7 @@ class Native:
         runs = plan.parts(train_step)
         self._lanes = lanes = Lanes.of(train_step.runs, [run.block for run in runs])
         columns = Columns(len(runs))
-        layers, smoothing = plan.layers(train_step, columns), plan.smoothing(train_step, columns)
+        layers, changed = plan.layers(train_step, columns), changes(train_step, columns)
         activation, loss = columns.rows([run.activation for run in runs]), columns.rows([run.loss for run in runs])
         numbers = lanes.spread(columns.matrix())
         rates = lanes.spread(torch.tensor([run.rates for run in runs], dtype=torch.float64))
@@ -106,23 +108,28 @@ class Native:
         x, y = (values.flatten(2) if values.dim() > 2 else values.unsqueeze(2) for values in prepared[:2])
         self._samples = plan.samples(x, y) if samples is None else samples
         seeds = [train_step.seeds[row] for row in lanes.rows.tolist()]
-        keys = [streams.seeded(seeds, name) for name in ("order", "dropout")]
+        keys = [streams.seeded(seeds, name) for name in ("order", "dropout", "augment")]
         drawn = torch.empty(len(seeds) * table.sizes["train"], dtype=torch.int32)
         splits = prepared[2][lanes.rows]
-        tensors = (self._memory, numbers, rates, *keys, splits, self._samples, drawn)
-        arrays = ((Layer * len(layers))(*layers), (Block * len(lanes.blocks))(*(Block(*kind) for kind in lanes.blocks)))
-        ranges = (Weight * len(weights))(*weights)
-        self._held = (*tensors, *arrays, ranges)  # what the plan points at
+        tensors = (self._memory, numbers, rates, *keys, changed.shares, splits, self._samples, drawn)
+        arrays = (
+            (Layer * len(layers))(*layers),
+            (Block * len(lanes.blocks))(*(Block(*kind) for kind in lanes.blocks)),
+            (Weight * len(weights))(*weights),
+            (Change * len(changed.each))(*changed.each),
+        )
+        self._held = (*tensors, *arrays)  # what the plan points at
         members = train_step.task.members or 1
         self._forward = members * sum(map(plan.products, layers))  # multiplications for a row of one run
         self._products = 3 * train_step.settings.batch_size * self._forward + layout  # and for a step
         pixels = math.prod(train_step.task.pixels_of(train_step.data.shape))
         self._plan = Plan(
-            *(ctypes.addressof(array) for array in (*arrays, ranges)),
+            *(ctypes.addressof(array) for array in arrays),
             *map(_pointer, tensors),
             depth=len(layers),
             blocks_count=len(lanes.blocks),
             weights_count=len(weights),
+            changes_count=len(changed.each),
             penalties=runs[0].penalties,
             parameters=layout,
             buffers=buffers,
@@ -144,7 +151,7 @@ class Native:
             integral=not y.is_floating_point(),
             activation_numbers=activation,
             loss_numbers=loss,
-            smoothing=smoothing,
+            soft=changed.soft,
         )
 
     # What training changes
@@ -204,12 +211,12 @@ class Native:
         """See ``Way.evaluate``. Each run's numbers lie side by side, so that what torch sums of them depends on no other run."""
         model, members = self._train_step.model, self._train_step.task.members
         places, start, stop = (None, here.start, here.stop) if isinstance(here, slice) else (here.data_ptr(), 0, len(here))
-        smoothed, lanes = self._plan.smoothing >= 0, len(self._lanes.blocks) * V
+        soft, lanes = bool(self._plan.soft), len(self._lanes.blocks) * V
         shape = (lanes, stop - start, *([members] if members else []), *model.output_shape)
-        outputs = outputs or smoothed
+        outputs = outputs or soft
         output = torch.empty(shape) if outputs else None
         before = torch.empty(shape) if outputs and model.headed else None
-        loss = None if smoothed else torch.empty(lanes)
+        loss = None if soft else torch.empty(lanes)
         to = (None if made is None else made.data_ptr() for made in (output, before, loss))
         rows = (self._theta.data_ptr(), places, start, stop, *to)
         function = self._kernel.dlrun_evaluate

@@ -1,15 +1,16 @@
 """The kernel as a library of this process, and its structures.
 
-The fields of the structures are those of native/model.h and native/penalties.h, in the same order; all integers have 64 bits.
+The fields of the structures are those of native/plan.h, penalties.h and changes.h, in the same order; all integers have 64 bits.
 """
 
 import ctypes
 from functools import cache
+from typing import Literal
 
 from dlrun.native.build import library
 from dlrun.native.load import load
 
-__all__ = ["Block", "Layer", "Plan", "Weight", "kernel", "layer_kinds", "numbered"]
+__all__ = ["Block", "Change", "Layer", "Plan", "Weight", "kernel", "kinds", "numbered"]
 
 _Fields = list[tuple[str, type]]
 
@@ -28,6 +29,7 @@ class Layer(ctypes.Structure):
     _fields_ = [
         *_integers("kind", "inputs", "outputs", "theta", "buffer", "numbers", "part", "channels", "height", "width"),
         *_integers("filters", "out_height", "out_width", "kernel_height", "kernel", "stride", "padding_height", "padding"),
+        *_integers("padded"),
     ]
 
 
@@ -43,15 +45,22 @@ class Weight(ctypes.Structure):
     _fields_ = _integers("start", "units", "inputs", "outermost")
 
 
+class Change(ctypes.Structure):
+    """What changes a batch before a step."""
+
+    _fields_ = _integers("kind", "numbers", "channels", "height", "width", "masks")
+
+
 class Plan(ctypes.Structure):
     """All that the kernel is told of a cohort."""
 
     _fields_ = [
-        *_pointers("layers", "blocks", "weights", "state", "numbers", "rates", "orders", "masks", "splits", "samples", "drawn"),
-        *_integers("depth", "blocks_count", "weights_count", "penalties"),
+        *_pointers("layers", "blocks", "weights", "changes", "state", "numbers", "rates", "orders", "masks", "draws", "shares"),
+        *_pointers("splits", "samples", "drawn"),
+        *_integers("depth", "blocks_count", "weights_count", "changes_count", "penalties"),
         *_integers("parameters", "buffers", "average", "slots", "stride", "numbers_each", "rates_each"),
         *_integers("rows", "train", "batch", "sample", "inputs", "outputs", "targets", "members", "width", "pixels", "integral"),
-        *_integers("activation_numbers", "loss_numbers", "smoothing"),
+        *_integers("activation_numbers", "loss_numbers", "soft"),
     ]
 
 
@@ -89,7 +98,7 @@ def numbered(kernel: ctypes.CDLL, function: str) -> dict[str, int]:
 
 
 @cache
-def layer_kinds() -> dict[str, int]:
-    """The numbers of the kernel's layers, by name."""
+def kinds(of: Literal["layers", "changes"]) -> dict[str, int]:
+    """The numbers of the kernel's layers, or of what changes batches, by name."""
     found = kernel()
-    return {} if found is None else numbered(found, "dlrun_layers")
+    return {} if found is None else numbered(found, f"dlrun_{of}")

@@ -14,10 +14,24 @@ from torch import Tensor
 
 from dlrun.components.regularizers import LabelSmoothing
 from dlrun.engine.cohort import CohortRun
-from dlrun.engine.lanes.library import Layer, kernel, layer_kinds
+from dlrun.engine.lanes.changes import softens
+from dlrun.engine.lanes.columns import Columns, UnfitError
+from dlrun.engine.lanes.library import Layer, kernel, kinds
 from dlrun.engine.lanes.pointwise import Functions
 from dlrun.engine.lanes.updates import Updates
-from dlrun.engine.layers import BatchNorm, Convolution, Dropout, Flatten, Linear, MaxPool1d, MaxPool2d, Mean, Pointwise, Upsample
+from dlrun.engine.layers import (
+    BatchNorm,
+    Convolution,
+    Dropout,
+    Embedding,
+    Flatten,
+    Linear,
+    MaxPool1d,
+    MaxPool2d,
+    Mean,
+    Pointwise,
+    Upsample,
+)
 from dlrun.engine.layers.convolution import convolved
 from dlrun.engine.step import TrainStep
 
@@ -32,10 +46,6 @@ time for eight runs, and two to three times as long for one, which has seven emp
 
 BlockKind = tuple[int, int, int, int, int]
 """What the runs of a block share: the fields of ``library.Block``."""
-
-
-class UnfitError(Exception):
-    """What the kernel has not, in words."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +109,14 @@ class Lanes:
 
 
 def samples(x: Tensor, y: Tensor) -> Tensor:
-    """Inputs and targets side by side, filled up to fours, as the kernel reads them: [S, N, D] and [S, N, T] to [S, N, n]."""
+    """Inputs and targets side by side, filled up to fours, as the kernel reads them: [S, N, D] and [S, N, T] to [S, N, n].
+
+    Numbers of words and of classes are int32.
+    """
     inputs, numbers = x.shape[2], x.shape[2] + y.shape[2]
     found = torch.zeros(*x.shape[:2], -(-numbers // 4) * 4)
-    found[..., :inputs] = x
-    (found if y.is_floating_point() else found.view(torch.int32))[..., inputs:numbers] = y
+    for values, places in ((x, slice(0, inputs)), (y, slice(inputs, numbers))):
+        (found if values.is_floating_point() else found.view(torch.int32))[..., places] = values
     return found
 
 
@@ -138,44 +151,21 @@ def components(run: CohortRun) -> tuple[Any, ...]:
 def _part(run: CohortRun, train_step: TrainStep) -> Part:
     functions, updates = _catalogue()
     pixels = train_step.task.pixels_of(train_step.data.shape)
-    smoothing = next((r for r in run.regularizers if r.function is LabelSmoothing), None)
+    soft = any(map(softens, run.regularizers))
+    smoothing = next((r.values.get("smoothing", 0.1) for r in run.regularizers if r.function is LabelSmoothing), 0.0)
     activation, head = functions.activation(run.activation), functions.head(run.head)
-    loss = functions.loss(run.loss, train_step.task.name, train_step.settings.outputs, smoothing)
+    loss = functions.loss(run.loss, train_step.task.name, train_step.settings.outputs, soft=soft, smoothing=smoothing)
     optimizer = updates.optimizer(run.optimizer)
     penalties = updates.penalties(run.regularizers, run.clip_norm, run.clip_value)
     if activation is None or head is None or loss is None or optimizer is None or penalties is None:
         raise UnfitError("a component of a run")
     output_shape = train_step.task.output_shape(train_step.settings.outputs, pixels)
-    if not functions.fits(loss, train_step.data.y, output_shape, smoothing):
+    if not functions.fits(loss, train_step.data.y, output_shape, soft=soft):
         raise UnfitError("a loss of other targets")
     if pixels and run.head in ("softmax", "log_probability"):
         raise UnfitError("a softmax of pixels")
     block = (activation.number, head.number, loss.number, optimizer.kind, optimizer.flags)
     return Part(block, activation.numbers, loss.numbers, (*optimizer.numbers, *penalties.numbers), penalties.flags)
-
-
-class Columns:
-    """Numbers of every run, one column after the other: [R, n] in float32."""
-
-    def __init__(self, runs: int) -> None:
-        self._runs = runs
-        self._columns: list[Tensor] = []
-
-    def add(self, *values: float | Tensor) -> int:
-        """Add columns, each one number or [R] of them, and return the place of the first."""
-        first = len(self._columns)
-        self._columns += [torch.as_tensor(value).flatten().float().expand(self._runs) for value in values]
-        return first
-
-    def rows(self, rows: Sequence[tuple[float, ...]]) -> int:
-        """Add as many columns as the longest of these rows has numbers, 0 where another has fewer."""
-        longest = max(map(len, rows))
-        padded = [[*row, *[0.0] * (longest - len(row))] for row in rows]
-        return self.add(*(torch.tensor(column) for column in zip(*padded, strict=True)))
-
-    def matrix(self) -> Tensor:
-        """All columns: [R, n]."""
-        return torch.stack(self._columns, 1) if self._columns else torch.zeros(self._runs, 1)
 
 
 Images = tuple[int, int, int]
@@ -185,8 +175,6 @@ Images = tuple[int, int, int]
 def layers(train_step: TrainStep, columns: Columns) -> list[Layer]:
     """The layers of the model; their numbers go to ``columns``. Raises UnfitError for a layer that the kernel has not."""
     model = train_step.model
-    if model.words:
-        raise UnfitError("sequences of words")
     sample = train_step.data.sample
     shape: Images = (sample[0], *[1] * (3 - len(sample)), *sample[1:])  # type: ignore[assignment]
     flat = len(sample) == 1
@@ -205,8 +193,8 @@ def layers(train_step: TrainStep, columns: Columns) -> list[Layer]:
             made.kernel = shape[0] if flat else shape[2]  # the axis of a softmax is the last one
         else:
             kind, shape = _layer(layer, made, shape, columns)
-            flat = flat or isinstance(layer, Mean)
-        made.kind, made.outputs = layer_kinds()[kind], math.prod(shape)
+            flat = isinstance(layer, Mean) or (flat and not isinstance(layer, Embedding))
+        made.kind, made.outputs = kinds("layers")[kind], math.prod(shape)
         if products(made) * train_step.settings.batch_size * (train_step.task.members or 1) > MOST.get(kind, math.inf):
             raise UnfitError(f"a large {kind} layer")
         found.append(made)
@@ -215,9 +203,9 @@ def layers(train_step: TrainStep, columns: Columns) -> list[Layer]:
 
 def products(layer: Layer) -> int:
     """The multiplications of a layer for a row, forwards."""
-    if layer.kind == layer_kinds()["convolution"]:
+    if layer.kind == kinds("layers")["convolution"]:
         return int(layer.outputs * layer.channels * layer.kernel_height * layer.kernel)
-    return int(layer.inputs * (layer.outputs if layer.kind == layer_kinds()["linear"] else 1))
+    return int(layer.inputs * (layer.outputs if layer.kind == kinds("layers")["linear"] else 1))
 
 
 def _layer(layer: Any, made: Layer, shape: Images, columns: Columns) -> tuple[str, Images]:
@@ -227,12 +215,16 @@ def _layer(layer: Any, made: Layer, shape: Images, columns: Columns) -> tuple[st
         return "linear", (layer.outputs, 1, 1)
     if isinstance(layer, Dropout):
         limit = torch.as_tensor(layer.keep, dtype=torch.float64).mul(65536.0).round().int() - 32768
-        made.part, made.numbers = layer.part, columns.add(limit.view(torch.float32), 1 / layer.keep)
+        made.part, made.numbers = layer.part, columns.add(limit, 1 / layer.keep)
         return "dropout", shape
     if isinstance(layer, BatchNorm):
         made.numbers = columns.add(layer.momentum, layer.eps)
         return "batch_norm", shape
-    if isinstance(layer, Convolution) and not layer.padded:
+    if isinstance(layer, Embedding):
+        made.kernel, made.filters = layer.shapes[0].shape
+        return "embedding", (layer.size, 1, channels)
+    if isinstance(layer, Convolution):
+        made.padded = layer.padded
         made.filters, made.kernel, made.stride, made.padding = layer.filters, layer.kernel, layer.stride[0], layer.padding[0]
         made.kernel_height, made.padding_height = (1, 0) if layer.axes == 1 else (made.kernel, made.padding)
         made.out_height, made.out_width = (
@@ -243,19 +235,10 @@ def _layer(layer: Any, made: Layer, shape: Images, columns: Columns) -> tuple[st
     if isinstance(layer, MaxPool2d | MaxPool1d):
         made.kernel_height, made.kernel = (layer if isinstance(layer, MaxPool2d) else layer.pool).kernel
         return "max_pool", (channels, height // made.kernel_height, width // made.kernel)
-    if isinstance(layer, Mean) and not layer.padded:
+    if isinstance(layer, Mean):
+        made.padded = layer.padded
         return "mean", (channels, 1, 1)
     if isinstance(layer, Upsample):
         made.stride = layer.scale
         return "upsample", (channels, height * layer.scale, width * layer.scale)
     raise UnfitError(f"the layer {type(layer).__name__}")
-
-
-def smoothing(train_step: TrainStep, columns: Columns) -> int:
-    """The column of label smoothing, -1 without. Raises UnfitError for other changes of the batch."""
-    place = -1
-    for transform in train_step.transforms:
-        if type(transform) is not LabelSmoothing:
-            raise UnfitError("augmentation")
-        place = columns.add(transform.smoothing)
-    return place

@@ -66,11 +66,12 @@ class Functions:
         """What makes the output that a loss takes of the last layer's, by the name that a loss's conf gives it."""
         return Kind(self._activations[_HEADS.get(name, "identity")])
 
-    def loss(self, part: Component, task: str, outputs: int, smoothing: Component | None = None) -> Kind | None:
+    def loss(self, part: Component, task: str, outputs: int, *, soft: bool = False, smoothing: float = 0.0) -> Kind | None:
         """The loss of a run with that many outputs; None for one of the user's own.
 
         Args:
-            smoothing: the label smoothing of the run's training batches. Targets of classes are then shares of each class.
+            soft: whether targets of classes are shares of each class while training.
+            smoothing: by how much they are smoothed.
         """
         name = part.target.removeprefix(_LOSSES)
         if name == part.target:
@@ -78,15 +79,15 @@ class Functions:
         exclusive = TASKS[task].exclusive
         name, numbers = _loss(name, part.values, exclusive, outputs)
         if exclusive and name.startswith("weighted_"):
-            numbers = [0.0 if smoothing is None else smoothing.values.get("smoothing", 0.1), *numbers]
-        if exclusive and smoothing is not None:
+            numbers = [smoothing, *numbers]
+        if exclusive and soft:
             name = f"soft_{name}"
         return Kind(self._losses[name], tuple(map(float, numbers))) if name in self._losses else None
 
-    def fits(self, loss: Kind, targets: Tensor, output_shape: Sequence[int], smoothing: Component | None) -> bool:
+    def fits(self, loss: Kind, targets: Tensor, output_shape: Sequence[int], *, soft: bool) -> bool:
         """Whether these targets [N, ...] are what a loss of such outputs reads: a user may insist on one that they are not."""
         reads = self._reads(loss.number)
-        classes = not targets.is_floating_point() and smoothing is None
+        classes = not targets.is_floating_point() and not soft
         return bool(reads & 4) or (
             bool(reads & 1) == classes and (not reads & 2 or targets[0].numel() == math.prod(output_shape))
         )
