@@ -30,7 +30,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"components", "data", "engine", "isolation", "baselines", "comparison", "results"},
     "experiments": {"components", "data", "engine", "isolation", "baselines", "config", "results", "comparison", "report"},
     "loggers": {"engine", "experiments", "results"},
-    "cli": {"components", "data", "engine", "isolation", "config", "experiments", "results", "comparison", "report", "native"},
+    "claims": {"components", "config", "engine", "experiments", "results", "comparison", "report"},
+    "cli": {
+        "claims",
+        "components",
+        "data",
+        "engine",
+        "isolation",
+        "config",
+        "experiments",
+        "results",
+        "comparison",
+        "report",
+        "native",
+    },
 }
 HYDRA = {"hydra", "omegaconf"}
 KNOWS_HYDRA = {"config", "cli"}

@@ -12,6 +12,7 @@ from typing import Any
 
 from dlrun.errors import InputError, nearest, raise_all
 
+CLAIM = "claim"  # the group whose options are no part of a config: statements that dlrun claims tests
 _PACKAGED = Path(__file__).parent / "conf"
 _SOURCE = Path(__file__).parents[2] / "conf"
 _added: list[Path] = []

@@ -119,6 +119,9 @@ def _find(word: str) -> tuple[str, str]:
 def _page(group: str, name: str, output: Console) -> Iterator[Any]:
     content = registry.load_option(group, name)
     yield Text(f"{group}/{name}", style="bold cyan")
+    if group == registry.CLAIM:
+        yield from _claim(name)
+        return
     said = COMMON.get(group, {}) | registry.comments(group, name)
     for line in registry.notes(group, name):
         yield Text(line)
@@ -135,6 +138,34 @@ def _page(group: str, name: str, output: Console) -> Iterator[Any]:
             yield Text(f"cannot be drawn: {type(error).__name__}: {error}", style="yellow")
     yield Text()
     yield Text(f"select it with {group}={name}; the file is {registry.path(group, name)}", style="dim")
+    yield Text()
+
+
+def _claim(name: str) -> Iterator[Any]:
+    """A statement, and how it is tested."""
+    from dlrun.claims.claim import Claim
+
+    claim = Claim.load(name)
+    yield Text(claim.statement)
+    yield Text()
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(overflow="fold")
+    parts = {
+        "number": str(claim.number),
+        "kind": claim.kind,
+        "runs": "\n".join(claim.commands()),
+        "seeds": str(claim.seeds),
+        "checks": "\n".join(check.what for check in claim.checks),
+        "refuted": claim.refuted,
+        "note": claim.note,
+    }
+    for key, text in parts.items():
+        if text:
+            table.add_row(key, text)
+    yield table
+    yield Text()
+    yield Text(f"test it with dlrun claims {name}; the file is {registry.path(registry.CLAIM, name)}", style="dim")
     yield Text()
 
 

@@ -85,6 +85,9 @@ def stray(word: str, rest: list[str], verbs: Sequence[str] = (), before: str = "
     if equals and word in registry.options(group):
         return f"{word}: values of a sweep are joined by commas; type -m {group}={value.rstrip(',')},{word}"
     groups = [group for group in registry.groups() if word in registry.options(group)]
+    if registry.CLAIM in groups and len(groups) == 1:
+        return f"{word}: is the name of a claim; type dlrun claims {word}"
+    groups = [group for group in groups if group != registry.CLAIM]
     if groups:
         ways = [shlex.quote(f"{group}=[{word}]") if registry.is_set(group) else f"{group}={word}" for group in groups]
         return f"{word}: a setting is written key=value; type {' or '.join(ways)}"

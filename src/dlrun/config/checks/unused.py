@@ -66,7 +66,7 @@ def _not_global(config: Mapping[str, Any], choices: Mapping[str, str]) -> list[s
 @cache
 def root_keys() -> tuple[str, ...]:
     """The keys at the top of a config, sorted."""
-    return tuple(sorted({*registry.root_keys(), *registry.defaults()} - {"experiment"}))
+    return tuple(sorted({*registry.root_keys(), *registry.defaults()} - {"experiment", registry.CLAIM}))
 
 
 @cache

@@ -133,7 +133,9 @@ def _of_the_group(override: Override, *, typed_folders: bool) -> Iterator[str]:
     """A word without a key, or one that chooses from a group that is not there. Typed folders may bring others."""
     group, word = override.key_or_group, str(override.input_line)
     names_group = ("/" in group or override.package is not None) and not hydra_settings.is_hydras(word)
-    if not group:
+    if group == registry.CLAIM:
+        yield f"{word}: a claim is no setting, it is tested; type dlrun claims {' '.join(map(str, _names(override))) or 'NAME'}"
+    elif not group:
         yield f"{word}: has no key; a setting is written key=value, such as seed=1"
     elif names_group and not typed_folders and not any((folder / group).is_dir() for folder in registry.folders()):
         near = nearest(group, registry.groups())

@@ -1,0 +1,376 @@
+"""What a claim asks of its runs, and the answer, from the paired statistics of ``dlrun compare``.
+
+    more: A, than: B, of: Q           Q is larger in the runs of A than in those of B, seed by seed
+    less: A, than: B, of: Q           ... smaller
+    rising: Q, along: KEY, among: A   Q grows with the setting: the rank correlation over its values, seed by seed
+    falling: Q, along: KEY, among: A  ... shrinks
+    within: [LOW, HIGH], of: Q, among: A   the mean of Q lies there
+    same: A, as: B, of: Q, up_to: X   Q is the same in every pair of runs, but for X; ``of: weights`` compares all weights
+    holds: NAME                       the figure of a function of ``identities`` or ``fitted`` lies between its bounds
+
+A, B are words that name a group of runs, as for ``--reference``; Q is a quantity (see ``quantities``); ``data: DATASET`` says
+which of several datasets is meant. ``margin: X`` is the largest difference that does not matter: within it two groups are
+equivalent, which refutes that one of them is better.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from dlrun.comparison.factors import shown
+from dlrun.comparison.figures import number
+from dlrun.comparison.groups import named
+from dlrun.comparison.judging import Judge, pairs_of
+from dlrun.comparison.power import ALPHA, LEAST
+from dlrun.comparison.statistics import summarize_differences, verdict
+from dlrun.comparison.summary import summarize
+from dlrun.comparison.table import Group, Row, extent, groups
+from dlrun.errors import InputError, nearest
+
+Word = Literal["supported", "refuted", "inconclusive"]
+WEIGHTS = "weights"
+MONOTONE = 0.5  # the rank correlation from which on a relation is called monotone
+
+_WORDS: dict[str, Word] = {"better": "supported", "worse": "refuted", "equivalent": "refuted"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer to a check.
+
+    Args:
+        what: the check in words.
+        figure: the difference, correlation or mean that decides it; NaN where there is none.
+        low, high: its 95% interval; NaN where there is none.
+        n: pairs, or runs; 0 of a function.
+        text: the reason in words.
+    """
+
+    word: Word
+    what: str
+    figure: float
+    low: float
+    high: float
+    n: int
+    text: str
+
+    def content(self) -> dict[str, Any]:
+        """All of it in JSON's types."""
+        numbers = {"figure": self.figure, "low": self.low, "high": self.high}
+        return {
+            "check": self.what,
+            "verdict": self.word,
+            **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
+            "n": self.n,
+            "reason": self.text,
+        }
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The runs of a claim.
+
+    Args:
+        rows: the name of a dataset -> its runs, with the quantities of all checks among their metrics.
+        call: calls the function with a name on the runs: its figure, the bounds of that, and how many runs it looked at.
+        weights: the weights of a run, by its id, in one vector.
+    """
+
+    rows: Mapping[str, Sequence[Row]]
+    call: Callable[[str], tuple[float, float, float, int]]
+    weights: Callable[[str], "np.ndarray[Any, np.dtype[np.float64]]"]
+
+    def table(self, quantity: str, data: str) -> list[Group]:
+        """The groups of runs of one dataset.
+
+        Raises:
+            InputError: there is no such dataset, or ``data`` has to say which of several is meant.
+        """
+        if data not in self.rows and (data or len(self.rows) != 1):
+            raise InputError(f"data: {data or '(nothing)'}: takes one of {', '.join(self.rows)}{nearest(data, self.rows)}")
+        rows = self.rows[data] if data else next(iter(self.rows.values()))
+        return groups(rows, quantity, higher_is_better=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(ABC):
+    """One question."""
+
+    data: str = ""
+
+    @property
+    def quantity(self) -> str:
+        """The quantity that has to be known of each run; empty when none has."""
+        return ""
+
+    @property
+    @abstractmethod
+    def what(self) -> str:
+        """The check in words."""
+
+    @abstractmethod
+    def finding(self, evidence: Evidence, alpha: float) -> Finding:
+        """The answer, with an error of ``alpha``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference(Check):
+    """Whether a quantity is larger (or smaller) in one group than in another, by a paired t-test over seeds."""
+
+    group: str
+    than: str
+    of: str
+    larger: bool
+    margin: float | None = None
+
+    @property
+    def quantity(self) -> str:
+        """See ``Check``."""
+        return self.of
+
+    @property
+    def what(self) -> str:
+        """See ``Check``."""
+        where = f"{self.data}: " if self.data else ""
+        by = f" (margin {self.margin:g})" if self.margin is not None else ""
+        return f"{where}{self.of} is {'larger' if self.larger else 'smaller'} with {self.group} than with {self.than}{by}"
+
+    def finding(self, evidence: Evidence, alpha: float) -> Finding:
+        """See ``Check``."""
+        table = evidence.table(self.of, self.data)
+        mine, its = named(table, self.group), named(table, self.than)
+        judge = Judge(self.of, self.larger, best=False, margin=self.margin, alpha=alpha)
+        (found,) = judge.judged(pairs_of([mine], its, self.of, its.keys), 0.0)
+        low, high = found.interval or (found.difference.low, found.difference.high)
+        word = _WORDS.get(found.verdict.word, "inconclusive")
+        means = [group.summaries[self.of].mean if self.of in group.summaries else math.nan for group in (mine, its)]
+        text = f"means {number(means[0])} and {number(means[1])}"
+        text += "" if found.verdict.word in ("better", "worse") else f"; {found.verdict.text}"
+        return Finding(word, self.what, found.difference.mean, low, high, found.difference.n, text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trend(Check):
+    """Whether a quantity grows or shrinks along a setting: Spearman's rank correlation in each seed, against MONOTONE."""
+
+    of: str
+    along: str
+    rises: bool
+    among: str = ""
+
+    @property
+    def quantity(self) -> str:
+        """See ``Check``."""
+        return self.of
+
+    @property
+    def what(self) -> str:
+        """See ``Check``."""
+        where = f"{self.data}: " if self.data else ""
+        of = f" with {self.among}" if self.among else ""
+        return f"{where}{self.of} {'rises' if self.rises else 'falls'} with {self.along}{of}"
+
+    def finding(self, evidence: Evidence, alpha: float) -> Finding:
+        """See ``Check``."""
+        members = [group for group in evidence.table(self.of, self.data) if _is_among(group, self.among)]
+        lost = sum(not math.isfinite(value) for group in members for value in group.values(self.of).values())
+        correlations = _correlations(members, self.along, self.of)
+        sign = 1.0 if self.rises else -1.0
+        found = summarize_differences([sign * value - MONOTONE for value in correlations], scale=1.0).at(0.0, 1 - alpha)
+        word = _WORDS.get(verdict(found, higher_is_better=True, alpha=alpha).word, "inconclusive")
+        figure = math.fsum(correlations) / len(correlations) if correlations else math.nan
+        low, high = sorted((sign * (found.low + MONOTONE), sign * (found.high + MONOTONE)))
+        told = f"mean rank correlation {number(figure)} over {len(members)} values"
+        if lost:
+            return Finding("inconclusive", self.what, figure, low, high, found.n, f"{told}; {lost} runs have no value")
+        return Finding(word, self.what, figure, low, high, found.n, told)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Within(Check):
+    """Whether the mean of a quantity lies between two numbers: its 95% interval inside, outside, or across a bound."""
+
+    low: float
+    high: float
+    of: str
+    among: str = ""
+
+    @property
+    def quantity(self) -> str:
+        """See ``Check``."""
+        return self.of
+
+    @property
+    def what(self) -> str:
+        """See ``Check``."""
+        where = f"{self.data}: " if self.data else ""
+        of = f" with {self.among}" if self.among else ""
+        return f"{where}the mean {self.of}{of} is between {self.low:g} and {self.high:g}"
+
+    def finding(self, evidence: Evidence, alpha: float) -> Finding:
+        """See ``Check``."""
+        table = evidence.table(self.of, self.data)
+        group = named(table, self.among) if self.among else table[0]
+        values = group.finite(self.of)
+        found = summarize(values, extent(group.rows, self.of))
+        if found is None or len(values) < max(LEAST, len(group.rows)):
+            return Finding("inconclusive", self.what, math.nan, math.nan, math.nan, len(values), "runs have no value, or are few")
+        low, high = (found.mean, found.mean) if found.sd == 0 else (found.low, found.high)
+        inside, outside = self.low <= low and high <= self.high, high < self.low or low > self.high
+        word: Word = "supported" if inside else "refuted" if outside else "inconclusive"
+        return Finding(word, self.what, found.mean, low, high, found.n, f"mean {number(found.mean)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Same(Check):
+    """Whether two groups have the same value in every pair of runs."""
+
+    group: str
+    as_: str
+    of: str
+    up_to: float
+
+    @property
+    def quantity(self) -> str:
+        """See ``Check``."""
+        return "" if self.of == WEIGHTS else self.of
+
+    @property
+    def what(self) -> str:
+        """See ``Check``."""
+        where = f"{self.data}: " if self.data else ""
+        return f"{where}{self.of} with {self.group} and with {self.as_} differ by {self.up_to:g} at most"
+
+    def finding(self, evidence: Evidence, alpha: float) -> Finding:
+        """See ``Check``."""
+        table = evidence.table(self.quantity or "epochs", self.data)
+        rows = [{(row.seed, row.fold): row for row in named(table, words).rows} for words in (self.group, self.as_)]
+        pairs = [(rows[0][key], rows[1][key]) for key in rows[0] if key in rows[1]]
+        deviations = [self._deviation(*pair, evidence) for pair in pairs]
+        if not deviations or not all(map(math.isfinite, deviations)):
+            return Finding("inconclusive", self.what, math.nan, math.nan, math.nan, len(pairs), "some pairs have no value")
+        largest = max(deviations)
+        word: Word = "supported" if largest <= self.up_to else "refuted"
+        return Finding(word, self.what, largest, math.nan, math.nan, len(pairs), f"largest difference {largest:.2g}")
+
+    def _deviation(self, one: Row, other: Row, evidence: Evidence) -> float:
+        if self.of == WEIGHTS:
+            return float(np.abs(evidence.weights(one.id) - evidence.weights(other.id)).max())
+        values = [row.metrics.get(self.of) for row in (one, other)]
+        return math.nan if None in values else abs(values[0] - values[1])  # type: ignore[operator]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holds(Check):
+    """Whether the figure of a function lies between its bounds."""
+
+    name: str
+
+    @property
+    def what(self) -> str:
+        """See ``Check``."""
+        from dlrun.claims.functions import described
+
+        return described(self.name)
+
+    def finding(self, evidence: Evidence, alpha: float) -> Finding:
+        """See ``Check``."""
+        figure, low, high, runs = evidence.call(self.name)
+        word: Word = "supported" if low <= figure <= high else "refuted"
+        bounds = f"at least {low:.3g}" if high == math.inf else f"at most {high:.2g}" if low == 0 else f"{low:.6g} to {high:.6g}"
+        return Finding(word, self.what, figure, math.nan, math.nan, runs, f"{figure:.3g}; must be {bounds}")
+
+
+def _is_among(group: Group, words: str) -> bool:
+    """Whether every word is the value of one of the group's factors, alone or behind its name."""
+    known = {text for key, value in group.factors.items() for text in (shown(value), f"{key}={shown(value)}")}
+    return known.issuperset(words.split())
+
+
+def _correlations(members: Sequence[Group], along: str, quantity: str) -> list[float]:
+    """Spearman's rank correlation of a quantity with a setting, for each seed and fold of which every group has a value."""
+    missing = [group.label for group in members if not isinstance(group.factors.get(along), int | float)]
+    if missing or len(members) < 3:
+        raise InputError(f"along: {along}: needs a number in three groups or more; there are {len(members)} groups")
+    xs = [float(group.factors[along]) for group in members]
+    values = [group.values(quantity) for group in members]
+    shared = frozenset[Any].intersection(*(group.keys for group in members))
+    found = []
+    for key in sorted(shared, key=str):
+        ys = [known[key] for known in values]
+        if all(map(math.isfinite, ys)):
+            found.append(rank_correlation(xs, ys))
+    return found
+
+
+def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> float:
+    """Spearman's rank correlation, ties with their mean rank; 0 where one of both is constant (Spearman 1904)."""
+    ranks = [_ranks(values) for values in (xs, ys)]
+    centred = [values - values.mean() for values in ranks]
+    norm = math.sqrt(float((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
+    return float((centred[0] * centred[1]).sum()) / norm if norm else 0.0
+
+
+def _ranks(values: Sequence[float]) -> "np.ndarray[Any, np.dtype[np.float64]]":
+    _, inverse, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    found: np.ndarray[Any, np.dtype[np.float64]] = (ends - (counts - 1) / 2)[inverse]
+    return found
+
+
+# From a file
+
+
+def check_of(content: Any) -> Check:
+    """The check that a mapping of a claim's file describes.
+
+    Raises:
+        InputError: it has no such form, lacks a key or has one too many.
+    """
+    given = {str(key): value for key, value in content.items()} if isinstance(content, Mapping) else {}
+    form = next((key for key in FORMS if key in given), None)
+    if form is None:
+        raise InputError(f"{content}: a check has one of the keys {', '.join(FORMS)}")
+    kind, fixed, renamed = FORMS[form]
+    given = {renamed.get(key, key): value for key, value in given.items()} | fixed
+    if form == "within":
+        given = _with_bounds(given)
+    known = {item.name: item for item in fields(kind)}
+    needed = {name for name, item in known.items() if _is_required(item)}
+    problems = [f"{key}: is no key of a check with {form}{nearest(key, known)}" for key in given if key not in known]
+    problems += [f"{key.rstrip('_')}: is missing beside {form}" for key in sorted(needed - given.keys())]
+    if problems:
+        raise InputError(*problems)
+    return kind(**given)
+
+
+def _with_bounds(given: dict[str, Any]) -> dict[str, Any]:
+    bounds = given.pop("within")
+    if not (isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(bound, int | float) for bound in bounds)):
+        raise InputError(f"within: {bounds}: takes two numbers, such as [0.4, 0.6]")
+    return given | {"low": float(bounds[0]), "high": float(bounds[1])}
+
+
+def _is_required(item: Any) -> bool:
+    from dataclasses import MISSING
+
+    return item.default is MISSING and item.default_factory is MISSING
+
+
+FORMS: dict[str, tuple[type[Check], dict[str, Any], dict[str, str]]] = {  # key -> class, fields that follow, key -> field
+    "more": (Difference, {"larger": True}, {"more": "group"}),
+    "less": (Difference, {"larger": False}, {"less": "group"}),
+    "rising": (Trend, {"rises": True}, {"rising": "of"}),
+    "falling": (Trend, {"rises": False}, {"falling": "of"}),
+    "within": (Within, {}, {}),
+    "same": (Same, {}, {"same": "group", "as": "as_"}),
+    "holds": (Holds, {}, {"holds": "name"}),
+}
+"""The forms of a check by the key that they begin with."""
+
+REFUTES = ALPHA
+"""The probability that a claim is refuted by chance; it is divided by the number of its checks, any of which can refute it."""
