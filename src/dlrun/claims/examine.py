@@ -27,6 +27,7 @@ from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 
+WITHOUT = frozenset({"failed", "interrupted", "pending"})  # the statuses of runs that a verdict has to do without
 MOST_BARS = 24  # groups of a chart
 
 
@@ -60,7 +61,7 @@ class Outcome:
         findings: the answer to each check, in their order.
         charts: the quantities of the checks.
         runs: how many runs they rest on.
-        failed: how many of them failed.
+        failed: how many runs failed or did not end.
         seconds: that it took, with the training of what was not finished before.
     """
 
@@ -126,7 +127,7 @@ def examine(
     except InputError as error:
         raise InputError(*(f"claim/{claim.name}: {problem}" for problem in error.problems)) from error
     count = claim.seeds if seeds is None else seeds
-    failed = sum(record.status == "failed" for record in records)
+    failed = sum(row.status in WITHOUT for rows in evidence.rows.values() for row in rows)
     seconds = time.perf_counter() - began
     return Outcome(claim, verdict(findings), findings, charts, first_seed, count, len(records), failed, seconds)
 

@@ -30,8 +30,8 @@ is trained and compared: dlrun show claim/NAME.
   --json          print the results as JSON
 
 Further settings, such as trainer.engine=torch, are those of all runs.
-Exit codes: 0 every claim has a verdict (also when that is refuted or inconclusive), 1 a run failed, 2 bad input, 130 and 143
-interrupted.
+Exit codes: 0 every claim has a verdict (also when that is refuted or inconclusive), 1 a run failed or did not end, 2 bad input,
+130 and 143 interrupted.
 
 Examples:
   dlrun claims
