@@ -104,6 +104,7 @@ CATALOGUE: dict[str, dict[str, dict[str, Any]]] = {  # group -> name -> its para
         "csv": {"path": None, "target": None, "task": None},
         "parquet": {"path": None, "target": None, "task": None},
         "openml": {"id": None, "target": None, "task": None},
+        "inline": {"x": None, "y": None, "task": "regression"},
     },
 }
 ALIASES = [
@@ -160,7 +161,7 @@ def test_metrics_of_the_tasks(task: str) -> None:
 
 
 def test_initializers() -> None:
-    assert set(INITIALIZERS) == {"default", "kaiming", "xavier", "orthogonal", "lecun", "zeros"}
+    assert set(INITIALIZERS) == {"default", "kaiming", "xavier", "orthogonal", "lecun", "zeros", "eye"}
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from dlrun.suggestions.spelling import stray
 VERBS = {
     "train": "train a configuration; what dlrun does without a verb",
     "plan": "show what a sweep would train and what that takes",
+    "trace": "show a step of training with its numbers",
     "settle": "add seeds to a sweep until its comparisons are settled",
     "gate": "check that nothing is worse than a reference by more than a margin",
     "claims": "test statements about training, and give a verdict on each",

@@ -83,6 +83,21 @@ def zeros(draw: Draw) -> Tensor:
     return draw.zeros()
 
 
+def eye(draw: Draw) -> Tensor:
+    """As torch.nn.init.eye_: a weight is the identity matrix [inputs, outputs], so that a layer passes on what it is given.
+
+    A convolution passes on its channels (torch.nn.init.dirac_).
+    """
+    found = draw.zeros()
+    if not draw.bias:
+        places = torch.arange(min(draw.shape[:2]))
+        matrix = found
+        for size in draw.shape[2:]:  # of a convolution the middle of its kernel
+            matrix = matrix[:, :, :, size // 2]
+        matrix[:, places, places] = 1.0
+    return found
+
+
 INITIALIZERS: dict[str, Callable[[Draw], Tensor]] = {
-    function.__name__: function for function in (default, kaiming, xavier, lecun, orthogonal, zeros)
+    function.__name__: function for function in (default, kaiming, xavier, lecun, orthogonal, zeros, eye)
 }

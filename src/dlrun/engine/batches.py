@@ -127,6 +127,10 @@ class Batches:
             fill, shift, factor = fill.unsqueeze(2), shift.unsqueeze(2), factor.unsqueeze(2)
         return torch.where(raw.isnan(), fill, raw).sub_(shift).mul_(factor)
 
+    def order(self, keys: Tensor) -> Tensor:
+        """The places of the training rows in the order of an epoch: int64 [R, n], from the keys [R] of the order stream."""
+        return _permutations(keys, self.sizes["train"])
+
     def epoch(self, keys: Tensor, batch_size: int, steps: int, *, innermost: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch, in each run's own order: ``steps`` times x [R, B, *shape], y [R, B, ...].
 
@@ -134,8 +138,7 @@ class Batches:
         batch holds what is left. Many batches are gathered at once, and handed out as views. With ``innermost`` the numbers of
         one place in all runs lie side by side in memory.
         """
-        n = self.sizes["train"]
-        order = _permutations(keys, n)
+        n, order = self.sizes["train"], self.order(keys)
         whole = min(steps, n // batch_size)
         row_bytes = self._y.dtype.itemsize + self.dtype.itemsize * max(1, torch.Size(self.row_shape).numel())
         at_once = CHUNK_BYTES if self.device.type == "cpu" else DEVICE_CHUNK_BYTES
