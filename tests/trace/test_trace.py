@@ -299,7 +299,7 @@ def test_json_has_every_number(capsys: pytest.CaptureFixture[str]) -> None:
         (("dataset=inline", "dataset.x=[[1],[3]]", "dataset.y=[0]"), "dataset.y: has 1 targets, and dataset.x has 2 rows"),
         (
             ("dataset=inline", "dataset.x=[[1],[3]]", "dataset.y=[0.5,1]", "dataset.task=binary"),
-            "takes one whole number for each row",
+            "y must be 0 or 1 for task binary",
         ),
     ],
 )
