@@ -2,15 +2,21 @@
 
 import resource
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dlrun.errors import StoreError
+from dlrun.results.formats import RunFiles
+from dlrun.results.store import Store
+
 pytestmark = pytest.mark.fault("a disk that is full or may not be written")
 
-SWEEP = ("-m", "model.hidden=[3],[4],[5]", "seed=range(0,20)", "dataset=moons", "trainer=smoke", "baseline=[]")
+SHORT = ("dataset=moons", "trainer=smoke", "baseline=[]")
+SWEEP = ("-m", "model.hidden=[3],[4],[5]", "seed=range(0,20)", *SHORT)
 RUNS = 60
 
 
@@ -73,6 +79,25 @@ def test_files_that_may_not_grow(lab: Any) -> None:
     assert "cannot be read or written (disk I/O error)" in err
     assert not list(lab.root.glob("runs/[0-9a-f]*"))
     assert lab.run(*SWEEP)[0] == 0
+    lab.check_clean()
+
+
+def test_a_cohort_that_cannot_be_written_while_the_next_trains(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Store.write_cohort
+
+    def full(store: Store, runs: Sequence[RunFiles], **how: Any) -> None:
+        monkeypatch.setattr(Store, "write_cohort", write)  # the others find room
+        raise StoreError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Future, "done", lambda future: bool(future.exception()) or True
+        )  # the next cohort trains when it has failed
+        monkeypatch.setattr(Store, "write_cohort", full)
+        code, out, err = lab.run("-m", "model.hidden=[3],[4]", "seed=0,1", *SHORT)
+    assert (code, out, "error: no room\nerror: mend that" in err) == (2, "", True)
+    assert not lab.records()
+    assert lab.run("resume")[0] == 0
     lab.check_clean()
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -69,6 +70,14 @@ def replace_file(path: Path, content: bytes, durable: bool = True) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def clear_files(paths: Iterable[Path]) -> None:
+    """Remove those of the files that processes which are gone were writing."""
+    for path in paths:
+        if abandoned(path.name) and not path.parent.is_symlink():
+            with suppress(OSError):
+                path.unlink()
 
 
 def sync_folder(folder: Path | str) -> None:

@@ -22,6 +22,7 @@ from dlrun.results.blobs import FOLDER
 from dlrun.results.checkpoints import SavedCheckpoint
 from dlrun.results.claims import Claim
 from dlrun.results.database import FILE, reading, touch, writing
+from dlrun.results.files import clear_files
 from dlrun.results.formats import ARRAYS, WEIGHTS, RunFiles, read_history_bytes, read_json, read_weights, unpack
 from dlrun.results.record import RunRecord
 from dlrun.results.runs import HISTORY_PART, UNREADABLE, Runs
@@ -67,6 +68,7 @@ class Store:
                 runs.blobs.sweep_files()
                 self.sweeps.mkdir(exist_ok=True)
                 folders.clear(self.runs)
+                clear_files(self.sweeps.glob("*/.*"))
         except StoreError as error:
             if "cannot be written" not in str(error):
                 raise

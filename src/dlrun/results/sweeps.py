@@ -21,7 +21,7 @@ from typing import Any, Literal, cast
 from dlrun.errors import StoreError, nearest, plural
 from dlrun.results.blobs import Blobs
 from dlrun.results.database import FILE, reading, writing
-from dlrun.results.files import abandoned, make_own_folder, replace_file
+from dlrun.results.files import make_own_folder, replace_file
 from dlrun.results.record import STATUSES, RunRecord, Status, plain, to_json
 from dlrun.results.store import Store, writing_to
 
@@ -288,9 +288,6 @@ class Sweep:
         """Write comparison.csv and comparison.md, each in one step."""
         with writing_to(self.folder):
             make_own_folder(self.folder)
-            for path in self.folder.glob(".comparison.*"):  # what was being written when its process was killed
-                if abandoned(path.name):
-                    path.unlink(missing_ok=True)
         replace_file(self.folder / COMPARISON_CSV, csv.encode(errors="backslashreplace"), durable=False)
         replace_file(self.folder / COMPARISON_MARKDOWN, markdown.encode(errors="backslashreplace"), durable=False)
 

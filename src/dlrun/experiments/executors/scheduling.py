@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 
@@ -29,6 +30,7 @@ PIECES = 3  # cohorts a process, so that they end at about the same time
 
 Work = Sequence[tuple[Planned, Needs]]
 Started = Callable[[Planned], None]
+T = TypeVar("T")
 
 
 def cores() -> int:
@@ -99,7 +101,39 @@ def train_one(group: Planned, *, report: Report, interrupted: Interrupted, keep:
 def train_all(
     work: Work, executor: Executor, *, started: Started, report: Report, interrupted: Interrupted, keep: Keep
 ) -> Iterator[list[RunFiles]]:
-    """Train cohorts, in whatever order they end; those that are at work when interrupted end early. ``keep`` gets checkpoints."""
+    """Train cohorts, in whatever order they end; those that are at work when interrupted end early. ``keep`` gets checkpoints.
+
+    Raises:
+        StartError: no worker could begin.
+        Whatever ``report`` and ``keep`` raise.
+    """
+    try:
+        yield from _train_all(work, executor, started, _heard(report), interrupted, _heard(keep))
+    except _HeardError as error:
+        raise error.what from None
+
+
+class _HeardError(BaseException):
+    """What a listener raised while a cohort trained: no run is to blame."""
+
+    def __init__(self, what: Exception) -> None:
+        super().__init__(what)
+        self.what = what
+
+
+def _heard(listener: Callable[[T], None]) -> Callable[[T], None]:
+    def hear(content: T) -> None:
+        try:
+            listener(content)
+        except Exception as error:
+            raise _HeardError(error) from error
+
+    return hear
+
+
+def _train_all(
+    work: Work, executor: Executor, started: Started, report: Report, interrupted: Interrupted, keep: Keep
+) -> Iterator[list[RunFiles]]:
     waiting = deque(_Attempt(group, need.numbers / len(group.specs), need.native) for group, need in work)
     busy: dict[Task, _Attempt] = {}
     with closing(executor):

@@ -1,0 +1,124 @@
+"""A process that ends at any write, or hears that one failed: nothing that was there is lost, and the next process goes on.
+
+The calls that open, write, flush, rename, make and remove below the working folder are counted in the process, by a library that
+stands before that of the system (interpose.c), so those of SQLite are among them. The first of them goes wrong, then the second,
+and so on until a process comes through; in the usual tests some of them alone.
+"""
+
+import errno
+import shutil
+from collections.abc import Callable, Iterable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlrun.results.database import problems
+from dlrun.results.folders import RunFolder
+from dlrun.results.store import Store
+from doses import DOSE
+from kept import results, stamps
+
+SHORT = ("trainer=smoke", "dataset=moons", "dataset.rows=40", "baseline=[]")
+BEFORE = ("seed=9", *SHORT)  # a run that was there before
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "sweep": ("-m", "model.hidden=[3],[4]", "seed=0,1", *SHORT, "trainer.checkpoint_s=1e-9", "folders=true"),
+    "run": ("seed=0", *SHORT, "trainer.checkpoint_s=1e-9"),
+    "run again": BEFORE,
+    "export": ("export", "{run}", "--to", "exported"),
+    "import": ("import", "sent"),
+    "note": ("note", "{run}", "a note"),
+}
+ENDS, EIO, ENOSPC = 0, errno.EIO, errno.ENOSPC
+EVERY = [(name, failing) for name in COMMANDS for failing in (ENDS, EIO, ENOSPC)]
+SOME = [("sweep", ENDS, 150), ("sweep", EIO, 186), ("run", ENOSPC, 60)]  # and one write of many
+
+ARM = "import ctypes\nctypes.CDLL({library!r}).fault_arm({folder!r}.encode(), {nth}, {failing}, {marker!r}.encode())\n"
+
+
+@pytest.fixture
+def base(lab: Any) -> Path:
+    """A copy of the working folder with a run that has ended, and the folder of one that came from elsewhere."""
+    assert lab.run(*BEFORE)[0] == 0
+    assert lab.run(*BEFORE, "seed=8", "output_dir=other")[0] == 0
+    (sent,) = (lab.folder / "other" / "runs").iterdir()
+    shutil.copytree(sent, lab.folder / "sent")
+    shutil.rmtree(lab.folder / "other")
+    copy = lab.folder.parent / "base"
+    shutil.copytree(lab.folder, copy)
+    return copy
+
+
+@pytest.mark.fault("a write that fails, or ends the process")
+@pytest.mark.parametrize(
+    ("name", "failing", "writes"),
+    [(*each, count(1)) for each in EVERY] if DOSE else [(name, failing, [nth]) for name, failing, nth in SOME],
+    ids=lambda value: errno.errorcode.get(value, "ends") if isinstance(value, int) else value if isinstance(value, str) else "",
+)
+def test_any_write(
+    lab: Any,
+    base: Path,
+    interposer: str | None,
+    name: str,
+    failing: int,
+    writes: Iterable[int],
+    injected: Callable[[int], None],
+) -> None:
+    if interposer is None:
+        pytest.skip("takes Linux and a C compiler")
+    (run,) = stamps(lab.root)
+    words = [word.format(run=run) for word in COMMANDS[name]]
+    assert lab.run(*words)[0] == 0
+    clean = figures(lab.root)
+    marker, hook = lab.folder.parent / "struck", lab.modules / "sitecustomize.py"
+    struck = 0
+    for nth in writes:
+        for entry in lab.folder.iterdir():
+            shutil.rmtree(entry)
+        shutil.copytree(base, lab.folder, dirs_exist_ok=True)
+        hook.write_text(ARM.format(library=interposer, folder=str(lab.folder), nth=nth, failing=failing, marker=str(marker)))
+        code, _, err = lab.end(lab.start(*words))
+        hook.unlink()
+        check(lab.root, run)
+        assert "Traceback" not in err, (nth, err)
+        if not marker.exists():
+            assert code == 0, err
+            break
+        marker.unlink()
+        struck += 1
+        assert code in ((9,) if failing == ENDS else (0, 1, 2)), (nth, err)
+        if code in (1, 2):
+            assert "error: " in err, (nth, err)
+        if code == 0:
+            assert figures(lab.root) == clean, nth
+        again, _, err = lab.run(*words)
+        assert again == 0, (nth, err)
+        check(lab.root, run)
+        assert figures(lab.root) == clean, nth
+        assert not leftovers(lab.folder), nth
+        assert not lab.claims(), nth
+        assert not lab.checkpoints(), nth
+    injected(struck)
+    assert struck
+
+
+def figures(root: Path) -> dict[str, Any]:
+    """Run id -> what it has in a sweep that nothing befell."""
+    return {run: (record["status"], record["metrics"]) for run, record in results(root).items()}
+
+
+def check(root: Path, run: str) -> None:
+    """All that is there is whole, and the run that was there before is there."""
+    said: list[str] = []
+    store = Store(root)
+    assert run in {record.id for record in store.records(complain=said.append, whole=True)}
+    assert not said
+    assert not problems(root)
+    for folder in store.runs.glob("[!.]*"):
+        RunFolder(folder).files()
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What was being written."""
+    return [path for path in folder.rglob("*") if path.name.startswith(".") or path.name.endswith("-journal")]
