@@ -264,6 +264,31 @@ def test_logistic_regression_of_classes_that_a_line_separates() -> None:
 # Which ones
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_they_are_solved_by_one_thread_and_others_have_their_threads_again(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure, seen = baselines._measure, []
+
+    def look(*given: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        if fails:
+            raise MemoryError
+        return measure(*given)
+
+    monkeypatch.setattr(baselines, "_measure", look)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        if fails:
+            with pytest.raises(MemoryError):
+                rows_of("logistic", points.moons(), "accuracy")
+        else:
+            assert len(rows_of("logistic", points.moons(), "accuracy")) == len(SEEDS)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1]
+
+
 def test_names() -> None:
     assert names_of(["auto", "none", None, "ridge", ["tree", "ridge"]]) == ("auto", "ridge", "tree")
     assert baseline_problems("auto") == baseline_problems(None) == baseline_problems(["mean", "auto"]) == []

@@ -3,10 +3,11 @@
 import ctypes
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from dlrun.native import build
 from dlrun.native.load import load
@@ -44,3 +45,11 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compile:
 def kernel(compiled: Compile) -> Kernel:
     """The kernel that is installed, or one that is compiled for these tests."""
     return load() or compiled(build.compiler() or "cc")
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of threads, for a test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

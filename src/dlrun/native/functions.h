@@ -1,5 +1,5 @@
-// Functions of a vector of numbers, each within 4 units in the last place over all floats, the normal distribution within 5
-// (tests/native/test_functions.py tries them). Polynomials are the ones of least greatest error that tests/native/minimax.py
+// Functions of a vector of numbers, each within 4 units in the last place over all floats (tests/native/test_functions.py tries
+// them, tests/floats.py prints how far they are off). Polynomials are the ones of least greatest error that tests/native/minimax.py
 // computes and prints.
 //
 // Numbers below 2^-126 are zeros, as arguments and as results. NaN gives NaN.
@@ -150,10 +150,10 @@ INLINE Normal normal(vf x) {
   vf m = expm1_near_zero(mad(rest, splat(-0.5f), d.r)), power = (vf)((vu)d.shifted << 23);
   vf w = mad(u, mad(-u, lost, mad(-u, v, splat(1.0f))), u - 0.25f); // u - 1/4, with what u and v lost
   vf ww = w * w;
-  vf low = mad(mad(splat(0x1.6f776ap-3f), w, splat(0x1.7d9bdep-3f)), ww, mad(splat(0x1.5547eep-3f), w, splat(0x1.f7dfa8p-28f)));
-  vf high = mad(mad(splat(-0x1.3ef09ep-5f), w, splat(0x1.09c4f2p-5f)), ww, mad(splat(0x1.35b3eep-4f), w, splat(0x1.23e1aap-3f)));
-  high = mad(mad(splat(0x1.079d84p-6f), w, splat(-0x1.869f26p-6f)), ww * ww, high);
-  vf p = mad(high, ww * ww, low) + 0x1.0e7dccp-3f;
+  vf top = mad(mad(splat(-0x1.3ef09ep-5f), w, splat(0x1.09c4f2p-5f)), ww, mad(splat(0x1.35b3eep-4f), w, splat(0x1.23e1aap-3f)));
+  top = mad(mad(splat(0x1.079d84p-6f), w, splat(-0x1.869f26p-6f)), ww * ww, top);
+  vf p = mad(mad(mad(top, w, splat(0x1.6f776ap-3f)), w, splat(0x1.7d9bdep-3f)), w, splat(0x1.5547eep-3f));
+  p = mad(p, w, splat(0x1.f7dfa8p-28f)) + 0x1.0e7dccp-3f;
   p = mad(p, w, p * 0.25f);
   vf tail = mad(p, m, p) * power;
   return (Normal){choose(x < 0.0f, tail, 1.0f - tail), mad(m, power, power)};
