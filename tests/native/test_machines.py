@@ -1,7 +1,11 @@
 """Whole cohorts, trained outside of Python by other compilers, for other processors: all have the bits of this process."""
 
 import itertools
+import platform
+import re
 import shutil
+import subprocess
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +13,14 @@ from typing import Any
 import pytest
 import torch
 
+import bochs
 import replay
 from dlrun import registry
 from dlrun.engine.lanes import Native
 from dlrun.engine.lanes.library import kernel
 from dlrun.engine.trainer import Training
 from dlrun.experiments.planning.cohorts import plan
+from dlrun.native import build
 
 pytestmark = pytest.mark.skipif(kernel() is None, reason="dlrun was built without its kernel")
 
@@ -113,19 +119,41 @@ BUILDS = {
 DOSES = [pytest.param("gcc-O1", SHORT, id="short"), *(pytest.param(b, COHORTS, id=b, marks=pytest.mark.slow) for b in BUILDS)]
 
 
-@pytest.mark.parametrize(("build", "names"), DOSES)
+@pytest.mark.parametrize(("name", "names"), DOSES)
 def test_every_build_has_the_same_bits(
-    build: str, names: Sequence[str], recorded: Callable[[str], tuple[Path, str]], tmp_path: Path
+    name: str, names: Sequence[str], recorded: Callable[[str], tuple[Path, str]], tmp_path: Path
 ) -> None:
-    compiler, emulator, *flags = BUILDS[build]
+    compiler, emulator, *flags = BUILDS[name]
     if emulator and not shutil.which(emulator):
         pytest.skip(f"{emulator} is not installed")
-    if "-march=x86-64-v4" in flags and not wide():
-        pytest.skip("this processor has no AVX-512")
-    program = replay.program(tmp_path, compiler, *flags)
+    emulated = "-march=x86-64-v4" in flags and not wide()
+    if emulated and bochs.missing():
+        pytest.skip(f"this processor has no AVX-512, and to emulate it there is no {', '.join(bochs.missing())}")
+    program = replay.program(tmp_path, compiler, *flags, *(["-static"] if emulated else []))
     files, hashes = zip(*map(recorded, names), strict=True)
-    found = replay.run([*filter(None, [emulator]), program], files)
+    if emulated:
+        found = bochs.run(program, files, tmp_path)
+    else:
+        found = replay.run([*filter(None, [emulator]), program], files)
     assert dict(zip(names, found, strict=True)) == dict(zip(names, hashes, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_products_and_sums_are_fused_where_the_source_says_so(compiler: str, tmp_path: Path) -> None:
+    """As many of each kind with AVX-512 as without it; before loops are unrolled, which copies them."""
+    if platform.machine() != "x86_64" or not shutil.which("objdump") or not shutil.which(compiler):
+        pytest.skip(f"not with {compiler} on this machine")
+    counts = []
+    for march in ("x86-64-v3", "x86-64-v4"):
+        made = tmp_path / march
+        source = str(build.HERE / "kernel.c")
+        subprocess.run([compiler, *replay.FLAGS, "-O1", f"-march={march}", "-c", source, "-o", str(made)], check=True)
+        listed = subprocess.run(["objdump", "-d", str(made)], check=True, capture_output=True, text=True).stdout
+        counts.append(Counter(re.findall(r"\bvfn?m(?:add|sub)\d*(\w\w)\b", listed)))
+    assert counts[0] == counts[1]
+    assert counts[0]["ps"] > 100
+    assert counts[0].keys() <= {"ps", "pd"}
 
 
 def wide() -> bool:
