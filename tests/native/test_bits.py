@@ -69,6 +69,21 @@ def test_neighbours_change_nothing(count: int, alone: Tensor, theta: Callable[..
     assert torch.equal(theta(rows)[count // 2], alone)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"regularizer": ["augmentation"], "regularizer.augmentation.strength": 0.3},
+        {"regularizer": ["augmentation", "label_smoothing"], "regularizer.augmentation.kind": "mixup"},
+        {"dataset": "sentences", "model": "bag_of_words", "model.hidden": [5], "regularizer": ["dropout"]},
+    ],
+    ids=["noise", "mixup", "words"],
+)
+def test_neighbours_change_nothing_in_batches_and_words(given: dict[str, Any], theta: Callable[..., list[Tensor]]) -> None:
+    rows = [row | given for row in neighbours(13)]
+    rows.insert(5, MINE | given)
+    assert torch.equal(theta(rows)[5], theta([MINE | given])[0])
+
+
 def test_the_number_of_calls_changes_nothing(
     alone: Tensor, theta: Callable[..., list[Tensor]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,6 @@ from torch import Tensor
 from dlrun import registry
 from dlrun.components import losses
 from dlrun.components.losses import GRADIENTS, SMOOTHED, per_row, per_run
-from dlrun.components.regularizers import LabelSmoothing
 from dlrun.components.tasks import TASKS
 from dlrun.engine.components import Component
 from dlrun.engine.lanes.pointwise import Functions
@@ -55,9 +54,8 @@ class Case(NamedTuple):
         values = dict(self.values) | {name: PER_LANE[name][lane] for name in self.lanes}
         return Component(self.loss, f"dlrun.components.losses.{self.loss}", self.function, values)
 
-    def smoothing(self, lane: int) -> Component | None:
-        values = {"smoothing": PER_LANE["smoothing"][lane]}
-        return Component("label_smoothing", "", LabelSmoothing, values) if self.smoothed else None
+    def smoothing(self, lane: int) -> float:
+        return PER_LANE["smoothing"][lane] if self.smoothed else 0.0
 
 
 CASES = [
@@ -158,7 +156,10 @@ class Native:
 
     def __init__(self, kernel: ctypes.CDLL, case: Case) -> None:
         functions = Functions(kernel)
-        kinds = [functions.loss(case.part(lane), case.task, WIDTH, case.smoothing(lane)) for lane in range(V)]
+        kinds = [
+            functions.loss(case.part(lane), case.task, WIDTH, soft=case.smoothed, smoothing=case.smoothing(lane))
+            for lane in range(V)
+        ]
         numbers = [kind.numbers for kind in kinds if kind is not None]
         (self.kind,) = {kind.number for kind in kinds if kind is not None}
         assert len(numbers) == V
