@@ -50,8 +50,8 @@ def _mix(words: Tensor) -> Tensor:
 def seeded(seeds: Sequence[int], stream: Stream, *, device: torch.device | None = None) -> Tensor:
     """The key of one stream of every run: int64 [R]. Everything that the stream draws is derived from it."""
     number = STREAMS.index(stream) + 1
-    words = [_signed(_mix_int(_mix_int(seed + _GAMMA) + number * _GAMMA)) for seed in seeds]
-    return torch.tensor(words, dtype=torch.int64, device=device)
+    words = torch.from_numpy(np.array([seed % _WORD for seed in seeds], dtype=np.uint64).view(np.int64))
+    return _mix(_mix(words + _signed(_GAMMA)) + _signed(number * _GAMMA)).to(device)
 
 
 def derive(keys_R: Tensor, number: int) -> Tensor:

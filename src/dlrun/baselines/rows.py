@@ -7,7 +7,7 @@ runs by seed and fold, corrected with them for the number of comparisons. The re
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,8 +20,8 @@ from dlrun.comparison.table import BASELINE, Row
 from dlrun.components.tasks import TASKS, Link
 from dlrun.data.dataset import Data
 from dlrun.data.modality import TABLE
-from dlrun.data.preprocessing import Preprocessing
-from dlrun.data.splits import Split
+from dlrun.data.preprocessing import Preprocessing, Scalings
+from dlrun.data.splits import Split, Splits
 from dlrun.engine.batches import SUBSETS, Batches
 from dlrun.engine.evaluation import figure
 from dlrun.engine.forms import Forms, Kind
@@ -47,6 +47,42 @@ class Fold:
     data: Data
     split: Split
     preprocessing: Preprocessing
+
+
+class Folds(Mapping[Key, Fold]):
+    """What runs of several seeds and folds are trained on: one dataset, prepared in one way, held as arrays.
+
+    Args:
+        keys: of each split.
+    """
+
+    def __init__(self, data: Data, keys: Iterable[Key], splits: Splits, scalings: Scalings) -> None:
+        self.data, self.splits, self.scalings = data, splits, scalings
+        self._place = {key: number for number, key in enumerate(keys)}
+
+    @staticmethod
+    def of(folds: Mapping[Key, Fold]) -> "Folds":
+        """The same, held as arrays."""
+        if isinstance(folds, Folds):
+            return folds
+        several = [*folds.values()]
+        splits, scalings = (Splits.of([fold.split for fold in several]), Scalings.of([fold.preprocessing for fold in several]))
+        return Folds(several[0].data, folds, splits, scalings)
+
+    def __getitem__(self, key: Key) -> Fold:
+        place = self._place[key]
+        return Fold(self.data, self.splits[place], self.scalings[place])
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._place)
+
+    def __len__(self) -> int:
+        return len(self._place)
+
+    def select(self, places: Sequence[int]) -> "Folds":
+        """Those at some places."""
+        keys = [*self._place]
+        return Folds(self.data, [keys[place] for place in places], self.splits.select(places), self.scalings.select(places))
 
 
 def names(value: Any) -> tuple[str, ...]:
@@ -87,20 +123,20 @@ def beside(
         The rows, and in a line each what was left out and why.
     """
     chosen, notes = choose(wanted, folds, metric)
-    data = next(iter(folds.values())).data
+    folds = Folds.of(folds)
+    data = folds.data
     metrics = TASKS[data.task].metrics
     also = [name for name, known in metrics.items() if not known.takes_taus and (not known.fact or known.fact in data.facts)]
     measured = list(dict.fromkeys((metric, *also)))
     if chosen == ["mean"] and data.modality is TABLE:  # which looks at no feature: of a large table none need be scaled
-        folds = _first_feature(data, folds)
-        data = next(iter(folds.values())).data
+        folds = _first_feature(folds)
     told = {name: {**factors, BASELINE: name} for name in chosen}
     with threads(1):  # each of many small problems would be handed to several threads, which takes longer than solving it
         rows = [
             Row("", "done", seed, fold, told[name], figures)
-            for keys in _together(folds)
-            for name, found in _measure(chosen, data, {key: folds[key] for key in keys}, measured).items()
-            for (seed, fold), figures in zip(keys, found, strict=True)
+            for several in _together(folds)
+            for name, found in _measure(chosen, several, measured).items()
+            for (seed, fold), figures in zip(several, found, strict=True)
         ]
     return rows, notes
 
@@ -168,34 +204,31 @@ def _width(data: Data) -> int:
     return (TASKS[data.task].members or 1) * data.modality.flat_width(data.sample, len(data.vocabulary))
 
 
-def _first_feature(data: Data, folds: Mapping[Key, Fold]) -> dict[Key, Fold]:
-    narrow = replace(data, x=data.x[:, :1], features=data.features[:1], encoding=None)
-    return {
-        key: Fold(narrow, fold.split, replace(fold.preprocessing, **{name: getattr(fold.preprocessing, name)[:1] for name in _X}))
-        for key, fold in folds.items()
-    }
+def _first_feature(folds: Folds) -> Folds:
+    data = replace(folds.data, x=folds.data.x[:, :1], features=folds.data.features[:1], encoding=None)
+    scalings = replace(folds.scalings, **{name: getattr(folds.scalings, name)[:, :1] for name in _X})
+    return Folds(data, folds, folds.splits, scalings)
 
 
-def _together(folds: Mapping[Key, Fold]) -> list[list[Key]]:
-    """Keys whose splits have the same sizes, as many at a time as memory bears."""
-    by_size: dict[tuple[int, int, int], list[Key]] = {}
-    for key, fold in folds.items():
-        by_size.setdefault(fold.split.sizes, []).append(key)
+def _together(folds: Folds) -> list[Folds]:
+    """Those whose splits have the same sizes, as many at a time as memory bears."""
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for place, sizes in enumerate(zip(*(each.tolist() for each in folds.splits.sizes()), strict=True)):
+        by_size.setdefault(sizes, []).append(place)
     found = []
-    for sizes, keys in by_size.items():
-        count = max(1, TOGETHER // (sum(sizes) * _width(folds[keys[0]].data)))
-        found += [keys[start : start + count] for start in range(0, len(keys), count)]
+    for sizes, places in by_size.items():
+        count = max(1, TOGETHER // (sum(sizes) * _width(folds.data)))
+        found += [folds.select(places[start : start + count]) for start in range(0, len(places), count)]
     return found
 
 
-def _measure(
-    chosen: Iterable[str], data: Data, folds: Mapping[Key, Fold], metrics: Sequence[str]
-) -> dict[str, list[dict[str, float | None]]]:
+def _measure(chosen: Iterable[str], folds: Folds, metrics: Sequence[str]) -> dict[str, list[dict[str, float | None]]]:
     """For each estimator and each of the folds, which have the same sizes, the metrics on all subsets."""
+    data = folds.data
     table = Batches(
         data,
-        [fold.split for fold in folds.values()],
-        [fold.preprocessing for fold in folds.values()],
+        folds.splits,
+        folds.scalings,
         range(len(folds)),
         dtype=torch.float64,
         device=torch.device("cpu"),
@@ -208,7 +241,7 @@ def _measure(
         x=subsets["train"][0],
         y=subsets["train"][1],
         validation=subsets.get("validation"),
-        last=_last_value(data, table, list(folds.values())),
+        last=_last_value(table, folds),
         seeds=[seed for seed, _ in folds],
     )
     found = {}
@@ -222,11 +255,13 @@ def _measure(
             forms = Forms([_KINDS[task.link]] * len(folds), output, output)
             true, facts = table.true(table.sample(subset, table.sizes[subset])), table.facts(subset)
             figures |= {f"{subset}/{name}": figure(task.metrics[name], forms, true, facts).tolist() for name in metrics}
-        found[name] = [
-            {metric: value if math.isfinite(value) else None for metric, values in figures.items() for value in [values[place]]}
-            for place in range(len(folds))
-        ]
+        found[name] = [dict(zip(figures, mine, strict=True)) for mine in zip(*map(_finite, figures.values()), strict=True)]
     return found
+
+
+def _finite(values: list[float]) -> list[float | None]:
+    """The values, None in the place of those that are not finite."""
+    return [value if math.isfinite(value) else None for value in values]
 
 
 def _rows(table: Batches, data: Data, subset: str) -> tuple[Tensor, Tensor]:
@@ -235,12 +270,12 @@ def _rows(table: Batches, data: Data, subset: str) -> tuple[Tensor, Tensor]:
     return data.modality.flat(x, len(data.vocabulary)), y
 
 
-def _last_value(data: Data, table: Batches, folds: Sequence[Fold]) -> Predict | None:
-    column = _last(data)
+def _last_value(table: Batches, folds: Folds) -> Predict | None:
+    column = _last(folds.data)
     if column is None:
         return None
-    shift = torch.stack([fold.preprocessing.shift[column] for fold in folds]).view(-1, 1, 1)
-    factor = torch.stack([fold.preprocessing.factor[column] for fold in folds]).view(-1, 1, 1)
+    shift = folds.scalings.shift[:, column].view(-1, 1, 1)
+    factor = folds.scalings.factor[:, column].view(-1, 1, 1)
     y_shift, y_factor = table.y_shift.unsqueeze(1), table.y_factor.unsqueeze(1)
 
     def last(x: Tensor) -> Tensor:

@@ -42,12 +42,12 @@ def filled(several: Sequence[Mapping[str, Factor]]) -> list[Mapping[str, Factor]
 
     So a run that was asked for without ``optimizer.lr`` and one with its default are alike.
     """
-    settings = list(dict.fromkeys(key for factors in several for key in factors if "." in key))
-    return (
-        [{**dict(_usual(factors, settings)), **factors} if factors else factors for factors in several]
-        if settings
-        else [*several]
-    )
+    known = {id(factors): factors for factors in several}  # runs that differ in their seeds alone share them
+    settings = list(dict.fromkeys(key for factors in known.values() for key in factors if "." in key))
+    if not settings:
+        return [*several]
+    made = {place: {**dict(_usual(factors, settings)), **factors} if factors else factors for place, factors in known.items()}
+    return [made[id(factors)] for factors in several]
 
 
 def _usual(factors: Mapping[str, Factor], settings: Sequence[str]) -> Iterator[tuple[str, Factor]]:

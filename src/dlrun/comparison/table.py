@@ -155,13 +155,15 @@ def groups(
     table = completed(Row.of(row) for row in rows)
     _check_metric(table, metric)
     varying = factors_that_vary(table)
-    cells: dict[tuple[tuple[bool, Factor], ...], dict[str, Row]] = {}
+    cells: dict[tuple[tuple[bool, Factor], ...], dict[str | Key, Row]] = {}
+    known: dict[int, tuple[bool, dict[str | Key, Row]]] = {}  # rows that share their factors are of one group
     for number, row in enumerate(table):
-        beside = bool(row.factors.get(BASELINE))
-        values = [row.factors.get(name, "") if not beside or name.startswith((BASELINE, _DATA)) else "" for name in varying]
-        key = tuple(map(distinct, values))
-        this = f"{row.seed} {row.fold}" if beside else row.id or str(number)
-        members = cells.setdefault(key, {})
+        if id(row.factors) not in known:
+            beside = bool(row.factors.get(BASELINE))
+            values = [row.factors.get(name, "") if not beside or name.startswith((BASELINE, _DATA)) else "" for name in varying]
+            known[id(row.factors)] = beside, cells.setdefault(tuple(map(distinct, values)), {})
+        beside, members = known[id(row.factors)]
+        this = (row.seed, row.fold) if beside else row.id or str(number)
         if this not in members or row.status in MEASURED:  # a run that the table has twice counts once
             members[this] = row
     names = dict.fromkeys((metric, *metrics))
@@ -178,12 +180,19 @@ def groups(
 def completed(rows: Iterable[Row]) -> list[Row]:
     """The rows, each with the factors that only others name (see ``factors.filled``); one of an id has those of all of its id."""
     table = [*rows]
-    known: dict[str, dict[str, Factor]] = {}
+    said = {id(row.factors): {key: value for key, value in row.factors.items() if value != ""} for row in table}
+    known: dict[str, Mapping[str, Factor]] = {}
     for row in table:
         if row.id:
-            known.setdefault(row.id, {}).update({key: value for key, value in row.factors.items() if value != ""})
+            mine = said[id(row.factors)]
+            before = known.setdefault(row.id, mine)
+            if before is not mine:
+                known[row.id] = {**before, **mine}
     every = filled([known.get(row.id, row.factors) if row.status in MEASURED else row.factors for row in table])
-    return [row if factors == row.factors else replace(row, factors=factors) for row, factors in zip(table, every, strict=True)]
+    return [
+        row if factors is row.factors or factors == row.factors else replace(row, factors=factors)
+        for row, factors in zip(table, every, strict=True)
+    ]
 
 
 def factors_that_vary(rows: Sequence[Row]) -> list[str]:
@@ -193,14 +202,15 @@ def factors_that_vary(rows: Sequence[Row]) -> list[str]:
     group that the models of some runs have no use for, and that has one value in all others: the model says it.
     Beside runs, baselines differ from them in being baselines, and in nothing else.
     """
-    names = dict.fromkeys(name for row in rows for name in row.factors)
-    runs = [row for row in rows if not row.factors.get(BASELINE)] or rows
-    return [name for name in names if _varies(rows if name == BASELINE else runs, name)]
+    every = list({id(row.factors): row.factors for row in rows}.values())  # runs that differ in their seeds alone share them
+    names = dict.fromkeys(name for factors in every for name in factors)
+    runs = [factors for factors in every if not factors.get(BASELINE)] or every
+    return [name for name in names if _varies(every if name == BASELINE else runs, name)]
 
 
-def _varies(rows: Sequence[Row], name: str) -> bool:
+def _varies(several: Sequence[Mapping[str, Factor]], name: str) -> bool:
     """Whether a factor tells rows apart that its option, or the model, does not tell apart already."""
-    values = [row.factors.get(name, "") for row in rows]
+    values = [factors.get(name, "") for factors in several]
     known = {(value is True or value is False, value) for value in values}
     if len(known) < 2:
         return False
@@ -210,7 +220,7 @@ def _varies(rows: Sequence[Row], name: str) -> bool:
         follows = _MODEL
     else:
         return True
-    options = [row.factors.get(follows, "") for row in rows]
+    options = [factors.get(follows, "") for factors in several]
     return len({*zip(options, map(distinct, values), strict=True)}) > len({*options})
 
 
@@ -280,7 +290,7 @@ def extent(rows: Iterable[Row], metric: str) -> tuple[float, float]:
     known = bounds(metric)
     if any(map(math.isfinite, known)):
         return known
-    values = [value for row in rows if (value := row.metrics.get(metric)) is not None and row.status in MEASURED]
+    values = [value for row in rows if row.status in MEASURED and (value := row.metrics.get(metric)) is not None]
     return (0.0, math.inf) if values and min(values) > 0 else known
 
 

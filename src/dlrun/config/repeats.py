@@ -37,6 +37,13 @@ class Memo(dict[Any, Any]):
         return Memo, ()
 
 
+def twin(instance: T, **changes: Any) -> T:
+    """What ``dataclasses.replace`` gives of a frozen instance, in a tenth of the time; nothing is checked anew."""
+    made = object.__new__(type(instance))
+    vars(made).update(vars(instance), **changes)
+    return made
+
+
 def once(function: Callable[["RunSpec", *Ts], T]) -> Callable[["RunSpec", *Ts], T]:
     """Call ``function`` with the first of some repeats, and answer the same for the others.
 

@@ -8,7 +8,7 @@ A RunSpec knows everything but the data: sizes and class counts follow when the 
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -20,7 +20,7 @@ from dlrun.config.checks.ineffective import unused_keys, unused_warnings
 from dlrun.config.checks.unused import twice, unread
 from dlrun.config.checks.validation import Problems
 from dlrun.config.factors import factors
-from dlrun.config.repeats import Memo
+from dlrun.config.repeats import Memo, twin
 from dlrun.config.settings import Trainer
 from dlrun.data.preparation import COMMON_KEYS, Preparation, preparation_problems, undecided, unsaid_folds
 from dlrun.engine.cohort import CohortRun
@@ -59,10 +59,8 @@ class RunSpec:
 
     def repeat(self, seed: int, overrides: Sequence[str]) -> "RunSpec":
         """The same run with another seed; ``overrides`` are its words."""
-        row, config = replace(self.row, seed=seed), Seeded.of(self.config, seed)
-        twin = replace(self, seed=seed, row=row, config=config, overrides=tuple(overrides))
-        object.__setattr__(twin, "memo", self.memo)
-        return twin
+        row, config = twin(self.row, seed=seed), Seeded.of(self.config, seed)
+        return twin(self, seed=seed, row=row, config=config, overrides=tuple(overrides))
 
     @property
     def fold(self) -> int | None:

@@ -99,6 +99,15 @@ class Scalings(Sequence[Preprocessing]):
             return several
         return Scalings(*(torch.stack([getattr(one, name) for one in several]) for name in _NUMBERS))
 
+    @staticmethod
+    def joined(several: Sequence["Scalings"]) -> "Scalings":
+        """All of them, one after the other."""
+        return (
+            several[0]
+            if len(several) == 1
+            else Scalings(*(torch.cat([getattr(each, name) for each in several]) for name in _NUMBERS))
+        )
+
     def __len__(self) -> int:
         return len(self.fill)
 

@@ -78,6 +78,11 @@ class Splits(Sequence[Split]):
         """The same splits, held as one array."""
         return several if isinstance(several, Splits) else Splits(np.stack([split.subset for split in several]))
 
+    @staticmethod
+    def joined(several: Sequence["Splits"]) -> "Splits":
+        """All of them, one after the other."""
+        return several[0] if len(several) == 1 else Splits(np.concatenate([each.subsets for each in several]))
+
     def __len__(self) -> int:
         return len(self.subsets)
 

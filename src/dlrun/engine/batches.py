@@ -21,7 +21,7 @@ from dlrun.data.splits import Split, Splits
 
 MATERIALIZED_BYTES = 1 << 28  # scaled copies of all splits together; above it batches are scaled as they are drawn
 CHUNK_ROWS = 1 << 16  # rows converted at once
-CHUNK_NUMBERS = 1 << 22  # of inputs that are scaled at once: 32 MB in float64
+CHUNK_NUMBERS = 1 << 18  # of inputs that are scaled at once: 2 MB in float64, which stay in a cache
 CHUNK_BYTES = 1 << 22  # batches gathered at once: large enough to pay for the call, small enough to stay in a CPU's cache
 DEVICE_CHUNK_BYTES = 1 << 26  # the same for a GPU, which reads 4 MB in less time than a call takes
 

@@ -96,17 +96,23 @@ def _shaped(value: Any, dimensions: int) -> Any:
 
 def group(parts: Sequence[Component], *, dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> list[Group]:
     """Gather equal components: one group for each function and set of flags, in the order in which they first appear."""
-    members: dict[Any, list[int]] = {}
-    known: dict[int, tuple[Any, ...]] = {}  # runs that differ in their seeds alone have the same objects
-    for row, part in enumerate(parts):
-        if id(part) not in known:
-            known[id(part)] = signature(part)
-        members.setdefault(known[id(part)], []).append(row)
+    distinct = {id(part): part for part in parts}  # runs that differ in their seeds alone have the same objects
+    several: dict[tuple[Any, ...], list[Component]] = {}
+    for part in distinct.values():
+        several.setdefault(signature(part), []).append(part)
+    members: dict[int, list[int]] = {}  # by the first part of a kind
+    first = {id(part): id(alike[0]) for alike in several.values() for part in alike}
+    if len(several) > 1:
+        for row, part in enumerate(parts):
+            members.setdefault(first[id(part)], []).append(row)
     groups = []
-    for rows in members.values():
-        part = parts[rows[0]]
-        values = {name: _merge([parts[row].values[name] for row in rows], dtype, device) for name in part.values}
-        groups.append(Group(Rows(rows, len(parts), device), part, values))
+    for alike in several.values():
+        rows = members[id(alike[0])] if members else range(len(parts))
+        values = {}
+        for name, value in alike[0].values.items():
+            same = all(part.values[name] == value for part in alike)
+            values[name] = value if same else _merge([parts[row].values[name] for row in rows], dtype, device)
+        groups.append(Group(Rows(rows, len(parts), device), alike[0], values))
     return groups
 
 

@@ -65,16 +65,8 @@ def jumps(losses: Tensor) -> Tensor:
 
 def diagnose(train_step: TrainStep, table: Batches, state: State) -> Diagnostics:
     """All of the above for the state's own theta: tensors [R], or [R, layers] where there is one number a layer."""
-    x, y = table.at(table.sample("train", ROWS))
     tapes: list[list[Any]] = []
-    buffers = train_step.model.buffers.views(state.buffers.clone())  # a training pass would move running statistics
-    gradients = train_step.gradients(x, y, buffers, tapes.append)
-    norms = [
-        gradient.reshape(len(gradient), -1).norm(dim=1)
-        for slot, gradient in zip(train_step.layout.slots, itertools.chain(*gradients), strict=True)
-        if slot.spec.role == "weight" or not train_step.has_weights
-    ]
-    found: Diagnostics = {"gradient_norm": torch.stack(norms, 1)}
+    found: Diagnostics = {"gradient_norm": gradient_norms(train_step, table, state, tapes.append)}
     units = [
         _units(layer, saved)
         for number, (layer, saved) in enumerate(zip(train_step.model.layers, tapes[0], strict=True))
@@ -84,6 +76,21 @@ def diagnose(train_step: TrainStep, table: Batches, state: State) -> Diagnostics
         for number, key in enumerate(("mean_activation", "dead_units", "saturation")):
             found[key] = torch.stack([values[number] for values in units], 1)
     return found | weights(train_step, state.theta)
+
+
+def gradient_norms(
+    train_step: TrainStep, table: Batches, state: State, tape_of: Callable[[list[Any]], None] = lambda tape: None
+) -> Tensor:
+    """The norm of the gradient of each layer's weights [R, layers]; ``tape_of`` sees the tape of the pass."""
+    x, y = table.at(table.sample("train", ROWS))
+    buffers = train_step.model.buffers.views(state.buffers.clone())  # a training pass would move running statistics
+    gradients = train_step.gradients(x, y, buffers, tape_of)
+    norms = [
+        gradient.reshape(len(gradient), -1).norm(dim=1)
+        for slot, gradient in zip(train_step.layout.slots, itertools.chain(*gradients), strict=True)
+        if slot.spec.role == "weight" or not train_step.has_weights
+    ]
+    return torch.stack(norms, 1)
 
 
 def weights(train_step: TrainStep, theta: Tensor) -> Diagnostics:

@@ -5,8 +5,9 @@ Shapes: R runs, E evaluations.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dlrun.engine.diagnostics import jumps
@@ -26,7 +27,7 @@ class Outcome:
     diagnostics: dict[str, float | list[float]] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
     weights: dict[str, Tensor] = field(default_factory=dict)
-    predictions: dict[str, Tensor] = field(default_factory=dict)  # by subset
+    predictions: dict[str, NDArray[Any]] = field(default_factory=dict)  # by subset
     parameters: int = 0
     engine: str = "torch"  # what trained it: native or torch
 

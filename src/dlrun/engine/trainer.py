@@ -11,6 +11,7 @@ Shapes: R runs of the cohort, r rows present in theta.
 import itertools
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -71,7 +72,7 @@ class Training:
         self.outcomes = [Outcome(parameters=self.train_step.layout.size) for _ in runs]
         self.alive = torch.ones(len(runs), dtype=torch.bool)
         self.final = (torch.empty_like(self.state.theta), torch.empty_like(self.state.buffers))  # in the order of ``order``
-        self.start = diagnostics.diagnose(self.train_step, self.table, self.state)["gradient_norm"]
+        self.start = diagnostics.gradient_norms(self.train_step, self.table, self.state)
         self.way = self._way()
         self.way.load(self.state)
         for outcome in self.outcomes:
@@ -177,18 +178,21 @@ class Training:
         """Freeze present rows, a mask [r]: what they are now is their result. ``theta`` is what they are evaluated with."""
         if not which.any():
             return
-        kept_theta, kept_buffers = theta, self.state.buffers
+        kept = theta, self.state.buffers
         if self.state.best is not None and status != "diverged":
-            kept_theta, kept_buffers = self.state.best.theta, self.state.best.buffers
+            kept = self.state.best.theta, self.state.best.buffers
+        ending = which.nonzero().flatten()
+        places = ending.tolist()
+        rows = [self.active[place] for place in places]
         place_of = {row: place for place, row in enumerate(self.order)}
-        for place in which.nonzero().flatten().tolist():
-            row = self.active[place]
-            self.final[0][place_of[row]] = kept_theta[place]
-            self.final[1][place_of[row]] = kept_buffers[place]
+        ends = torch.tensor([place_of[row] for row in rows])
+        for final, now in zip(self.final, kept, strict=True):
+            final[ends.to(final.device)] = now[ending.to(now.device)]
+        self.alive[rows] = False
+        for place, row in zip(places, rows, strict=True):
             outcome = self.outcomes[row]
             outcome.status, outcome.epochs, outcome.steps = status, epoch, self.state.step
             outcome.reason = self._reason(status, row, place, epoch)
-            self.alive[row] = False
 
     def _reason(self, status: Status, row: int, place: int, epoch: int) -> str:
         if status == "diverged":
@@ -218,22 +222,23 @@ class Training:
         if rows:
             self._measure(rows)
         epochs = [float(epoch) for epoch, _ in self.records]
-        names = self.records[-1][1] if self.records else {}
-        columns = {name: torch.stack([record[name] for _, record in self.records], 1) for name in names}
+        measured = self.records[-1][1] if self.records else {}
+        columns = {name: torch.stack([record[name] for _, record in self.records], 1) for name in measured}
         if columns:
             add_jumps(self.outcomes, columns["train/loss"], epochs)
-        history = {name: values.tolist() for name, values in columns.items()}
+        names = ("epoch", *columns)
+        history = zip(itertools.repeat(epochs), *(values.tolist() for values in columns.values()))
+        for outcome, mine in zip(self.outcomes, history, strict=False):
+            count = bisect_right(epochs, outcome.epochs)
+            outcome.history = {name: values[:count] for name, values in zip(names, mine, strict=True)}
         model = self.train_step.model
-        views = [
-            (slot.name, view)
+        weights = {
+            slot.name: view.unbind()
             for layout, matrix in zip((model.layout, model.buffers), self.final, strict=True)
             for slot, view in zip(layout.slots, itertools.chain(*layout.views(matrix.cpu())), strict=True)
-        ]
+        }
         for place, row in enumerate(self.order):
-            outcome = self.outcomes[row]
-            count = sum(epoch <= outcome.epochs for epoch in epochs)
-            outcome.history = {"epoch": epochs[:count]} | {name: values[row][:count] for name, values in history.items()}
-            outcome.weights = {name: view[place] for name, view in views}
+            self.outcomes[row].weights = {name: views[place] for name, views in weights.items()}
         return self.outcomes[: self.asked]
 
     def _measure(self, rows: list[int]) -> None:
@@ -263,15 +268,21 @@ class Training:
         details = {name: values.tolist() for name, values in inside.items()}
         losses = {id(run.loss): run for run in self.train_step.runs}  # which of them takes quantile levels decides
         usual = {loss: {*default_metrics(self.cohort.data, [run])} for loss, run in losses.items()}
+        mine = {
+            loss: {
+                name: values for name, values in columns.items() if name.split("/")[1] in known | {"loss", self.settings.metric}
+            }
+            for loss, known in usual.items()
+        }
         for place, row in enumerate(rows):
-            mine = {"loss", self.settings.metric} | usual[id(self.cohort.runs[row].loss)]
-            outcome = self.outcomes[row]
-            outcome.metrics = {name: values[place] for name, values in columns.items() if name.split("/")[1] in mine}
+            outcome, measured_here = self.outcomes[row], mine[id(self.cohort.runs[row].loss)]
+            outcome.metrics = {name: values[place] for name, values in measured_here.items()}
             outcome.diagnostics = {name: values[place] for name, values in details.items()}
         for subset, values in predicted.items():
             for here, some in self.table.spans(subset):
+                each = values[:, here].numpy()
                 for place in some or range(len(rows)):
-                    self.outcomes[rows[place]].predictions[subset] = values[place, here]
+                    self.outcomes[rows[place]].predictions[subset] = each[place]
 
     def _everyone(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
         """Values of the present rows [r] at their places among all runs [R], on the CPU; NaN for rows that were cut."""

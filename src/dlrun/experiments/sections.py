@@ -1,15 +1,17 @@
 """The comparison of a sweep that was just trained: its runs beside baselines, which are fitted on the same rows."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dlrun.baselines.rows import AUTO, Fold, Key, beside, choose
+from dlrun.baselines.rows import AUTO, Folds, Key, beside, choose
 from dlrun.comparison.factors import Factor
 from dlrun.comparison.groups import BEST, named, words_of
 from dlrun.comparison.table import BASELINE, Row, groups
 from dlrun.config.repeats import once
 from dlrun.config.spec import RunSpec
+from dlrun.data.preprocessing import Scalings
+from dlrun.data.splits import Splits
 from dlrun.engine.cohort import Cohort
 from dlrun.experiments.planning.cohorts import Planned
 from dlrun.experiments.sweep import Grid
@@ -86,35 +88,29 @@ def entries(
     found, told = [], told or {}
     for run, spec in specs.items():
         record = records.get(run) or RunRecord(run, "interrupted", seed=spec.seed, fold=spec.fold)
-        factors = {**spec.factors, **told.get(run, {})}
+        factors = {**spec.factors, **told[run]} if run in told else spec.factors
         found.append(Entry.of(record, *place(spec), spec.choices, factors))
     return with_experiments(found)
 
 
-class _Folds(Mapping[Key, Fold]):
-    """The data of seeds and folds, by where it is in cohorts: ten thousand of them are put together one by one."""
-
-    def __init__(self) -> None:
-        self.places: dict[Key, tuple[Cohort, int]] = {}
-
-    def __getitem__(self, key: Key) -> Fold:
-        cohort, split = self.places[key]
-        return Fold(cohort.data, cohort.splits[split], cohort.preprocessing[split])
-
-    def __iter__(self) -> Iterator[Key]:
-        return iter(self.places)
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-
-def folds_of(cohorts: Iterable[Planned]) -> Mapping[Place, Mapping[Key, Fold]]:
+def folds_of(cohorts: Sequence[Planned]) -> Mapping[Place, Folds]:
     """The data of every seed and fold, place by place."""
-    found: dict[Place, _Folds] = {}
-    for planned in cohorts:
+    found: dict[Place, dict[Key, tuple[int, int]]] = {}  # where it is: the number of a cohort, and a split of it
+    several = [planned.cohort for planned in cohorts]
+    for number, planned in enumerate(cohorts):
         for spec, run in zip(planned.specs, planned.cohort.runs, strict=True):
-            found.setdefault(place(spec)[0], _Folds()).places.setdefault((spec.seed, spec.fold), (planned.cohort, run.split))
-    return found
+            found.setdefault(place(spec)[0], {}).setdefault((spec.seed, spec.fold), (number, run.split))
+    return {at: _joined(keys, several) for at, keys in found.items()}
+
+
+def _joined(keys: Mapping[Key, tuple[int, int]], cohorts: Sequence[Cohort]) -> Folds:
+    """The data of some seeds and folds, of which those of a cohort stand side by side."""
+    parts: dict[int, list[int]] = {}
+    for number, split in keys.values():
+        parts.setdefault(number, []).append(split)
+    splits = [Splits.of(cohorts[number].splits).select(places) for number, places in parts.items()]
+    scalings = [Scalings.of(cohorts[number].preprocessing).select(places) for number, places in parts.items()]
+    return Folds(cohorts[next(iter(parts))].data, keys, Splits.joined(splits), Scalings.joined(scalings))
 
 
 class _Fitted:
@@ -122,7 +118,7 @@ class _Fitted:
 
     def __init__(
         self,
-        folds: Mapping[Place, Mapping[Key, Fold]],
+        folds: Mapping[Place, Folds],
         wanted: Sequence[str],
         tell: Callable[[str], None] = lambda line: None,
         notes: Mapping[Place, Sequence[str]] | None = None,

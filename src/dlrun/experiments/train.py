@@ -128,6 +128,8 @@ class _Shared:
         self._sizes: list[tuple[int, int, int]] = np.stack(splits.sizes(), 1).tolist()
         self._scalings = Scalings.of(cohort.preprocessing).to_json()
         self._y = smallest(data.y.numpy())
+        fits = self._y[0].size * self._rows.shape[1] <= MOST_PREDICTED
+        self._true = self._y[self._rows] if fits and cohort.settings.predictions else None
         form = {"shape": data.shape, "outputs": cohort.settings.outputs, "targets": data.targets, "classes": data.classes}
         names = {"features": data.features} if data.encoding is None else {}
         names |= {"vocabulary": data.vocabulary} if data.vocabulary else {}
@@ -197,9 +199,11 @@ class _Shared:
         targets = {}
         for subset in outcome.predictions:
             rows = targets[f"{subset}_rows"] = self._rows[split, places[subset]]
-            if self._y[0].size * len(rows) <= MOST_PREDICTED:
+            if self._true is not None:
+                targets[subset] = self._true[split, places[subset]]
+            elif self._y[0].size * len(rows) <= MOST_PREDICTED:
                 targets[subset] = self._y[rows]
-        return {PREDICTIONS: {subset: values.numpy() for subset, values in outcome.predictions.items()}, TARGETS: targets}
+        return {PREDICTIONS: outcome.predictions, TARGETS: targets}
 
 
 def _positive(data: Data) -> dict[str, str]:

@@ -7,7 +7,7 @@ the file by others than dlrun is found by the run that it belongs to.
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +23,9 @@ from dlrun.results.formats import (
     RunFiles,
     extra_bytes,
     file_name,
+    histories,
     history_bytes,
+    log_bytes,
     pack,
     read_history_bytes,
     read_section,
@@ -32,7 +34,7 @@ from dlrun.results.formats import (
     unpack,
     weights_bytes,
 )
-from dlrun.results.record import SHARED, Known, RunRecord, to_json
+from dlrun.results.record import SHARED, Known, RunRecord, json_bytes, to_json
 from dlrun.results.seeded import Seeded, base_of
 
 HISTORY_PART, LOG_PART = "history", "log"
@@ -85,9 +87,9 @@ class Runs:
         """
         problems: dict[str, str] = {}
         rows: dict[str, _Row] = {}
-        for files in several:
+        for files, history in _with_histories([*several]):
             try:
-                rows[files.record.id] = self._row(files)
+                rows[files.record.id] = self._row(files, history)
             except (TypeError, ValueError) as error:
                 problems[files.record.id] = f"run {files.record.id}: cannot be written ({error})"
             except StoreError as error:
@@ -114,16 +116,16 @@ class Runs:
         self.checkpoints.forget(run for run, row in rows.items() if row.columns[1] != "interrupted")
         return problems
 
-    def _row(self, files: RunFiles) -> "_Row":
+    def _row(self, files: RunFiles, history: bytes) -> "_Row":
         """A run taken apart; what it shares with others is written down.
 
         Raises:
             TypeError, ValueError: it holds what cannot be written down.
         """
         record, finite = files.record, files.record.finite(self._known)
-        own = to_json({name: finite.get(name, getattr(record, name)) for name in _OWN})
+        own = json_bytes({name: finite.get(name, getattr(record, name)) for name in _OWN}).decode()
         shared, shared_digest = self._put_shared(finite)
-        contents = dict(_parts(files))
+        contents = dict(_parts(files, history))
         config, config_digest = self._put_config(files.config, record.seed)
         parts = {name: self.blobs.put_later(content, packs=name not in _DIGITS) for name, content in contents.items()}
         values = [finite.get(name, getattr(record, name)) for name in _COLUMNS]
@@ -344,14 +346,22 @@ class Runs:
             raise StoreError(f"is damaged ({error})") from error
 
 
-def _parts(files: RunFiles) -> Iterator[tuple[str, bytes]]:
+def _with_histories(several: Sequence[RunFiles]) -> Iterable[tuple[RunFiles, bytes]]:
+    """Runs, each with its history as bytes; empty for all where that of one cannot be written."""
+    try:
+        return zip(several, histories([files.history for files in several]), strict=True)
+    except (TypeError, ValueError):
+        return [(files, b"") for files in several]
+
+
+def _parts(files: RunFiles, history: bytes) -> Iterator[tuple[str, bytes]]:
     """What belongs to a run beside its row, as bytes."""
     if files.history:
-        yield HISTORY_PART, history_bytes(files.history)
+        yield HISTORY_PART, history or history_bytes(files.history)
     if files.weights:
         yield WEIGHTS, weights_bytes(files.weights)
     if files.log:
-        yield LOG_PART, to_json(list(files.log)).encode()
+        yield LOG_PART, log_bytes(tuple(files.log))
     for name, value in files.extra.items():
         yield file_name(name), extra_bytes(name, value)
     for name, arrays in files.arrays.items():

@@ -22,7 +22,7 @@ from dlrun.errors import StoreError, nearest, plural
 from dlrun.results.blobs import Blobs
 from dlrun.results.database import FILE, reading, writing
 from dlrun.results.files import make_own_folder, replace_file
-from dlrun.results.record import STATUSES, RunRecord, Status, plain, to_json
+from dlrun.results.record import STATUSES, RunRecord, Status, json_bytes, to_json
 from dlrun.results.store import Store, writing_to
 
 COMPARISON_CSV = "comparison.csv"
@@ -206,7 +206,7 @@ class Sweep:
         """
         self.settings[name] = value
         with writing(self._store.root) as connection:
-            settings = to_json(plain(self.settings, "", []))
+            settings = json_bytes(self.settings).decode()
             connection.execute("UPDATE sweeps SET settings = ? WHERE folder = ?", (settings, self.folder.name))
 
     def _write(self, connection: Any) -> None:
@@ -215,7 +215,7 @@ class Sweep:
             raise StoreError(f"sweep {self.folder.name}: not found in {self._store.path}")
         connection.execute(
             "UPDATE sweeps SET name = ?, created = ?, command = ?, settings = ? WHERE id = ?",
-            (*map(_text, (self.name, self.created, self.command)), to_json(plain(self.settings, "", [])), *row),
+            (*map(_text, (self.name, self.created, self.command)), json_bytes(self.settings).decode(), *row),
         )
         blobs = Blobs(connection, self._store.root)
         before = {told for (told,) in connection.execute("SELECT DISTINCT factors FROM cells WHERE sweep = ?", row)}
@@ -225,7 +225,7 @@ class Sweep:
         connection.executemany(
             "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (*row, position, cell.id, to_json(cell.overrides), cell.seed, cell.fold)
+                (*row, position, cell.id, json_bytes(cell.overrides).decode(), cell.seed, cell.fold)
                 + (("pending", "") if cell.id else (cell.status, _text(cell.reason)))
                 + (kept[id(cell.factors)],)
                 for position, cell in enumerate(self.cells)

@@ -18,7 +18,7 @@ from dlrun.components.tasks import TASKS
 from dlrun.config import own_code
 from dlrun.config.checks.data import read as read_dataset
 from dlrun.config.checks.watched_metrics import check_watched
-from dlrun.config.repeats import once
+from dlrun.config.repeats import once, twin
 from dlrun.config.settings import device
 from dlrun.config.spec import RunSpec
 from dlrun.data.dataset import Data
@@ -107,8 +107,12 @@ def plan(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
 def together(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
     """Runs that can be rows of one matrix, in the order in which each kind is first met."""
     found: dict[tuple[Any, ...], list[RunSpec]] = {}
+    known: dict[int, list[RunSpec]] = {}  # runs that differ in their seeds alone have the same tuple, which is hashed once
     for spec in specs:
-        found.setdefault(architecture(spec), []).append(spec)
+        kind = architecture(spec)
+        if id(kind) not in known:
+            known[id(kind)] = found.setdefault(kind, [])
+        known[id(kind)].append(spec)
     return list(found.values())
 
 
@@ -163,7 +167,7 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
             data=data,
             splits=made,
             preprocessing=datasets.fitted(data, preparation, made),
-            runs=[replace(spec.row, split=place[spec.seed, spec.fold or 0]) for spec in rows],
+            runs=[twin(spec.row, split=place[spec.seed, spec.fold or 0]) for spec in rows],
             settings=settings_of(first, data.outputs),
         )
         cost.check_memory(cohort)
@@ -330,6 +334,6 @@ def part(planned: Planned, rows: Sequence[int]) -> Planned:
         cohort,
         splits=Splits.of(cohort.splits).select(used),
         preprocessing=Scalings.of(cohort.preprocessing).select(used),
-        runs=[replace(cohort.runs[row], split=place[cohort.runs[row].split]) for row in rows],
+        runs=[twin(run, split=place[run.split]) for run in (cohort.runs[row] for row in rows)],
     )
     return Planned(smaller, tuple(planned.specs[row] for row in rows))
