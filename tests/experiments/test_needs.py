@@ -85,6 +85,14 @@ def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_made(
     plan([spec_of(dataset="iris", **{"model.hidden": [100, 100]})], datasets)  # as advised
 
 
+def test_a_history_that_memory_cannot_hold_is_refused(spec_of: SpecOf, datasets: Datasets, small_machine: None) -> None:
+    long = {"trainer": "default", "trainer.epochs": 10**12}
+    with pytest.raises(InputError, match=r"trainer.epochs=1000000000000, for the history of one run: takes about 29,802.3 GB"):
+        plan([spec_of(**long)], datasets)
+    plan([spec_of(**long, **{"trainer.evaluate_every": 10**7})], datasets)
+    plan([spec_of(**long, **{"trainer.max_steps": 9})], datasets)
+
+
 def test_needs_of_a_huge_model_are_counted_without_making_it(spec_of: SpecOf, datasets: Datasets) -> None:
     (planned,) = plan([spec_of()], datasets)
     cohort = planned.cohort
@@ -93,7 +101,7 @@ def test_needs_of_a_huge_model_are_counted_without_making_it(spec_of: SpecOf, da
     with Bounded(MEGABYTE):
         found = needs(huge)
         with pytest.raises(InputError, match="4,000,000,001 parameters"):
-            check_memory(replace(huge, settings=replace(huge.settings)))
+            check_memory(replace(huge, settings=replace(huge.settings, epochs=1)))
     assert found.parameters == 4 * 10**9 + 1
     assert found.bytes > 8 * 4 * found.parameters
     assert found.steps > 10**9

@@ -64,7 +64,7 @@ class Training:
         total = self.settings.epochs * self.steps_per_epoch
         self.total_steps = min(total, self.settings.max_steps or total)
         self.watched = [self._watch(stop.metric or "loss") for stop in self.train_step.stops]
-        evaluations = math.ceil(self.settings.epochs / self.settings.evaluate_every) + 1
+        evaluations = self.total_steps // (self.steps_per_epoch * self.settings.evaluate_every) + 2
         # what each early stopping watches, smaller is better: [evaluations, R]
         self.seen = [torch.empty(evaluations, len(runs), dtype=torch.float64, device=self.settings.device) for _ in self.watched]
         # (epoch, {"train/loss": [R], ...}), all runs in the cohort's order

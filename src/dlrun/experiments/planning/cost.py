@@ -37,6 +37,7 @@ ASKED = 1 << 20  # parameters of models for which it is asked: asking allocates 
 LOOK_SECONDS = 1e-3  # for measuring a cohort, however few its runs
 
 # For memory
+RECORDED = 32  # bytes that an evaluation leaves in the history of a run, at least
 STATE_COPIES = 8  # theta, gradient, moments, scratch, best and final parameters, slack
 
 
@@ -69,9 +70,7 @@ def needs(cohort: Cohort) -> Needs:
         STATE_COPIES * parameters + 6 * passed * max(settings.batch_size, min(DIAGNOSED, train)) + 6 * settings.outputs * rows
     ) * size
     copies = len(cohort.splits) * data.x.numel() * size
-    epoch_steps = math.ceil(train / settings.batch_size)
-    steps = min(settings.epochs * epoch_steps, settings.max_steps or settings.epochs * epoch_steps)
-    evaluations = math.ceil(steps / epoch_steps / settings.evaluate_every)
+    steps, evaluations = _steps(cohort)
     looked = min(train, EPOCH_ROWS) + validation
     groups = sum(len(set(parts)) - 1 for parts in _parts(cohort))
     small = parameters <= ASKED and not any(has_own(run, settings) for run in cohort.runs)
@@ -98,6 +97,11 @@ def check_memory(cohort: Cohort) -> None:
     """
     found = needs(replace(cohort, runs=cohort.runs[:1]))
     settings = cohort.settings
+    check(
+        _steps(cohort)[1] * RECORDED,
+        f"trainer.epochs={settings.epochs}, for the history of one run",
+        "take fewer, or a larger trainer.evaluate_every",
+    )
     limit = machine_bytes() if settings.device.type == "cpu" else torch.cuda.mem_get_info(settings.device)[1]
     rows = max(settings.batch_size, min(DIAGNOSED, cohort.splits[0].sizes[0]))
     check(
@@ -106,6 +110,14 @@ def check_memory(cohort: Cohort) -> None:
         "take fewer or smaller layers, or a smaller trainer.batch_size",
         limit=limit,
     )
+
+
+def _steps(cohort: Cohort) -> tuple[int, int]:
+    """The steps that a run takes, and how often it is evaluated."""
+    settings = cohort.settings
+    each = math.ceil(cohort.splits[0].sizes[0] / settings.batch_size)
+    steps = min(settings.epochs * each, settings.max_steps or settings.epochs * each)
+    return steps, -(-steps // (each * settings.evaluate_every))
 
 
 def _measured(cohort: Cohort) -> tuple[int, int] | None:
