@@ -31,7 +31,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "note": ("note", "{run}", "a note"),
 }
 ERRORS = (errno.EIO, errno.ENOSPC)  # by turns
-EVERY = [(name, fails, count(1)) for name in COMMANDS for fails in (False, True)]
+STEP = max(1, 300 // DOSE) if DOSE else 1  # every write with DLRUN_FAULTS=300, every tenth with 30
+EVERY = [(name, fails, count(STEP, STEP)) for name in COMMANDS for fails in (False, True)]
 SOME = [("sweep", False, [150]), ("sweep", True, [186]), ("run", True, [61])]
 
 ARM = "import ctypes\nctypes.CDLL({library!r}).fault_arm({folder!r}.encode(), {nth}, {failing}, {marker!r}.encode())\n"
@@ -77,7 +78,7 @@ def test_any_write(
         for entry in lab.folder.iterdir():
             shutil.rmtree(entry)
         shutil.copytree(base, lab.folder, dirs_exist_ok=True)
-        failing = ERRORS[nth % 2] if fails else 0
+        failing = ERRORS[nth // STEP % 2] if fails else 0
         hook.write_text(ARM.format(library=interposer, folder=str(lab.folder), nth=nth, failing=failing, marker=str(marker)))
         code, _, err = lab.end(lab.start(*words))
         hook.unlink()

@@ -52,6 +52,24 @@ def hangs(x):
     return torch.relu(x)
 """
 
+LATE = """
+import time
+from pathlib import Path
+
+from dlrun import isolation_worker
+
+begin = isolation_worker._begin
+
+def late(*given):
+    number = len(list(Path().glob("worker*")))
+    Path(f"worker{number}").touch()
+    while number == 1:
+        time.sleep(1)
+    begin(*given)
+
+isolation_worker._begin = late
+"""
+
 DEADLY = """
 import os
 import signal
@@ -135,6 +153,14 @@ def test_a_second_signal_does_not_ask(
     code, _, err = lab.end(child)
     assert (code, "Traceback" in err) == (128 + which, False)
     wait(lambda: not any(os.path.exists(f"/proc/{process}") for process in workers))
+
+
+def test_a_worker_that_starts_is_not_waited_for(lab: Any, wait: Wait) -> None:
+    (lab.modules / "sitecustomize.py").write_text(LATE)
+    child = lab.start(*SWEEP, "trainer.epochs=1000000", "hydra.launcher.processes=2")
+    wait((lab.folder / "worker1").exists, child)
+    out, _ = lab.stop(child, signal.SIGTERM)
+    assert " pending" in out
 
 
 @pytest.mark.dose(1, of_300=30)
