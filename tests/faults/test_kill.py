@@ -160,6 +160,38 @@ def test_a_worker_that_is_killed_costs_no_run(lab: Any, wait: Wait, processes_of
     lab.check_clean()
 
 
+STILLBORN = """
+import os
+from pathlib import Path
+
+from dlrun import isolation_worker
+
+begin = isolation_worker._begin
+
+def late(*given):
+    number = len(list(Path().glob("out/worker*")))
+    Path(f"out/worker{number}").touch()
+    if number < {ended}:
+        os._exit(1)
+    begin(*given)
+
+isolation_worker._begin = late
+"""
+
+
+@pytest.mark.fault("SIGKILL of a worker")
+@pytest.mark.parametrize("ended", [1, 99])
+def test_a_worker_that_ends_before_it_has_begun(lab: Any, ended: int) -> None:
+    (lab.modules / "sitecustomize.py").write_text(STILLBORN.replace("{ended}", str(ended)))
+    code, out, err = lab.end(lab.start(*SWEEP, "seed=0,1", "hydra.launcher.executor=processes"))
+    if ended == 1:
+        assert (code, f"{WIDTHS * 2} runs: {WIDTHS * 2} done" in out) == (0, True), err
+    else:
+        assert (code, out) == (2, "")
+        assert "error: 3 worker processes ended before they had begun; the last: the process ended with exit code 1" in err
+        assert not lab.records()
+
+
 def living(child: Any) -> list[int]:
     """The process, while it lives."""
     return [child.pid] if child.poll() is None else []
