@@ -32,7 +32,7 @@ class Net:
 
 
 OPTIONS = {"model": "mlp", "activation": "relu", "optimizer": "adam", "scheduler": "constant", "regularizer": ()}
-LOSSES = {"diabetes": "mse", "moons": "bce_with_logits", "digits": "cross_entropy", "shapes": "cross_entropy"}
+LOSSES = {"diabetes": "mse", "moons": "bce_with_logits", "digits": "cross_entropy", "shapes": "cross_entropy", "sentences": "bce_with_logits"}
 NETS = {"notes": Net((5,), 4), "mlp": Net((64, 64), 32)}
 
 
@@ -50,7 +50,8 @@ def seeds(count: int, **given: Any) -> tuple[Mapping[str, Any], ...]:
 def trainings(runs: Iterable[Mapping[str, Any]], **trainer: Any) -> list[Any]:
     """dlrun's own trainings of these runs, ready to take steps: planned, and cut to the cache, as a sweep is.
 
-    A run has options of groups, ``hidden``, ``batch_size``, ``seed`` and a list ``regularizer``; ``trainer`` is for all of them.
+    A run has options of groups, ``hidden``, ``batch_size``, ``seed``, a list ``regularizer`` and the kind of ``augmentation``;
+    ``trainer`` is for all of them.
     """
     from omegaconf import OmegaConf
 
@@ -66,6 +67,8 @@ def trainings(runs: Iterable[Mapping[str, Any]], **trainer: Any) -> list[Any]:
         groups = {group: given[group] for group in ("dataset", "model", "activation", "loss", "optimizer", "scheduler")}
         config: dict[str, Any] = {group: registry.load_option(group, name) for group, name in groups.items()}
         config["regularizer"] = {name: registry.load_option("regularizer", name) for name in given["regularizer"]}
+        if "augmentation" in given:
+            config["regularizer"]["augmentation"] |= {"kind": given["augmentation"]}
         config["model"] |= {"hidden": [*given["hidden"]]} if "hidden" in given else {}
         model: Any = OmegaConf.to_container(OmegaConf.create({"model": config["model"]}), resolve=True)
         usual = registry.load_option("trainer", "default") | {"device": "cpu", "epochs": 100_000}
