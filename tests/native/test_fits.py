@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from dlrun import registry
 from dlrun.engine.lanes import products
 from dlrun.engine.trainer import Training
 from dlrun.experiments.planning.cohorts import plan
@@ -60,6 +61,26 @@ def test_what_a_run_is_decides_and_not_how_many_there_are(
     with torch.no_grad():
         assert Training(planned.cohort).way.name == engine
     assert (products(planned.cohort) is not None) == (engine == "native")
+
+
+DATASETS = {
+    "autoencoder": "reconstruction",
+    "bag_of_words": "sentences",
+    "cnn": "digits",
+    "cnn1d": "signals",
+    "embedder": "pairs",
+    "segmenter": "shapes",
+}
+
+
+@pytest.mark.skipif(load() is None, reason="dlrun was built without its kernel")
+@pytest.mark.parametrize(
+    ("group", "option"), [(group, option) for group in ("model", "regularizer") for option in registry.options(group)]
+)
+def test_the_whole_catalogue_trains_by_the_kernel(group: str, option: str, spec_of: Callable[..., Any], datasets: Any) -> None:
+    given = {"model": option, "model.hidden": [5]} if group == "model" else {"regularizer": [option], "model": "mlp"}
+    (planned,) = plan([spec_of(dataset=DATASETS.get(option, "moons"), **given)], datasets)
+    assert products(planned.cohort) is not None
 
 
 @pytest.mark.skipif(load() is None, reason="dlrun was built without its kernel")
