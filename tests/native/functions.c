@@ -32,15 +32,22 @@ const char *function_name(int f) { return f < (int)(sizeof FUNCTIONS / sizeof *F
 // A number whose exponent is the least is a zero, as it is to the functions
 static double flushed(float x) { return fabsf(x) < SMALLEST ? copysign(0.0, x) : x; }
 
+// A unit in the last place of the float nearest to a number: 2^-23 of the power of two at or below it
+static double last_place(double exact) {
+  uint64_t bits;
+  memcpy(&bits, &exact, 8);
+  bits = (bits & 0x7ff0000000000000u) - (23ull << 52);
+  double place;
+  memcpy(&place, &bits, 8);
+  return place;
+}
+
 // Infinity where one is NaN, or infinite where the other is not
 static double error(float found, double exact) {
   if (isnan(exact) || isnan(found)) return isnan(exact) && isnan(found) ? 0 : INFINITY;
   if (fabs(exact) < SMALLEST) return fabsf(found) <= SMALLEST ? 0 : INFINITY;
   if (isinf(found)) return fabs(exact) > 0x1.fffffep127 && (found > 0) == (exact > 0) ? 0 : INFINITY;
-  if (isinf(exact)) return INFINITY;
-  int exponent;
-  frexp(exact, &exponent);
-  return fabs(found - exact) / ldexp(1.0, exponent - 24);
+  return isinf(exact) ? INFINITY : fabs(found - exact) / last_place(exact);
 }
 
 // The largest error over every `step`th float from the `first` on, and the float
