@@ -40,7 +40,7 @@ wide: $(KERNEL) ## the bits of builds for AVX-512, under the emulator Bochs with
 	@DLRUN_LINUX=$(LINUX) $(BIN)/python -m pytest -m slow tests/native/test_machines.py -k v4 $(ARGS)
 
 floats: $(KERNEL) ## the kernel's functions over all 2^32 floats: the table of docs/engine.md
-	@$(BIN)/python tests/floats.py
+	@$(BIN)/python tests/floats.py $(ARGS)
 
 check: $(KERNEL) ## formatting, lint, types and tests: what CI runs
 	@$(BIN)/ruff format --check .
