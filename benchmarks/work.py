@@ -32,7 +32,13 @@ class Net:
 
 
 OPTIONS = {"model": "mlp", "activation": "relu", "optimizer": "adam", "scheduler": "constant", "regularizer": ()}
-LOSSES = {"diabetes": "mse", "moons": "bce_with_logits", "digits": "cross_entropy", "shapes": "cross_entropy", "sentences": "bce_with_logits"}
+LOSSES = {
+    "diabetes": "mse",
+    "moons": "bce_with_logits",
+    "digits": "cross_entropy",
+    "shapes": "cross_entropy",
+    "sentences": "bce_with_logits",
+}
 NETS = {"notes": Net((5,), 4), "mlp": Net((64, 64), 32)}
 
 
