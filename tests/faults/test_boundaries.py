@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 ERRORS = (errno.EIO, errno.ENOSPC)  # by turns
 STEP = max(1, 300 // DOSE) if DOSE else 1  # every write with DLRUN_FAULTS=300, every tenth with 30
 EVERY = [(name, fails, count(STEP, STEP)) for name in COMMANDS for fails in (False, True)]
-SOME = [("sweep", False, [150]), ("sweep", True, [186]), ("run", True, [61])]
+SOME = [("sweep", False, [150]), ("sweep", True, [186])]
 
 ARM = "import ctypes\nctypes.CDLL({library!r}).fault_arm({folder!r}.encode(), {nth}, {failing}, {marker!r}.encode())\n"
 

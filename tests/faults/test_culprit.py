@@ -49,6 +49,9 @@ class Fatal(Optimizer):
 
     def step(self, theta, grad, state, t, factor):
         if t == 5 and (torch.as_tensor(self.lr) == CULPRIT).any():  # not when it is tried
+            if sys.platform == "linux":
+                with open("/proc/self/oom_score_adj") as file:
+                    assert int(file.read()) >= 500  # it would go before its parent
             globals()[HOW]()
         theta.sub_((1e-5 * self.lr * factor * grad).to(theta.dtype))
 """

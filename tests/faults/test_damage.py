@@ -28,7 +28,7 @@ ENDED = ("-m", "activation=tanh", "seed=range(0,3)", *SHORT)
 STOPPED = ("-m", "seed=range(0,4)", *SHORT)
 KEPT = 9  # checkpoints that are taken before it is stopped
 CUT = 4096
-FEW = 5  # cuts of a file in the usual tests
+FEW = 3  # cuts of a file in the usual tests
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def go_on(call: Call, root: Path, whole: dict[str, Any]) -> None:
 
 
 @pytest.mark.fault("a bit that flips in a store or a checkpoint")
-@pytest.mark.dose(2, of_300=250)
+@pytest.mark.dose(1, of_300=250)
 def test_a_bit_that_flips(call: Call, kept: Kept, tmp_path: Path, number: int) -> None:
     rng, root = random.Random(number), tmp_path / "root"
     shutil.copytree(kept.root, root)

@@ -11,7 +11,7 @@ import pytest
 import dlrun
 from doses import dose
 
-RUNS, FIRST = dose(12, of_300=5000), 8  # and those after which all that is imported and kept once is there
+RUNS, FIRST = dose(8, of_300=5000), 4  # and those after which all that is imported and kept once is there
 MOST = 50 << 20  # bytes
 
 WORDS = ("dataset=moons", "dataset.rows=40", "trainer=smoke", "trainer.max_steps=4")

@@ -21,11 +21,11 @@ from dlrun.results.database import problems
 from doses import DOSE
 from kept import results
 
-EXACT = kernel() is not None  # torch may round in another way in a cohort of another size
+EXACT = kernel() is not None  # by torch weights too may be rounded in another way in a cohort of another size
 SEEDS = 4
 ACTIVATIONS = ("relu", "tanh")
 WORDS = ("trainer=smoke", "dataset=moons", "dataset.rows=40", "trainer.max_steps=6", "baseline=[]", "trainer.checkpoint_s=1e-9")
-EXAMPLES, STEPS = (max(10, DOSE // 5), 20) if DOSE else (1, 6)
+EXAMPLES, STEPS = (max(1, DOSE // 5), 20) if DOSE else (1, 6)
 
 # The process ends in front of or behind the transaction of a number of checkpoints and cohorts.
 DEATH = """
@@ -61,7 +61,11 @@ seeds, activations = st.integers(1, SEEDS), st.sampled_from([ACTIVATIONS, ACTIVA
 
 def figures(root: Path) -> dict[str, Any]:
     """Run id -> what it computed."""
-    return {run: (record["status"], record["metrics"], record["epochs"]) for run, record in results(root).items()}
+    found = {}
+    for run, record in results(root).items():
+        weights = record["digests"]["model.safetensors"] if EXACT else ""
+        found[run] = record["metrics"], record["status"], record["epochs"], weights
+    return found
 
 
 class Machine(RuleBasedStateMachine):
@@ -128,10 +132,10 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def all_is_well(self) -> None:
         found, stamps = figures(self.lab.root), self.lab.stamps()
-        for run, (status, metrics, epochs) in found.items():
-            expected = self.whole[run]
-            assert (status, epochs) == expected[::2]
-            assert metrics == (expected[1] if EXACT else pytest.approx(expected[1], rel=1e-6, abs=1e-6))
+        for run, (metrics, *ended) in found.items():
+            expected, *whole = self.whole[run]
+            assert ended == whole
+            assert metrics == pytest.approx(expected, rel=1e-6, abs=1e-6)  # torch sums them, of as many runs as there are
         assert all(stamps.get(run) == stamp for run, stamp in self.ended.items()), "a finished run is lost, or was trained again"
         self.ended = {run: stamps[run] for run in found}
         assert not problems(self.lab.root)
