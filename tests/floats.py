@@ -6,6 +6,7 @@ of a float's last place. Denormals are zeros, as where the kernel trains.
 
 import ctypes
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -39,10 +40,17 @@ def names(functions: ctypes.CDLL) -> list[str]:
     return found
 
 
-def worst(functions: ctypes.CDLL, name: str, step: int = 1) -> tuple[float, float]:
-    """The largest error over every ``step``th float, in units in the last place, and the float where it is."""
+def worst(functions: ctypes.CDLL, name: str, step: int = 1, first: int = 0, last: int = 1 << 32) -> tuple[float, float]:
+    """The largest error over every ``step``th float, by their bits, in units in the last place, and the float where it is."""
     at = ctypes.c_float()
-    return functions.worst_error(names(functions).index(name), step // 2, step, ctypes.byref(at)), at.value
+    bits = (ctypes.c_uint64(each) for each in (first + step // 2, last, step))
+    return functions.worst_error(names(functions).index(name), *bits, ctypes.byref(at)), at.value
+
+
+def near(value: float, count: int = 1 << 13) -> tuple[int, int]:
+    """The bits of the first and behind the last of the floats around one."""
+    (bits,) = struct.unpack("<I", struct.pack("<f", value))
+    return max(bits - count, 0), min(bits + count, 1 << 32)
 
 
 if __name__ == "__main__":

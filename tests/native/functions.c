@@ -6,7 +6,7 @@ static vf power_7_3(vf x) { return power(x, splat(7.0f / 3.0f)); }
 static vf root_by_power(vf x) { return power(x, splat(0.5f)); }
 static vf cdf(vf x) { return normal(x).cdf; }
 static vf bell(vf x) { return normal(x).bell; }
-static double exact_power_7_3(double x) { return pow(x, 7.0f / 3.0f); }
+static double exact_power_7_3(double x) { return x < 0 ? NAN : pow(x, 7.0f / 3.0f); }
 static double exact_sigmoid(double x) { return 1 / (1 + exp(-x)); }
 static double exact_softplus(double x) { return fmax(x, 0) + log1p(exp(-fabs(x))); }
 static double exact_logsigmoid(double x) { return x != x ? x : -exact_softplus(-x); }
@@ -50,10 +50,10 @@ static double error(float found, double exact) {
   return isinf(exact) ? INFINITY : fabs(found - exact) / last_place(exact);
 }
 
-// The largest error over every `step`th float from the `first` on, and the float
-double worst_error(int f, uint32_t first, uint32_t step, float *at) {
+// The largest error over every `step`th float from that of the bits `first` to that of `last`, and the float
+double worst_error(int f, uint64_t first, uint64_t last, uint64_t step, float *at) {
   double worst = 0;
-  for (uint64_t i = first; i < 1ull << 32; i += (uint64_t)V * step) {
+  for (uint64_t i = first; i < last; i += V * step) {
     vf x;
     for (int l = 0; l < V; l++) {
       uint32_t bits = (uint32_t)(i + (uint64_t)l * step);

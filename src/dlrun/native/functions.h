@@ -59,8 +59,8 @@ INLINE vf expm1_within(vf x) {
 INLINE vf exp_v(vf x) {
   Reduced d = reduced(x, 0);
   vf y = (vf)((vu)exp_near_zero(d.r) + ((vu)d.shifted << 23));
-  y = (vf)((vi)y & (x > -0x1.5d589ep+6f));              // log 2^-126
-  return choose(x <= 0x1.62e42ep+6f, y, x * INFINITE);  // log of the greatest float
+  y = (vf)((vi)y & (x >= -0x1.5d589ep+6f));            // the least float above log 2^-126
+  return choose(x <= 0x1.62e42ep+6f, y, x * INFINITE); // log of the greatest float
 }
 
 // e^x - 1
