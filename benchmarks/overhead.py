@@ -46,6 +46,7 @@ def measured(source: Path, words: Sequence[str]) -> Cost:
     """What a command takes with the sources of a checkout, and with all of its worker processes."""
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"PYTHONPATH": str(source / "src"), "DLRUN_OUTPUT_DIR": folder}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed dlrun is compiled once
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "dlrun", *words],

@@ -30,10 +30,17 @@ def test_derive_is_the_generators_output_too() -> None:
     assert [unsigned(streams.derive(key, number))[0] for number in range(5)] == GOLDEN
 
 
-def test_tensor_and_integer_finalizers_agree() -> None:
-    words = [0, 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, 0x0123456789ABCDEF]
-    mixed = streams._mix(torch.tensor([streams._signed(word) for word in words]))
-    assert unsigned(mixed) == [streams._mix_int(word) for word in words]
+def mixed(word: int) -> int:
+    """The finalizer of SplitMix64 in whole numbers."""
+    for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        word = ((word ^ (word >> shift)) * multiplier) % (1 << 64)
+    return word
+
+
+def test_a_seed_of_any_size_is_hashed_as_a_whole_number() -> None:
+    gamma, seeds = 0x9E3779B97F4A7C15, [0, 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, 1 << 70, -1, 0x0123456789ABCDEF]
+    hashed = [mixed((mixed((seed + gamma) % (1 << 64)) + 3 * gamma) % (1 << 64)) for seed in seeds]
+    assert unsigned(streams.seeded(seeds, "order")) == hashed
 
 
 def test_keys_are_the_steps_of_a_path() -> None:

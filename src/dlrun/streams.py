@@ -31,13 +31,6 @@ _MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 _SHIFTS = (30, 27, 31)
 
 
-def _mix_int(word: int) -> int:
-    word %= _WORD
-    for shift, multiplier in zip(_SHIFTS, _MULTIPLIERS, strict=False):
-        word = ((word ^ (word >> shift)) * multiplier) % _WORD
-    return word ^ (word >> _SHIFTS[2])
-
-
 def _mix(words: Tensor) -> Tensor:
     """SplitMix64's finalizer, in place on int64 words (the shifts are logical, hence the masks)."""
     for shift, multiplier in zip(_SHIFTS, _MULTIPLIERS, strict=False):

@@ -348,6 +348,9 @@ def test_sizes_of_cohorts(cohorts_of: Callable[..., list[Cohort]], monkeypatch: 
     specs: list[Any] = [None] * 64
     assert len(cut.cut(Planned(cohort, specs), 1 << 40)) == 2
     assert len(cut.cut(Planned(on_device(cohort), specs), 1 << 40)) == 1
+    monkeypatch.undo()
+    monkeypatch.setattr(cut, "MOST_ROWS", 16)
+    assert [len(piece.specs) for piece in cut.cut(Planned(cohort, specs), 1 << 40)] == [16] * 4
 
 
 def test_free_memory_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

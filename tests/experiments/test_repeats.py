@@ -1,13 +1,14 @@
 """Runs that differ in their seed alone: checked once, and each what it would be alone."""
 
 import pickle
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
 from dlrun.config.composing.composed import Composed
 from dlrun.config.composing.from_python import several
+from dlrun.config.repeats import twin
 from dlrun.config.spec import RunSpec, from_config
 from dlrun.experiments.planning import specs
 from dlrun.experiments.planning.folds import every_fold
@@ -89,3 +90,14 @@ def test_a_seeded_config_is_the_config_that_it_stands_for() -> None:
     assert pickle.loads(pickle.dumps(seeded)) == seeded
     assert seeded.base is config
     assert config["seed"] == 1
+
+
+def test_a_twin_is_the_same_but_for_what_changes() -> None:
+    (job,) = jobs_of("dataset=moons")
+    spec = from_config(job.config, job.choices)
+    row = twin(spec.row, seed=5, split=2)
+    assert row == replace(spec.row, seed=5, split=2)
+    assert (spec.row.seed, spec.row.split) != (5, 2)
+    other = twin(spec, seed=5)
+    assert (other, other.seed) == (replace(spec, seed=5), 5)
+    assert other.memo is spec.memo

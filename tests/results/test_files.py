@@ -1,15 +1,18 @@
 """Files of dlrun's own: new ones only, under names that nobody can foresee, never through a link."""
 
+import math
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dlrun.errors import StoreError
 from dlrun.results import files
 from dlrun.results.files import abandoned, replace_file, unique, write_file
-from dlrun.results.formats import RunFiles
+from dlrun.results.formats import RunFiles, histories, history_bytes, read_history_bytes
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep
 
@@ -106,3 +109,40 @@ def test_a_root_that_cannot_be_read_is_one_clear_line(tmp_path: Path, kind: str)
             read()
     with pytest.raises(StoreError, match="not found"):
         Sweep.find(Store(tmp_path / "missing"), "x" * 300)
+
+
+def column_bytes(values: list[float]) -> bytes:
+    """A column of a history: in 4 bytes a number where all come back, else in 8."""
+    try:
+        short = struct.pack(f"<{len(values)}f", *values)
+    except OverflowError:
+        return struct.pack(f"<{len(values)}d", *values)
+    back = struct.unpack(f"<{len(values)}f", short)
+    fits = all(one == other or one != one for one, other in zip(back, values, strict=True))
+    return short if fits else struct.pack(f"<{len(values)}d", *values)
+
+
+COLUMNS: dict[str, list[float]] = {
+    "short": [1.0, 2.5, math.nan, math.nan],
+    "long": [0.1, 2.0, 3.0, 4.0],
+    "huge": [1e300, 1.0, 2.0, 3.0],
+    "ends": [math.inf, -math.inf, 0.0, -0.0],
+    "tiny": [1e-45, 1e-46, 5.0, 6.0],
+    "single": np.float32([0.1, 0.2, 0.3, math.nan]).tolist(),
+}
+
+
+def test_histories_are_columns_of_four_or_eight_bytes():
+    _, _, numbers = history_bytes({**COLUMNS, "rare": [None, 1.5, None, None]}).partition(b"\n")
+    assert numbers == b"".join(map(column_bytes, [*COLUMNS.values(), [math.nan, 1.5, math.nan, math.nan]]))
+
+
+def test_histories_of_many_runs_are_those_of_each():
+    several = [COLUMNS, {"epoch": [1.0]}, {}, {"epoch": []}, {"epoch": [2.0]}, {"other": [0.1]}, {**COLUMNS, "long": [1.0] * 4}]
+    found = histories(several)
+    assert found == [history_bytes(history) for history in several]
+    assert [{name: len(column) for name, column in read_history_bytes(content).items()} for content in found] == [
+        {name: len(column) for name, column in history.items()} for history in several
+    ]
+    with pytest.raises(ValueError, match="differ in length"):
+        histories([{"epoch": [1.0]}, {"epoch": [1.0], "loss": []}])

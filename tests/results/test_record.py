@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from dlrun.results.record import STATUSES, RunRecord
+from dlrun.results.record import STATUSES, RunRecord, json_bytes
 
 
 def test_round_trip_keeps_everything():
@@ -90,3 +90,30 @@ def test_status_is_a_closed_set():
 def test_an_object_without_a_place_in_json_is_named():
     with pytest.raises(TypeError, match="model: object"):
         RunRecord("a", "done", diagnostics={"model": object()}).to_json()
+
+
+WRITTEN = {
+    "numbers": ([0.1 + 0.2, 1e-7, 5e-324, 1.7976931348623157e308, -0.0, 2**53, True, None], None),
+    "a long integer": ({"seed": 2**70}, None),
+    "half of a surrogate pair": (["\ud800 caf\u00e9 \u2028"], None),
+    "a number as a key": ({1: 2}, {"1": 2}),
+    "arrays": ({"x": np.arange(3.0)}, {"x": [0.0, 1.0, 2.0]}),
+    "a number of numpy's": ([np.float64(0.1)], [0.1]),
+    "not finite": ([math.nan, math.inf, 1.0], [None, None, 1.0]),
+    "not finite, in an array": ({"x": np.array([math.nan])}, {"x": [None]}),
+    "a tuple": (("a=1", "b=2"), ["a=1", "b=2"]),
+}
+
+
+@pytest.mark.parametrize(("value", "read"), WRITTEN.values(), ids=WRITTEN)
+def test_what_is_written_as_json_reads_as_what_it_was(value: object, read: object):
+    text = json_bytes(value)
+    assert json.loads(text, parse_constant=pytest.fail) == (value if read is None else read)
+    assert b"\n" not in text
+
+
+def test_what_has_no_place_in_json_is_refused():
+    with pytest.raises(TypeError, match=r"form.json: object"):
+        json_bytes(object(), "form.json")
+    with pytest.raises(TypeError):
+        json_bytes(RunRecord("0123456789ab", "done"))

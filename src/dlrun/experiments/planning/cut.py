@@ -11,6 +11,7 @@ from dlrun.experiments.planning.cost import Needs, needs
 __all__ = ["Needs", "cut", "free_bytes", "needs"]
 
 CACHE_BYTES = 6 << 20  # theta, gradient and moments of a cohort should stay within reach of a CPU's core
+MOST_ROWS = 1024  # more rows make a run no cheaper, and what is measured of them leaves every cache
 FEWEST_ROWS = 32  # a cohort is not cut below this many rows for the cache's sake
 
 
@@ -28,5 +29,5 @@ def cut(planned: Planned, budget: int) -> list[Planned]:
     needed = needs(planned.cohort)
     rows = max(1, min(runs, budget // max(1, needed.bytes // runs)))
     if settings.device.type == "cpu":
-        rows = min(rows, max(FEWEST_ROWS, CACHE_BYTES // (4 * needed.parameters * settings.dtype.itemsize)))
+        rows = min(rows, MOST_ROWS, max(FEWEST_ROWS, CACHE_BYTES // (4 * needed.parameters * settings.dtype.itemsize)))
     return in_pieces(planned, math.ceil(runs / rows))
