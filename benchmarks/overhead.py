@@ -3,6 +3,7 @@
     git worktree add /tmp/earlier bc64056
     python benchmarks/overhead.py --beside /tmp/earlier      this build and that one in turn, each command three times
     python benchmarks/overhead.py --runs 1000 10000 100000   what a run costs of a sweep over so many seeds
+    python benchmarks/overhead.py --beside /tmp/earlier --runs 4100   the same in both builds, in processor time
 
 Prints wall clock, processor time and the memory of all processes together at its peak, the least of each, and their ratios. With
 --runs it ends with 1 when more runs make each of them dearer by more than GROWTH.
@@ -118,6 +119,19 @@ def growing(numbers: Sequence[int], repeats: int) -> int:
     return 0
 
 
+def growing_beside(earlier: Path, numbers: Sequence[int], repeats: int) -> None:
+    """For each number of runs what one of them costs in both builds beyond the start."""
+    words, sources = ("-m", "experiment=notes_diabetes"), (HERE, earlier)
+    few = [least([measured(source, (*words, f"seed=range(0,{FEW})")) for _ in range(repeats)]) for source in sources]
+    print("| runs | ms of processors a run | earlier | ratio | MiB | earlier |")
+    print("|---:|---:|---:|---:|---:|---:|", flush=True)
+    for runs in numbers:
+        costs = [least([measured(source, (*words, f"seed=range(0,{runs})")) for _ in range(repeats)]) for source in sources]
+        now, then = (1e3 * (cost.processor - start.processor) / (runs - FEW) for cost, start in zip(costs, few, strict=True))
+        memory = " | ".join(f"{cost.memory / 2**20:.0f}" for cost in costs)
+        print(f"| {runs:,} | {now:.2f} | {then:.2f} | {now / then:.2f} | {memory} |", flush=True)
+
+
 def main() -> int:
     """Print the tables that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -126,8 +140,10 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3, help="how often each command runs; the least counts")
     asked = parser.parse_args()
     if asked.beside is not None:
-        beside(asked.beside, asked.repeats)
-    if asked.beside is not None and not asked.runs:
+        if asked.runs:
+            growing_beside(asked.beside, asked.runs, asked.repeats)
+        else:
+            beside(asked.beside, asked.repeats)
         return 0
     return growing(asked.runs or [1000, 10_000], asked.repeats)
 
