@@ -26,9 +26,9 @@ def small_files(limit: int) -> Callable[[], None]:
 
 @pytest.fixture
 def disk(lab: Any) -> Iterator[Path]:
-    """A file system of its own as the output folder, where this user may mount one."""
+    """A file system of its own as the output folder, where this user may mount one: 300k to 380k hold one cohort."""
     lab.root.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=280k", "tmpfs", lab.root], capture_output=True, check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=340k", "tmpfs", lab.root], capture_output=True, check=False)
     if mounted.returncode != 0:
         pytest.skip("mounting takes root")
     yield lab.root
