@@ -153,8 +153,9 @@ INLINE Normal normal(vf x) {
   vf top = mad(mad(splat(-0x1.3ef09ep-5f), w, splat(0x1.09c4f2p-5f)), ww, mad(splat(0x1.35b3eep-4f), w, splat(0x1.23e1aap-3f)));
   top = mad(mad(splat(0x1.079d84p-6f), w, splat(-0x1.869f26p-6f)), ww * ww, top);
   vf p = mad(mad(mad(top, w, splat(0x1.6f776ap-3f)), w, splat(0x1.7d9bdep-3f)), w, splat(0x1.5547eep-3f));
-  p = mad(p, w, splat(0x1.f7dfa8p-28f)) + 0x1.0e7dccp-3f;
-  p = mad(p, w, p * 0.25f);
+  vf above = mad(p, w, splat(0x1.f7dfa8p-28f)), constant = splat(0x1.0e7dccp-3f), sum = above + constant;
+  vf part = sum - above, off = (above - (sum - part)) + (constant - part); // what the sum lost by rounding
+  p = mad(sum, w, mad(off, u, sum * 0.25f));
   vf tail = mad(p, m, p) * power;
   return (Normal){choose(x < 0.0f, tail, 1.0f - tail), mad(m, power, power)};
 }
