@@ -2,9 +2,11 @@
 
     more: A, than: B, of: Q           Q is larger in the runs of A than in those of B, seed by seed
     less: A, than: B, of: Q           ... smaller
+    equal: A, to: B, of: Q, margin: X ... differs by less than X
     rising: Q, along: KEY, among: A   Q grows with the setting: the rank correlation over its values, seed by seed
     falling: Q, along: KEY, among: A  ... shrinks
     within: [LOW, HIGH], of: Q, among: A   the mean of Q lies there
+    rank: A, of: Q, best: low, among: C, within: [1, 4]   the rank of A by Q, averaged over datasets, 1 is best; of groups with C
     same: A, as: B, of: Q, up_to: X   Q is the same in every pair of runs, but for X; ``of: weights`` compares all weights
     holds: NAME                       the figure of a function of ``identities`` or ``fitted`` lies between its bounds
 
@@ -35,7 +37,8 @@ Word = Literal["supported", "refuted", "inconclusive"]
 WEIGHTS = "weights"
 MONOTONE = 0.5  # the rank correlation from which on a relation is called monotone
 
-_WORDS: dict[str, Word] = {"better": "supported", "worse": "refuted", "equivalent": "refuted"}
+_IF_BETTER: dict[str, Word] = {"better": "supported", "worse": "refuted", "equivalent": "refuted"}
+_IF_EQUAL: dict[str, Word] = {"better": "refuted", "worse": "refuted", "equivalent": "supported"}
 
 
 @dataclass(frozen=True)
@@ -119,12 +122,12 @@ class Check(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Difference(Check):
-    """Whether a quantity is larger (or smaller) in one group than in another, by a paired t-test over seeds."""
+    """Whether a quantity is larger in one group than in another (or smaller, or equal), by a paired t-test over seeds."""
 
     group: str
     than: str
     of: str
-    larger: bool
+    relation: Literal["larger", "smaller", "equal"]
     margin: float | None = None
 
     @property
@@ -137,16 +140,17 @@ class Difference(Check):
         """See ``Check``."""
         where = f"{self.data}: " if self.data else ""
         by = f" (margin {self.margin:g})" if self.margin is not None else ""
-        return f"{where}{self.of} is {'larger' if self.larger else 'smaller'} with {self.group} than with {self.than}{by}"
+        than = "to that with" if self.relation == "equal" else "than with"
+        return f"{where}{self.of} with {self.group} is {self.relation} {than} {self.than}{by}"
 
     def finding(self, evidence: Evidence, alpha: float) -> Finding:
         """See ``Check``."""
         table = evidence.table(self.of, self.data)
         mine, its = named(table, self.group), named(table, self.than)
-        judge = Judge(self.of, self.larger, best=False, margin=self.margin, alpha=alpha)
+        judge = Judge(self.of, self.relation != "smaller", best=False, margin=self.margin, alpha=alpha)
         (found,) = judge.judged(pairs_of([mine], its, self.of, its.keys), 0.0)
         low, high = found.interval or (found.difference.low, found.difference.high)
-        word = _WORDS.get(found.verdict.word, "inconclusive")
+        word = (_IF_EQUAL if self.relation == "equal" else _IF_BETTER).get(found.verdict.word, "inconclusive")
         means = [group.summaries[self.of].mean if self.of in group.summaries else math.nan for group in (mine, its)]
         text = f"means {number(means[0])} and {number(means[1])}"
         text += "" if found.verdict.word in ("better", "worse") else f"; {found.verdict.text}"
@@ -181,7 +185,7 @@ class Trend(Check):
         correlations = _correlations(members, self.along, self.of)
         sign = 1.0 if self.rises else -1.0
         found = summarize_differences([sign * value - MONOTONE for value in correlations], scale=1.0).at(0.0, 1 - alpha)
-        word = _WORDS.get(verdict(found, higher_is_better=True, alpha=alpha).word, "inconclusive")
+        word = _IF_BETTER.get(verdict(found, higher_is_better=True, alpha=alpha).word, "inconclusive")
         figure = math.fsum(correlations) / len(correlations) if correlations else math.nan
         low, high = sorted((sign * (found.low + MONOTONE), sign * (found.high + MONOTONE)))
         told = f"mean rank correlation {number(figure)} over {len(members)} values"
@@ -215,14 +219,52 @@ class Within(Check):
         """See ``Check``."""
         table = evidence.table(self.of, self.data)
         group = named(table, self.among) if self.among else table[0]
-        values = group.finite(self.of)
-        found = summarize(values, extent(group.rows, self.of))
-        if found is None or len(values) < max(LEAST, len(group.rows)):
-            return Finding("inconclusive", self.what, math.nan, math.nan, math.nan, len(values), "runs have no value, or are few")
-        low, high = (found.mean, found.mean) if found.sd == 0 else (found.low, found.high)
-        inside, outside = self.low <= low and high <= self.high, high < self.low or low > self.high
-        word: Word = "supported" if inside else "refuted" if outside else "inconclusive"
-        return Finding(word, self.what, found.mean, low, high, found.n, f"mean {number(found.mean)}")
+        within = extent(group.rows, self.of)
+        return _between(self.what, group.finite(self.of), len(group.rows), within, (self.low, self.high), alpha)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rank(Check):
+    """Whether the mean rank of a group over datasets lies between two numbers; each seed has a rank in each dataset."""
+
+    group: str
+    of: str
+    best: Literal["low", "high"]
+    low: float
+    high: float
+    among: str = ""
+
+    @property
+    def quantity(self) -> str:
+        """See ``Check``."""
+        return self.of
+
+    @property
+    def what(self) -> str:
+        """See ``Check``."""
+        of = f" of those with {self.among}" if self.among else ""
+        return f"the mean rank of {self.group}{of} by {self.of}, {self.best} is best, is between {self.low:g} and {self.high:g}"
+
+    def finding(self, evidence: Evidence, alpha: float) -> Finding:
+        """See ``Check``."""
+        ranks: dict[Any, list[float]] = {}
+        for data in evidence.rows:
+            members = [group for group in evidence.table(self.of, data) if _is_among(group, self.among)]
+            mine = next((group for group in members if _is_among(group, self.group)), None)
+            if mine is None:
+                raise InputError(f"rank: {self.group}: is the value of no factor of {data}")
+            for key in mine.keys:
+                ranks.setdefault(key, []).append(self._rank(mine, members, key))
+        means = [math.fsum(found) / len(found) for found in ranks.values() if len(found) == len(evidence.rows)]
+        return _between(self.what, means, len(ranks), (-math.inf, math.inf), (self.low, self.high), alpha)
+
+    def _rank(self, mine: Group, members: Sequence[Group], key: Any) -> float:
+        """1 and the number of groups that are better, ties counting half; a run without a value is worse than all others."""
+        worst = math.inf if self.best == "low" else -math.inf
+        values = [group.values(self.of).get(key, math.nan) for group in (mine, *members)]
+        own, *every = [value if math.isfinite(value) else worst for value in values]
+        better = sum(value < own if self.best == "low" else value > own for value in every)
+        return 1 + better + (sum(value == own for value in every) - 1) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,6 +364,22 @@ def _ranks(values: Sequence[float]) -> "np.ndarray[Any, np.dtype[np.float64]]":
     return found
 
 
+def _between(
+    what: str, values: Sequence[float], runs: int, extent: tuple[float, float], bounds: tuple[float, float], alpha: float
+) -> Finding:
+    """Whether the interval of a mean lies between bounds, outside of them, or across one; at the end towards them it is wider
+    where ``alpha`` is below 5%.
+    """
+    side: Literal["low", "high"] = "low" if values and math.fsum(values) > bounds[1] * len(values) else "high"
+    found = summarize(values, extent, chosen=round(ALPHA / alpha), side=side)
+    if found is None or len(values) < max(LEAST, runs):
+        return Finding("inconclusive", what, math.nan, math.nan, math.nan, len(values), "runs have no value, or are few")
+    low, high = (found.mean, found.mean) if found.sd == 0 else (found.low, found.high)
+    inside, outside = bounds[0] <= low and high <= bounds[1], high < bounds[0] or low > bounds[1]
+    word: Word = "supported" if inside else "refuted" if outside else "inconclusive"
+    return Finding(word, what, found.mean, low, high, found.n, f"mean {number(found.mean)}")
+
+
 # From a file
 
 
@@ -337,7 +395,7 @@ def check_of(content: Any) -> Check:
         raise InputError(f"{content}: a check has one of the keys {', '.join(FORMS)}")
     kind, fixed, renamed = FORMS[form]
     given = {renamed.get(key, key): value for key, value in given.items()} | fixed
-    if form == "within":
+    if "within" in given:
         given = _with_bounds(given)
     known = {item.name: item for item in fields(kind)}
     needed = {name for name, item in known.items() if _is_required(item)}
@@ -362,8 +420,10 @@ def _is_required(item: Any) -> bool:
 
 
 FORMS: dict[str, tuple[type[Check], dict[str, Any], dict[str, str]]] = {  # key -> class, fields that follow, key -> field
-    "more": (Difference, {"larger": True}, {"more": "group"}),
-    "less": (Difference, {"larger": False}, {"less": "group"}),
+    "more": (Difference, {"relation": "larger"}, {"more": "group"}),
+    "less": (Difference, {"relation": "smaller"}, {"less": "group"}),
+    "equal": (Difference, {"relation": "equal"}, {"equal": "group", "to": "than"}),
+    "rank": (Rank, {}, {"rank": "group"}),
     "rising": (Trend, {"rises": True}, {"rising": "of"}),
     "falling": (Trend, {"rises": False}, {"falling": "of"}),
     "within": (Within, {}, {}),

@@ -16,16 +16,17 @@ from dlrun.claims.claim import Claim
 from dlrun.claims.fitted import Trained
 from dlrun.claims.functions import call
 from dlrun.claims.quantities import quantity
+from dlrun.comparison.longtable import TUNED
 from dlrun.comparison.power import ALPHA
 from dlrun.comparison.table import Row
 from dlrun.config.composing.from_python import several
 from dlrun.errors import InputError, RunError
 from dlrun.experiments.events import Listener
-from dlrun.experiments.experiment import INTERRUPTED, How, SweepExperiment
+from dlrun.experiments.experiment import INTERRUPTED, How, Result, SweepExperiment
+from dlrun.experiments.tuning import CURVES
 from dlrun.report.stored import of_sweeps
 from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.store import Store
-from dlrun.results.sweeps import Sweep
 
 WITHOUT = frozenset({"failed", "interrupted", "pending"})  # the statuses of runs that a verdict has to do without
 MOST_BARS = 24  # groups of a chart
@@ -120,8 +121,8 @@ def examine(
     """
     began = time.perf_counter()
     try:
-        sweeps = [_train(claim, [*words, *settings], folder, listeners) for words in claim.sweeps(first_seed, seeds)]
-        evidence, records = _evidence(claim, sweeps)
+        trained = [_train(claim, [*words, *settings], folder, listeners) for words in claim.sweeps(first_seed, seeds)]
+        evidence, records = _evidence(claim, trained)
         findings = _answers(claim, evidence)
         charts = _charts(claim, evidence)
     except InputError as error:
@@ -138,23 +139,24 @@ def verdict(findings: Sequence[Finding]) -> Word:
     return "refuted" if "refuted" in words else "inconclusive" if "inconclusive" in words else "supported"
 
 
-def _train(claim: Claim, words: Sequence[str], folder: Path | None, listeners: Sequence[Listener]) -> Sweep:
-    line = [*words, "baseline=none", f"name=claim-{claim.name}"]
+def _train(claim: Claim, words: Sequence[str], folder: Path | None, listeners: Sequence[Listener]) -> Result:
+    """The sweep that words describe; without baselines, unless they ask for some."""
+    beside = any(word.startswith("baseline=") for word in words)
+    line = [*words, *([] if beside else ["baseline=none"]), f"name=claim-{claim.name}"]
     jobs, launcher = several(line, folder)
-    experiment = SweepExperiment(jobs, How(["--multirun", *line], launcher, grows=True), listeners)
+    experiment = SweepExperiment(jobs, How(["--multirun", *line], launcher, grows=not beside), listeners)
     experiment.prepare()
     result = experiment.run()
     if result.code >= INTERRUPTED:
         error = StoppedError(f"claim {claim.name}: interrupted; type the same command again to go on")
         error.exit_code = result.code
         raise error
-    assert result.sweep is not None
-    return result.sweep
+    return result
 
 
-def _evidence(claim: Claim, sweeps: Sequence[Sweep]) -> tuple[Evidence, Sequence[RunRecord]]:
-    """The runs of all sweeps, with the quantities of all checks."""
-    stored = of_sweeps(sweeps) if sweeps else None
+def _evidence(claim: Claim, results: Sequence[Result]) -> tuple[Evidence, Sequence[RunRecord]]:
+    """The runs of all sweeps, with the quantities of all checks, and the baselines beside them."""
+    stored = of_sweeps([result.sweep for result in results if result.sweep is not None]) if results else None
     trained = Trained(Store.at(), (), {}) if stored is None else Trained(stored.store, stored.records, stored.factors)
     rows: dict[str, list[Row]] = {}
     wanted = dict.fromkeys(check.quantity for check in claim.checks if check.quantity)
@@ -163,6 +165,10 @@ def _evidence(claim: Claim, sweeps: Sequence[Sweep]) -> tuple[Evidence, Sequence
         rows.setdefault(str(record.choices["dataset"]), []).append(row)
     for row in stored.pending if stored else ():
         rows.setdefault(str(row.factors["dataset"]), []).append(row)
+    for part in [part for result in results for part in result.sections]:
+        rows[part.dataset] += [row for item in part.compared for row in item.group.rows if item.group.is_baseline]
+    for mine in rows.values():
+        mine += _untuned(mine, results)
     return Evidence(rows, lambda name: call(name, trained), trained.vector), trained.records
 
 
@@ -181,14 +187,32 @@ def _answers(claim: Claim, evidence: Evidence) -> tuple[Finding, ...]:
 def _charts(claim: Claim, evidence: Evidence) -> tuple[Chart, ...]:
     """A chart of each quantity that checks are about, for each of their datasets."""
     charts = []
-    for quantity_, data in dict.fromkeys((check.quantity, check.data) for check in claim.checks if check.quantity):
+    asked = [
+        (check.quantity, data)
+        for check in claim.checks
+        if check.quantity
+        for data in ([check.data] if check.data else evidence.rows)
+    ]
+    for quantity_, data in dict.fromkeys(asked):
         bars = []
         for group in evidence.table(quantity_, data):
             found = group.summaries.get(quantity_)
             values = (found.mean, found.low, found.high) if found else (math.nan,) * 3
             bars.append(Bar(group.label, *values))
-        charts.append(Chart(f"{data}: {quantity_}" if data else quantity_, tuple(bars[:MOST_BARS])))
+        charts.append(Chart(f"{data}: {quantity_}", tuple(bars[:MOST_BARS])))
     return tuple(charts)
+
+
+def _untuned(rows: Sequence[Row], results: Sequence[Result]) -> list[Row]:
+    """Copies of tuned runs for configurations of which the default was chosen: they are the untuned ones too."""
+    curves = [part for result in results if result.sweep is not None for part in result.sweep.settings.get(CURVES, ())]
+    keys = {TUNED, *(key for part in curves for key in part["keys"])}
+    members: dict[Any, list[Row]] = {}
+    for row in rows:
+        if TUNED in row.factors:
+            members.setdefault(tuple((key, value) for key, value in row.factors.items() if key not in keys), []).append(row)
+    alone = [row for several in members.values() if all(row.factors[TUNED] is True for row in several) for row in several]
+    return [replace(row, id=f"{row.id} untuned", factors={**row.factors, TUNED: False}) for row in alone]
 
 
 def _with(row: Row, record: RunRecord, wanted: Mapping[str, Any], store: Store) -> Row:

@@ -7,14 +7,16 @@ Shapes: R runs, B batch rows, K outputs, P parameters.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dlrun.components import activations, losses
+from dlrun.components import activations, losses, optimizers
 from dlrun.components.losses.reduction import per_run
+from dlrun.components.regularizers import L2
+from dlrun.components.regularizers.base import Weights
 
 Found = tuple[float, float, float]
 
@@ -68,12 +70,12 @@ def cross_entropy_is_nll_of_log_softmax() -> Found:
 
 
 def bce_with_logits_error() -> Found:
-    """bce_with_logits in float32 at logits up to +-200: the largest relative error of its value and gradient."""
-    return _worst_of_logits(losses.bce_with_logits, losses.GRADIENTS[losses.bce_with_logits]), 0.0, 1e-5
+    """bce_with_logits in float32 at logits up to +-200: the largest error of its value and gradient, relative above 1."""
+    return _worst_of_logits(losses.bce_with_logits, losses.GRADIENTS[losses.bce_with_logits]), 0.0, 1e-6
 
 
 def sigmoid_then_bce_error() -> Found:
-    """A sigmoid and bce in float32 at the same logits: the largest relative error is above one half."""
+    """A sigmoid and bce in float32 at the same logits: the largest error is at least one half."""
     sigmoid = activations.ROWWISE["torch.nn.Sigmoid"]
     backward = sigmoid.backward
     assert backward is not None
@@ -85,7 +87,112 @@ def sigmoid_then_bce_error() -> Found:
     return _worst_of_logits(lambda z, y: losses.bce(sigmoid.forward(z), y), gradient), 0.5, math.inf
 
 
+def robust_slopes() -> Found:
+    """The slopes of mae, huber and log_cosh are at most 1, however large the residual: the largest up to 1,000."""
+    return max(float(_slope(loss).max()) for loss in (losses.mae, losses.huber, losses.log_cosh)), 0.0, 1 + ROUNDING
+
+
+def mse_slope() -> Found:
+    """The slope of mse is twice the residual: at 1,000 it is 2,000."""
+    return float(_slope(losses.mse).max()), 2000 - 1e-9, 2000 + 1e-9
+
+
+def sparsemax_is_no_cross_entropy() -> Found:
+    """The sparsemax loss and the cross entropy of the same scores differ: the mean difference."""
+    z, target = _logits(5), _classes(5)
+    return abs(_value(losses.sparsemax_loss(z, target)) - _value(losses.cross_entropy(z, target))), 0.01, math.inf
+
+
+def sparsemax_loss_is_0() -> Found:
+    """The sparsemax loss is 0 where the right score leads by 1, and its prediction is then certain: the largest deviation."""
+    z = torch.tensor([[[2.0, 1.0, -3.0], [0.5, 3.0, 1.0]]], dtype=torch.float64)
+    target = torch.tensor([[0, 1]])
+    certain = losses.sparsemax(z).gather(2, target.unsqueeze(2)) - 1
+    return max(float(losses.sparsemax_loss(z, target).abs().max()), float(certain.abs().max())), 0.0, ROUNDING
+
+
+def adamw_decay() -> Found:
+    """Without a gradient a step of adamw multiplies weights by 1 - lr weight_decay: the largest deviation."""
+    theta = _weights()
+    moved = _stepped(optimizers.AdamW(lr=0.1, weight_decay=0.01), theta, [torch.zeros_like(theta)])
+    return float((moved / theta - (1 - 0.1 * 0.01)).abs().max()), 0.0, ROUNDING
+
+
+def adam_decay() -> Found:
+    """Without a gradient the first step of adam with weight decay is lr, whatever the size of a weight: the largest deviation."""
+    theta = _weights()
+    moved = _stepped(optimizers.Adam(lr=0.1, weight_decay=0.01), theta, [torch.zeros_like(theta)])
+    return float(((moved - theta).abs() - 0.1).abs().max()), 0.0, 1e-4
+
+
+def decay_is_half_lambda() -> Found:
+    """100 steps of sgd with weight_decay=0.02 and with an l2 penalty of weight 0.01 on all parameters: the largest difference."""
+    decayed, penalized = _with_penalty(weight_decay=0.02, weight=0.01)
+    return float((decayed - penalized).abs().max()), 0.0, ROUNDING
+
+
+def decay_is_not_lambda() -> Found:
+    """The same with an l2 penalty of weight 0.02, lambda instead of lambda / 2: the largest difference."""
+    decayed, penalized = _with_penalty(weight_decay=0.02, weight=0.02)
+    return float((decayed - penalized).abs().max()), 1e-3, math.inf
+
+
+def adagrad_step() -> Found:
+    """With a constant gradient the 900th step of adagrad is a third of the 100th."""
+    return _step_ratio(optimizers.Adagrad(lr=0.1)), 1 / 3 - 1e-4, 1 / 3 + 1e-4
+
+
+def rmsprop_step() -> Found:
+    """With a constant gradient the 900th step of rmsprop is about as long as the 100th."""
+    return _step_ratio(optimizers.RMSprop(lr=0.1)), 0.7, 1.1
+
+
+def adadelta_step() -> Found:
+    """With a constant gradient the 900th step of adadelta is at least as long as the 100th."""
+    return _step_ratio(optimizers.Adadelta(lr=1.0)), 1.0, math.inf
+
+
 # What they are made of
+
+
+def _weights() -> Tensor:
+    """[1, P], of sizes from 0.1 to 3."""
+    return torch.tensor([[0.1, -0.5, 1.0, -3.0]], dtype=torch.float64)
+
+
+def _stepped(optimizer: optimizers.Optimizer, theta: Tensor, gradients: Iterable[Tensor]) -> Tensor:
+    """Theta after a step with each gradient."""
+    theta = theta.clone()
+    state = optimizer.state(theta)
+    for t, gradient in enumerate(gradients, 1):
+        optimizer.step(theta, gradient.clone(), state, t, 1.0)
+    return theta
+
+
+def _with_penalty(*, weight_decay: float, weight: float) -> tuple[Tensor, Tensor]:
+    """Theta after 100 steps of sgd on random gradients, with weight decay and with an l2 penalty instead."""
+    generator = torch.Generator().manual_seed(2)
+    theta = _weights()
+    gradients = [torch.randn(theta.shape, generator=generator, dtype=theta.dtype) for _ in range(100)]
+    decayed = _stepped(optimizers.SGD(lr=0.1, momentum=0.9, weight_decay=weight_decay), theta, gradients)
+    penalty = L2(Weights(torch.ones_like(theta), ()), weight=weight)
+    penalized, plain = theta.clone(), optimizers.SGD(lr=0.1, momentum=0.9)
+    state = plain.state(penalized)
+    for t, gradient in enumerate(gradients, 1):
+        penalty.add_gradient(penalized, gradient)
+        plain.step(penalized, gradient, state, t, 1.0)
+    return decayed, penalized
+
+
+def _step_ratio(optimizer: optimizers.Optimizer) -> float:
+    """How long the 900th step is beside the 100th, with a gradient of 1 in each."""
+    theta = torch.zeros(1, 1, dtype=torch.float64)
+    state = optimizer.state(theta)
+    places = []
+    for t in range(1, 901):
+        optimizer.step(theta, torch.ones_like(theta), state, t, 1.0)
+        places.append(float(theta))
+    return (places[899] - places[898]) / (places[99] - places[98])
 
 
 def _slopes(target: str, x: Tensor, **hyperparameters: Any) -> Tensor:
@@ -112,13 +219,19 @@ def _classes(classes: int) -> Tensor:
     return torch.randint(classes, (1, 256), generator=torch.Generator().manual_seed(1))
 
 
+def _slope(loss: Callable[[Tensor, Tensor], Any]) -> Tensor:
+    """The absolute derivative of a regression loss at residuals up to 1,000, one in each run."""
+    output = torch.tensor([0.5, 1.0, 10.0, 1000.0], dtype=torch.float64).view(-1, 1, 1)
+    return losses.GRADIENTS[loss](output, torch.zeros_like(output)).abs()
+
+
 def _value(values: Any) -> float:
     """The loss of the only run."""
     return float(per_run(values))
 
 
 def _worst_of_logits(loss: Callable[[Tensor, Tensor], Any], gradient: Callable[[Tensor, Tensor], Tensor]) -> float:
-    """The largest relative error of a binary loss and its gradient, of single logits in float32 with either target."""
+    """The largest error of a binary loss and its gradient, of single logits in float32 with either target."""
     worst = 0.0
     for z in [sign * size for size in (0.0, 1.0, 5.0, 20.0, 50.0, 85.0, 120.0, 200.0) for sign in (1, -1)]:
         for y in (0.0, 1.0):
@@ -131,8 +244,8 @@ def _worst_of_logits(loss: Callable[[Tensor, Tensor], Any], gradient: Callable[[
 
 
 def _error(value: float, exact: float) -> float:
-    """The relative error; below the smallest normal number of float32 the error in units of that."""
-    return abs(value - exact) / max(abs(exact), torch.finfo(torch.float32).tiny)
+    """The error, relative to the exact number where that is above 1."""
+    return abs(value - exact) / max(abs(exact), 1.0)
 
 
 IDENTITIES: Mapping[str, Callable[[], Found]] = {
@@ -147,5 +260,16 @@ IDENTITIES: Mapping[str, Callable[[], Found]] = {
         cross_entropy_is_nll_of_log_softmax,
         bce_with_logits_error,
         sigmoid_then_bce_error,
+        robust_slopes,
+        mse_slope,
+        sparsemax_is_no_cross_entropy,
+        sparsemax_loss_is_0,
+        adamw_decay,
+        adam_decay,
+        decay_is_half_lambda,
+        decay_is_not_lambda,
+        adagrad_step,
+        rmsprop_step,
+        adadelta_step,
     )
 }
