@@ -64,6 +64,13 @@ def test_a_claim_is_trained_judged_and_written_down(call: Call, folder: Path) ->
     assert "training" not in err  # all of them were there
 
 
+@pytest.mark.slow
+def test_all_of_them_have_a_verdict(call: Call) -> None:
+    code, out, _ = call("claims")
+    assert code == 0
+    assert f"{len(claims())} claims: " in out
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -313,6 +313,13 @@ class Holds(Check):
     name: str
 
     @property
+    def needs_runs(self) -> bool:
+        """Whether the function looks at trained runs."""
+        from dlrun.claims.fitted import FITTED
+
+        return self.name in FITTED
+
+    @property
     def what(self) -> str:
         """See ``Check``."""
         from dlrun.claims.functions import described

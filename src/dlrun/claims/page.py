@@ -23,9 +23,12 @@ trains the sweeps, over as many seeds as the file says, and gives a verdict:
 - **inconclusive**: these seeds do not decide it.
 
 A verdict is about these datasets, models and settings, over random splits and initial weights; nothing was tuned until a claim
-passed. Where one side is called better, both have their usual settings or the same values to choose from. A trend is supported
-where the mean rank correlation over seeds is shown to be above 0.5. What a file says is shown by `dlrun show claim/NAME`;
-`dlrun claims NAME` tests one, and `--first-seed 5000` tests it with other seeds.
+passed. Where one side is called better, both have their usual settings or the same values to choose from (`tune_over`: chosen
+on validation rows, reported with new seeds). A trend is supported where the mean rank correlation over seeds is shown to be above
+0.5. All checks of a claim have to hold, which needs no correction for their number; one that does not hold refutes the claim if
+that is so at 5% divided by their number.
+
+`dlrun show claim/NAME` shows what a file says, `dlrun claims NAME` tests it, and `--first-seed 5000` does so with other seeds.
 """
 
 
@@ -58,12 +61,11 @@ def page(outcomes: Sequence[Sequence[Outcome]]) -> str:
         outcomes: for each claim one for each of the first seeds.
     """
     seeds = [str(outcome.first_seed) for outcome in outcomes[0]]
-    seconds = math.fsum(outcome.seconds for found in outcomes for outcome in found)
     runs = sum(outcome.runs for found in outcomes for outcome in found)
     options = f" --first-seed {','.join(seeds)}" if seeds != ["0"] else ""
     lines = [
         INTRODUCTION,
-        f"This page was written by `dlrun claims{options} --report`: {counted(outcomes)} ({runs:,} runs, {seconds:.0f} s).",
+        f"This page was written by `dlrun claims{options} --report`: {counted(outcomes)} ({runs:,} runs).",
         "",
         "|".join(["", " # ", " claim ", " statement ", " kind ", *(f" from seed {seed} " for seed in seeds), ""]),
         "|" + "---|" * (4 + len(seeds)),
