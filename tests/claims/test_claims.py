@@ -9,7 +9,7 @@ import pytest
 from dlrun import registry
 from dlrun.claims.claim import KINDS, Claim, claims
 from dlrun.claims.examine import Bar, Chart, Outcome, examine, verdict
-from dlrun.claims.page import described, drawn, page
+from dlrun.claims.page import INTRODUCTION, described, drawn, page
 from dlrun.errors import InputError
 
 Call = Callable[..., tuple[int, str, str]]
@@ -35,6 +35,7 @@ def test_the_page_says_what_the_files_say() -> None:
     places = [text.find(described(claim)) for claim in every]
     assert [claim.name for claim, place in zip(every, places, strict=True) if place < 0] == []
     assert places == sorted(places)
+    assert text.startswith(INTRODUCTION)
     assert text.count("\n## ") == len(every)
     assert f"{len(every)} claims: " in text
 
@@ -62,6 +63,14 @@ def test_a_claim_is_trained_judged_and_written_down(call: Call, folder: Path) ->
     assert (found["verdict"], found["runs"], len(found["checks"])) == ("supported", 20, 4)
     assert found["checks"][0]["low"] > 0.2
     assert "training" not in err  # all of them were there
+
+
+def test_a_claim_whose_runs_did_not_end_is_incomplete(call: Call, folder: Path) -> None:
+    words = ["claims", "xor", "--seeds", "5", "--report", "found.md", "trainer.epochs=4000", "timeout_s=0.001"]
+    code, out, _ = call(*words)
+    assert code == 1
+    assert "1 claim: 1 incomplete" in out
+    assert "**incomplete**" in (folder / "found.md").read_text()
 
 
 @pytest.mark.slow
@@ -114,7 +123,7 @@ def test_a_claim_of_ones_own(call: Call, tmp_path: Path) -> None:
 
 def test_any_check_refutes_and_each_has_to_support() -> None:
     claim = Claim.load("xor")
-    finding = examine(Claim.load("softmax")).findings[0]
+    finding = examine(Claim.load("smoothness")).findings[0]
     words = {word: type(finding)(word, "", 0, 0, 0, 5, "") for word in ("supported", "refuted", "inconclusive")}  # type: ignore[arg-type]
     assert verdict([words["supported"]] * 2) == "supported"
     assert verdict([words["supported"], words["inconclusive"]]) == "inconclusive"

@@ -33,7 +33,7 @@ from dlrun.comparison.summary import summarize
 from dlrun.comparison.table import Group, Row, extent, groups
 from dlrun.errors import InputError, nearest
 
-Word = Literal["supported", "refuted", "inconclusive"]
+Word = Literal["supported", "refuted", "inconclusive", "incomplete"]
 WEIGHTS = "weights"
 MONOTONE = 0.5  # the rank correlation from which on a relation is called monotone
 

@@ -1,7 +1,8 @@
 """From a claim to its verdict: its sweeps are trained like any other, and its checks are answered from what the store has.
 
 A claim is supported if each of its checks is: that errs only where a check that does not hold passes, so it needs no correction
-(Berger 1982). It is refuted if any check is, with an error that is divided by their number; otherwise it is inconclusive.
+(Berger 1982). It is refuted if any check is, with an error that is divided by their number; otherwise it is inconclusive. Where
+runs failed or did not end it is incomplete, whatever the others say.
 """
 
 import math
@@ -78,8 +79,8 @@ class Outcome:
 
     @property
     def deciding(self) -> Finding:
-        """The check that decides: the first one that has the claim's verdict."""
-        return next(finding for finding in self.findings if finding.word == self.word)
+        """The check that decides: the first one that has the claim's verdict, of an incomplete claim the first one."""
+        return next((finding for finding in self.findings if finding.word == self.word), self.findings[0])
 
     def content(self) -> dict[str, Any]:
         """All of it in JSON's types."""
@@ -130,7 +131,8 @@ def examine(
     count = claim.seeds if seeds is None else seeds
     failed = sum(row.status in WITHOUT for rows in evidence.rows.values() for row in rows)
     seconds = time.perf_counter() - began
-    return Outcome(claim, verdict(findings), findings, charts, first_seed, count, len(records), failed, seconds)
+    word: Word = "incomplete" if failed else verdict(findings)
+    return Outcome(claim, word, findings, charts, first_seed, count, len(records), failed, seconds)
 
 
 def verdict(findings: Sequence[Finding]) -> Word:

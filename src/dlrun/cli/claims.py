@@ -29,7 +29,8 @@ is trained and compared: dlrun show claim/NAME.
   --report FILE   also write a page of Markdown: statements, figures, charts, what a refutation would mean
   --json          print the results as JSON
 
-Further settings, such as trainer.engine=torch, are those of all runs.
+Further settings, such as trainer.engine=torch, are those of all runs. A claim of which runs failed or did not end in timeout_s is
+incomplete; the same command goes on.
 Exit codes: 0 every claim has a verdict (also when that is refuted or inconclusive), 1 a run failed or did not end, 2 bad input,
 130 and 143 interrupted.
 
@@ -76,7 +77,7 @@ def run(words: Sequence[str]) -> int:
         print(json.dumps([outcome.content() for found in outcomes for outcome in found], indent=1, allow_nan=False))
     elif outcomes:
         _show(outcomes)
-    if target is not None and not code:
+    if target is not None and outcomes and code in (0, 1):
         from dlrun.claims.page import page
 
         target.write_text(page(outcomes), encoding="utf-8")
@@ -128,7 +129,7 @@ def _show(outcomes: "Sequence[Sequence[Outcome]]") -> None:
     for heading in ("", "claim", *verdicts, "figure", "95% interval", "n", "seconds", "what decides"):
         side = "right" if heading in ("", "figure", "n", "seconds") else "left"
         table.add_column(Text(heading, style="bold"), justify=side, overflow="fold", no_wrap=heading in ("claim", *verdicts))  # type: ignore[arg-type]
-    styles = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
+    styles = {"supported": "green", "refuted": "red", "inconclusive": "yellow", "incomplete": "magenta"}
     for found in outcomes:
         one = found[0]
         words = [Text(outcome.word, style=styles[outcome.word]) for outcome in found]
