@@ -1,6 +1,8 @@
 """Components that are broken on purpose: a claim about each of them notices. Those that train are marked slow."""
 
 from collections.abc import Callable
+from functools import wraps
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +25,19 @@ Break = Callable[[pytest.MonkeyPatch], None]
 
 def activation(target: str, other: str) -> Break:
     """Another activation in the place of one."""
-    return lambda patch: patch.setitem(
-        activations.ROWWISE, target, Activation(_any(activations.ROWWISE[other].forward), _slope(activations.ROWWISE[other]))
-    )
 
+    def mutate(patch: pytest.MonkeyPatch) -> None:
+        known, instead = activations.ROWWISE[target], activations.ROWWISE[other]
+        backward = instead.backward
+        assert backward is not None
 
-def _any(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return lambda x, **hyperparameters: function(x)
+        def forward(x: Tensor, **hyperparameters: Any) -> Tensor:
+            return instead.forward(x)
 
+        takes = wraps(known.forward)(forward) if isfunction(known.forward) else forward  # the settings of the one
+        patch.setitem(activations.ROWWISE, target, Activation(takes, lambda grad, x, y, **_: backward(grad, x, y)))
 
-def _slope(known: Activation) -> Callable[..., Tensor]:
-    backward = known.backward
-    assert backward is not None
-    return lambda grad, x, y, **hyperparameters: backward(grad, x, y)
+    return mutate
 
 
 def loss(name: str, value: Callable[..., Tensor], gradient: Callable[..., Tensor]) -> Break:
@@ -125,18 +127,21 @@ def _words(name: str) -> set[str]:
     return {check.finding(evidence, 0.05).word for check in checks}
 
 
-class _Still(SGD):
-    """Stochastic gradient descent that ignores its momentum."""
+def _no_momentum(patch: pytest.MonkeyPatch) -> None:
+    original = SGD.__init__
 
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given | {"momentum": 0.0})
+    @wraps(original)  # whose signature says which settings there are
+    def init(self: SGD, **given: Any) -> None:
+        original(self, **given | {"momentum": 0.0})
+
+    patch.setattr(SGD, "__init__", init)
 
 
 TRAINED: dict[str, tuple[str, Break, tuple[str, ...]]] = {
     "a relu that is the identity": ("xor", activation("torch.nn.ReLU", "torch.nn.Identity"), ("trainer.epochs=30",)),
     "an elu that is relu": ("elu_mean", activation("torch.nn.ELU", "torch.nn.ReLU"), ("trainer.epochs=5",)),
     "a tanh that is the sigmoid": ("tanh_faster", activation("torch.nn.Tanh", "torch.nn.Sigmoid"), ("trainer.epochs=60",)),
-    "momentum that is ignored": ("momentum", optimizer("SGD", _Still), ()),
+    "momentum that is ignored": ("momentum", _no_momentum, ()),
     "an l1 penalty without its proximal step": (
         "l1_zeros",
         lambda patch: patch.setattr(L1, "project", lambda self, theta, signs: None),
