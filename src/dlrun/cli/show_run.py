@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from dlrun.comparison.symptoms import SAID, symptoms
 from dlrun.errors import printable
 from dlrun.results.find import one
 from dlrun.results.folders import config_yaml
@@ -23,6 +24,7 @@ def page(word: str) -> Iterator[Any]:
     yield Text(f"run {record.id}", style="bold cyan")
     about = {
         "status": f"{record.status}{': ' if record.reason else ''}{record.reason}",
+        **{SAID[each.kind]: each.text for each in symptoms(record)},
         "note": store.notes().get(record.id, ""),
         "finished": record.finished,
         "seed": str(record.seed),

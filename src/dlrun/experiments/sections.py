@@ -15,7 +15,7 @@ from dlrun.data.splits import Splits
 from dlrun.engine.cohort import Cohort
 from dlrun.experiments.planning.cohorts import Planned
 from dlrun.experiments.sweep import Grid
-from dlrun.report.sections import Entry, Judged, Place, Section, place_of, section, sections, with_experiments
+from dlrun.report.sections import Entry, Judged, Place, Section, place_of, section, sections, with_experiments, with_symptoms
 from dlrun.report.stored import BESIDE, data_key
 from dlrun.results.record import RunRecord
 from dlrun.results.sweeps import Sweep
@@ -47,6 +47,7 @@ def compare(reported: Reported, sweep: Sweep, *, tell: Callable[[str], None] = l
     fitted = _Fitted(folds_of(grid.cohorts) if grid.baselines else {}, grid.baselines, tell, reported.notes)
     found = entries(grid.specs, reported.records, reported.told)
     compared = sections(found, Judged(grid.reference, grid.margin), fitted, kept=True)
+    compared = with_symptoms(compared, reported.records)
     sweep.keep(BESIDE, fitted.kept)
     return compared
 

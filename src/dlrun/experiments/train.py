@@ -173,7 +173,7 @@ class _Shared:
     def _of_data(self, split: int) -> dict[str, Any]:
         data, sizes = self._data, tuple(self._sizes[split])
         if sizes not in self._known:
-            about = {"name": data.name, "task": data.task, "fingerprint": data.fingerprint, "rows": len(data), **_positive(data)}
+            about = {"name": data.name, "task": data.task, "fingerprint": data.fingerprint, "rows": len(data), **_classes(data)}
             self._known[sizes] = about | {"sizes": dict(zip(SUBSETS, sizes, strict=True))}
         return self._known[sizes]
 
@@ -206,9 +206,10 @@ class _Shared:
         return {PREDICTIONS: outcome.predictions, TARGETS: targets}
 
 
-def _positive(data: Data) -> dict[str, str]:
-    """Which of two classes probabilities are of."""
-    return {"positive": data.classes[1]} if TASKS[data.task].two_classes and len(data.classes) == 2 else {}
+def _classes(data: Data) -> dict[str, Any]:
+    """How many classes there are, and which of two probabilities are of."""
+    positive = {"positive": data.classes[1]} if TASKS[data.task].two_classes and len(data.classes) == 2 else {}
+    return positive | ({"classes": len(data.classes)} if data.classes else {})
 
 
 def failure(spec: RunSpec, error: BaseException, data: Data | None = None) -> RunFiles:

@@ -7,6 +7,7 @@ from dlrun.comparison.across import described
 from dlrun.comparison.figures import number
 from dlrun.comparison.groups import Compared
 from dlrun.comparison.longtable import TUNED
+from dlrun.comparison.symptoms import SAID, symptoms
 from dlrun.comparison.table import Group
 from dlrun.errors import StoreError
 from dlrun.report.charts.base import Chart, name_of, runs_first
@@ -112,6 +113,7 @@ def planes(compared: Sequence[Compared], metric: str, evidence: Evidence) -> dic
 def _facts(record: RunRecord) -> dict[str, str]:
     """What is known of a single run."""
     facts = {"id": record.id, "status": " ".join(filter(None, (record.status, record.reason))), "seed": str(record.seed)}
+    facts |= {SAID[each.kind]: each.text for each in symptoms(record)}
     facts |= {"fold": str(record.fold)} if record.fold is not None else {}
     facts |= {"epochs": str(record.epochs), "parameters": f"{record.parameters:,}", "seconds": f"{record.seconds:.3g}"}
     facts |= {name: "not finite" if value is None else number(value) for name, value in record.metrics.items()}

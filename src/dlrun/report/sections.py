@@ -16,6 +16,7 @@ from dlrun.comparison.effects import Effects, described, effects
 from dlrun.comparison.factors import Factor
 from dlrun.comparison.groups import BEST, Compared, comparison
 from dlrun.comparison.measures import lower_is_better
+from dlrun.comparison.symptoms import told
 from dlrun.comparison.table import Row, factors_that_vary, resplit, shared_rows
 from dlrun.components.metrics import METRICS
 from dlrun.errors import InputError, nearest
@@ -199,6 +200,15 @@ def section(place: Place, rows: Sequence[Row], judged: Judged, beside: Beside) -
     if not varying:  # one group of runs, which needs a name
         compared = [_named(item, str(rows[0].factors.get("model", ""))) for item in compared]
     return Section(place.dataset, main, others, tuple(compared), tuple(notes), effects=found, higher_is_better=better)
+
+
+def with_symptoms(several: Sequence[Section], records: Mapping[str, RunRecord]) -> list[Section]:
+    """The same with what went wrong inside the networks of their runs, in notes."""
+    found = []
+    for part in several:
+        runs = [(item.group.label, records[row.id]) for item in part.compared for row in item.group.rows if row.id in records]
+        found.append(replace(part, notes=(*part.notes, *told(runs))))
+    return found
 
 
 def over_datasets(several: Sequence[Section]) -> list[str]:

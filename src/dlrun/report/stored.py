@@ -10,7 +10,17 @@ from dlrun.comparison.groups import BEST
 from dlrun.comparison.longtable import TUNED
 from dlrun.comparison.table import BASELINE, Row, completed
 from dlrun.errors import InputError, StoreError, nearest, plural, raise_all
-from dlrun.report.sections import Entry, Judged, Place, Section, check_metric, place_of, sections, with_experiments
+from dlrun.report.sections import (
+    Entry,
+    Judged,
+    Place,
+    Section,
+    check_metric,
+    place_of,
+    sections,
+    with_experiments,
+    with_symptoms,
+)
 from dlrun.results.find import find, is_run, one
 from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.store import Store
@@ -144,7 +154,8 @@ def compare(
         usual.get("margin") if margin is None and metric is None else margin,
         higher_is_better,
     )
-    return sections(entries, judged, _beside(stored.beside or {}))
+    found = sections(entries, judged, _beside(stored.beside or {}))
+    return with_symptoms(found, {record.id: record for record in stored.records})
 
 
 def _placed(

@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from dlrun.cli.terminal.screen import console
+from dlrun.comparison.symptoms import symptoms
 from dlrun.errors import printable
 
 SPLITS = ("train", "validation", "test")
@@ -26,6 +27,8 @@ class Record(Protocol):
     def metrics(self) -> Mapping[str, float | None]: ...  # noqa: D102
     @property
     def diagnostics(self) -> Mapping[str, float | Sequence[float] | None]: ...  # noqa: D102
+    @property
+    def data(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
     def parameters(self) -> int: ...  # noqa: D102
     @property
@@ -61,6 +64,8 @@ def run_table(record: Record, folder: Path | str) -> None:
         Text(printable(facts + (f": {record.reason}" if record.reason else ""))),
         style="" if record.status in ("done", "stopped") else "yellow",
     )
+    for symptom in symptoms(record):
+        output.print(Text(printable(symptom.text), style="yellow"))
     if record.diagnostics:
         said = [Text(f"{name.replace('_', ' ')} {number(value)}", "dim") for name, value in record.diagnostics.items()]
         output.print(Columns(said, padding=(0, 3)))
