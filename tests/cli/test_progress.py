@@ -3,9 +3,11 @@
 import io
 import sys
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
+from dlrun.cli.main import main
 from dlrun.cli.terminal.progress import RunProgress
 from dlrun.cli.terminal.run_table import number, run_table
 from dlrun.cli.terminal.sweep import SweepProgress
@@ -47,6 +49,7 @@ class Run:
     diagnostics: dict[str, float | list[float]] = field(
         default_factory=lambda: {"zero_weights": 0.0, "gradient_norm": [0.5, 1.25e-7]}
     )
+    data: dict[str, object] = field(default_factory=dict)
     parameters: int = 1061
     epochs: int = 1
     seconds: float = 1.5
@@ -145,3 +148,24 @@ def test_table_gives_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_figures(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_curves_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with RunProgress("moons", enabled="curves") as shown:
+        for epoch in range(1, 6):
+            shown.update(replace(REPORT, epoch=epoch, epochs=5, step=22 * epoch, loss=1 / epoch, metric=epoch / 10, seconds=1.0))
+    last = terminal.getvalue().rpartition("train/loss by epoch")[2]
+    assert "0.2" in last  # the lowest loss is on its axis
+    assert "validation/r2 by epoch" in last
+    assert "moons: epoch 5/5, loss 0.2000, validation/r2 0.5000" in last
+
+
+def test_watch_ends_with_the_boundary_of_two_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    smoke = ["trainer=smoke", "logger=watch", f"output_dir={tmp_path}"]
+    assert main(["dataset=moons", *smoke]) == 0
+    out, err = capsys.readouterr()
+    assert "x2 (up) against x1; " in out
+    assert "epoch 1/" in err  # a pipe gets lines
+    assert main(["dataset=iris", *smoke]) == 0
+    assert "against" not in capsys.readouterr().out

@@ -22,6 +22,15 @@ def store(call: Call, folder: Path) -> Store:
     return Store(folder / "outputs")
 
 
+def test_single_runs_are_no_output_of_an_older_dlrun(call: Call, folder: Path) -> None:
+    assert call("dataset=moons", "trainer=smoke", "baseline=[]", "logger=none")[0] == 0
+    code, _, err = call("compare")
+    assert (code, "runs of no sweep are named by settings" in err, "older" in err) == (2, True, False)
+    assert call("compare", "dataset=moons")[0] == 0
+    (folder / "outputs" / "dlrun.sqlite").unlink()
+    assert "type dlrun import" in call("compare")[2]  # runs without a store are those of an older one
+
+
 def test_runs_are_found_by_settings_and_results(call: Call, store: Store) -> None:
     assert "4 runs" in call("runs")[1]
     for where, count in {

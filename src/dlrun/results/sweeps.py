@@ -28,6 +28,7 @@ from dlrun.results.store import Store, writing_to
 COMPARISON_CSV = "comparison.csv"
 COMPARISON_MARKDOWN = "comparison.md"
 OLD = "sweep.json"  # the list of runs of an older dlrun
+_SINGLE = "; runs of no sweep are named by settings that they have, such as dataset=moons, or by an id (dlrun runs lists them)"
 
 _NAME_LENGTH = 80
 _STAMP_LENGTH = len("2026-01-31_120000_")
@@ -142,8 +143,9 @@ class Sweep:
                     return sweep
         names = [path.name for path in folders]
         hint = nearest(wanted, [*names, *(name[_STAMP_LENGTH:] for name in names)])
-        if not folders and (old := _older(store.root, wanted)):
-            hint = f"; {old} is of an older dlrun: type dlrun import {old}"
+        if not folders:
+            old = _older(store, wanted)
+            hint = f"; {old} is of an older dlrun: type dlrun import {old}" if old else _SINGLE * store.path.exists()
         raise StoreError(
             f"sweep {wanted!r}: not found in {store.path} ({plural(len(folders), 'sweep is', 'sweeps are')} there){hint}"
         )
@@ -312,13 +314,15 @@ def _is_in(folder: Path) -> bool:
     return False
 
 
-def _older(root: Path, wanted: str) -> Path | None:
+def _older(store: Store, wanted: str) -> Path | None:
     """An output root of an older dlrun: the folder that was named, or the root itself."""
     with suppress(OSError, ValueError):
         if (Path(wanted) / OLD).is_file():
             return Path(wanted).parent.parent
-        if next(root.glob(f"sweeps/*/{OLD}"), None) or next(root.glob("runs/*/result.json"), None):
-            return root
+        if next(store.sweeps.glob(f"*/{OLD}"), None):
+            return store.root
+        if not store.path.exists() and next(store.root.glob("runs/*/result.json"), None):
+            return store.root
     return None
 
 

@@ -123,7 +123,8 @@ def _values(residual: bool) -> Callable[[Section, Evidence, Console], Drawn]:
 def _boundary(section: Section, evidence: Evidence, out: Console) -> Drawn:
     from dlrun.report.build import planes
 
-    for each in boundaries(evidence, planes(section.compared, section.metric, evidence)):
+    flat = planes(section.compared, section.metric, evidence)
+    for each in boundaries(evidence, flat) if flat else ():
         width = _width(out)
         rows = []
         for line in range(HIGH):

@@ -2,17 +2,17 @@
 
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from dlrun.cli.terminal.progress import RunProgress
+from dlrun.cli.terminal.progress import CURVES, RunProgress
 from dlrun.cli.terminal.run_table import run_table
 from dlrun.cli.terminal.screen import console, write_line
 from dlrun.cli.terminal.sweep import SweepProgress, show_failures
 from dlrun.cli.terminal.sweep_table import notice, show_over_datasets, show_section
-from dlrun.errors import plural, printable
+from dlrun.errors import DlrunError, plural, printable
 from dlrun.experiments.events import Listener
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dlrun.experiments.experiment import Result
     from dlrun.experiments.sweep import Grid
     from dlrun.results.record import RunRecord
+    from dlrun.results.store import Store
 
 
 class _Display(Listener):
@@ -31,7 +32,7 @@ class _Display(Listener):
     """
 
     def __init__(self, logger: Mapping[str, Any], *, warns: bool = True) -> None:
-        self._progress, self._table = bool(logger.get("progress", True)), bool(logger.get("table", True))
+        self._progress, self._table = logger.get("progress", True), bool(logger.get("table", True))
         self._warns, self._open = warns, ExitStack()
 
     def note(self, text: str) -> None:
@@ -65,9 +66,22 @@ class RunDisplay(_Display):
         """Print the table of the run, and the baselines that were asked for."""
         self._open.close()
         if self._table and result.record is not None:
+            if self._progress == CURVES:
+                self._boundary(result.store, result.record)
             run_table(result.record, result.folder)
             for section in result.sections:
                 show_section(section, console())
+
+    @staticmethod
+    def _boundary(store: "Store", record: "RunRecord") -> None:
+        """What the run predicts over its two inputs, where it has two."""
+        from dlrun.cli.terminal.charts import show
+        from dlrun.report.evidence import Evidence
+        from dlrun.report.stored import compare, of_words
+
+        with suppress(DlrunError):  # it is of other data, or was not measured
+            stored = of_words(store, [record.id])
+            show("boundary", compare(stored), Evidence(stored.store, stored.records))
 
 
 class SweepDisplay(_Display):
@@ -77,7 +91,7 @@ class SweepDisplay(_Display):
         """Show the line."""
         assert grid is not None
         self._open.close()  # a sweep that tunes begins again with new seeds
-        self._shown = self._open.enter_context(SweepProgress(title, grid, enabled=self._progress))
+        self._shown = self._open.enter_context(SweepProgress(title, grid, enabled=bool(self._progress)))
 
     def cohort(self, number: int, cohorts: int, runs: int) -> None:
         """Count it."""

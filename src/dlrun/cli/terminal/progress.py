@@ -5,14 +5,18 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from dlrun.cli.terminal.drawing import draw
 from dlrun.cli.terminal.run_table import number
 from dlrun.cli.terminal.screen import console, is_notebook, is_terminal, rewrite_line, write_line
+from dlrun.errors import printable
 
 if TYPE_CHECKING:
     from dlrun.engine.progress import Progress
 
 REDRAW = 0.1  # seconds between two pictures of the bar
 SHORTEST, LONGEST = 6, 30  # characters of the bar
+CURVES = "curves"
+CHART = 72, 8  # columns and lines of a curve, at most
 LINES = 10  # plain lines in a whole training, at most
 
 
@@ -21,12 +25,13 @@ class RunProgress:
 
     Args:
         title: the name that stands before the bar.
-        enabled: False shows nothing, for ``logger=none``.
+        enabled: False shows nothing, for ``logger=none``; CURVES draws the learning curves above the bar, where that is possible.
     """
 
-    def __init__(self, title: str = "train", *, enabled: bool = True) -> None:
+    def __init__(self, title: str = "train", *, enabled: bool | str = True) -> None:
         self.title = title
-        self._shown = _Nothing() if not enabled else _Bar(title) if is_terminal(sys.stderr) else _Lines(title)
+        drawn = _Curves if enabled == CURVES else _Bar
+        self._shown = _Nothing() if not enabled else drawn(title) if is_terminal(sys.stderr) else _Lines(title)
 
     def __enter__(self) -> Self:
         return self
@@ -107,6 +112,46 @@ class _Bar(_Nothing):
 
     def close(self) -> None:
         self.bar.stop()
+
+
+class _Curves(_Nothing):
+    """The training loss and the metric of all epochs so far, and a line of figures, redrawn ten times a second at most."""
+
+    def __init__(self, title: str) -> None:
+        from rich.live import Live
+
+        self.title = title
+        self.output = console(sys.stderr)
+        self.live = Live(console=self.output, auto_refresh=False)
+        self.live.start()
+        self.drawn = 0.0
+        self.seen: list[Progress] = []
+
+    def update(self, progress: "Progress") -> None:
+        self.seen.append(progress)
+        now = time.perf_counter()
+        if now - self.drawn >= REDRAW:
+            self.drawn = now
+            self._draw()
+
+    def close(self) -> None:
+        if self.seen:
+            self._draw()
+        self.live.stop()
+
+    def _draw(self) -> None:
+        from rich.text import Text
+
+        last, lines = self.seen[-1], []
+        width, height = min(self.output.width, CHART[0]), CHART[1]
+        unicode = (sys.stderr.encoding or "").lower().startswith("utf")
+        if len(self.seen) > 1:
+            epochs = [float(each.epoch) for each in self.seen]
+            curves = {"train/loss": [each.loss for each in self.seen], last.metric_name: [each.metric for each in self.seen]}
+            for name, values in curves.items():
+                lines += [f"{name} by epoch", *draw(epochs, values, width=width, height=height, unicode=unicode)]
+        lines.append(f"{self.title}: epoch {last.epoch}/{last.epochs}, {', '.join(_figures(last))}")
+        self.live.update(Text("\n".join(map(printable, lines))), refresh=True)
 
 
 def _figures(progress: "Progress") -> list[str]:
