@@ -35,8 +35,8 @@ Examples:
   dlrun ls optimizer
   dlrun show activation/gelu
 
-Exit codes: 0 all well, 1 a run failed or timeout_s is over, 2 bad input, 3 a gate said no, 4 not settled, 130 and 143
-interrupted.
+Exit codes: 0 all well, 1 a run failed or timeout_s is over, 2 bad input, 3 a gate said no, 4 not settled,
+130 and 143 interrupted.
 Settings that many runs share: output_dir=PATH or DLRUN_OUTPUT_DIR. HYDRA_FULL_ERROR=1 shows tracebacks."""
 
 
