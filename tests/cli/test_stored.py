@@ -130,7 +130,7 @@ def test_the_doctor_names_what_is_damaged_and_it_is_trained_again(call: Call, st
     before = results(store.root)
     with sqlite3.connect(store.path) as connection:
         connection.execute(
-            "UPDATE runs SET record = replace(record, '\"test/accuracy\": ', '\"test/accuracy\": 9') WHERE id = ?", (edited,)
+            "UPDATE runs SET record = replace(record, '\"test/accuracy\":', '\"test/accuracy\":9') WHERE id = ?", (edited,)
         )
     store.delete([removed])
     code, out, _ = call("doctor", "store")

@@ -104,6 +104,7 @@ def _find(word: str) -> tuple[str, str]:
         registry.path(group, name)
         return group, name
     homes = [group for group in registry.groups() if word in registry.options(group)]
+    homes = [group for group in homes if group != registry.CLAIM] or homes
     if len(homes) == 1:
         return homes[0], word
     if homes:

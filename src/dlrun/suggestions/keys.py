@@ -74,6 +74,7 @@ SYNONYMS = {
 """Names that other libraries have for keys and groups."""
 
 _ORDER = ("optimizer", "trainer", "model", "dataset")  # where a key is looked for first
+_COMMON = {("inline", "x"), ("inline", "y")}  # names that mean anything
 _WANTED = {"path": "FILE", "target": "COLUMN"}  # what no table can do without
 
 
@@ -144,7 +145,7 @@ def _names(node: Any) -> list[str]:
 
 def _homes(names: Sequence[str], setting: str, config: Config) -> Iterator[str]:
     """Words that set one of some names: in what is selected, as a group or an option, then in what could be selected."""
-    groups = list(dict.fromkeys([*_ORDER, *registry.groups()]))
+    groups = [group for group in dict.fromkeys([*_ORDER, *registry.groups()]) if group != registry.CLAIM]
     for name in names:
         if name in registry.root_keys() or name in registry.groups():
             yield f"{name}{setting}"
@@ -156,11 +157,12 @@ def _homes(names: Sequence[str], setting: str, config: Config) -> Iterator[str]:
                 yield from (f"{group}.{part}.{name}{setting}" for part in section if name in (section[part] or {}))
             elif name in section:
                 yield f"{group}.{name}{setting}"
-        for group in registry.groups():
+        for group in groups:
             if name in registry.options(group):
                 yield _option(group, name, setting, config)
         for group in groups:
             found = [option for option in registry.options(group) if name in registry.load_option(group, option)]
+            found = [option for option in found if (option, name) not in _COMMON]
             if found and group != "experiment":
                 option = _likely(group, name, found)
                 at = f"{group}.{option}" if registry.is_set(group) else group

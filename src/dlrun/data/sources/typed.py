@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data, Several
 from dlrun.errors import DataError
 
@@ -39,9 +40,9 @@ def inline(
     inputs = _matrix("x", x)
     targets = _matrix("y", [each if isinstance(each, list) else [each] for each in y])
     names = tuple(f"x{place + 1}" for place in range(inputs.shape[1]))
-    if task != "multiclass":
+    if not TASKS[task].exclusive:
         outputs = tuple(f"y{place + 1}" for place in range(targets.shape[1])) if targets.shape[1] > 1 else ("y",)
-        labels = {"regression": (), "binary": ("0", "1"), "multilabel": outputs}[task]
+        labels = ("0", "1") if TASKS[task].two_classes else outputs if TASKS[task].classes else ()
         return Data("inline", inputs, targets, task, len(outputs), names, outputs, labels)
     numbers = targets.flatten().long()
     if targets.shape[1] != 1 or not torch.equal(numbers.double(), targets.flatten()):
