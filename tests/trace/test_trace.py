@@ -27,7 +27,6 @@ from dlrun.report.trace.formulas import filled
 from dlrun.report.trace.page import as_page
 from dlrun.report.trace.text import as_text
 
-OWN_DATA = {"csv", "parquet", "openml", "inline"}  # options that need words of their own
 SCORES = ("model=linear", "model.init=eye", "trainer.dtype=float64")
 
 
@@ -123,12 +122,16 @@ def autograd(plan: Planned, found: StepRecord) -> list[Tensor]:
 
 
 LOSSES = {
-    "diabetes": ("mse", "mae", "l1_loss", "huber", "quantile", "pinball", "log_cosh"),
-    "moons": ("bce", "log_loss", "bce_with_logits", "hinge", "focal"),
+    "diabetes": ("mse", "mae", "huber", "quantile", "log_cosh"),
+    "moons": ("bce", "bce_with_logits", "hinge", "focal"),
     "iris": ("cross_entropy", "nll", "sparsemax", "hinge", "focal"),
 }
 CASES = [
-    *((f"activation={name}", "dataset=iris") for name in registry.options("activation") if name != "softmax"),
+    *(
+        (f"activation={name}", "dataset=iris")
+        for name in registry.options("activation")
+        if name not in ("softmax", "linear", "silu")
+    ),
     *((f"loss={loss}", f"dataset={data}") for data, losses in LOSSES.items() for loss in losses),
 ]
 
@@ -198,8 +201,11 @@ def test_no_more_steps_than_the_run_has() -> None:
     assert len(list(record(planned("dataset=xor", "trainer.max_steps=2").cohort, 10))) == 2
 
 
-@pytest.mark.parametrize("data", sorted(set(registry.options("dataset")) - OWN_DATA))
-def test_every_dataset_is_written_in_full(data: str) -> None:
+KINDS = ("digits", "heteroscedastic", "multilabel", "pairs", "sentences", "shapes", "signals", "triplets")
+
+
+@pytest.mark.parametrize("data", KINDS)
+def test_every_kind_of_data_is_written_in_full(data: str) -> None:
     model = {"shapes": ("model=segmenter",), "sentences": ("model=bag_of_words",)}.get(data, ())
     found = trace(planned(f"dataset={data}", *model), 1)
     text = as_text(blocks(found, 1))
