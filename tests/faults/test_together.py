@@ -1,7 +1,6 @@
 """Several processes in one folder: every run has one owner, and nobody trains what another is training."""
 
 import os
-import signal
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
@@ -61,10 +60,7 @@ def test_overlapping_sweeps_at_once(lab: Any, number: int) -> None:
 
 @pytest.mark.dose(1, of_300=50)
 def test_what_a_killed_process_held_is_trained_by_the_other(lab: Any, wait: Wait, number: int) -> None:
-    first = lab.start(*SWEEP)
-    while "training" not in (line := first.stderr.readline()):  # it is through with the database until its runs have ended
-        assert line
-    first.send_signal(signal.SIGSTOP)  # however long the other takes to start, it finds this one at work
+    first = lab.hold(1, SWEEP)  # however long the other takes to start, it finds this one at work
     second = lab.start(*SWEEP)
     while "waiting for" not in (line := second.stderr.readline()):
         assert line
