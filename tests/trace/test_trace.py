@@ -144,6 +144,28 @@ def test_gradients_are_autograds(case: tuple[str, ...]) -> None:
         torch.testing.assert_close(each.gradient, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("dataset=pairs", "loss=cosine_embedding"),
+        ("dataset=triplets", "loss=triplet_margin", "model=embedder"),
+        *(("dataset=shapes", "model=segmenter", f"loss={loss}") for loss in ("dice", "dice_cross_entropy", "cross_entropy")),
+        ("dataset=iris", "activation=softmax"),
+    ],
+    ids=" ".join,
+)
+def test_the_gradient_of_the_output_is_autograds(case: tuple[str, ...]) -> None:
+    plan = planned(*case, "trainer.batch_size=6")
+    (found,) = record(plan.cohort, 1)
+    step = TrainStep(plan.cohort.runs, plan.cohort.data, plan.cohort.settings)
+    ((group, values),) = step.losses
+    leaf = found.output.clone().unsqueeze(0).requires_grad_()
+    (expected,) = torch.autograd.grad(per_run(group.part.function(leaf, found.y.unsqueeze(0), **values)).sum(), leaf)
+    gradient = found.layers[-1].gradient
+    assert gradient is not None
+    torch.testing.assert_close(gradient.reshape(expected[0].shape), expected[0], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", registry.options("optimizer"))
 def test_steps_are_those_of_torch_optim(name: str) -> None:
     content = registry.load_option("optimizer", name)
