@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.claims.checks import Evidence, Finding, check_of, rank_correlation
+from dlrun.claims.checks import rank_correlation
+from dlrun.claims.finding import Evidence, Finding
+from dlrun.claims.forms import check_of
 from dlrun.comparison.power import ALPHA
 from dlrun.comparison.table import Row
 from dlrun.errors import InputError

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from dlrun.claims.checks import Evidence, Holds
+from dlrun.claims.checks import Holds
 from dlrun.claims.claim import Claim
 from dlrun.claims.examine import examine
+from dlrun.claims.finding import Evidence
 from dlrun.claims.fitted import Trained
 from dlrun.claims.functions import call
 from dlrun.components import activations, losses, optimizers

@@ -1,7 +1,9 @@
 """Statements about training neural networks, each with the experiment that tests it and a verdict from its runs.
 
 claim.py        what a file of conf/claim says
-checks.py       what is asked of runs, and the answer: supported, refuted or inconclusive
+finding.py      a question, what answers it, and the answer: supported, refuted or inconclusive
+checks.py       the kinds of questions
+forms.py        how a file writes them
 quantities.py   the number of a run that a check is about
 identities.py   what holds for functions, without any training
 fitted.py       what holds for trained runs beside the solution of a library

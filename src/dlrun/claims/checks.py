@@ -16,13 +16,14 @@ equivalent, which refutes that one of them is better.
 """
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy.stats import spearmanr
 
+from dlrun.claims.finding import Check, Evidence, Finding, Word
 from dlrun.comparison.factors import shown
 from dlrun.comparison.figures import number
 from dlrun.comparison.groups import named
@@ -30,10 +31,9 @@ from dlrun.comparison.judging import Judge, pairs_of
 from dlrun.comparison.power import ALPHA, LEAST
 from dlrun.comparison.statistics import summarize_differences, verdict
 from dlrun.comparison.summary import summarize
-from dlrun.comparison.table import Group, Row, extent, groups
-from dlrun.errors import InputError, nearest
+from dlrun.comparison.table import Group, Row, extent
+from dlrun.errors import InputError
 
-Word = Literal["supported", "refuted", "inconclusive", "incomplete"]
 WEIGHTS = "weights"
 MONOTONE = 0.5  # the rank correlation from which on a relation is called monotone
 
@@ -41,107 +41,33 @@ _IF_BETTER: dict[str, Word] = {"better": "supported", "worse": "refuted", "equiv
 _IF_EQUAL: dict[str, Word] = {"better": "refuted", "worse": "refuted", "equivalent": "supported"}
 
 
-@dataclass(frozen=True)
-class Finding:
-    """The answer to a check.
-
-    Args:
-        what: the check in words.
-        figure: the difference, correlation or mean that decides it; NaN where there is none.
-        low, high: its 95% interval; NaN where there is none.
-        n: pairs, or runs; 0 of a function.
-        text: the reason in words.
-    """
-
-    word: Word
-    what: str
-    figure: float
-    low: float
-    high: float
-    n: int
-    text: str
-
-    def content(self) -> dict[str, Any]:
-        """All of it in JSON's types."""
-        numbers = {"figure": self.figure, "low": self.low, "high": self.high}
-        return {
-            "check": self.what,
-            "verdict": self.word,
-            **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
-            "n": self.n,
-            "reason": self.text,
-        }
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The runs of a claim.
-
-    Args:
-        rows: the name of a dataset -> its runs, with the quantities of all checks among their metrics.
-        call: calls the function with a name on the runs: its figure, the bounds of that, and how many runs it looked at.
-        weights: the weights of a run, by its id, in one vector.
-    """
-
-    rows: Mapping[str, Sequence[Row]]
-    call: Callable[[str], tuple[float, float, float, int]]
-    weights: Callable[[str], "np.ndarray[Any, np.dtype[np.float64]]"]
-
-    def table(self, quantity: str, data: str) -> list[Group]:
-        """The groups of runs of one dataset.
-
-        Raises:
-            InputError: there is no such dataset, or ``data`` has to say which of several is meant.
-        """
-        if data not in self.rows and (data or len(self.rows) != 1):
-            raise InputError(f"data: {data or '(nothing)'}: takes one of {', '.join(self.rows)}{nearest(data, self.rows)}")
-        rows = self.rows[data] if data else next(iter(self.rows.values()))
-        return groups(rows, quantity, higher_is_better=True)
-
-
 @dataclass(frozen=True, kw_only=True)
-class Check(ABC):
-    """One question."""
+class _Measured(Check):
+    """A question about a quantity."""
 
-    data: str = ""
-
-    @property
-    def quantity(self) -> str:
-        """The quantity that has to be known of each run; empty when none has."""
-        return ""
-
-    @property
-    @abstractmethod
-    def what(self) -> str:
-        """The check in words."""
-
-    @abstractmethod
-    def finding(self, evidence: Evidence, alpha: float) -> Finding:
-        """The answer, with an error of ``alpha``."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference(Check):
-    """Whether a quantity is larger in one group than in another (or smaller, or equal), by a paired t-test over seeds."""
-
-    group: str
-    than: str
     of: str
-    relation: Literal["larger", "smaller", "equal"]
-    margin: float | None = None
 
     @property
     def quantity(self) -> str:
         """See ``Check``."""
         return self.of
 
+
+@dataclass(frozen=True, kw_only=True)
+class Difference(_Measured):
+    """Whether a quantity is larger in one group than in another (or smaller, or equal), by a paired t-test over seeds."""
+
+    group: str
+    than: str
+    relation: Literal["larger", "smaller", "equal"]
+    margin: float | None = None
+
     @property
-    def what(self) -> str:
+    def asked(self) -> str:
         """See ``Check``."""
-        where = f"{self.data}: " if self.data else ""
         by = f" (margin {self.margin:g})" if self.margin is not None else ""
         than = "to that with" if self.relation == "equal" else "than with"
-        return f"{where}{self.of} with {self.group} is {self.relation} {than} {self.than}{by}"
+        return f"{self.of} with {self.group} is {self.relation} {than} {self.than}{by}"
 
     def finding(self, evidence: Evidence, alpha: float) -> Finding:
         """See ``Check``."""
@@ -158,25 +84,18 @@ class Difference(Check):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trend(Check):
+class Trend(_Measured):
     """Whether a quantity grows or shrinks along a setting: Spearman's rank correlation in each seed, against MONOTONE."""
 
-    of: str
     along: str
     rises: bool
     among: str = ""
 
     @property
-    def quantity(self) -> str:
+    def asked(self) -> str:
         """See ``Check``."""
-        return self.of
-
-    @property
-    def what(self) -> str:
-        """See ``Check``."""
-        where = f"{self.data}: " if self.data else ""
         of = f" with {self.among}" if self.among else ""
-        return f"{where}{self.of} {'rises' if self.rises else 'falls'} with {self.along}{of}"
+        return f"{self.of} {'rises' if self.rises else 'falls'} with {self.along}{of}"
 
     def finding(self, evidence: Evidence, alpha: float) -> Finding:
         """See ``Check``."""
@@ -195,25 +114,18 @@ class Trend(Check):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Within(Check):
+class Within(_Measured):
     """Whether the mean of a quantity lies between two numbers: its 95% interval inside, outside, or across a bound."""
 
     low: float
     high: float
-    of: str
     among: str = ""
 
     @property
-    def quantity(self) -> str:
+    def asked(self) -> str:
         """See ``Check``."""
-        return self.of
-
-    @property
-    def what(self) -> str:
-        """See ``Check``."""
-        where = f"{self.data}: " if self.data else ""
         of = f" with {self.among}" if self.among else ""
-        return f"{where}the mean {self.of}{of} is between {self.low:g} and {self.high:g}"
+        return f"the mean {self.of}{of} is between {self.low:g} and {self.high:g}"
 
     def finding(self, evidence: Evidence, alpha: float) -> Finding:
         """See ``Check``."""
@@ -224,23 +136,17 @@ class Within(Check):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rank(Check):
+class Rank(_Measured):
     """Whether the mean rank of a group over datasets lies between two numbers; each seed has a rank in each dataset."""
 
     group: str
-    of: str
     best: Literal["low", "high"]
     low: float
     high: float
     among: str = ""
 
     @property
-    def quantity(self) -> str:
-        """See ``Check``."""
-        return self.of
-
-    @property
-    def what(self) -> str:
+    def asked(self) -> str:
         """See ``Check``."""
         of = f" of those with {self.among}" if self.among else ""
         return f"the mean rank of {self.group}{of} by {self.of}, {self.best} is best, is between {self.low:g} and {self.high:g}"
@@ -268,12 +174,11 @@ class Rank(Check):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Same(Check):
+class Same(_Measured):
     """Whether two groups have the same value in every pair of runs."""
 
     group: str
     as_: str
-    of: str
     up_to: float
 
     @property
@@ -282,10 +187,9 @@ class Same(Check):
         return "" if self.of == WEIGHTS else self.of
 
     @property
-    def what(self) -> str:
+    def asked(self) -> str:
         """See ``Check``."""
-        where = f"{self.data}: " if self.data else ""
-        return f"{where}{self.of} with {self.group} and with {self.as_} differ by {self.up_to:g} at most"
+        return f"{self.of} with {self.group} and with {self.as_} differ by {self.up_to:g} at most"
 
     def finding(self, evidence: Evidence, alpha: float) -> Finding:
         """See ``Check``."""
@@ -320,7 +224,7 @@ class Holds(Check):
         return self.name in FITTED
 
     @property
-    def what(self) -> str:
+    def asked(self) -> str:
         """See ``Check``."""
         from dlrun.claims.functions import described
 
@@ -357,18 +261,9 @@ def _correlations(members: Sequence[Group], along: str, quantity: str) -> list[f
 
 
 def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> float:
-    """Spearman's rank correlation, ties with their mean rank; 0 where one of both is constant (Spearman 1904)."""
-    ranks = [_ranks(values) for values in (xs, ys)]
-    centred = [values - values.mean() for values in ranks]
-    norm = math.sqrt(float((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
-    return float((centred[0] * centred[1]).sum()) / norm if norm else 0.0
-
-
-def _ranks(values: Sequence[float]) -> "np.ndarray[Any, np.dtype[np.float64]]":
-    _, inverse, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    found: np.ndarray[Any, np.dtype[np.float64]] = (ends - (counts - 1) / 2)[inverse]
-    return found
+    """Spearman's rank correlation; 0 where one of both is constant, for which it is not defined."""
+    constant = len(set(xs)) == 1 or len(set(ys)) == 1
+    return 0.0 if constant else float(spearmanr(xs, ys).statistic)
 
 
 def _between(
@@ -385,59 +280,3 @@ def _between(
     inside, outside = bounds[0] <= low and high <= bounds[1], high < bounds[0] or low > bounds[1]
     word: Word = "supported" if inside else "refuted" if outside else "inconclusive"
     return Finding(word, what, found.mean, low, high, found.n, f"mean {number(found.mean)}")
-
-
-# From a file
-
-
-def check_of(content: Any) -> Check:
-    """The check that a mapping of a claim's file describes.
-
-    Raises:
-        InputError: it has no such form, lacks a key or has one too many.
-    """
-    given = {str(key): value for key, value in content.items()} if isinstance(content, Mapping) else {}
-    form = next((key for key in FORMS if key in given), None)
-    if form is None:
-        raise InputError(f"{content}: a check has one of the keys {', '.join(FORMS)}")
-    kind, fixed, renamed = FORMS[form]
-    given = {renamed.get(key, key): value for key, value in given.items()} | fixed
-    if "within" in given:
-        given = _with_bounds(given)
-    known = {item.name: item for item in fields(kind)}
-    needed = {name for name, item in known.items() if _is_required(item)}
-    problems = [f"{key}: is no key of a check with {form}{nearest(key, known)}" for key in given if key not in known]
-    problems += [f"{key.rstrip('_')}: is missing beside {form}" for key in sorted(needed - given.keys())]
-    if problems:
-        raise InputError(*problems)
-    return kind(**given)
-
-
-def _with_bounds(given: dict[str, Any]) -> dict[str, Any]:
-    bounds = given.pop("within")
-    if not (isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(bound, int | float) for bound in bounds)):
-        raise InputError(f"within: {bounds}: takes two numbers, such as [0.4, 0.6]")
-    return given | {"low": float(bounds[0]), "high": float(bounds[1])}
-
-
-def _is_required(item: Any) -> bool:
-    from dataclasses import MISSING
-
-    return item.default is MISSING and item.default_factory is MISSING
-
-
-FORMS: dict[str, tuple[type[Check], dict[str, Any], dict[str, str]]] = {  # key -> class, fields that follow, key -> field
-    "more": (Difference, {"relation": "larger"}, {"more": "group"}),
-    "less": (Difference, {"relation": "smaller"}, {"less": "group"}),
-    "equal": (Difference, {"relation": "equal"}, {"equal": "group", "to": "than"}),
-    "rank": (Rank, {}, {"rank": "group"}),
-    "rising": (Trend, {"rises": True}, {"rising": "of"}),
-    "falling": (Trend, {"rises": False}, {"falling": "of"}),
-    "within": (Within, {}, {}),
-    "same": (Same, {}, {"same": "group", "as": "as_"}),
-    "holds": (Holds, {}, {"holds": "name"}),
-}
-"""The forms of a check by the key that they begin with."""
-
-REFUTES = ALPHA
-"""The probability that a claim is refuted by chance; it is divided by the number of its checks, any of which can refute it."""

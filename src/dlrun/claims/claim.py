@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlrun import registry
-from dlrun.claims.checks import Check, check_of
+from dlrun.claims.finding import Check
+from dlrun.claims.forms import check_of
 from dlrun.comparison.power import LEAST
 from dlrun.errors import InputError, nearest
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dlrun.claims.checks import Evidence, Finding, Word
 from dlrun.claims.claim import Claim
+from dlrun.claims.finding import Evidence, Finding, Word
 from dlrun.claims.fitted import Trained
 from dlrun.claims.functions import call
 from dlrun.claims.quantities import quantity

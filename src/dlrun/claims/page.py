@@ -4,9 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from dlrun.claims.checks import Finding
 from dlrun.claims.claim import Claim
 from dlrun.claims.examine import Bar, Chart, Outcome
+from dlrun.claims.finding import Finding
 from dlrun.comparison.figures import number
 from dlrun.errors import plural
 
@@ -27,10 +27,10 @@ A verdict is about these datasets, models and settings, over random splits and i
 passed; after a first run from seed 0 seven were changed once: dying_relu, batch_norm and cnn (the learning rate left nothing
 to compare, or training was too short), quantiles (bounds below the sampling error of the test rows), momentum, double_softmax
 and stable_bce (what was measured did not ask for what the statement says); dice has fewer epochs and seeds than at first, to
-save time. Where one side is called better, both have their
-usual settings or the same values to choose from (`tune_over`: chosen on validation rows, reported with new seeds). A trend is
-supported where the mean rank correlation over seeds is shown to be above 0.5. All checks of a claim have to hold, which needs
-no correction for their number; one that does not hold refutes the claim if that is so at 5% divided by their number.
+save time. Where one side is called better, both have their usual settings or the same values to choose from (`tune_over`:
+chosen on validation rows, reported with new seeds). A trend is supported where the mean rank correlation over seeds is shown
+to be above 0.5. All checks of a claim have to hold, which needs no correction for their number; one that does not hold refutes
+the claim if that is so at 5% divided by their number.
 
 `dlrun show claim/NAME` shows what a file says, `dlrun claims NAME` tests it, and `--first-seed 5000` does so with other seeds.
 """

@@ -22,11 +22,7 @@ HEADS = {"probability": "sigmoid", "softmax": "softmax", "log_probability": "log
 
 
 def trace(planned: Planned, steps: int) -> Trace:
-    """The first ``steps`` steps of a planned run, or as many as it has.
-
-    Raises:
-        InputError: the model is too large to be written down.
-    """
+    """The first ``steps`` steps of a planned run that ``check`` has passed, or as many as it has."""
     (spec,), cohort = planned.specs, planned.cohort
     data = cohort.data
     found = [_step(cohort, each) for each in record(cohort, steps)]

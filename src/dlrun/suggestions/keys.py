@@ -74,7 +74,6 @@ SYNONYMS = {
 """Names that other libraries have for keys and groups."""
 
 _ORDER = ("optimizer", "trainer", "model", "dataset")  # where a key is looked for first
-_COMMON = {("inline", "x"), ("inline", "y")}  # names that mean anything
 _WANTED = {"path": "FILE", "target": "COLUMN"}  # what no table can do without
 
 
@@ -103,7 +102,7 @@ def unknown(word: str, key: str, config: Config, choices: Mapping[str, Any]) -> 
         some = f"{', '.join(others)} {'have' if len(others) > 1 else 'has'} one"
         select = _select(group, _likely(group, wrong, others), word.lstrip("+"))
         return f"{word}: {chosen} has no {wrong} ({some}); it takes {', '.join(known) or 'no keys'}, or type {select}"
-    if key.endswith(wrong):
+    if key.endswith(wrong) and known:  # what takes no keys is no place that was missed
         home = next(_homes([wrong, synonym] if synonym else [wrong], setting, config), "")
         if home and not (at and nearest(wrong, known)):
             return f"{word}: no such key; type {home}"
@@ -162,7 +161,6 @@ def _homes(names: Sequence[str], setting: str, config: Config) -> Iterator[str]:
                 yield _option(group, name, setting, config)
         for group in groups:
             found = [option for option in registry.options(group) if name in registry.load_option(group, option)]
-            found = [option for option in found if (option, name) not in _COMMON]
             if found and group != "experiment":
                 option = _likely(group, name, found)
                 at = f"{group}.{option}" if registry.is_set(group) else group
