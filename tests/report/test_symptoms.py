@@ -34,10 +34,18 @@ def kinds(**given: Any) -> list[str]:
         ({"diagnostics": {"gradient_norm_at_start": [None, 0.1]}}, ["vanished"]),  # not finite
         ({"metrics": {"train/r2": 0.01}}, ["constant"]),
         ({"metrics": {"train/r2": 0.1}}, []),
-        ({"metrics": {"train/balanced_accuracy": 0.11}, "data": {"classes": 10}}, ["constant"]),
-        ({"metrics": {"train/balanced_accuracy": 0.2}, "data": {"classes": 10}}, []),
-        ({"metrics": {"train/balanced_accuracy": 0.5, "train/auroc": 0.51}, "data": {"classes": 2}}, ["constant"]),
-        ({"metrics": {"train/balanced_accuracy": 0.5, "train/auroc": 0.9}, "data": {"classes": 2}}, []),  # one threshold
+        ({"metrics": {"train/balanced_accuracy": 0.11}, "data": {"classes": 10, "sizes": {"train": 1000}}}, ["constant"]),
+        ({"metrics": {"train/balanced_accuracy": 0.2}, "data": {"classes": 10, "sizes": {"train": 1000}}}, []),
+        (
+            {"metrics": {"train/balanced_accuracy": 0.5, "train/auroc": 0.51}, "data": {"classes": 2, "sizes": {"train": 240}}},
+            ["constant"],
+        ),
+        (
+            {"metrics": {"train/balanced_accuracy": 0.5, "train/auroc": 0.9}, "data": {"classes": 2, "sizes": {"train": 240}}},
+            [],
+        ),  # one threshold
+        ({"metrics": {"train/balanced_accuracy": 0.56}, "data": {"classes": 2, "sizes": {"train": 240}}}, ["constant"]),
+        ({"metrics": {"train/balanced_accuracy": 0.56}, "data": {"classes": 2, "sizes": {"train": 2400}}}, []),
         ({"metrics": {"train/balanced_accuracy": 0.5}}, []),  # of an earlier version: the classes are not known
         ({}, []),
     ],

@@ -8,6 +8,7 @@
 The limits are far from what networks have that learn: relu leaves up to four tenths of a layer without use on digits.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from dlrun.errors import plural
 DEAD = 0.5  # of the units of a layer
 VANISHED = 1e-4  # of the largest norm
 SATURATED = 0.9  # of the derivatives of a layer
-CHANCE = 0.02  # above the balanced accuracy of one class for all, and above an r2 of 0
+CHANCE = 2.0  # standard errors above the balanced accuracy of one class for all
+FIT = 0.02  # an r2 that is hardly above that of the mean
+RANKED = 0.1  # from an auroc of 0.5
 MOST_GROUPS = 3  # that are named in one line
 
 
@@ -115,19 +118,19 @@ def _found(run: Trained) -> Iterator[tuple[str, str]]:
 
 def _constant(run: Trained) -> str:
     """By which figure a run is as good as one prediction for all rows; empty where it is better."""
-    accuracy, fit, classes = (
-        run.metrics.get("train/balanced_accuracy"),
-        run.metrics.get("train/r2"),
-        run.data.get("classes"),
-    )
+    fit, accuracy = run.metrics.get("train/r2"), run.metrics.get("train/balanced_accuracy")
     if fit is not None:
-        return f"r2 is {fit:.3f}, and that of the mean is 0" if fit <= CHANCE else ""
-    if accuracy is None or not classes or accuracy > 1 / classes + CHANCE:
+        return f"r2 is {fit:.3f}, and that of the mean is 0" if fit <= FIT else ""
+    classes, rows = run.data.get("classes"), run.data.get("sizes", {}).get("train")
+    if accuracy is None or not classes or not rows:
+        return ""
+    guessed = 1 / classes
+    if accuracy > guessed + CHANCE * math.sqrt(guessed * (1 - guessed) / rows):
         return ""
     ranks = run.metrics.get("train/auroc")  # of two classes a threshold may hide what was learned
-    if ranks is not None and abs(ranks - 0.5) > 5 * CHANCE:
+    if ranks is not None and abs(ranks - 0.5) > RANKED:
         return ""
-    return f"balanced accuracy is {accuracy:.3f}, and that of one class for all rows {1 / classes:.3f}"
+    return f"balanced accuracy is {accuracy:.3f}, and that of one class for all rows {guessed:.3f}"
 
 
 def _layers(run: Trained, name: str) -> list[float]:
