@@ -81,6 +81,9 @@ CATALOGUE: dict[str, dict[str, dict[str, Any]]] = {  # group -> name -> its para
         "cnn": {"hidden": [128]},
         "segmenter": {},
         "embedder": {"embedding": 16},
+        "bag_of_words": {"embedding": 16},
+        "gru": {"embedding": 16, "units": 16},
+        "attention": {"embedding": 16, "heads": 2},
     },
     "dataset": {
         "diabetes": {"task": "regression"},

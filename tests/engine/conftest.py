@@ -49,23 +49,93 @@ class StreamDropout(nn.Module):
 
 
 class Words(nn.Module):
-    """Vectors of words numbered from 1, [B, E, T], and their mean: padding has no vector and is not counted."""
+    """Vectors of words numbered from 1, [B, E, T]: padding has none. It keeps where there are words, [B, T]."""
+
+    there: Tensor
 
     def __init__(self, words: int, size: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(words, size, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
+        self.there = x != 0
         padded = torch.cat([torch.zeros_like(self.weight[:1]), self.weight])
         return torch.nn.functional.embedding(x, padded, padding_idx=0).mT
 
 
-class Mean(nn.Module):
-    """The mean over places; of words over those that have a vector."""
+class OfPlaces(nn.Module):
+    """What works on places [B, C, T], all of them or those where the module of the model's words found some."""
+
+    def __init__(self, words: Words | None) -> None:
+        super().__init__()
+        self._words = [words]  # in a list, so that its parameters are not taken for this module's
+
+    def there(self, x: Tensor) -> Tensor:
+        (words,) = self._words
+        return torch.ones(len(x), x[0, 0].numel(), dtype=torch.bool) if words is None else words.there
+
+
+class Mean(OfPlaces):
+    """The mean over places."""
 
     def forward(self, x: Tensor) -> Tensor:
-        there = (x != 0).any(1, keepdim=True).expand(x.shape)
-        return (x * there).flatten(2).sum(2) / there.flatten(2).sum(2)
+        there = self.there(x).unsqueeze(1)
+        return (x.flatten(2) * there).sum(2) / there.sum(2)
+
+
+class Last(OfPlaces):
+    """The last place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([row[:, int(there.sum()) - 1] for row, there in zip(x, self.there(x), strict=True)])
+
+
+class Positions(OfPlaces):
+    """A vector added to each place."""
+
+    def __init__(self, words: Words | None, shape: tuple[int, ...]) -> None:
+        super().__init__(words)
+        self.weight = nn.Parameter(torch.zeros(shape, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.weight * self.there(x).unsqueeze(1)
+
+
+class States(OfPlaces):
+    """torch.nn.GRU of packed sequences, which takes parameters with both directions one below the other."""
+
+    def __init__(self, words: Words | None, inputs: int, units: int, directions: int) -> None:
+        super().__init__(words)
+        self._gru = [nn.GRU(inputs, units, bidirectional=directions == 2)]
+        of_torch = dict(self._gru[0].named_parameters())
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            parts = [of_torch[f"{name}_l0{end}"] for end in ("", "_reverse")[:directions]]
+            self.register_parameter(name, nn.Parameter(torch.cat(parts)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        (gru,), ends = self._gru, ("", "_reverse")
+        parts = {name: each.chunk(2 if gru.bidirectional else 1) for name, each in self.named_parameters()}
+        given = {f"{name}_l0{end}": part for name, each in parts.items() for end, part in zip(ends, each, strict=False)}
+        packed = nn.utils.rnn.pack_padded_sequence(x.permute(2, 0, 1), self.there(x).sum(1), enforce_sorted=False)
+        states = torch.func.functional_call(gru, given, (packed,))[0]
+        return nn.utils.rnn.pad_packed_sequence(states, total_length=x.shape[2])[0].permute(1, 2, 0)
+
+
+class Attention(OfPlaces):
+    """torch.nn.MultiheadAttention of a sequence with itself, and the sequence; nothing where there is no word."""
+
+    def __init__(self, words: Words | None, channels: int, heads: int) -> None:
+        super().__init__(words)
+        made = nn.MultiheadAttention(channels, heads, batch_first=True)
+        self._attention = [made]
+        for name, parameter in made.named_parameters():
+            self.register_parameter(name.replace(".", "_"), parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        there = self.there(x)
+        given = {name.replace("proj_", "proj.") if "out" in name else name: each for name, each in self.named_parameters()}
+        mixed, _ = torch.func.functional_call(self._attention[0], given, (x.mT,) * 3, {"key_padding_mask": ~there})
+        return (x + mixed.mT) * there.unsqueeze(1)
 
 
 def activation(run: Any) -> nn.Module:
@@ -84,6 +154,7 @@ def network(run: Any, settings: Any, shape: tuple[int, ...], weights: Mapping[st
     modules: list[nn.Module] = []
     around = [(part.function.__name__, part.values) for part in run.regularizers]
     activations = 0
+    vectors: Words | None = None
     for spec in settings.layers:
         options = dict(spec.options)
         added: list[nn.Module] = []
@@ -100,9 +171,17 @@ def network(run: Any, settings: Any, shape: tuple[int, ...], weights: Mapping[st
         elif spec.kind == "upsample":
             added.append(nn.Upsample(scale_factor=spec.size))
         elif spec.kind == "embedding":
-            added.append(Words(words, spec.size))
+            added.append(vectors := Words(words, spec.size))
         elif spec.kind == "mean":
-            added.append(Mean())
+            added.append(Mean(vectors))
+        elif spec.kind == "last":
+            added.append(Last(vectors))
+        elif spec.kind == "positions":
+            added.append(Positions(vectors, shape))
+        elif spec.kind == "gru":
+            added.append(States(vectors, shape[0], spec.size, options["directions"]))
+        elif spec.kind == "attention":
+            added.append(Attention(vectors, shape[0], spec.size))
         elif spec.kind == "max_pool1d":
             added.append(nn.MaxPool1d(spec.size))
         elif spec.kind == "conv1d":
@@ -126,7 +205,7 @@ def fill(made: nn.Sequential, weights: Mapping[str, Tensor]) -> None:
     left = dict(weights)
     with torch.no_grad():
         for number, module in enumerate(made):
-            for name in ("weight", "bias", "running_mean", "running_var", "parameters_"):
+            for name in (*dict(module.named_parameters()), "running_mean", "running_var"):
                 holder = getattr(module, name, None)
                 value = left.pop(f"{number}.{name.rstrip('_')}", None) if holder is not None else None
                 if value is not None:

@@ -213,8 +213,14 @@ def test_a_diverging_run_leaves_the_others_bit_for_bit(dataset: str, dtype: str,
         },
         {"dataset": "sentences", "dataset.rows": 200, "model": "bag_of_words", "trainer.max_steps": 6},
         {"dataset": "signals", "dataset.rows": 100, "dataset.length": 20, "model": "cnn1d", "trainer.max_steps": 3},
+        pytest.param(
+            {"dataset": "sentences", "dataset.rows": 60, "model": "gru", "trainer.max_steps": 2}, marks=pytest.mark.slow
+        ),
+        {"dataset": "sentences", "dataset.rows": 60, "model": "attention", "model.embedding": 4, "trainer.max_steps": 2},
+        {"dataset": "signals", "dataset.rows": 60, "dataset.length": 9, "model": "gru1d", "model.units": 3}
+        | {"trainer.batch_size": 4, "trainer.max_steps": 3},
     ],
-    ids=["notes", "odd sizes", "activations", "optimizers", "cnn", "words", "signals"],
+    ids=["notes", "odd sizes", "activations", "optimizers", "cnn", "words", "signals", "gru", "attention", "gru of signals"],
 )
 @pytest.mark.parametrize("broken", [63, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.fault("NaN and infinity in one run of many")

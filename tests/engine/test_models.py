@@ -21,7 +21,10 @@ from dlrun.experiments.planning.cohorts import plan
 MODELS = registry.options("model")
 TASKS = {
     "bag_of_words": ("sentences",),
+    "gru": ("sentences",),
+    "attention": ("sentences",),
     "cnn1d": ("signals",),
+    "gru1d": ("signals",),
     "cnn": ("digits",),
     "segmenter": ("shapes",),
     "embedder": ("pairs", "triplets", "iris"),

@@ -1,12 +1,13 @@
 """Sequences of words and signals: masks, what padding must not change, and what is refused by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dlrun.components.initializers import INITIALIZERS
 from dlrun.data.modality import SEQUENCES, SIGNALS
@@ -16,7 +17,7 @@ from dlrun.data.sources.sequences import sentences, signals
 from dlrun.data.splits import splits
 from dlrun.engine import batches as batches_module
 from dlrun.engine.batches import SUBSETS, Batches
-from dlrun.engine.layers import Embedding, Pass
+from dlrun.engine.layers import Attention, Embedding, Gru, Last, Layer, Pass, Positions
 from dlrun.engine.models.layout import Layout
 from dlrun.engine.step import TrainStep
 from dlrun.errors import InputError
@@ -35,6 +36,9 @@ LAYERS = {
         "mean",
         "output",
     ],
+    "gru": [{"embedding": 4}, {"gru": 3}, "last", "output"],
+    "gru both ways": [{"embedding": 4}, {"gru": 3, "directions": 2}, "mean", "output"],
+    "attention": [{"embedding": 4}, {"attention": 2}, {"conv1d": 3, "kernel": 1, "padding": 0}, "mean", "output"],
 }
 
 
@@ -106,6 +110,69 @@ def test_gradients_are_those_of_finite_differences(layers: list[Any], step_of: C
         torch.testing.assert_close(state.grad[:, place], slope, rtol=1e-5, atol=1e-7)
 
 
+Oracle = Callable[[Tensor, Sequence[Tensor]], Tensor]  # sequences [B, C, T] and one run's parameters -> what the layer gives
+
+
+def packed(layer: Gru) -> Oracle:
+    """torch.nn.GRU of sequences that are packed without their padding."""
+    made = nn.GRU(layer.shapes[0].shape[1], layer.units, bidirectional=layer.directions == 2, dtype=torch.float64)
+    names = [name + end for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0") for end in ("", "_reverse")]
+
+    def found(x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+        parts = [part for parameter in parameters for part in parameter.chunk(2)]
+        sequences = pack_padded_sequence(x.permute(2, 0, 1), (X != 0).sum(1), enforce_sorted=False)
+        states, _ = torch.func.functional_call(made, dict(zip(names, parts, strict=True)), (sequences,))
+        return pad_packed_sequence(states, total_length=x.shape[2])[0].permute(1, 2, 0)
+
+    return found
+
+
+def masked(heads: int) -> Oracle:
+    """F.scaled_dot_product_attention with a mask of the words."""
+
+    def found(x: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+        in_weight, in_bias, out_weight, out_bias = parameters
+        parts = F.linear(x.mT, in_weight, in_bias).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(*parts, attn_mask=(X != 0)[:, None, None]).transpose(1, 2).flatten(2)
+        return (x + F.linear(mixed, out_weight, out_bias).mT) * (X != 0)[:, None]
+
+    return found
+
+
+OF_PADDED: dict[str, tuple[Layer, Oracle]] = {
+    "gru": (made := Gru(4, 3, directions=2, padded=True), packed(made)),
+    "attention": (Attention(4, heads=2, padded=True), masked(2)),
+    "positions": (Positions(4, 6, padded=True), lambda x, parameters: x + parameters[0] * (X != 0)[:, None]),
+    "last": (Last(padded=True), lambda x, parameters: torch.stack([row[:, n - 1] for row, n in zip(x, (3, 1, 5), strict=True)])),
+}
+
+
+@pytest.mark.parametrize(("layer", "oracle"), OF_PADDED.values(), ids=OF_PADDED)
+def test_layers_of_padded_sequences_are_torchs(layer: Layer, oracle: Oracle) -> None:
+    layout = Layout([layer.shapes])
+    theta = layout.initialize([0, 1], [(INITIALIZERS["default"], [0, 1])], torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    words = torch.stack([X != 0] * 2)
+    x = torch.randn(2, *X.shape, 4, dtype=torch.float64, generator=generator).mT * words.unsqueeze(2)
+    y, saved = layer.forward(layout.views(theta)[0], [], x, Pass(True, words=words))
+    grad = torch.randn(y.shape, dtype=torch.float64, generator=generator)
+    matrix = torch.full_like(theta, torch.nan)
+    dx = layer.backward(layout.views(theta)[0], layout.views(matrix)[0], grad, saved, False)
+    assert dx is not None
+    evaluated, _ = layer.forward(layout.views(theta)[0], [], x, Pass(words=words))
+    assert torch.equal(evaluated, y)
+    for run in range(2):
+        parameters = [slot.view(theta)[run].clone().requires_grad_() for slot in layout.slots]
+        leaf = x[run].clone().requires_grad_()
+        found = oracle(leaf, parameters)
+        torch.testing.assert_close(y[run], found.detach())
+        of_x, *of_parameters = torch.autograd.grad(found, [leaf, *parameters], grad[run])
+        of_words = slice(None) if isinstance(layer, Last) else words[run].unsqueeze(1).expand_as(of_x)
+        torch.testing.assert_close(dx[run][of_words], of_x[of_words])
+        for slot, expected in zip(layout.slots, of_parameters, strict=True):
+            torch.testing.assert_close(slot.view(matrix)[run], expected)
+
+
 REFUSED = [
     ({"dataset": "sentences", "model": "mlp"}, "linear needs numbers, but the rows are sequences .* type model=bag_of_words"),
     ({"dataset": "sentences", "model": "linear"}, "linear needs numbers"),
@@ -122,6 +189,21 @@ REFUSED = [
     ({"dataset": "sentences", "model.layers": [{"embedding": 4}, "flatten", "output"]}, "flatten would mix words"),
     ({"dataset": "sentences", "model.layers": [{"embedding": 4}, "max_pool1d", "mean", "output"]}, "max_pool1d would mix"),
     ({"dataset": "sentences", "model.layers": [{"embedding": 4}, {"conv1d": 4, "padding": 0}, "mean", "output"]}, "keep their"),
+    (
+        {"dataset": "sentences", "model.layers": [{"gru": 3}, "last", "output"]},
+        "gru needs signals or embedded words, but the rows",
+    ),
+    ({"dataset": "iris", "model.layers": [{"attention": 2}, "output"]}, "attention needs signals or embedded words"),
+    ({"dataset": "digits", "model.layers": ["positions", "output"]}, r"positions needs signals .* images of shape \[1, 8, 8\]"),
+    ({"dataset": "iris", "model.layers": ["last", "output"]}, "last needs signals or embedded words"),
+    (
+        {"dataset": "sentences", "model.layers": [{"embedding": 4}, {"attention": 3}, "mean", "output"]},
+        "attention: 3 heads cannot share 4 channels evenly",
+    ),
+    (
+        {"dataset": "sentences", "model.layers": [{"embedding": 4}, {"gru": 3, "directions": 3}, "last", "output"]},
+        r"gru\.directions=3: must be 1, or 2",
+    ),
     ({"dataset": "sentences", "model.layers": ["activation", "output"]}, "activation needs numbers"),
     (
         {

@@ -15,11 +15,14 @@ from dlrun.components.initializers import INITIALIZERS
 from dlrun.config.resolver import resolve
 from dlrun.engine.components import Component, group
 from dlrun.engine.layers import (
+    Attention,
     BatchNorm,
     Conv1d,
     Conv2d,
     Dropout,
     Flatten,
+    Gru,
+    Last,
     Layer,
     Linear,
     MaxPool1d,
@@ -27,6 +30,7 @@ from dlrun.engine.layers import (
     Mean,
     Pass,
     Pointwise,
+    Positions,
     Upsample,
 )
 from dlrun.engine.models.layout import Layout
@@ -81,6 +85,40 @@ def batch_norm(parameters: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
     return lambda x: F.batch_norm(x, None, None, *parameters, training=True, eps=1e-3)
 
 
+def recurrent(layer: Gru, inputs: int) -> Callable[[Sequence[Tensor]], Callable[[Tensor], Tensor]]:
+    """torch.nn.GRU, whose parameters are views of one run's."""
+    made = nn.GRU(inputs, layer.units, bidirectional=layer.directions == 2, batch_first=True, dtype=torch.float64)
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    suffixes = ("", "_reverse")[: layer.directions]
+
+    def of(parameters: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
+        own = {
+            name + suffix: part
+            for name, parameter in zip(names, parameters, strict=True)
+            for suffix, part in zip(suffixes, parameter.chunk(layer.directions), strict=True)
+        }
+        return lambda x: torch.func.functional_call(made, own, (x.mT,))[0].mT
+
+    return of
+
+
+def attending(heads: int) -> Callable[[Sequence[Tensor]], Callable[[Tensor], Tensor]]:
+    """The parts of torch.nn.MultiheadAttention around F.scaled_dot_product_attention, and the input in front of them."""
+
+    def of(parameters: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
+        in_weight, in_bias, out_weight, out_bias = parameters
+
+        def attend(x: Tensor) -> Tensor:
+            parts = F.linear(x.mT, in_weight, in_bias).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+            mixed = F.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
+            return x + F.linear(mixed, out_weight, out_bias).mT
+
+        return attend
+
+    return of
+
+
+GRU, GRU_BOTH_WAYS = Gru(2, 3), Gru(3, 4, directions=2)
 CASES = {
     "linear": Case(Linear(5, 4), (5,), linear),
     "linear to one": Case(Linear(5, 1), (5,), linear),
@@ -95,6 +133,12 @@ CASES = {
     "max_pool1d odd": Case(MaxPool1d(3), (2, 8), module(nn.MaxPool1d(3))),
     "mean of signals": Case(Mean(), (2, 5), lambda parameters: lambda x: x.mean(2)),
     "mean of images": Case(Mean(), (2, 5, 3), lambda parameters: lambda x: x.mean((2, 3))),
+    "gru": Case(GRU, (2, 5), recurrent(GRU, 2)),
+    "gru both ways": Case(GRU_BOTH_WAYS, (3, 6), recurrent(GRU_BOTH_WAYS, 3)),
+    "attention": Case(Attention(4), (4, 5), attending(1)),
+    "attention of heads": Case(Attention(6, heads=3), (6, 4), attending(3)),
+    "positions": Case(Positions(3, 5), (3, 5), lambda parameters: lambda x: x + parameters[0]),
+    "last": Case(Last(), (3, 5), lambda parameters: lambda x: x[..., -1]),
     "max_pool2d": Case(MaxPool2d(2), (2, 6, 4), module(nn.MaxPool2d(2))),
     "max_pool2d odd": Case(MaxPool2d(2), (2, 7, 5), module(nn.MaxPool2d(2))),
     "max_pool2d three": Case(MaxPool2d(3), (1, 7, 6), module(nn.MaxPool2d(3))),
@@ -169,7 +213,7 @@ def test_the_first_layer_needs_no_gradient_of_its_input(case: Case) -> None:
         torch.testing.assert_close(mine, whole)
 
 
-@pytest.mark.parametrize("name", ["linear", "conv2d", "conv2d stride", "max_pool2d", "batch_norm"])
+@pytest.mark.parametrize("name", ["linear", "conv2d", "conv2d stride", "max_pool2d", "gru", "attention", "batch_norm"])
 def test_a_batch_of_one_row(name: str) -> None:
     case = CASES[name]
     x = numbers(2, 1, *case.row)

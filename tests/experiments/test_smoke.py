@@ -32,7 +32,10 @@ SMALL = {"shapes": {"dataset.rows": 60}}
 MODEL_OF_DATASET = {"sentences": "bag_of_words", "signals": "cnn1d"}
 MODEL_DATASET = {
     "bag_of_words": "sentences",
+    "gru": "sentences",
+    "attention": "sentences",
     "cnn1d": "signals",
+    "gru1d": "signals",
     "cnn": "digits",
     "segmenter": "shapes",
     "embedder": "triplets",

@@ -64,23 +64,27 @@ def test_what_a_run_is_decides_and_not_how_many_there_are(
 
 
 DATASETS = {
+    "attention": "sentences",
     "autoencoder": "reconstruction",
     "bag_of_words": "sentences",
     "cnn": "digits",
     "cnn1d": "signals",
     "embedder": "pairs",
+    "gru": "sentences",
+    "gru1d": "signals",
     "segmenter": "shapes",
 }
+BY_TORCH = {"attention", "gru", "gru1d"}  # models with layers that the kernel has not
 
 
 @pytest.mark.skipif(load() is None, reason="dlrun was built without its kernel")
 @pytest.mark.parametrize(
     ("group", "option"), [(group, option) for group in ("model", "regularizer") for option in registry.options(group)]
 )
-def test_the_whole_catalogue_trains_by_the_kernel(group: str, option: str, spec_of: Callable[..., Any], datasets: Any) -> None:
+def test_the_catalogue_trains_by_the_kernel(group: str, option: str, spec_of: Callable[..., Any], datasets: Any) -> None:
     given = {"model": option, "model.hidden": [5]} if group == "model" else {"regularizer": [option], "model": "mlp"}
     (planned,) = plan([spec_of(dataset=DATASETS.get(option, "moons"), **given)], datasets)
-    assert products(planned.cohort) is not None
+    assert (products(planned.cohort) is None) == (option in BY_TORCH)
 
 
 @pytest.mark.skipif(load() is None, reason="dlrun was built without its kernel")

@@ -1,8 +1,11 @@
 """Stacked layers: each computes one layer of every run at once, and knows its own gradient. See base.py for what a layer is.
 
 dense           linear, output
-convolution     conv2d
-pooling         max_pool2d
+embedding       embedding
+convolution     conv2d, conv1d
+gru             gru
+attention       attention, positions
+pooling         max_pool2d, max_pool1d, mean, last
 reshaping       upsample, flatten
 activation      activation: the selected one, with what regularizers put around it
 normalization   batch_norm, which a regularizer puts before activations
@@ -12,15 +15,28 @@ dropout         dropout, which a regularizer puts behind activations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dlrun.engine.layers import activation, convolution, dense, dropout, embedding, normalization, pooling, reshaping
+from dlrun.engine.layers import (
+    activation,
+    attention,
+    convolution,
+    dense,
+    dropout,
+    embedding,
+    gru,
+    normalization,
+    pooling,
+    reshaping,
+)
 from dlrun.engine.layers.activation import Pointwise
+from dlrun.engine.layers.attention import Attention, Positions
 from dlrun.engine.layers.base import Around, Layer, LayerType, Pass, Place, Sample
 from dlrun.engine.layers.convolution import Conv1d, Conv2d, Convolution
 from dlrun.engine.layers.dense import SPREAD, Linear
 from dlrun.engine.layers.dropout import Dropout
 from dlrun.engine.layers.embedding import Embedding
+from dlrun.engine.layers.gru import Gru
 from dlrun.engine.layers.normalization import BatchNorm
-from dlrun.engine.layers.pooling import MaxPool1d, MaxPool2d, Mean
+from dlrun.engine.layers.pooling import Last, MaxPool1d, MaxPool2d, Mean
 from dlrun.engine.layers.reshaping import Flatten, Upsample
 
 __all__ = [
@@ -28,6 +44,7 @@ __all__ = [
     "LAYER_TYPES",
     "SPREAD",
     "Around",
+    "Attention",
     "BatchNorm",
     "Conv1d",
     "Conv2d",
@@ -35,6 +52,8 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "Gru",
+    "Last",
     "Layer",
     "LayerType",
     "Linear",
@@ -44,13 +63,14 @@ __all__ = [
     "Pass",
     "Place",
     "Pointwise",
+    "Positions",
     "Sample",
     "Upsample",
 ]
 
-LAYER_TYPES: dict[str, LayerType] = {
-    each.key: each for family in (dense, embedding, convolution, pooling, reshaping, activation) for each in family.TYPES
-}
+FAMILIES = (dense, embedding, convolution, gru, attention, pooling, reshaping, activation)
+
+LAYER_TYPES: dict[str, LayerType] = {each.key: each for family in FAMILIES for each in family.TYPES}
 """By the key that selects them in ``model.layers``."""
 
 AROUND: dict[str, Callable[[Mapping[str, Any]], Callable[[tuple[int, ...], int], Layer]]] = {

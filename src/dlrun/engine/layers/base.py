@@ -45,6 +45,7 @@ class Layer(ABC):
         inner: the numbers that a sample leaves behind inside the layer, beside its output.
         product: the multiplications of its largest product for one sample; infinite where the layer does not compute with the
             runs innermost in memory.
+        narrowest: the fewest numbers of a sample that it computes with at a time, where these are fewer than it puts out; else 0.
         averaged: over how many values of a sample it takes a mean together with the other samples of a batch; 0 if it takes none.
     """
 
@@ -53,6 +54,7 @@ class Layer(ABC):
     random: bool = False
     inner: int = 0
     product: float = math.inf
+    narrowest: int = 0
     averaged: int = 0
 
     @abstractmethod

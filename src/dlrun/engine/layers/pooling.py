@@ -83,6 +83,26 @@ class Mean(Layer):
         return each.view(*grad.shape, *[1] * (len(shape) - 3)).expand(shape)
 
 
+class Last(Layer):
+    """What a channel has at the last place, of a sequence at its last word: [R, B, C, T] -> [R, B, C]."""
+
+    def __init__(self, *, padded: bool = False) -> None:
+        self.padded = padded
+
+    def forward(self, parameters: Sequence[Tensor], buffers: Sequence[Tensor], x: Tensor, pass_: Pass) -> tuple[Tensor, Any]:
+        if not self.padded or pass_.words is None:
+            places = torch.full((*x.shape[:3], 1), x.shape[3] - 1, device=x.device)
+        else:
+            places = (pass_.words.sum(2) - 1).view(*x.shape[:2], 1, 1).expand(*x.shape[:3], 1)
+        return x.gather(3, places).squeeze(3), (x.shape, places)
+
+    def backward(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], grad: Tensor, saved: Any, first: bool
+    ) -> Tensor | None:
+        shape, places = saved
+        return None if first else grad.new_zeros(shape).scatter_(3, places, grad.unsqueeze(3))
+
+
 def _max_pool1d(place: Place, size: int, options: Mapping[str, int]) -> tuple[list[Layer], Sample]:
     sample = place.sample
     if len(sample.shape) != 2:
@@ -99,6 +119,13 @@ def _mean(place: Place, size: None, options: Mapping[str, int]) -> tuple[list[La
     return [Mean(padded=sample.padded)], Sample(sample.shape[:1])
 
 
+def _last(place: Place, size: None, options: Mapping[str, int]) -> tuple[list[Layer], Sample]:
+    sample = place.sample
+    if len(sample.shape) != 2:
+        raise unfit("last", "signals or embedded words", sample)
+    return [Last(padded=sample.padded)], Sample(sample.shape[:1])
+
+
 def _max_pool2d(place: Place, size: int, options: Mapping[str, int]) -> tuple[list[Layer], Sample]:
     shape = place.sample.shape
     if len(shape) != 3:
@@ -110,4 +137,5 @@ TYPES = (
     LayerType("max_pool1d", _max_pool1d, size=2),
     LayerType("max_pool2d", _max_pool2d, size=2),
     LayerType("mean", _mean, sized=False),
+    LayerType("last", _last, sized=False),
 )

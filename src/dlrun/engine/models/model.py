@@ -6,8 +6,11 @@ A layer is a word, or a word with its size and options:
 
     linear: 64                      embedding: 16   a vector for each word of a sequence
     conv2d: 16, conv1d: 16          (kernel: 3, stride: 1, padding: 1), on images and on signals
+    gru: 16                         (directions: 1), the states of so many units at each value or word; 2: from the end as well
+    positions                       a vector for each place of a sequence, added; attention does not know places without
+    attention: 2                    each value or word looks at all others with so many heads; what it was is added
     max_pool2d: 2, max_pool1d: 2    upsample: 2
-    mean                            the mean over all pixels, values or words
+    mean, last                      the mean over all pixels, values or words; that of the last value or word
     flatten                         activation      the selected activation, with what regularizers put around it
     hidden: [64, 32]                a linear layer and the activation for each size; (depth: 10, width: 32) instead of a list
     repeat: 3  (layers: [...])      output          a linear map to as many outputs as the task wants (on images: of each pixel)
@@ -152,7 +155,8 @@ class Model:
         self.layers, self.numbers, self.headed, self.words = list(layers), numbers, headed, words
         self.output_shape = shapes[-1]  # of one row
         self.widest = max(math.prod(shape) for shape in shapes)  # the most numbers of one row between two layers
-        self.narrowest = min(math.prod(shape) for shape in shapes[1:-1] or shapes)  # the fewest inside
+        inside = [math.prod(shape) for shape in shapes[1:-1] or shapes] + [each.narrowest for each in layers if each.narrowest]
+        self.narrowest = min(inside)  # the fewest inside
         self.layout = Layout([layer.shapes for layer in layers])
         self.buffers = Layout([layer.buffers for layer in layers])
 
