@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "experiments": {"components", "data", "engine", "isolation", "baselines", "config", "results", "comparison", "report"},
     "loggers": {"engine", "experiments", "results"},
     "claims": {"components", "config", "engine", "experiments", "results", "comparison", "report"},
+    "trained": {"components", "data", "engine", "experiments", "results", "comparison", "report"},
     "cli": {
         "claims",
         "components",
@@ -43,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "comparison",
         "report",
         "native",
+        "trained",
     },
 }
 HYDRA = {"hydra", "omegaconf"}

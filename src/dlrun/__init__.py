@@ -7,6 +7,7 @@
     dlrun.compare(table)
     dlrun.settle("dataset=wine", activation=["relu", "tanh"], margin=0.01)
     dlrun.load(run.id).predict(X)
+    dlrun.ensemble("latest", "activation=relu").predict(X)
 
 Importing it is quick: what these need is imported when one of them is first used.
 """
@@ -14,11 +15,11 @@ Importing it is quick: what these need is imported when one of them is first use
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dlrun.api import compare, load, run, settle, sweep
-    from dlrun.trained import Run
+    from dlrun.api import compare, ensemble, load, run, settle, sweep
+    from dlrun.trained import Ensemble, Run
 
 __version__ = "0.1.0"
-__all__ = ["Run", "__version__", "compare", "load", "run", "settle", "sweep"]
+__all__ = ["Ensemble", "Run", "__version__", "compare", "ensemble", "load", "run", "settle", "sweep"]
 
 
 def __getattr__(name: str) -> object:

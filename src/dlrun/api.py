@@ -31,11 +31,11 @@ from dlrun.errors import DlrunError, InputError, RunError, check_working_folder
 from dlrun.report.columns import columns, legend, undefined
 from dlrun.report.sections import check_metric, column
 from dlrun.report.tables import full_table
-from dlrun.results.find import one
-from dlrun.results.folders import RunFolder, is_run
+from dlrun.results.folders import is_run
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
-from dlrun.trained import Run
+from dlrun.trained import Ensemble, Run
+from dlrun.trained.chosen import chosen, named
 
 Folder = str | PathLike[str]
 Modules = Sequence[str | ModuleType]
@@ -295,13 +295,36 @@ def load(run: Folder, *, output_dir: Folder | None = None, imports: Modules = ()
         >>> dlrun.load("outputs/runs/8bc176b3d366").predict(X)   # doctest: +SKIP
     """
     _trust(imports)
-    folder = Path(run)
-    if os.path.isdir(folder):
-        kept = RunFolder(folder)
-        return Run(kept.read_record(), folder, kept, device)
     store = Store.at(output_dir)
-    record = one(store, str(run), ", and no folder; give an id or the folder of a run")
-    return Run(record, store.folder(record.id), store, device)
+    return named(store, os.fspath(run), device)
+
+
+def ensemble(*words: "Folder | Run", output_dir: Folder | None = None, imports: Modules = (), device: str = "cpu") -> "Ensemble":
+    """Several runs as one, which predicts their mean: what ``dlrun predict`` takes.
+
+    Args:
+        words: runs, their ids or folders; or the name of a sweep (``latest`` is one) and settings that leave one configuration,
+            such as ``"activation=relu"``; or settings alone.
+        output_dir, imports, device: as for ``load``.
+
+    Raises:
+        InputError: they mean no run, or several configurations; or runs that did not learn the same.
+        StoreError: there is no such run or sweep.
+
+    Example:
+        >>> both = dlrun.ensemble("latest", "activation=relu")     # doctest: +SKIP
+        >>> both.predict(X), both.spread(X)                        # doctest: +SKIP
+    """
+    _trust(imports)
+    runs = [word for word in words if isinstance(word, Run)]
+    if runs and len(runs) < len(words):
+        raise InputError("ensemble: takes runs, or words that name some; give one of the two")
+    if runs:
+        return Ensemble(tuple(runs))
+    found, notes = chosen(Store.at(output_dir), [os.fspath(word) for word in words if not isinstance(word, Run)], device)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return found
 
 
 # What they share

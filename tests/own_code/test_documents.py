@@ -38,7 +38,7 @@ def test_python(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init"]) == 0
     shared: dict[str, Any] = {}
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(), re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     for block in blocks:
         run: Callable[[str, dict[str, Any]], None] = exec
         run(block.replace('"experiment=mine"', '"experiment=mine", "trainer.max_steps=20"'), shared)

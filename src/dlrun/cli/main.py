@@ -32,6 +32,8 @@ VERBS = {
     "show": "explain an option: formula, parameters, source, a drawing",
     "runs": "list the runs that are kept, find some, delete some",
     "note": "write a note on a run",
+    "predict": "predict the rows of a file with runs that are kept",
+    "evaluate": "measure runs that are kept on a file of rows whose targets are known",
     "export": "write a run as a folder",
     "import": "take run folders, and outputs of an older dlrun, into the store",
     "doctor": "check that what is kept is what was written",

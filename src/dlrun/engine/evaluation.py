@@ -81,7 +81,7 @@ def measure(
             known = {fact: values[:, rows] for fact, values in facts.items()}
             forms = every if rows == slice(None) else Forms(every.kinds, every.output[:, rows], every.before[:, rows])
             for name in wanted:
-                found[name] = _metric(train_step, train_step.task.metrics[name], forms, true[:, rows], known)
+                found[name] = figure_of(train_step, train_step.task.metrics[name], forms, true[:, rows], known)
         return found
 
     return by_size(table, subset, figures)
@@ -131,7 +131,8 @@ def is_defined(name: str, data: Data, rows: Tensor) -> bool:
     return not figure(metric, Forms([("logit", "sigmoid")], nothing, nothing), y, facts).isnan().any()
 
 
-def _metric(train_step: TrainStep, metric: Metric, forms: Forms, true: Tensor, facts: Mapping[str, Tensor]) -> Tensor:
+def figure_of(train_step: TrainStep, metric: Metric, forms: Forms, true: Tensor, facts: Mapping[str, Tensor]) -> Tensor:
+    """A metric of every run, quantiles judged by their levels, of targets [R, n, ...] in the units of the data: [R]."""
     if metric.takes_taus:
         return by_levels(train_step, forms.output, lambda p, rows, taus: metric.function(p, rows.take(true), taus=taus))
     if train_step.task.scaled and forms.output.shape[2] > true.shape[2]:  # quantiles: the one nearest to the median

@@ -14,7 +14,7 @@ from dlrun.components.tasks import Task
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.engine.cohort import CohortRun, Settings
-from dlrun.engine.evaluation import CHUNK_NUMBERS
+from dlrun.engine.evaluation import CHUNK_NUMBERS, default_metrics, figure_of
 from dlrun.engine.forms import Forms, kind_of
 from dlrun.engine.models.layout import Layout
 from dlrun.engine.process import exact
@@ -77,16 +77,49 @@ class Predictor:
         log probabilities, and log odds where a column is a question of its own (two classes, labels).
         """
         reading: Reading = self.form.task.log_form if log else "probability"
-        together = max(1, CHUNK_NUMBERS // max(self.train_step.model.widest, x[0].numel() if len(x) else 1))
         with exact(self.settings.device):
-            return torch.cat([self._predict(part, reading) for part in torch.split(x, together)])
+            return torch.cat([self._predict(part, reading) for part in self._parts(x)])
 
-    def _predict(self, x: Tensor, reading: Reading) -> Tensor:
+    @torch.no_grad()
+    def measure(self, x: Tensor, y: Tensor) -> dict[str, float]:
+        """The loss and the metrics of the run's task on rows [n, *shape] of raw features with targets as Data has them."""
+        step = self.train_step
+        with exact(self.settings.device):
+            output, before = (torch.cat(each, 1) for each in zip(*map(self._outputs, self._parts(x)), strict=True))
+            y = y.to(self.settings.device)
+            scaled = self.preprocessing.targets(y).to(self.settings.dtype) if y.is_floating_point() else y
+            loss = {"loss": float(step.loss(output, scaled.unsqueeze(0))[0])}
+            if self.form.task.scaled:
+                output = before = self.preprocessing.original(output.double())
+            return loss | self._figures(Forms([kind_of(self.run)], output, before), y)
+
+    @torch.no_grad()
+    def measure_predictions(self, predicted: Tensor, y: Tensor) -> dict[str, float]:
+        """The metrics of predictions as ``__call__`` gives them, [n, K, ...], which may be means over several runs."""
+        output = predicted.double().unsqueeze(0)
+        return self._figures(Forms([("logit", "identity")], output, output), y)
+
+    def _figures(self, forms: Forms, y: Tensor) -> dict[str, float]:
+        metrics, true = self.form.task.metrics, y.unsqueeze(0)
+        names = default_metrics(self.form.stand_in(), [self.run])
+        return {name: float(figure_of(self.train_step, metrics[name], forms, true, {})[0]) for name in names}
+
+    def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The rows, so many at a time as memory is meant to hold."""
+        together = max(1, CHUNK_NUMBERS // max(self.train_step.model.widest, x[0].numel() if len(x) else 1))
+        return torch.split(x, together)
+
+    def _outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The output of the model, and what stands before its head: [1, n, K, ...]."""
         if x.is_floating_point():
             x = self.preprocessing.inputs(x.double()).to(dtype=self.settings.dtype)
         scaled = x.to(device=self.settings.device).unsqueeze(0)
         single = self.form.task.members and x.dim() == len(self.form.shape)
-        output, before = self.train_step.evaluate(scaled.unsqueeze(2) if single else scaled)
+        return self.train_step.evaluate(scaled.unsqueeze(2) if single else scaled)
+
+    def _predict(self, x: Tensor, reading: Reading) -> Tensor:
+        output, before = self._outputs(x)
+        single = self.form.task.members and x.dim() == len(self.form.shape)
         if single:
             return output[0, :, 0].cpu()
         if self.form.task.members:

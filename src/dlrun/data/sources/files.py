@@ -24,11 +24,11 @@ from dlrun.data.dataset import Data
 from dlrun.data.sources.kept import file_key, once
 from dlrun.data.table.amounts import PLAIN, codes_in, number, plainly
 from dlrun.data.table.arrow import cells_of_array, kind_of_type
-from dlrun.data.table.cells import SPELLINGS, Cells, Texts, listed, merged, recognized, shown
+from dlrun.data.table.cells import SPELLINGS, Cells, Texts, listed, recognized, shown
 from dlrun.data.table.columns import Column, TableBuilder
 from dlrun.data.table.delimited import FEWEST_ROWS, Delimited, Piece
 from dlrun.data.table.foreign import foreign
-from dlrun.data.table.quoted import MARK, marked, settled
+from dlrun.data.table.quoted import column_texts, marked
 from dlrun.data.table.tabular import chosen, to_data
 from dlrun.data.table.textfile import GZIP, examine, located, open_file
 from dlrun.errors import DataError
@@ -269,7 +269,7 @@ def _cells(
         except (ValueError, TypeError):  # a text among the numbers: which one is found out cell by cell
             pass
     texts = piece.parse(table.dialect, dtype=object, na_filter=False, **how).to_numpy(dtype=object)
-    return {name: _texts(column) for name, column in zip(order, texts.T, strict=True)}
+    return {name: column_texts(column) for name, column in zip(order, texts.T, strict=True)}
 
 
 def _numeric_cells(
@@ -282,21 +282,13 @@ def _numeric_cells(
     types = {place: np.float64 if name in numeric else object for name, place in zip(order, how["usecols"], strict=True)}
     parsed = piece.parse(table.dialect, dtype=types, na_values=dict.fromkeys(numeric.values(), words), **how)
     columns = {name: parsed[place].to_numpy() for name, place in zip(order, types, strict=True)}
-    return {name: column if name in numeric else _texts(column) for name, column in columns.items()}
+    return {name: column if name in numeric else column_texts(column) for name, column in columns.items()}
 
 
 def _could_be_truth(text: str, columns: Sequence[Cells]) -> bool:
     """Whether a column of this piece may be true/false throughout, which pandas takes for 1 and 0."""
     bits = any(bool(((v == 0) | (v == 1) | np.isnan(v)).all()) for v in columns if not isinstance(v, Texts))
     return bits and any(word in text for word in _TRUTH_WORDS)
-
-
-def _texts(column: Any) -> Texts:
-    import pandas
-
-    codes, distinct = pandas.factorize(column)
-    texts = distinct.tolist()
-    return merged(codes, settled(texts) if any(text.startswith(MARK) for text in texts) else texts)
 
 
 # Parquet

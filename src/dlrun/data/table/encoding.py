@@ -13,7 +13,7 @@ Shapes: n rows, D features.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
@@ -143,7 +143,11 @@ def _column(values: Mapping[str, Any]) -> ColumnCode:
     return column
 
 
-def encode(frame: Any, encoding: Encoding) -> Tensor:
+def _row(place: int) -> str:
+    return f"row {place + 1:,}"
+
+
+def encode(frame: Any, encoding: Encoding, where: Callable[[int], str] = _row) -> Tensor:
     """Rows of a table as features: float64 [n, D], NaN where a value is missing, ready for ``Preprocessing.inputs``.
 
     A category that the file did not have is none of the known ones: all of its column's features are 0. A warning says where
@@ -152,8 +156,9 @@ def encode(frame: Any, encoding: Encoding) -> Tensor:
     Args:
         frame: a pandas DataFrame, or a mapping from the name of a column to its n values. Columns that are no features are
             left alone. Texts are read as in the file; numbers, truth values and dates may also come as such, true and false
-            as 1 and 0, and categories that are numbers in any spelling.
+            as 1 and 0, and categories that are numbers in any spelling; cells as a file's (Texts) too.
         encoding: from the run.
+        where: what messages call a row, counted from 0.
 
     Raises:
         DataError: a column is missing or stands there twice, or a cell is of another kind; every such column is told.
@@ -164,13 +169,14 @@ def encode(frame: Any, encoding: Encoding) -> Tensor:
             problems.append(f"column {shown(column.name)}: is missing; the model was trained with it")
             continue
         try:
-            kind, cells = typed(frame[column.name])
+            given = frame[column.name]
+            kind, cells = ("categorical", given) if isinstance(given, Texts) else typed(given)
             if column.kind == "categorical":
-                texts, remarks = matched(column, kind, cells, frame[column.name], encoding)
+                texts, remarks = matched(column, kind, cells, given, encoding)
                 strange += remarks
                 parts.append(_indicators(column, texts))
             else:
-                parts.append(_measured(column, kind, cells, encoding))
+                parts.append(_measured(column, kind, cells, encoding, where))
         except DataError as error:
             problems += [f"column {shown(column.name)}: {message}" for message in error.problems]
     if len({len(part) for part in parts}) > 1:
@@ -190,7 +196,7 @@ def _indicators(column: ColumnCode, texts: Texts) -> Floats:
     return rows
 
 
-def _measured(column: ColumnCode, kind: Kind, cells: Cells, encoding: Encoding) -> Floats:
+def _measured(column: ColumnCode, kind: Kind, cells: Cells, encoding: Encoding, where: Callable[[int], str]) -> Floats:
     """The features of a column of numbers, truth values or dates: [n, features of the column].
 
     Raises:
@@ -207,9 +213,9 @@ def _measured(column: ColumnCode, kind: Kind, cells: Cells, encoding: Encoding) 
     if odd.any():
         row = int(odd.argmax())
         message = repr(shown(cells.distinct[cells.codes[row]])) if isinstance(cells, Texts) else written(kind, float(cells[row]))
-        raise DataError(f"row {row + 1:,} holds {message}, and it wants {WANTS[column.kind]}")
+        raise DataError(f"{where(row)} holds {message}, and it wants {WANTS[column.kind]}")
     if np.isinf(values).any():
-        raise DataError(f"row {int(np.isinf(values).argmax()) + 1:,} holds an infinite number")
+        raise DataError(f"{where(int(np.isinf(values).argmax()))} holds an infinite number")
     if column.kind == "date":
         parts: Floats = date_parts(values)[:, [DATE_PARTS.index(part) for part in column.parts]]
         parts -= np.array([column.offset if part == "days" else 0.0 for part in column.parts])

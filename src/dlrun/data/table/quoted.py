@@ -7,6 +7,9 @@ NA,"Bergen"
 import re
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
+
+from dlrun.data.table.cells import Texts, merged
 
 BARE = ("NA", "NULL", "null", "NaN", "nan")  # words that mean a missing value where they stand bare among quoted texts
 MARK = "\ue000"  # a character without a meaning, put in front of a cell that stood in quotes
@@ -33,3 +36,12 @@ def settled(texts: Sequence[str]) -> list[str]:
     bare = {text.strip() for text in texts if not text.startswith(MARK)} - {""}
     missing = bare <= set(BARE) and len(bare) < len([text for text in texts if text.strip()])
     return [text.removeprefix(MARK) if text.startswith(MARK) or not missing else "" for text in texts]
+
+
+def column_texts(column: Any) -> Texts:
+    """The cells of one column [n] of texts, which may have marks."""
+    import pandas
+
+    codes, distinct = pandas.factorize(column)
+    texts = distinct.tolist()
+    return merged(codes, settled(texts) if any(text.startswith(MARK) for text in texts) else texts)

@@ -23,8 +23,10 @@ from dlrun.results.store import Store
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from dlrun.components.tasks import Task
     from dlrun.data.table.encoding import Encoding
     from dlrun.engine.predictor import Predictor
+    from dlrun.trained.named import Columns
 
 PREPROCESSING = "preprocessing.json"
 ENCODING = "encoding.json"
@@ -165,25 +167,94 @@ class Run:
             >>> run = dlrun.run("dataset=iris")                        # doctest: +SKIP
             >>> run.predict([[5.1, 3.5, 1.4, 0.2]]).argmax(axis=1)     # doctest: +SKIP
         """
-        from dlrun.components.tasks import TASKS
-
-        task = TASKS[self.record.data["task"]]
+        task = self.task
         if log and not task.classes:
             raise DataError(
                 f"predict: log=True is for probabilities of classes, and the model is of {task.name} data; leave it out"
             )
-        found = self._predictor(self._rows(X), log=log).numpy()
+        found = self.predictor(self.rows(X), log=log).numpy()
         return found[:, 0] if task.single and found.shape[1] == 1 else found
+
+    def predict_table(self, X: "ArrayLike | pd.DataFrame") -> pd.DataFrame:
+        """Predictions for new rows under their names, a line for each row.
+
+        Args:
+            X: as for ``predict``.
+
+        Returns:
+            Of classes ``predicted`` and ``probability NAME`` for each (of two for the second); where a row may have several
+            labels ``predicted NAME``, 0 or 1, and ``probability NAME``; of a regression ``predicted NAME`` for each target or
+            quantile, in the units of the data.
+
+        Raises:
+            DataError: as for ``predict``, or what is predicted is no table: masks, embeddings.
+        """
+        return pd.DataFrame(self.named(self.predict(X)))
 
     def __repr__(self) -> str:
         shown = [f"{name} {value:.4g}" for name, value in self.metrics.items() if name.startswith("test/")][:3]
         return f"<Run {self.id} {self.status}{': ' if shown else ''}{', '.join(shown)}>"
 
+    # What the rest of this package asks of a run
+
+    @cached_property
+    def task(self) -> "Task":
+        """What was learnt."""
+        from dlrun.components.tasks import TASKS
+
+        return TASKS[self.record.data["task"]]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of what was learnt: a column for a class, several for labels or several numbers."""
+        return tuple(self._form["targets"])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a row of features, encoded: (D,), (C, H, W) and so on."""
+        return tuple(self._form["shape"])
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The words that a model of sequences knows; none for others."""
+        return tuple(self._form.get("vocabulary", ()))
+
+    def named(self, found: NDArray[Any], spread: NDArray[Any] | None = None) -> "Columns":
+        """Predictions as ``predict`` gives them, and standard deviations of theirs, as columns with names."""
+        from dlrun.trained.named import columns, levels_of, spreads
+
+        names = self.classes or self.targets
+        levels = levels_of(self.task, self.config, self._form["outputs"], len(self.targets))
+        out = columns(self.task, names, levels, found)
+        return out if spread is None else out | spreads(self.task, names, levels, spread)
+
+    @cached_property
+    def encoding(self) -> "Encoding | None":
+        """How the columns of a table become features; None for rows that are no table."""
+        from dlrun.data.table.encoding import ColumnCode, Encoding
+
+        if self._encoding is not None or len(self.shape) > 1 or self.vocabulary:
+            return self._encoding
+        return Encoding(tuple(ColumnCode(name=name, kind="numeric") for name in self.features))
+
+    @cached_property
+    def predictor(self) -> "Predictor":
+        """The trained model.
+
+        Raises:
+            StoreError: the run has no weights, or its files are damaged.
+        """
+        from dlrun.experiments.load import revive
+
+        if WEIGHTS not in self.record.digests:
+            raise StoreError(f"run {self.id}: ended as {self.status} and has no weights to predict with")
+        return revive(self.config, self.record, self._form, self.weights, self._device)
+
     # What predictions need
 
     @cached_property
     def _form(self) -> Mapping[str, Any]:
-        form: dict[str, Any] = {"classes": (), "features": (), **self._store.extra(self.id, PREPROCESSING)}
+        form: dict[str, Any] = {"classes": (), "features": (), "targets": (), **self._store.extra(self.id, PREPROCESSING)}
         return form
 
     @cached_property
@@ -194,23 +265,16 @@ class Run:
             return None
         return Encoding.from_json(self._store.extra(self.id, ENCODING))
 
-    @cached_property
-    def _predictor(self) -> "Predictor":
-        from dlrun.experiments.load import revive
-
-        if WEIGHTS not in self.record.digests:
-            raise StoreError(f"run {self.id}: ended as {self.status} and has no weights to predict with")
-        return revive(self.config, self.record, self._form, self.weights, self._device)
-
-    def _rows(self, X: "ArrayLike | pd.DataFrame") -> "Tensor":
+    def rows(self, X: "ArrayLike | pd.DataFrame") -> "Tensor":
+        """New rows as the model takes them, before scaling; X as for ``predict``."""
         import torch
 
         from dlrun.data import sequences
         from dlrun.data.table.encoding import encode
 
-        shape = tuple(self._form["shape"])
-        if self._form.get("vocabulary"):
-            return sequences.read(X, self._form["vocabulary"], shape[0])
+        shape = self.shape
+        if self.vocabulary:
+            return sequences.read(X, self.vocabulary, shape[0])
         if isinstance(X, pd.DataFrame):
             X = _with_index(X, self.features)
         if self._encoding is not None:
