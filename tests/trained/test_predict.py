@@ -71,7 +71,7 @@ def test_what_is_wrong_with_a_file_is_told_in_a_line(call: Call, trained: Train,
         ("predict", run.id, "nothing.csv"): "nothing.csv: there is no such file",
         ("predict", run.id, "houses.csv", "-o", "x.xls"): "-o x.xls: takes a name that ends in .csv, .parquet, .json, .npy",
         ("predict", run.id, "activation=relu", "houses.csv"): "activation=relu: goes with the name of a sweep",
-        ("evaluate", run.id, "classes.csv"): "classes.csv line 2: kind is 'big', and the run's classes are cheap, dear",
+        ("evaluate", run.id, "classes.csv"): "classes.csv line 2: kind is 'big', and the classes of the run are cheap, dear",
         ("evaluate", run.id, "unlabelled.csv"): "unlabelled.csv: no row has a value of kind",
     }.items():
         code, out, err = call(*words)

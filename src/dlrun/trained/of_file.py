@@ -193,8 +193,9 @@ class FileRows:
             numbers[code] = _numbered(text, places) if place < 0 else place
             if numbers[code] < 0 and not is_missing(text):
                 row = int((texts.codes == code).argmax())
+                place = f"{self.file.name} {piece.where(row)}"
                 raise DataError(
-                    f"{self.file.name} {piece.where(row)}: {shown(self._targets[0])} is {shown(text)!r}, and the run's classes are "
+                    f"{place}: {shown(self._targets[0])} is {shown(text)!r}, and the classes of the run are "
                     f"{listed(list(classes), _MOST_NAMED)}"
                 )
         found: NDArray[np.int64] = numbers[texts.codes]
