@@ -193,9 +193,9 @@ class FileRows:
             numbers[code] = _numbered(text, places) if place < 0 else place
             if numbers[code] < 0 and not is_missing(text):
                 row = int((texts.codes == code).argmax())
-                place = f"{self.file.name} {piece.where(row)}"
+                where = f"{self.file.name} {piece.where(row)}"
                 raise DataError(
-                    f"{place}: {shown(self._targets[0])} is {shown(text)!r}, and the classes of the run are "
+                    f"{where}: {shown(self._targets[0])} is {shown(text)!r}, and the classes of the run are "
                     f"{listed(list(classes), _MOST_NAMED)}"
                 )
         found: NDArray[np.int64] = numbers[texts.codes]
