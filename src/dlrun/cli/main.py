@@ -20,6 +20,7 @@ VERBS = {
     "train": "train a configuration; what dlrun does without a verb",
     "plan": "show what a sweep would train and what that takes",
     "trace": "show a step of training with its numbers",
+    "tune": "search settings for each configuration, and compare the best with new seeds",
     "settle": "add seeds to a sweep until its comparisons are settled",
     "gate": "check that nothing is worse than a reference by more than a margin",
     "claims": "test statements about training, and give a verdict on each",

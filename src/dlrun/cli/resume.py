@@ -31,7 +31,7 @@ def run(words: Sequence[str]) -> int:
     command = [str(word) for word in sweep.settings.get("words", [])]
     if not command:
         raise InputError(f"sweep {sweep.folder.name}: does not say which command started it, so it cannot be resumed")
-    if command[0] == "settle":
+    if command[0] in ("settle", "tune"):
         raise InputError(f"sweep {sweep.folder.name}: type its command again, and it goes on: {shlex.join(['dlrun', *command])}")
     arguments = parse(command)
     _distrust(arguments, imports, sweep.folder.name)

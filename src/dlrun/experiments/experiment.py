@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.baselines.rows import AUTO, names
+from dlrun.comparison.factors import Factor
 from dlrun.config.composing.composed import Composed
 from dlrun.config.resolver import resolve
 from dlrun.config.spec import from_config
@@ -32,7 +33,7 @@ from dlrun.experiments.provenance import check_same_data, provenance, where_it_b
 from dlrun.experiments.signals import Interruption
 from dlrun.experiments.train import identity, worth_keeping
 from dlrun.report.files import as_csv, as_markdown
-from dlrun.report.sections import Section
+from dlrun.report.sections import Place, Section
 from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
@@ -142,6 +143,19 @@ class RunExperiment:
 
 
 @dataclass(frozen=True)
+class Reports:
+    """What runs report: each what was tuned, or its default.
+
+    Args:
+        told: for each job (each fold is one) further factors.
+        notes: lines for the table of a place.
+    """
+
+    told: Sequence[Mapping[str, Factor]]
+    notes: Mapping[Place, Sequence[str]]
+
+
+@dataclass(frozen=True)
 class How:
     """How a sweep is carried out.
 
@@ -152,7 +166,8 @@ class How:
         retry_failed: train runs again that failed.
         reuse: whether finished runs are taken over; as the jobs say when None.
         plan_only: nothing will train, so that there is nothing for a logger to hear.
-        grows: the jobs are runs that a sweep gets beside those that it has; they are not compared.
+        grows: the jobs are runs that a sweep gets beside those that it has; they are not compared, unless they report.
+        reports: that they report what was tuned.
         interruption: what stops it; when None, signals and what the jobs have as ``timeout_s``.
     """
 
@@ -163,6 +178,7 @@ class How:
     reuse: bool | None = None
     plan_only: bool = False
     grows: bool = False
+    reports: Reports | None = None
     interruption: Interruption | None = None
 
 
@@ -198,7 +214,11 @@ class SweepExperiment:
             grid = sweeps.lay_out(self._jobs)
         if self._began is not None:
             check_same_data(self._began, grid)
-        tables.check_reference(grid)
+        if not self._how.grows or self._how.reports is not None:
+            tables.check_reference(grid)
+        if self._how.reports is not None:
+            pairs = zip(grid.cells, self._how.reports.told, strict=True)
+            grid.cells = [replace(cell, factors={**cell.factors, **told}) for cell, told in pairs]
         return grid
 
     @property
@@ -243,12 +263,13 @@ class SweepExperiment:
                 if self._began is not None:
                     sweep.save()
                 code, records = self._carried_out(grid, sweep, tell, self.name)
-                reported = tables.Reported(grid, records)
+                reported = tables.Reported(grid, records, *self._told())
                 if self._tuned and not self._interruption():
                     code, reported = self._tested(reported, sweep, tell)
             if self._interruption.reason:
                 self._tell.note(self._interruption.reason)
-            sections = [] if self._how.grows else tables.compare(reported, sweep, tell=tell.comparing)
+            compared = self._how.reports is not None or not self._how.grows
+            sections = tables.compare(reported, sweep, tell=tell.comparing) if compared else []
             if sections:
                 sweep.write_comparison(as_csv(sections), as_markdown(sections))
             every = replace(grid, specs={**grid.specs, **reported.grid.specs})
@@ -280,6 +301,13 @@ class SweepExperiment:
         code, records = self._carried_out(tested, sweep, tell, f"{self.name}: what was chosen, with new seeds")
         failed = any(cell.status == "failed" for cell in cells)
         return max(code, int(failed)), tables.Reported(tested, records, told, notes)
+
+    def _told(self) -> tuple[Mapping[str, Mapping[str, Factor]], Mapping[Place, Sequence[str]]]:
+        """The further factors of runs that report, and the notes of their tables."""
+        reports = self._how.reports
+        if reports is None:
+            return {}, {}
+        return {cell.id: told for cell, told in zip(self.grid.cells, reports.told, strict=True)}, reports.notes
 
     def _resumed(self) -> Sweep | None:
         """The sweep to carry on with, with the cells that its command spans now: data and versions may have changed."""

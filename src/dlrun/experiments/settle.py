@@ -123,7 +123,7 @@ class SettleExperiment:
             raise InputError(
                 "settle: does not go with tune_over, which gives its seeds to what was chosen; tune first, then settle"
             )
-        given = _seeds(jobs) or [int(first.get("seed") or 0)]
+        given = seeds_of(jobs) or [int(first.get("seed") or 0)]
         if len(given) > most:
             raise InputError(f"--max-seeds {most}: there are {len(given)} seeds to begin with; type --max-seeds {len(given)}")
         self._seeds = [*given, *islice(count(max(given) + 1), most - len(given))]
@@ -229,7 +229,7 @@ def _check(grid: Grid) -> None:
             named(groups(rows, "", higher_is_better=True), grid.reference)
 
 
-def _seeds(jobs: Sequence[Sequence[str]]) -> list[int]:
+def seeds_of(jobs: Sequence[Sequence[str]]) -> list[int]:
     """The seeds that words name, in their order."""
     named = dict.fromkeys(word.partition("=")[2] for job in jobs for word in job if is_seed(word))
     raise_all([f"seed={seed}: must be a whole number, such as 0" for seed in named if not seed.isdecimal()])

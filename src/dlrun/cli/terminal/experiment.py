@@ -148,3 +148,13 @@ class SettleDisplay(SweepDisplay):
         self._open.close()
         if result.sweep is not None:
             show_failures(result.sweep, console(sys.stderr))
+
+
+class TuneDisplay(SweepDisplay):
+    """Batches of trials: a line that counts for each, and what is best after it; the table of the runs that report."""
+
+    def finished(self, result: "Result") -> None:
+        """Print the comparison, where there is one; trials that fail are counted."""
+        self._open.close()
+        for section in result.sections if self._table else ():
+            show_section(section, console())

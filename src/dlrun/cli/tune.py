@@ -1,0 +1,159 @@
+"""``dlrun tune``: search settings for each configuration, and report the best with seeds that chose nothing."""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dlrun.cli.arguments import parse
+from dlrun.cli.stored import flags_of
+from dlrun.cli.train import start
+from dlrun.errors import plural, printable, raise_all
+
+if TYPE_CHECKING:
+    from dlrun.experiments.experiment import How
+    from dlrun.experiments.search.tune import Tuned, Tuning
+
+USAGE = """\
+usage: dlrun tune [group=option,option ...] [key=value ...] [key=interval(a,b) ...] [budget=32] [sampler=tpe] [--json] [flags]
+
+Searches settings for each configuration with the same number of trials, on validation rows; then trains the best settings, and
+the defaults, with new seeds, and compares them on test rows. Values with commas are configurations, each of which is tuned. What
+is searched over stands in the files of conf/search; words add to that or replace it:
+
+  optimizer.lr=interval(1e-4,1e-1)            between two numbers; on the scale that conf/search has for the setting
+  optimizer.lr=tag(log,interval(1e-4,1e-1))   on a logarithmic scale; tag(linear,...) on a linear one
+  trainer.batch_size=range(8,65,8)            8, 16, ... 64
+  activation=choice(relu,tanh)                one of several; model.hidden=choice([16],[32,32])
+  optimizer.momentum=0.9                      a value that stays: not searched over
+
+  budget=N         trials of each configuration
+  batch=N          trials of a configuration that are proposed, and trained, at once (16)
+  sampler=S        tpe (Optuna's, multivariate), random, or grid
+  sampler_seed=N   of what is drawn (0)
+  fresh=N          new seeds that report (10)
+  storage=URL      an Optuna storage for the trials (optuna.sqlite in the output folder)
+  seed=0,1,2       seeds that each trial trains with; it is as good as their mean
+  --json           print the result as JSON
+
+The command goes on where it was when it is given again, with the same trials. It needs pip install 'dlrun[tune]'.
+
+Examples:
+  dlrun tune dataset=moons
+  dlrun tune 'optimizer=glob(*)' budget=64 dataset=digits
+  dlrun tune 'regularizer=[],[l2],[dropout]' 'optimizer.lr=tag(log,interval(1e-3,1))' optimizer=sgd
+"""
+SHARES = (16, 4, 1)  # the best is shown after a 16th, a quarter and all of the trials
+
+
+def run(words: Sequence[str]) -> int:
+    """Tune. Returns the exit code."""
+    rest, flags = flags_of(words, valued=(), switches=("--json",))
+    arguments = parse(rest)
+    arguments.overrides, asked = _asked(arguments.overrides)
+    arguments.flags["--multirun"] = ""
+
+    from dlrun.config.composing.names import exact
+    from dlrun.config.composing.spaces import split
+
+    arguments.overrides, searched = split([exact(word) for word in arguments.overrides])
+
+    def tune(jobs: Sequence[Sequence[str]], compose: Any, how: "How") -> int:
+        from dlrun.cli.terminal.experiment import TuneDisplay
+        from dlrun.experiments.search.tune import Search, TuneExperiment
+
+        how = replace(how, command=["tune", *words])
+        display = TuneDisplay({"table": "--json" not in flags})
+        experiment = TuneExperiment(jobs, compose, how, [display], searched=searched, search=Search(**asked))
+        found = experiment.run()
+        if "--json" in flags:
+            print(json.dumps(found.content(), indent=1))
+        else:
+            _show(found)
+        return found.code
+
+    return start(arguments, settle=tune)
+
+
+def _asked(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """The words that are settings of runs, and those that say how to search.
+
+    Raises:
+        InputError: a value that is none.
+    """
+    kinds: dict[str, type] = {"budget": int, "batch": int, "sampler": str, "sampler_seed": int, "fresh": int, "storage": str}
+    rest, asked, problems = [], {}, []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key not in kinds:
+            rest.append(word)
+            continue
+        try:
+            asked[key] = kinds[key](value)
+        except ValueError:
+            problems.append(f"{word}: must be a whole number, such as {key}=64")
+    raise_all(problems)
+    return rest, asked
+
+
+def _show(found: "Tuning") -> None:
+    from rich.text import Text
+
+    from dlrun.cli.terminal.screen import console
+    from dlrun.cli.terminal.sweep_table import notice
+
+    out = console()
+    for at in dict.fromkeys(each.at for each in found.tuned):
+        _table([each for each in found.tuned if each.at == at])
+    for name, why in found.skipped.items():
+        notice(f"skipped: {name}: {why}", out, style="yellow")
+    trials = [trial for each in found.tuned for trial in each.trials]
+    reasons = dict.fromkeys(f"{trial.status}: {trial.reason}" for trial in trials if trial.status not in ("done", "diverged"))
+    for reason in [*reasons][:5]:
+        notice(reason, out, style="yellow")
+    if found.stopped:
+        notice("interrupted; type the same command again to go on", out)
+    out.print(Text(f"{plural(len(trials), 'trial')} in {printable(found.storage)}"), soft_wrap=True)
+    out.print(Text(printable(str(found.folder)), style="bold"), soft_wrap=True)
+    sys.stdout.flush()
+
+
+def _table(tuned: Sequence["Tuned"]) -> None:
+    """What each configuration got for its budget: the best after a part of its trials, and the settings of the best."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from dlrun.cli.terminal.drawing import draw
+    from dlrun.cli.terminal.screen import console
+    from dlrun.comparison.factors import label
+    from dlrun.comparison.figures import number
+
+    at, most, out = tuned[0].at, max(len(each.trials) for each in tuned), console()
+    marks = [*dict.fromkeys(max(1, most // share) for share in SHARES)]
+    title = f"{at.dataset}: best validation {at.metric} after so many trials"
+    table = Table(
+        title=Text(printable(title), style="bold"), title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False
+    )
+    headings = ("configuration", "trials", "lost", *map(str, marks), "best settings")
+    for heading in headings:
+        left = heading in ("configuration", "best settings")
+        table.add_column(Text(heading, style="bold"), justify="left" if left else "right", overflow="fold")
+    for each in sorted(tuned, key=lambda each: _order(each)):
+        curve, best = each.curve(), each.best
+        cells = [number(curve[min(mark, len(curve)) - 1]) if curve else "" for mark in marks]
+        lost = sum(trial.quality is None for trial in each.trials)
+        settings = "" if best is None else " ".join(each.settings(best))
+        row = (label(each.factors) if each.factors else at.dataset, str(len(each.trials)), str(lost or ""), *cells, settings)
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    out.print(table)
+    if len(tuned) == 1 and len(curve := tuned[0].curve()) > 2:
+        for line in draw([*range(1, len(curve) + 1)], curve, width=60, height=8):
+            out.print(Text(line))
+
+
+def _order(each: "Tuned") -> float:
+    """The best first, those without a value last."""
+    last = each.curve()[-1] if each.trials else math.nan
+    return math.inf if math.isnan(last) else -last if each.maximize else last
