@@ -21,7 +21,10 @@ from dlrun.errors import InputError, nearest
 from dlrun.results.record import RunRecord
 
 BEST = "best"
-_NAMES = frozenset(f"dataset.{key}" for key in ("target", "columns", "drop", "categorical", "missing", "positive"))
+_NAMES = frozenset(
+    f"dataset.{key}"
+    for key in ("target", "columns", "drop", "categorical", "missing", "positive", "split_column", "group", "time", "weight")
+)
 _PLAIN = re.compile(r"[\w.+-]+")  # a value that needs no quotation marks
 
 

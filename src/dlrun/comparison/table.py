@@ -51,6 +51,7 @@ class Row:
         if isinstance(source, RunRecord):
             measures = {name: float(getattr(source, name)) for name in MEASURES}
             measures |= {f"{subset}/rows": float(rows) for subset, rows in source.data.get("sizes", {}).items()}
+            measures |= {f"{subset}/fixed": 1.0 for subset in source.data.get("fixed", ())}
             numbers = {key: item for key, item in source.diagnostics.items() if item is None or isinstance(item, int | float)}
             return Row(
                 source.id,
@@ -242,12 +243,18 @@ def resplit(rows: Iterable[Row], subset: str) -> float | None:
     """(rows of ``subset``) / (training rows) of runs that all split the same rows, by seeds or folds.
 
     It is what a statement about new rows needs to know. None for metrics of training rows and for those that no row is measured
-    by, and where a table of seeds does not say how many rows there were.
+    by, where a table of seeds does not say how many rows there were, and where the rows are the same for all seeds: these differ
+    in their training alone, which tells nothing of other rows.
     """
     runs = [row for row in rows if not row.factors.get(BASELINE)]
     if subset not in ("validation", "test"):
         return None
-    return shared_rows(runs, subset) or _rows_for_one(runs, subset)
+    return shared_rows(runs, subset) or (None if is_fixed(runs, subset) else _rows_for_one(runs, subset))
+
+
+def is_fixed(rows: Iterable[Row], subset: str) -> bool:
+    """Whether ``subset`` has the same rows for all seeds, as the data says which these are."""
+    return any(row.metrics.get(f"{subset}/fixed") for row in rows)
 
 
 def _rows_for_one(runs: Iterable[Row], subset: str) -> float | None:

@@ -23,7 +23,7 @@ from dlrun.results.identity import VOLATILE
 REMOVED = "removed"  # the value of a setting that the option has and the run has not
 _PRESENTATION = ("logger", "experiment")  # groups that are no part of what a run computes, or bring such parts
 _REPEATS = ("seed", "dataset.fold")
-_PATHS = ("dataset.path",)  # no part of the identity, and yet what tells two tables apart
+_PATHS = ("dataset.path", "dataset.test_path")  # no part of the identity, and yet what tells two tables apart
 
 
 def factors(config: Mapping[str, Any], choices: Mapping[str, str], unused: Sequence[str] = ()) -> dict[str, Factor]:

@@ -17,6 +17,7 @@ from dlrun.comparison.factors import Factor
 from dlrun.components.tasks import TASKS
 from dlrun.config.checks import compatibility
 from dlrun.config.checks.ineffective import unused_keys, unused_warnings
+from dlrun.config.checks.splitting import FIXED, splitting_problems
 from dlrun.config.checks.unused import twice, unread
 from dlrun.config.checks.validation import Problems
 from dlrun.config.factors import factors
@@ -176,7 +177,8 @@ def _data(found: Problems, config: Mapping[str, Any], choices: Mapping[str, str]
     """The dataset; its data is read where the config leaves the task open."""
     section = dict(config.get("dataset") or {})
     prepared = {key: value for key, value in section.items() if key in COMMON_KEYS}
-    found.add(preparation_problems({"task": None} | prepared))
+    fixed = any(section.get(key) is not None for key in FIXED)
+    found.add(preparation_problems({"task": None} | prepared, fixed=fixed) + splitting_problems(section))
     if unsaid_folds(section):
         folds = section["folds"]
         found.add(

@@ -32,6 +32,7 @@ InnerFraction = Annotated[float, Interval(0, 1, open_low=True, open_high=True)]
 Several = Annotated[int, Interval(2)]
 Seed = Annotated[int, Interval(0, (1 << 63) - 1)]
 
+TRAIN, VALIDATION, TEST = 0, 1, 2  # of ``Data.subset``
 _TOGETHER = 1 << 20  # numbers looked at together: checking a large table must not take a second one's memory
 
 
@@ -51,6 +52,11 @@ class Data:
         train_y: replaces y on training rows, like y; for targets that are corrupted in training alone.
         anomalies: which rows are no ordinary ones, bool [N]; splits share them out evenly, and no model is told.
         members: the class of each member of a pair, int64 [N, M], where it is known; no model is told.
+        subset: which subset each row is in, int8 [N]: TRAIN, VALIDATION or TEST; None where a split is drawn. Without validation
+            rows these are drawn from the training rows.
+        groups: the group of each row, int64 [N]: no split has rows of a group on two sides.
+        time: when each row was, float64 [N]: training rows lie before validation rows, and these before test rows.
+        weights: how much each row counts in a loss, float64 [N], 0 or more; metrics count each row once.
         encoding: how a user's table became x; None where x is the source itself.
         notes: what was found out about a user's file, a line each, to be reported once.
         vocabulary: the words of sequences, in the order of their numbers, of which the first is 1; empty for other data.
@@ -70,6 +76,10 @@ class Data:
     train_y: Tensor | None = None
     anomalies: Tensor | None = None
     members: Tensor | None = None
+    subset: Tensor | None = None
+    groups: Tensor | None = None
+    time: Tensor | None = None
+    weights: Tensor | None = None
     encoding: Encoding | None = None
     notes: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
@@ -111,17 +121,25 @@ class Data:
         known = {"anomalies": self.anomalies, "members": self.members}
         return {name: tensor for name, tensor in known.items() if tensor is not None}
 
+    @property
+    def design(self) -> dict[str, Tensor]:
+        """What says how rows are split and how much they count, each [N], by name."""
+        known = {"subset": self.subset, "groups": self.groups, "time": self.time, "weights": self.weights}
+        return {name: tensor for name, tensor in known.items() if tensor is not None}
+
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with the task, any name, shape, dtype or value: SHA-256, shortened."""
         targets = [self.y] if self.train_y is None else [self.y, self.train_y]
-        tensors = [self.x, *targets, *self.facts.values()]
+        tensors = [self.x, *targets, *self.facts.values(), *self.design.values()]
         shapes = [[list(tensor.shape), str(tensor.dtype)] for tensor in tensors]
         head: list[object] = [self.task, self.outputs, self.features, self.targets, self.classes, shapes]
         if self.encoding is not None:
             head.append(self.encoding.to_json())
         if self.vocabulary:
             head.append(self.vocabulary)
+        if self.design:
+            head.append([*self.design])
         digest = hashlib.sha256(json.dumps(head).encode())
         for tensor in tensors:
             digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
@@ -131,7 +149,7 @@ class Data:
         task = TASKS.get(self.task)
         if task is None:
             return [f"task={self.task}: must be one of {', '.join(TASKS)}"]
-        given: dict[str, object] = {"x": self.x, "y": self.y, "train_y": self.train_y, **self.facts}
+        given: dict[str, object] = {"x": self.x, "y": self.y, "train_y": self.train_y, **self.facts, **self.design}
         found = [
             f"{what} is a {type(value).__name__}; make it a tensor, such as torch.as_tensor({what})"
             for what, value in given.items()
@@ -146,8 +164,27 @@ class Data:
             found.append(
                 f"members must be int64 {list(self.x.shape[:2])}, a class for each member, not {_described(self.members)}"
             )
+        found += self._design_problems()
         targets = [("y", self.y)] if self.train_y is None else [("y", self.y), ("train_y", self.train_y)]
         return found + [f"{what} {message}" for what, target in targets if (message := self._target_problem(target))]
+
+    def _design_problems(self) -> list[str]:
+        found = []
+        for name, tensor in self.design.items():
+            dtype = {"subset": torch.int8, "groups": torch.int64}.get(name, torch.float64)
+            if tensor.dtype != dtype or tensor.shape != (len(self.x),):
+                found.append(f"{name} must be {str(dtype).removeprefix('torch.')} [{len(self.x)}], not {_described(tensor)}")
+            elif name == "subset" and not ((tensor >= TRAIN) & (tensor <= TEST)).all():
+                found.append(f"subset must be {TRAIN} (training), {VALIDATION} (validation) or {TEST} (test) in each row")
+            elif tensor.is_floating_point() and not tensor.isfinite().all():
+                found.append(f"{name} has missing or infinite values; give each row a finite one")
+            elif name == "weights" and ((tensor < 0).any() or not tensor.any()):
+                found.append("weights must be 0 or more, and more than 0 in some row")
+        if len(splitting := [name for name in self.design if name != "weights"]) > 1:
+            found.append(
+                f"{' and '.join(splitting)}: each says how rows are split, and a split follows one; leave the others out"
+            )
+        return found
 
     def _input_problems(self, task: Task) -> list[str]:
         modality = modality_of(task.sample(self.shape), integral=self.x.dtype == torch.int64)

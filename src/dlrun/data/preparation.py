@@ -51,8 +51,11 @@ def unsaid_folds(params: Mapping[str, Any]) -> int:
     return folds if several and params.get("fold") is None else 0  # type: ignore[return-value]
 
 
-def preparation_problems(params: Mapping[str, Any], where: str = "dataset") -> list[str]:
-    """Every problem of the common keys in ``params``, one line each; other keys are left to the source's own signature."""
+def preparation_problems(params: Mapping[str, Any], where: str = "dataset", *, fixed: bool = False) -> list[str]:
+    """Every problem of the common keys in ``params``, one line each; other keys are left to the source's own signature.
+
+    ``fixed`` says whether the data says itself which rows are for testing.
+    """
     common = {name: value for name, value in params.items() if name in COMMON_KEYS}
     if "task" in common and undecided(common["task"]):
         common["task"] = next(iter(TASKS))  # any task will do: the other keys do not depend on it
@@ -67,7 +70,7 @@ def preparation_problems(params: Mapping[str, Any], where: str = "dataset") -> l
             found.append(
                 f"{where}.fold={chosen.fold}: there is one split while {where}.folds=1; set {where}.folds=5, for example"
             )
-        tested = chosen.test if chosen.folds == 1 else 1 / chosen.folds
+        tested = 0.0 if fixed else chosen.test if chosen.folds == 1 else 1 / chosen.folds
         if chosen.validation + tested >= 1:
             asked = f"{where}.test={chosen.test:g}" if chosen.folds == 1 else f"{where}.folds={chosen.folds}"
             found.append(f"{where}.validation={chosen.validation:g} and {asked}: leave no rows for training; lower one of them")

@@ -1,8 +1,8 @@
-"""Train, validation and test rows: seeded, stratified by class, or dealt into folds.
+"""Train, validation and test rows: seeded, stratified by class, or dealt into folds; or as the data says (design.py).
 
-Sizes depend on the number of rows of each class and on the fractions, never on the seed: round(N * test) test rows,
-round(N * validation) validation rows, the rest for training. Stratified, each class gets its proportional share of them by
-the method of largest remainders, and at least one row of each subset where it has that many.
+Where rows are drawn, sizes depend on the number of rows of each class and on the fractions, never on the seed: round(N * test)
+test rows, round(N * validation) validation rows, the rest for training. Stratified, each class gets its proportional share of
+them by the method of largest remainders, and at least one row of each subset where it has that many.
 
 Shapes: N rows, R splits made together, C classes (1 when the split is not stratified).
 """
@@ -16,19 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlrun import streams
-from dlrun.data.dataset import Data
+from dlrun.data import design
+from dlrun.data.dataset import TEST, TRAIN, VALIDATION, Data
 from dlrun.data.table.advice import marking
 from dlrun.data.table.amounts import number
 from dlrun.errors import DataError
 
 Counts = NDArray[np.int64]
 
-_TRAIN, _VALIDATION, _TEST, NONE = 0, 1, 2, 3
+NONE = 3  # of a row that is in no subset
 _TOGETHER = 1 << 22  # rows of all splits held at once: 32 MB of indices
 
 
 class Split:
-    """The rows of each subset, int64, in ascending order; ``splits`` leaves no row out, and no row is in two of them.
+    """The rows of each subset, int64, in ascending order; no row is in two of them, and only folds in time leave rows out.
 
     Args:
         subset: which subset each row is in (train, validation, test, or NONE of them), int8 [N].
@@ -42,17 +43,17 @@ class Split:
     @property
     def train(self) -> Tensor:
         """The rows that a run learns from."""
-        return _where(self.subset, _TRAIN)
+        return _where(self.subset, TRAIN)
 
     @property
     def validation(self) -> Tensor:
         """The rows by which settings are chosen."""
-        return _where(self.subset, _VALIDATION)
+        return _where(self.subset, VALIDATION)
 
     @property
     def test(self) -> Tensor:
         """The rows that are reported."""
-        return _where(self.subset, _TEST)
+        return _where(self.subset, TEST)
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -99,12 +100,12 @@ class Splits(Sequence[Split]):
 
     def sizes(self) -> tuple[Counts, Counts, Counts]:
         """How many rows each split has for training, validation and testing: int64 [S] each."""
-        train, validation, test = ((self.subsets == part).sum(1, dtype=np.int64) for part in (_TRAIN, _VALIDATION, _TEST))
+        train, validation, test = ((self.subsets == part).sum(1, dtype=np.int64) for part in (TRAIN, VALIDATION, TEST))
         return train, validation, test
 
     def rows(self, subset: Literal["train", "validation", "test"]) -> Tensor:
         """The rows of a subset, which has the same size in all splits: int64 [S, n]."""
-        part = (_TRAIN, _VALIDATION, _TEST)[("train", "validation", "test").index(subset)]
+        part = (TRAIN, VALIDATION, TEST)[("train", "validation", "test").index(subset)]
         return torch.from_numpy(np.nonzero(self.subsets == part)[1]).view(len(self), -1)
 
     def order(self) -> Tensor:
@@ -143,31 +144,83 @@ def splits(
     (``test`` plays no part), and its validation rows come from the folds that follow it. Where a fold is a row shorter than
     others, that row is one more for validation, so that all folds train on the same number of rows.
 
+    Where the data has a ``subset``, ``groups`` or ``time``, the split follows that, and ``design`` says how.
+
     Args:
         seeds: seeds of the "split" stream, R of them.
         fold: which fold each split tests on, R of them; 0 for all when empty.
-        validation: share of all rows for validation, in [0, 1).
-        test: share of all rows for testing, in [0, 1).
+        validation: share of all rows for validation, in [0, 1); in a fixed split and in folds in time, share of the rows that are
+            for training or validation.
+        test: share of all rows for testing, in [0, 1); it plays no part in a fixed split.
         stratify: keep the proportions of the classes (binary, multiclass, similarity and metric_learning; no effect elsewhere).
 
     Returns:
         R splits.
 
     Raises:
-        DataError: when there are too few rows, or a class has a single one and ``stratify`` is set.
+        DataError: when there are too few rows, or a class has a single one and ``stratify`` is set; or folds are asked for
+            of data with a fixed split.
     """
     fold = list(fold) or [0] * len(seeds)
+    if data.subset is not None:
+        return Splits(_fixed(data, data.subset.numpy(), seeds, validation, folds, stratify))
+    if data.time is not None:
+        each = {k: design.in_time(data.name, data.time.numpy(), validation, test, folds, k) for k in sorted(set(fold))}
+        return Splits(np.stack([each[k] for k in fold]))
+    if data.groups is not None:
+        labels = data.labels if stratify else None
+        classes = None if labels is None else labels.numpy()
+        how = design.Shares(validation, test, folds)
+        return Splits(design.by_groups(data.name, data.groups.numpy(), classes, how, streams.keys(seeds, "split"), fold))
     members = _members(data, stratify)
     codes = {k: _codes(data.name, members, validation, test, folds, k) for k in sorted(set(fold))}
+    return Splits(_dealt(members, seeds, [codes[k] for k in fold], np.zeros(len(data), dtype=np.int8)))
+
+
+def is_drawn(data: Data, subset: str) -> bool:
+    """Whether a seed decides which rows a subset has; else they are the same for all seeds."""
+    if data.subset is not None:
+        return subset != "test" and not (data.subset == VALIDATION).any()
+    return data.time is None
+
+
+def _fixed(
+    data: Data, subset: NDArray[np.int8], seeds: Sequence[int], validation: float, folds: int, stratify: bool
+) -> NDArray[np.int8]:
+    """The split that the data has, int8 [R, N]; where it has no validation rows, these are drawn from the training rows."""
+    if folds > 1:
+        raise DataError(
+            f"dataset {data.name}: folds={folds} would deal the rows anew, and the data says which are for testing; "
+            "type dataset.folds=1"
+        )
+    learnt = np.flatnonzero(subset == TRAIN)
+    if not len(learnt):
+        raise DataError(f"dataset {data.name}: none of its {len(data):,} rows is for training; mark some as such")
+    if (subset == VALIDATION).any() or validation == 0:
+        return np.repeat(subset[None], len(seeds), 0)
+    labels = data.labels if stratify else None
+    kinds = torch.zeros(len(learnt), dtype=torch.int64) if labels is None else labels[learnt]
+    order = learnt[np.argsort(kinds.numpy(), kind="stable")]
+    members = [part for part in torch.tensor_split(torch.from_numpy(order), torch.bincount(kinds).cumsum(0)[:-1]) if len(part)]
+    codes = _codes(data.name, members, validation, 0.0, 1, 0)
+    return _dealt(members, seeds, [codes] * len(seeds), subset)
+
+
+def _dealt(members: list[Tensor], seeds: Sequence[int], codes: Sequence[Tensor], others: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The rows of each class in random order, with ``codes`` [n] for their places: int8 [R, N].
+
+    Args:
+        members: rows of each class, n in all.
+        others: what rows that are none of these are, int8 [N].
+    """
     found: list[NDArray[np.int8]] = []
-    rows = len(data)
-    together = max(1, _TOGETHER // rows)
+    together = max(1, _TOGETHER // len(others))
     for start in range(0, len(seeds), together):
         stop = min(start + together, len(seeds))
         order_RN = _order(members, streams.keys(seeds[start:stop], "split"))
-        code_RN = torch.stack([codes[k] for k in fold[start:stop]])
-        found.append(torch.empty_like(code_RN).scatter_(1, order_RN, code_RN).numpy())
-    return Splits(np.concatenate(found))
+        subset_RN = torch.from_numpy(np.repeat(others[None], stop - start, 0))
+        found.append(subset_RN.scatter_(1, order_RN, torch.stack(list(codes[start:stop]))).numpy())
+    return np.concatenate(found)
 
 
 def _where(subset: NDArray[np.int8], part: int) -> Tensor:
@@ -233,11 +286,11 @@ def _codes(name: str, members: list[Tensor], validation: float, test: float, fol
         test_rows = _allocate(counts, wanted, np.maximum(counts - 2, 1), counts - 1)
         tested = place - np.repeat(starts, counts) < np.repeat(test_rows, counts)
         left = counts - test_rows
-    codes = np.full(rows, _TRAIN, dtype=np.int8)
-    codes[tested] = _TEST
+    codes = np.full(rows, TRAIN, dtype=np.int8)
+    codes[tested] = TEST
     for start, count, size in zip(starts, counts, _allocate(counts, validated, left - 1, left - 1), strict=True):
         free = start + np.flatnonzero(~tested[start : start + count])
-        codes[free[np.argsort(rank[free], kind="stable")[:size]]] = _VALIDATION
+        codes[free[np.argsort(rank[free], kind="stable")[:size]]] = VALIDATION
     return torch.from_numpy(codes)
 
 

@@ -19,7 +19,7 @@ from dlrun.config.repeats import once
 from dlrun.config.spec import RunSpec
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Scalings
-from dlrun.data.splits import Splits
+from dlrun.data.splits import Splits, is_drawn
 from dlrun.engine.batches import SUBSETS
 from dlrun.engine.checkpoint import Checkpoint, Keeper, UnfitCheckpointError
 from dlrun.engine.progress import Progress
@@ -174,7 +174,8 @@ class _Shared:
         data, sizes = self._data, tuple(self._sizes[split])
         if sizes not in self._known:
             about = {"name": data.name, "task": data.task, "fingerprint": data.fingerprint, "rows": len(data), **_classes(data)}
-            self._known[sizes] = about | {"sizes": dict(zip(SUBSETS, sizes, strict=True))}
+            fixed = [subset for subset in SUBSETS if not is_drawn(data, subset)]
+            self._known[sizes] = about | {"sizes": dict(zip(SUBSETS, sizes, strict=True))} | ({"fixed": fixed} if fixed else {})
         return self._known[sizes]
 
     def _of_cohort(self, outcome: Outcome) -> dict[str, Any]:

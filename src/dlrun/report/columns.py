@@ -12,6 +12,7 @@ from dlrun.comparison.pairing import common, defined
 from dlrun.comparison.power import LEAST, MANY, POWER
 from dlrun.comparison.statistics import BY_CHANCE, Paired, Verdict
 from dlrun.comparison.summary import Summary
+from dlrun.comparison.table import is_fixed
 from dlrun.report.tables import clean
 from dlrun.results.record import MEASURED
 
@@ -194,13 +195,18 @@ def legend(compared: Sequence[Compared], shown: Sequence[Column]) -> list[str]:
 
 def _about(compared: Sequence[Compared], shown: bool) -> list[str]:
     """What the verdicts are about: these rows, and rows that are still to come."""
+    fixed = any(is_fixed(item.group.rows, "test") for item in compared)
+    splits = "folds that move forward in time" if fixed else "random splits"
     if _two_statements(compared):
-        here = ["verdict: about these rows, over random splits and initial weights"]
+        here = [f"verdict: about these rows, over {splits} and initial weights"]
         beyond = f"{NEW_ROWS}: what to expect of further rows from the same source, allowing for the rows that splits share"
         return [*here, beyond] if shown else here
     if any(item.on_new_rows for item in compared):
+        return [f"verdicts are about these rows and about further rows from the same source, over {splits} and initial weights"]
+    if fixed:
         return [
-            "verdicts are about these rows and about further rows from the same source, over random splits and initial weights"
+            "verdicts are about training on this split: its test rows are the same for all seeds, which change initial weights "
+            "and the order of batches, and so they tell nothing of other rows"
         ]
     return ["verdicts are about this data, over random splits and initial weights"]
 

@@ -24,6 +24,7 @@ VOLATILE: Mapping[str, str] = {
     "tune_over": "which of a sweep's runs its table is about",
     "logger": "who else is told of the results",
     "dataset.path": "where the file is; what it holds is in the data's fingerprint",
+    "dataset.test_path": "where the file is, likewise",
     "dataset.cache": "where downloads are kept",
     "hydra": "how the job was composed and launched",
     "trainer.device": "the streams are the same on every device; rounding differs, as it does between cohorts, and what a module "

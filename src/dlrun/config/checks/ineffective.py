@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlrun.config.checks import compatibility
+from dlrun.config.checks.splitting import split_warnings, unused_by_split
 from dlrun.engine.components import Component
 from dlrun.engine.models.model import LayerSpec
 from dlrun.engine.models.module import takes_activation
@@ -14,8 +15,8 @@ WIDTHS = ("hidden", "depth", "width")  # keys of a model that say how large its 
 def unused_keys(
     config: Mapping[str, Any], layers: Sequence[LayerSpec], regularizers: Sequence[Component], module: Component | None
 ) -> tuple[str, ...]:
-    """Keys that change nothing of what a run computes: what its model has no use for, and shares of rows that folds decide."""
-    found = ["dataset.test"] if (config["dataset"].get("folds") or 1) > 1 else []
+    """Keys that change nothing of what a run computes: what its model has no use for, and shares of rows that others decide."""
+    found = unused_by_split(config["dataset"])
     if module is not None:
         return (*found, *(() if takes_activation(module) else ("activation",)))
     model = config["model"]
@@ -38,9 +39,10 @@ def unused_warnings(
     overrides: Sequence[str],
 ) -> list[str]:
     """Warnings for settings that were asked for and change nothing."""
+    split = split_warnings(config["dataset"], overrides)
     if module is not None:
-        return _of_module(module, activation, overrides)
-    odd = compatibility.without_effect(str(choices.get("model", "")), layers, regularizers, overrides)
+        return split + _of_module(module, activation, overrides)
+    odd = split + compatibility.without_effect(str(choices.get("model", "")), layers, regularizers, overrides)
     if not _has_hidden(config["model"]) and any(word.lstrip("+").startswith("model.hidden=") for word in overrides):
         model = choices.get("model")
         odd.append(f"model.hidden: has no effect, since model={model} has no hidden layers of other sizes; leave it out")

@@ -29,8 +29,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from dlrun import registry
 
 GROUP = "dataset"
-ONE = ("target", "positive")  # keys that take one name (``target`` a list too)
-KEYS = ("target", "columns", "drop", "categorical", "missing", "positive")  # of datasets: they take names
+ONE = ("target", "positive", "split_column", "group", "time", "weight")  # keys that take one name (``target`` a list too)
+KEYS = ("columns", "drop", "categorical", "missing", *ONE)  # of datasets: they take names
 _ROOT = ("reference",)  # takes what names a group of runs, the name of a column among it
 _PLACES = frozenset((*(f"{GROUP}.{key}" for key in KEYS), *_ROOT))
 _NUMERIC = frozenset({"range", "interval", "int", "float", "bool", "glob", "tag"})  # functions that take no names

@@ -9,38 +9,26 @@
 A file is read once in a process, however many runs use it, and again when it has changed.
 """
 
-import re
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from dlrun.components.hyperparameters import Natural
 from dlrun.components.tasks import TableTask
 from dlrun.data.dataset import Data
 from dlrun.data.sources.kept import file_key, once
-from dlrun.data.table.amounts import PLAIN, codes_in, number, plainly
-from dlrun.data.table.arrow import cells_of_array, kind_of_type
-from dlrun.data.table.cells import SPELLINGS, Cells, Texts, listed, recognized, shown
-from dlrun.data.table.columns import Column, TableBuilder
-from dlrun.data.table.delimited import FEWEST_ROWS, Delimited, Piece
-from dlrun.data.table.foreign import foreign
-from dlrun.data.table.quoted import column_texts, marked
+from dlrun.data.table.aside import Aside
+from dlrun.data.table.cells import shown
+from dlrun.data.table.columns import Column
+from dlrun.data.table.delimited import Delimited
+from dlrun.data.table.read_csv import read_csv
+from dlrun.data.table.read_parquet import read_parquet
 from dlrun.data.table.tabular import chosen, to_data
-from dlrun.data.table.textfile import GZIP, examine, located, open_file
+from dlrun.data.table.textfile import examine, located
 from dlrun.errors import DataError
 
 Name = str | int | float  # a name such as 2024 arrives as a number
 Names = list[Name] | Name | None  # a single name is a list of one
-
-_BATCH = 1 << 16  # rows of a Parquet file read together
-_BEGINNING = 1 << 16  # bytes that tell which format a file has
-_INDEX = re.compile(r"__index_level_\d+__")  # as pandas calls an index without a name
-_SEARCHED = 8  # pieces that are all searched for codes such as 007; of the others every 2^k-th, as it takes a sixth of reading
-_TRUTH_WORDS = ("true", "True", "TRUE", "false", "False", "FALSE")
 
 
 def csv(
@@ -61,6 +49,11 @@ def csv(
     day_first: bool | None = None,
     task: TableTask | None = None,
     positive: Name | None = None,
+    split_column: Name | None = None,
+    test_path: str | None = None,
+    group: Name | None = None,
+    time: Name | None = None,
+    weight: Name | None = None,
 ) -> Data:
     """A CSV file (gzip too) whose first row names the columns.
 
@@ -81,6 +74,11 @@ def csv(
         day_first: whether 3/4/2024 is in April.
         task: regression, binary, multiclass or multilabel; found out from the target by default.
         positive: the one of two classes that is number 1; the second in alphabetical order by default.
+        split_column: the column that says whether a row is for train, validation or test; no feature, as the next three.
+        test_path: another file with the same columns, whose rows are for testing.
+        group: the column that names the group of each row; no split has rows of a group on two sides.
+        time: the column of numbers or dates in the order of which rows are split.
+        weight: the column that says how much each row counts in the loss.
 
     Returns:
         The dataset: float64 [N, D] up to 4 million numbers, float32 above.
@@ -89,36 +87,45 @@ def csv(
         DataError: what is wrong with the file, with its line, or with one of the settings.
     """
     shape = (separator, decimal, thousands, header, skip, footer)
-    how = (target, columns, drop, categorical, missing, shape, encoding, day_first, task, positive)
+    aside = named_aside(split_column, group, time, weight)
+    how = (target, columns, drop, categorical, missing, shape, encoding, day_first, task, positive, aside)
+
+    def delimited(place: Path, targets: Sequence[str]) -> Delimited:
+        marks: Any = {"decimal": decimal, "thousands": thousands, "header": header, "skip": skip, "footer": footer}
+        return Delimited(examine(place, encoding), separator=_separator(separator), targets=targets, **marks)
 
     def load() -> Data:
-        file = examine(place, encoding)
         wanted = words(columns) if columns is not None else None
         marks, texts, targets = words(missing), words(categorical), words(target)
-        table = Delimited(
-            file,
-            separator=_separator(separator),
-            decimal=decimal,
-            thousands=thousands,
-            header=header,
-            skip=skip,
-            footer=footer,
-            targets=targets,
-        )
-        used = [*chosen(file.name, table.names, targets, wanted, words(drop), texts), *targets]
-        forms = {key: Column(key, wanted=wanted is not None or key in texts, day_first=day_first) for key in used}
-        builder = _read_csv(table, forms, len(targets), texts, marks, thousands, decimals=decimal is not None)
-        message = table.remarks
+        table = delimited(place, targets)
+        tested = None if other is None else delimited(other, targets)
+        roles = {column: key for key, column in aside}
+        used = [*chosen(table.file.name, table.names, targets, wanted, words(drop), texts, aside), *targets, *roles]
+        forms = {
+            key: Column(key, wanted=wanted is not None or key in texts, day_first=day_first, role=roles.get(key, ""))
+            for key in used
+        }
+        builder = read_csv(table, tested, forms, len(targets), texts, marks, thousands, decimals=decimal is not None)
+        message, file = table.remarks, table.file
         message += [f"read as {file.encoding}"] if not file.encoding.startswith("utf-8") and encoding is None else []
-        unnamed = [table.names[place] for place in table.unnamed]
-        return to_data(builder, task, unnamed=unnamed, categorical=texts, marks=marks, remarks=message, positive=positive)
+        return to_data(
+            builder,
+            task,
+            unnamed=[table.names[place] for place in table.unnamed],
+            categorical=texts,
+            marks=marks,
+            remarks=message,
+            positive=positive,
+            aside=aside,
+            tested="" if tested is None else tested.file.name,
+        )
 
     if path is None:
         raise DataError("dataset.path: which file? type dataset.path=FILE.csv dataset.target=COLUMN")
     if thousands is not None and thousands == decimal:
         raise DataError(f"dataset.thousands={thousands}: is dataset.decimal too; a number cannot have one mark for both")
-    place = located(path)
-    return once(file_key("csv", place, how), load)
+    place, other = located(path), _tested(test_path)
+    return once(_keys("csv", place, other, how), load)
 
 
 def parquet(
@@ -131,6 +138,11 @@ def parquet(
     missing: Names = None,
     task: TableTask | None = None,
     positive: Name | None = None,
+    split_column: Name | None = None,
+    test_path: str | None = None,
+    group: Name | None = None,
+    time: Name | None = None,
+    weight: Name | None = None,
 ) -> Data:
     """A Parquet file; needs pyarrow. The settings are those of ``csv``; what its columns are, the file says itself.
 
@@ -140,15 +152,40 @@ def parquet(
     Raises:
         DataError: pyarrow is not installed, or something is wrong with the file or a setting.
     """
-    how = (target, columns, drop, categorical, missing, task, positive)
+    aside = named_aside(split_column, group, time, weight)
+    how = (target, columns, drop, categorical, missing, task, positive, aside)
 
     def load() -> Data:
-        return _read_parquet(place, target, columns, drop, categorical, missing, task, positive)
+        texts, marks, wanted = words(categorical), words(missing), None if columns is None else words(columns)
+        builder, unread = read_parquet(place, other, words(target), wanted, words(drop), texts, marks, aside)
+        return to_data(
+            builder,
+            task,
+            categorical=texts,
+            marks=marks,
+            unread=unread,
+            positive=positive,
+            aside=aside,
+            tested="" if other is None else shown(other.name),
+        )
 
     if path is None:
         raise DataError("dataset.path: which file? type dataset.path=FILE.parquet dataset.target=COLUMN")
-    place = located(path)
-    return once(file_key("parquet", place, how), load)
+    place, other = located(path), _tested(test_path)
+    return once(_keys("parquet", place, other, how), load)
+
+
+def _tested(path: str | None) -> Path | None:
+    return None if path is None else located(path, "test_path")
+
+
+def _keys(kind: str, place: Path, tested: Path | None, how: object) -> tuple[object, ...]:
+    return file_key(kind, place, how), None if tested is None else file_key(kind, tested, "")
+
+
+def named_aside(split_column: Name | None, group: Name | None, time: Name | None, weight: Name | None) -> Aside:
+    """The columns that are neither features nor targets, as a config names them."""
+    return Aside(*(None if name is None else str(name) for name in (split_column, group, time, weight)))
 
 
 def words(values: Names) -> list[str]:
@@ -164,206 +201,3 @@ def _separator(given: str | None) -> str | None:
     if len(character) != 1 or character.isalnum() or character in "\"\r\n.+-'":
         raise DataError(f"dataset.separator={shown(given)}: must be one character, such as , or ; or the word tab or space")
     return character
-
-
-# CSV
-
-
-def _read_csv(
-    table: Delimited,
-    forms: dict[str, Column],
-    targets: int,
-    texts: Sequence[str],
-    marks: Sequence[str],
-    thousands: str | None,
-    *,
-    decimals: bool,
-) -> TableBuilder:
-    """Read all pieces; again from the start when a column turns out to be another than it seemed.
-
-    Args:
-        table: the file.
-        forms: the columns by name; the last ones, ``targets`` of them, are to be predicted.
-        texts, marks, thousands: as given by the user.
-        decimals: whether the user says what stands before decimals.
-    """
-    dialect, columns = table.dialect, list(forms.values())
-    exact_marks = any(number(mark) is not None and not plainly(mark) for mark in marks)  # pandas would take 7 for 007
-    first = next(table.pieces(FEWEST_ROWS), None)
-    if first is not None:
-        cells = _cells(table, first, list(forms), [], marks)
-        for column in forms.values():
-            seen = cells[column.name]
-            assert isinstance(seen, Texts)
-            column.kind = "categorical"
-            if column.name not in texts:
-                column.kind, column.form = recognized(
-                    seen,
-                    dialect.decimal,
-                    frozenset(marks),
-                    dialect.groups,
-                    thousands=thousands is not None,
-                    decimals=decimals,
-                    day_first=column.day_first,
-                    learnt=column in columns[-targets:],
-                )
-            column.spelled(seen.distinct)
-    while True:
-        features, learnt = columns[:-targets], columns[-targets:]
-        builder = TableBuilder(
-            table.file.name,
-            features,
-            learnt,
-            table.most_rows,
-            marks,
-            dialect.decimal,
-            dialect.groups,
-            thousands or "",
-            decimals=decimals,
-        )
-        for place, piece in enumerate(table.pieces()):
-            numeric = [column.name for column in columns if column.kind == "numeric" and column.form == PLAIN]
-            if exact_marks:
-                numeric = []
-            if place < _SEARCHED or place & (place - 1) == 0:
-                _note_codes(table, piece, columns, marks)
-            builder.add(_cells(table, piece, list(forms), numeric, marks), piece.lines)
-        settled = builder.settle()
-        if settled is None:
-            return builder
-        del builder  # before the next one takes its memory
-        columns = settled
-
-
-def _note_codes(table: Delimited, piece: Piece, columns: Sequence[Column], marks: Sequence[str]) -> None:
-    """Note which columns of whole numbers hold codes such as 007, which numbers do not show any more."""
-    watched = {column.name: column for column in columns if column.kind == "numeric" and column.whole and not column.code}
-    if not watched:
-        return
-    if table.dialect.quote in piece.text:  # separators may stand in quotes
-        if next(codes_in(piece.text, table.dialect.separator), None):
-            for name, cells in _cells(table, piece, list(watched), [], marks).items():
-                if isinstance(cells, Texts):
-                    watched[name].spelled(cells.distinct)
-        return
-    places = {place: watched[name] for place, name in enumerate(table.names) if name in watched}
-    for place, cell in codes_in(piece.text, table.dialect.separator):
-        if column := places.pop(place, None):
-            column.code = cell
-
-
-def _cells(
-    table: Delimited, piece: Piece, names: Sequence[str], numeric: Sequence[str], marks: Sequence[str]
-) -> dict[str, Cells]:
-    """The cells of the named columns: floats for those in ``numeric`` if all of these can be read so, texts for the others."""
-    if (text := marked(piece.text, table.dialect.separator, table.dialect.quote)) is not None:
-        piece = replace(piece, text=text)
-    places = {name: place for place, name in enumerate(table.names)}
-    order = sorted(names, key=places.__getitem__)
-    how = {"usecols": [places[name] for name in order], "keep_default_na": False}
-    if numeric:
-        try:
-            found = _numeric_cells(table, piece, order, {name: places[name] for name in numeric}, [*SPELLINGS, *marks], how)
-            if not _could_be_truth(piece.text, [found[name] for name in numeric]):
-                return found
-        except (ValueError, TypeError):  # a text among the numbers: which one is found out cell by cell
-            pass
-    texts = piece.parse(table.dialect, dtype=object, na_filter=False, **how).to_numpy(dtype=object)
-    return {name: column_texts(column) for name, column in zip(order, texts.T, strict=True)}
-
-
-def _numeric_cells(
-    table: Delimited, piece: Piece, order: Sequence[str], numeric: Mapping[str, int], words: Sequence[str], how: Mapping[str, Any]
-) -> dict[str, Cells]:
-    """The cells of columns of which some are ``numeric``, each with its place; a ValueError when one of these has a text."""
-    if len(numeric) == len(order):
-        numbers = piece.parse(table.dialect, dtype=np.float64, na_values=words, **how).to_numpy()
-        return dict(zip(order, numbers.T, strict=True))
-    types = {place: np.float64 if name in numeric else object for name, place in zip(order, how["usecols"], strict=True)}
-    parsed = piece.parse(table.dialect, dtype=types, na_values=dict.fromkeys(numeric.values(), words), **how)
-    columns = {name: parsed[place].to_numpy() for name, place in zip(order, types, strict=True)}
-    return {name: column if name in numeric else column_texts(column) for name, column in columns.items()}
-
-
-def _could_be_truth(text: str, columns: Sequence[Cells]) -> bool:
-    """Whether a column of this piece may be true/false throughout, which pandas takes for 1 and 0."""
-    bits = any(bool(((v == 0) | (v == 1) | np.isnan(v)).all()) for v in columns if not isinstance(v, Texts))
-    return bits and any(word in text for word in _TRUTH_WORDS)
-
-
-# Parquet
-
-
-def _read_parquet(
-    place: Path,
-    target: Names,
-    columns: Names,
-    drop: Names,
-    categorical: Names,
-    missing: Names,
-    task: TableTask | None,
-    positive: Name | None,
-) -> Data:
-    try:
-        import pyarrow
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise DataError("dataset=parquet: needs pyarrow, which is not installed; run: pip install 'dlrun[parquet]'") from error
-    name = shown(place.name)
-    texts, marks, targets = words(categorical), words(missing), words(target)
-    wanted = None if columns is None else words(columns)
-    with open_file(place) as stream:
-        _refuse_other_formats(stream.read(_BEGINNING), name)
-        stream.seek(0)
-        try:
-            file = ParquetFile(stream)
-            schema = file.schema_arrow
-            twice = [key for key, count in Counter(schema.names).items() if count > 1]
-            if twice:
-                raise DataError(f"{name}: {listed(twice)}: more than one column has this name; give each its own")
-            asked = [*targets, *(wanted or ()), *texts]
-            unread = {key: "an index without a name" for key in schema.names if _INDEX.fullmatch(key) and key not in asked}
-            used = [*chosen(name, schema.names, targets, wanted, [*words(drop), *unread], texts), *targets]
-            kinds = {key: "categorical" if key in texts else kind_of_type(schema.field(key).type) for key in used}
-            unread |= _unusable(
-                {key: schema.field(key).type for key in used if kind_of_type(schema.field(key).type) is None}, asked
-            )
-            used = [key for key in used if key not in unread]
-            forms = [Column(key, kinds[key], wanted is not None or key in texts, day_first=True) for key in used]
-            features, learnt = forms[: -len(targets)], forms[-len(targets) :]
-            builder, start = TableBuilder(name, features, learnt, file.metadata.num_rows, marks), 1
-            for batch in file.iter_batches(_BATCH, columns=used):
-                cells = {key: cells_of_array(batch.column(key), kinds[key] or "numeric") for key in used}
-                builder.add(cells, range(start, start + len(batch)))
-                start += len(batch)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise DataError(f"{name}: is no Parquet file, or a damaged one ({shown(error, 100)})") from error
-    builder.settle()
-    return to_data(builder, task, categorical=texts, marks=marks, unread=unread, positive=positive)
-
-
-def _unusable(types: Mapping[str, Any], asked: Collection[str]) -> dict[str, str]:
-    """Why columns of types that cannot be used are left out. Those that are asked for by name raise a DataError."""
-    wanted = [
-        f"column {shown(name)}: is of type {shown(kind)}, which cannot be used; store it as numbers or texts"
-        for name, kind in types.items()
-        if name in asked
-    ]
-    if wanted:
-        raise DataError(*wanted)
-    return {name: f"of type {shown(kind)}" for name, kind in types.items()}
-
-
-def _refuse_other_formats(block: bytes, name: str) -> None:
-    """Raise DataError for the beginning of a file in another format than Parquet; a damaged Parquet file passes."""
-    if block.startswith(b"PAR1"):
-        return
-    message = foreign(block)
-    if not block:
-        message = "is empty"
-    elif block.startswith(GZIP):
-        message = "is compressed by gzip; unpack it first"
-    elif not message and b"\0" not in block:
-        message = "is no Parquet file but one of text; type dataset=csv"
-    if message:
-        raise DataError(f"{name}: {message}")

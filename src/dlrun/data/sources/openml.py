@@ -7,8 +7,9 @@ from pathlib import Path
 from dlrun.components.hyperparameters import Count
 from dlrun.components.tasks import TableTask
 from dlrun.data.dataset import Data
-from dlrun.data.sources.files import Name, Names, words
+from dlrun.data.sources.files import Name, Names, named_aside, words
 from dlrun.data.sources.kept import once
+from dlrun.data.table.aside import Aside
 from dlrun.data.table.cells import listed, shown
 from dlrun.data.table.tabular import of_frame
 from dlrun.errors import DataError
@@ -27,13 +28,18 @@ def openml(
     cache: str | None = None,
     task: TableTask | None = None,
     positive: Name | None = None,
+    split_column: Name | None = None,
+    group: Name | None = None,
+    time: Name | None = None,
+    weight: Name | None = None,
 ) -> Data:
     """A dataset of openml.org, loaded by scikit-learn. Vanschoren et al. 2013, OpenML: networked science in machine learning.
 
     Args:
         id: its number there: 61 for openml.org/d/61.
         target: the column to be predicted; the one that openml.org names by default.
-        columns, drop, categorical, missing, task, positive: as for ``csv``; what its columns are, openml.org says.
+        columns, drop, categorical, missing, task, positive, split_column, group, time, weight: as for ``csv``;
+            what its columns are, openml.org says.
         cache: where downloads are kept; ~/.cache/dlrun when None.
 
     Raises:
@@ -42,10 +48,11 @@ def openml(
     if id is None:
         raise DataError("dataset.id: which dataset? type dataset.id=NUMBER, such as 61 for openml.org/d/61")
     folder = Path(cache or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "dlrun"))
-    how = (id, target, columns, drop, categorical, missing, str(folder), task, positive)
+    aside = named_aside(split_column, group, time, weight)
+    how = (id, target, columns, drop, categorical, missing, str(folder), task, positive, aside)
 
     def load() -> Data:
-        return _load(id, target, columns, drop, categorical, missing, folder, task, positive)
+        return _load(id, target, columns, drop, categorical, missing, folder, task, positive, aside)
 
     return once(("openml", repr(how)), load, patience=_PATIENCE)
 
@@ -60,6 +67,7 @@ def _load(
     folder: Path,
     task: TableTask | None,
     positive: Name | None,
+    aside: Aside,
 ) -> Data:
     from sklearn.datasets import fetch_openml
 
@@ -88,4 +96,5 @@ def _load(
         task=task,
         positive=positive,
         remarks=remarks,
+        aside=aside,
     )

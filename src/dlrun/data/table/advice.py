@@ -14,6 +14,7 @@ from dlrun.data.table.cells import text_of, truth
 from dlrun.errors import closest, printable
 
 _LONGEST_MARK = 40
+_SEVERAL = ("columns", "drop", "categorical", "missing")  # keys that take a list
 _WORD = re.compile(r"[a-z_][\w-]*", re.ASCII | re.IGNORECASE)
 _READ = ("null", "true", "false", "nan", "inf", "infinity")  # words that Hydra reads as something else than text
 
@@ -41,7 +42,7 @@ def meant(key: str, name: str, names: Sequence[str]) -> str:
     alike = [other for other in names if value is not None and number(other) == value]
     plain = [other for other in alike if other == text_of(value)]
     near = next(iter([*plain, *alike]), None) or closest(name, names)
-    return f"; type {naming(key, near, several=key not in ('target', 'positive'))}" if near is not None else ""
+    return f"; type {naming(key, near, several=key in _SEVERAL)}" if near is not None else ""
 
 
 def _is_plain(name: str) -> bool:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlrun.data.dataset import TEST, TRAIN
+from dlrun.data.table import aside
 from dlrun.data.table.advice import marking, naming
 from dlrun.data.table.amounts import PLAIN, Form, form_of, is_code, number
 from dlrun.data.table.cells import Cells, Floats, Kind, Marks, Texts, outnumber, read, recognized, shown, texts_of
@@ -26,6 +28,7 @@ DOUBLE = 1 << 22  # numbers up to which a table is kept in float64; larger ones 
 MOST_CATEGORIES = 1000
 ODD_SHARE = 0.1  # of the cells; fewer of another kind are taken for mistakes, more only among many different numbers or dates
 _MOST_MARKS = 5  # different texts that may all mean a missing value
+_UNKNOWN = -1  # the code of a text that only rows for testing have
 _CANCELS = 1e3  # a level so many times the spread takes too many of float32's digits
 
 
@@ -53,7 +56,9 @@ class Column:
         offset: see ColumnCode.
         texts: every text and its code; of a target that is true or false, its words for them.
         codes: the code of each row [N], while there are few enough texts.
-        numbers: a target's numbers [N].
+        numbers: numbers of a target, or of a time or weight [N].
+        role: of a column that is neither feature nor target, the key that names it (see ``aside``).
+        labels: of a group, a number for the text of each row [N].
     """
 
     name: str
@@ -78,6 +83,8 @@ class Column:
     texts: dict[str, int] = field(default_factory=dict)
     codes: NDArray[np.int32] | None = None
     numbers: Floats | None = None
+    role: str = ""
+    labels: NDArray[np.int64] | None = None
 
     @property
     def width(self) -> int:
@@ -86,7 +93,7 @@ class Column:
 
     def afresh(self) -> "Column":
         """The column as it is known now, with nothing seen."""
-        known = Column(self.name, self.kind, self.wanted, self.day_first, self.form)
+        known = Column(self.name, self.kind, self.wanted, self.day_first, self.form, role=self.role)
         known.code, known.alike, known.spellings = self.code, self.alike, self.spellings
         return known
 
@@ -108,13 +115,18 @@ class TableBuilder:
 
     Args:
         file: what the table is called in messages.
-        columns: the features; targets: the columns to be predicted.
+        columns: the features; targets: the columns to be predicted; beside: those that say how rows are split and count.
         most_rows: at least as many as there will be. What is not used of it is never touched, and costs no memory.
         marks: texts that mean a missing value, beside the usual ones.
         decimal: what stands before the decimals of a number.
         groups: what may group the digits of a number; nothing in tables whose columns have types.
         thousands: the one of these that the user names.
         decimals: whether the user names the mark for decimals.
+
+    Attributes:
+        subset: of each row [N], where a column says so or another file is for testing. What a column is follows from the rows
+            that are not for testing.
+        testing: whether the rows that are added are all for testing, whatever the table says.
     """
 
     def __init__(
@@ -129,8 +141,9 @@ class TableBuilder:
         thousands: str = "",
         *,
         decimals: bool = False,
+        beside: Sequence[Column] = (),
     ) -> None:
-        self.file, self.columns, self.targets = file, list(columns), list(targets)
+        self.file, self.columns, self.targets, self.beside = file, list(columns), list(targets), list(beside)
         self.marks: Marks = frozenset(marks)
         self.mark_numbers = mark_numbers(marks)
         self.decimal, self.groups, self.thousands, self.decimals = decimal, tuple(groups), thousands, decimals
@@ -152,6 +165,24 @@ class TableBuilder:
                 target.codes = np.empty(most_rows, dtype=np.int32)
             else:
                 target.numbers = np.empty(most_rows)
+        self.subset: NDArray[np.int8] | None = None
+        self.testing = False
+        for column in self.beside:
+            if column.role == aside.GROUP:
+                column.labels = np.empty(most_rows, dtype=np.int64)
+            elif column.role == aside.SPLIT:
+                self.subset = np.full(most_rows, TRAIN, dtype=np.int8)
+            else:
+                column.numbers = np.empty(most_rows)
+
+    def learnt(self) -> NDArray[np.bool_] | slice:
+        """The rows that are not for testing."""
+        return slice(0, self.rows) if self.subset is None else self.subset[: self.rows] != TEST
+
+    def test_from(self, file: str) -> None:
+        """Take all rows that follow, of a file of this name, for testing: every column is what it is by now."""
+        self.file, self.testing = file, True
+        self.subset = np.full(len(self.matrix), TRAIN, dtype=np.int8)
 
     def add(self, cells: Mapping[str, Cells], lines: Sequence[int]) -> None:
         """The next rows: the cells of each column by name, and the line on which each row begins.
@@ -162,26 +193,72 @@ class TableBuilder:
         keep = None if present.all() else np.flatnonzero(present)
         rows = len(present) if keep is None else len(keep)
         here = slice(self.rows, self.rows + rows)
+        learnt = self._add_beside(cells, lines, present, here)
         for column in self.columns:
             mine = cells[column.name]
+            if column.kind is None and self.testing:  # no row that is not for testing has a value
+                self.matrix[here, column.place : column.place + column.width] = np.nan
+                continue
             if column.kind is None and isinstance(mine, Texts):
                 self._recognize(column, mine)
             if column.kind != "categorical":
-                values = self._numbers(column, mine, lines)
+                values = self._numbers(column, mine, lines, learnt)
+                kept = learnt if keep is None else learnt[keep]
                 values = values if keep is None else values[keep]
-                column.present += int(np.count_nonzero(~np.isnan(values)))
-                values = self._parts(column, values)
+                column.present += int(np.count_nonzero(~np.isnan(values[kept])))
+                values = self._parts(column, values, kept)
                 if column.place >= 0 and not self.again:
                     self.matrix[here, column.place : column.place + column.width] = values
             elif column.codes is not None:
                 codes = self._codes(column, _as_texts(mine))
+                kept = learnt if keep is None else learnt[keep]
                 codes = codes if keep is None else codes[keep]
-                column.present += int(np.count_nonzero(codes != column.texts.get("", -1)))
+                column.present += int(np.count_nonzero(codes[kept] != column.texts.get("", -1)))
                 column.codes[here] = codes
                 if len(column.texts) > MOST_CATEGORIES + 1:
                     column.codes = None
         self.rows += rows
         self.untargeted += len(present) - rows
+
+    def _add_beside(
+        self, cells: Mapping[str, Cells], lines: Sequence[int], present: NDArray[np.bool_], here: slice
+    ) -> NDArray[np.bool_]:
+        """Store what is neither feature nor target, of the rows that are kept; which rows are not for testing: [n].
+
+        Raises:
+            DataError: a row has no value, or one that means nothing.
+        """
+        learnt = np.full(len(present), not self.testing)
+        if self.testing and self.subset is not None:
+            self.subset[here] = TEST
+        for column in self.beside:
+            mine = cells[column.name]
+            message = f"{shown(column.name)} is empty, and each row needs a value, as dataset.{column.role} names the column"
+            if column.role in aside.LABELS:
+                texts = _as_texts(mine)
+                empty = np.array([not text or text in self.marks for text in texts.distinct])[texts.codes]
+                if column.role == aside.GROUP:
+                    assert column.labels is not None
+                    column.labels[here] = aside.coded(texts)[present]
+                else:
+                    assert self.subset is not None
+                    subsets, empty, message = aside.subsets(column.name, texts)
+                    self.subset[here], learnt = subsets[present], subsets != TEST
+            else:
+                if column.kind is None and isinstance(mine, Texts):
+                    self._recognize(column, mine)
+                aside.refuse_kind(self.file, column.role, column.name, column.kind)
+                values = self._numbers(column, mine, lines, learnt)
+                assert column.numbers is not None
+                column.numbers[here] = values[present]
+                column.present += int(np.count_nonzero(~np.isnan(values)))
+                empty = np.isnan(values) & (column.odd == 0)
+                if column.role == aside.WEIGHT and bool((values < 0).any()):
+                    empty, message = values < 0, f"{shown(column.name)} is negative, and a weight is 0 or more"
+            if (empty & present).any():
+                line = lines[int((empty & present).argmax())]
+                raise DataError(f"{self.file} line {line:,}: {message}; correct it, or leave the row out")
+        return learnt
 
     def _add_targets(self, cells: Mapping[str, Cells], lines: Sequence[int]) -> NDArray[np.bool_]:
         """Store the targets of the rows that have all of them; which rows these are: [n]."""
@@ -195,7 +272,7 @@ class TableBuilder:
                 found.append(self._codes(target, _as_texts(mine)))
                 present &= found[-1] != target.texts.get("", -1)
             else:
-                found.append(self._numbers(target, mine, lines))
+                found.append(self._numbers(target, mine, lines, np.full(len(lines), True)))
                 present &= ~np.isnan(found[-1])
         rows = int(np.count_nonzero(present))
         for target, values in zip(self.targets, found, strict=True):
@@ -220,17 +297,20 @@ class TableBuilder:
         )
         self.again = self.again or column.width != before
 
-    def _numbers(self, column: Column, cells: Cells, lines: Sequence[int]) -> Floats:
-        """The cells of a column that is not categorical, as numbers [n], NaN where missing; what is wrong with them is noted."""
+    def _numbers(self, column: Column, cells: Cells, lines: Sequence[int], learnt: NDArray[np.bool_]) -> Floats:
+        """The cells of a column that is not categorical, as numbers [n], NaN where missing; what is wrong with them is noted.
+
+        ``learnt`` says which rows show what the column is.
+        """
         values = self._read(column, cells, lines) if isinstance(cells, Texts) else cells
         if self.mark_numbers.size:
             values = np.where(np.isin(values, self.mark_numbers), np.nan, values)
-        large = np.abs(values) > np.finfo(np.float64 if column in self.targets else self.matrix.dtype).max
+        large = np.abs(values) > np.finfo(self.matrix.dtype if column.numbers is None else np.float64).max
         if large.any():
             column.infinite = column.infinite or lines[int(large.argmax())]
             values = np.where(large, np.nan, values)
         if column.whole:
-            column.whole = bool((np.isnan(values) | (values == np.floor(values))).all())
+            column.whole = bool((np.isnan(values) | (values == np.floor(values)) | ~learnt).all())
         return values
 
     def _read(self, column: Column, cells: Texts, lines: Sequence[int]) -> Floats:
@@ -266,23 +346,30 @@ class TableBuilder:
         fits = found.sign == column.form.sign and not column.form.thousands and column.form.decimal in ("", found.decimal)
         return found if fits and found != column.form else None
 
-    def _parts(self, column: Column, values: Floats) -> Floats:
-        """The columns of the matrix that the numbers of a column take: [n] -> [n, width]."""
+    def _parts(self, column: Column, values: Floats, learnt: NDArray[np.bool_]) -> Floats:
+        """The columns of the matrix that the numbers of a column take: [n] -> [n, width]; ``learnt`` as in ``_numbers``."""
         if not len(values) or np.isnan(values).all():
             return np.full((len(values), column.width), np.nan)
-        if np.isnan(column.high).all() and self.matrix.dtype == np.float32:
-            low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+        telling = values[learnt]
+        if np.isnan(column.high).all() and self.matrix.dtype == np.float32 and not np.isnan(telling).all():
+            low, high = np.fmin.reduce(telling), np.fmax.reduce(telling)
             column.offset = float(low) if abs(low) > _CANCELS * (high - low) > 0 else 0.0
+            if column.offset and column.place >= 0:  # of rows for testing that came before
+                self.matrix[: self.rows, column.place] -= column.offset
         parts = date_parts(values) if column.kind == "date" else values[:, None]
         if column.offset:
             parts = parts - np.array([column.offset, *[0.0] * (column.width - 1)])
-        column.low = np.fmin(column.low, np.fmin.reduce(parts, axis=0))
-        column.high = np.fmax(column.high, np.fmax.reduce(parts, axis=0))
+        if learnt.any():
+            column.low = np.fmin(column.low, np.fmin.reduce(parts[learnt], axis=0))
+            column.high = np.fmax(column.high, np.fmax.reduce(parts[learnt], axis=0))
         return parts
 
     def _codes(self, column: Column, cells: Texts) -> NDArray[np.int32]:
         distinct = ["" if text in self.marks else text for text in cells.distinct]
-        table = np.array([column.texts.setdefault(text, len(column.texts)) for text in distinct], dtype=np.int32)
+        if self.testing and column not in self.targets:
+            table = np.array([column.texts.get(text, _UNKNOWN) for text in distinct], dtype=np.int32)
+        else:
+            table = np.array([column.texts.setdefault(text, len(column.texts)) for text in distinct], dtype=np.int32)
         codes: NDArray[np.int32] = table[cells.codes]
         return codes
 
@@ -294,8 +381,8 @@ class TableBuilder:
         """
         problems = []
         filled = not self.again  # otherwise the matrix lacks rows, and the next reading tells
-        for column in (*self.columns, *self.targets):
-            if column.odd and (filled or column in self.targets or column.kind == "boolean"):
+        for column in (*self.columns, *self.targets, *self.beside):
+            if column.odd and (filled or column.numbers is not None or column.kind == "boolean"):
                 if not self._are_mistakes(column):
                     column.kind, self.again = "categorical", True
                     continue
@@ -307,16 +394,18 @@ class TableBuilder:
                 )
         if problems:
             raise DataError(*problems)
-        for column in (*self.columns, *self.targets):
+        for column in (*self.columns, *self.targets, *self.beside):
             if column.kind == "date" and column.day_first is None and not column.odd:
                 raise DataError(
                     f"{self.file}: the dates of {shown(column.name)} can be read with the day or the month first; "
                     "type dataset.day_first=true or false"
                 )
-        return [column.afresh() for column in (*self.columns, *self.targets)] if self.again else None
+        return [column.afresh() for column in (*self.columns, *self.targets, *self.beside)] if self.again else None
 
     def _are_mistakes(self, column: Column) -> bool:
         """Whether the cells of another kind are mistakes or words for what is missing, and not texts like all the others."""
+        if column.role or self.testing:
+            return True
         if column.kind == "boolean":
             return False
         if column.odd <= ODD_SHARE * (column.odd + column.present) or (column in self.targets and column.kind == "numeric"):
@@ -339,7 +428,7 @@ class TableBuilder:
             words = column.odd > len(column.odd_texts) or not any(map(str.isdigit, "".join(column.odd_texts)))  # no slips
             if words and len(column.odd_texts) <= _MOST_MARKS and (marks := marking([*sorted(self.marks), *column.odd_texts])):
                 remedies.append(f"type {marks} if that means a missing value")
-            if column not in self.targets:
+            if column not in self.targets and not column.role and not self.testing:
                 remedies.append(f"type {naming('categorical', column.name, several=True)} to take all of them as texts")
         return f"{message} {WANTS[column.kind or 'numeric']}; {', '.join(remedies[:-1])}, or {remedies[-1]}"
 

@@ -52,7 +52,9 @@ def notes_of(
         sizes = [f"{code.name}: {sum(map(bool, code.categories))}{' and missing' * ('' in code.categories)}" for code in some]
         if some:
             kinds.append(f"{len(some):,} {word}" + (f" ({listed(sizes, 6)})" if kind == "categorical" else ""))
-    missing = sum(builder.rows - column.present for column in kept)
+    judged = builder.learnt()
+    count = builder.rows if isinstance(judged, slice) else int(judged.sum())
+    missing = sum(count - column.present for column in kept)
     kinds += [f"{missing:,} missing"] if missing else []
     notes = [f"dataset {builder.file}: {builder.rows:,} rows, {named(targets)}: {learnt}; {', '.join(kinds)}"]
     if reasons:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dlrun.data.dataset import Data
 from dlrun.data.table.advice import meant, naming
+from dlrun.data.table.aside import GROUP, LABELS, NOTHING, TIME, WEIGHT, Aside, described, groups_of
 from dlrun.data.table.cells import Texts, kind_of, listed, merged, shown, text_of, texts_of
 from dlrun.data.table.columns import DOUBLE, MOST_CATEGORIES, Column, TableBuilder, check_memory
 from dlrun.data.table.dates import DATE_PARTS
@@ -46,8 +47,9 @@ def chosen(
     columns: Sequence[str] | None,
     drop: Sequence[str],
     categorical: Sequence[str],
+    aside: Aside = NOTHING,
 ) -> list[str]:
-    """The names of the features, in the table's order.
+    """The names of the features, in the table's order; columns that are named ``aside`` are none.
 
     Raises:
         DataError: the target is missing, or a name is none of the table's.
@@ -74,9 +76,11 @@ def chosen(
                 for target in targets
                 if target in given
             ]
+    problems += aside.problems(has, names, targets, columns)
     if problems:
         raise DataError(*problems)
-    taken = [name for name in names if name not in targets and name not in drop and (columns is None or name in columns)]
+    left = {*targets, *drop, *(name for _, name in aside)}
+    taken = [name for name in names if name not in left and (columns is None or name in columns)]
     if not taken:
         raise DataError(f"{file}: there are no features beside the {named(targets)}; the table has {listed(names, 20)}")
     return taken
@@ -92,6 +96,8 @@ def to_data(
     remarks: Sequence[str] = (),
     unread: Mapping[str, str] | None = None,
     positive: str | int | float | None = None,
+    aside: Aside = NOTHING,
+    tested: str = "",
 ) -> Data:
     """The finished dataset. The builder's matrix becomes its features, without a copy where all columns are numbers.
 
@@ -104,6 +110,8 @@ def to_data(
         remarks: what else to say of the file.
         unread: columns that were not read, and why.
         positive: the name of the class that is number 1; None for the second in alphabetical order.
+        aside: the columns that are neither features nor targets.
+        tested: the file whose rows are for testing; empty where there is none.
 
     Raises:
         DataError: there are no rows or no features, or the target allows no task.
@@ -113,6 +121,9 @@ def to_data(
         values = "a value" if len(targets) == 1 else "all values"
         empty = f"no row has {values} of the {named(targets)}" if builder.untargeted else "it has names and no rows"
         raise DataError(f"{file}: {empty}")
+    learnt_rows = builder.learnt()
+    if not np.any(learnt_rows if isinstance(learnt_rows, np.ndarray) else True):
+        raise DataError(f"{file}: all of its {rows:,} rows are for testing; mark some as train in dataset.split_column")
     hints = _hints(builder, categorical)
     learnt = target_of(file, builder.targets, rows, task, hints)
     reasons = dict(unread or {})
@@ -123,7 +134,7 @@ def to_data(
     if not kept:
         message = f"{file}: there are no features beside the {named(targets)}; left out: {left_out(reasons)}"
         raise DataError("; ".join((message, *hinted(hints))))
-    encoding = Encoding(tuple(_code(column, rows, builder.thousands) for column in kept), builder.decimal, tuple(marks))
+    encoding = Encoding(tuple(_code(column, builder) for column in kept), builder.decimal, tuple(marks))
     x = _matrix(builder, kept, encoding)
     data = Data(
         name=file,
@@ -136,10 +147,27 @@ def to_data(
         classes=learnt.classes,
         encoding=encoding,
     )
+    data = replace(data, **_design(builder))  # type: ignore[arg-type]
     data = with_positive(data, positive)
     if learnt.task.two_classes:
         remarks = [*remarks, f"positive class {shown(data.classes[1])}"]
+    remarks = [*remarks, *described(data, aside, tested)]
     return replace(data, notes=notes_of(builder, kept, encoding, reasons, learnt.note, remarks, hints))
+
+
+def _design(builder: TableBuilder) -> dict[str, torch.Tensor]:
+    """How rows are split and how much they count, as Data takes it."""
+    rows = builder.rows
+    found: dict[str, torch.Tensor] = {}
+    if builder.subset is not None:
+        found["subset"] = torch.from_numpy(builder.subset[:rows])
+    for column in builder.beside:
+        if column.role == GROUP:
+            assert column.labels is not None
+            found["groups"] = groups_of(column.labels[:rows])
+        elif column.numbers is not None:
+            found[{TIME: "time", WEIGHT: "weights"}[column.role]] = torch.from_numpy(column.numbers[:rows])
+    return found
 
 
 def of_frame(
@@ -154,6 +182,7 @@ def of_frame(
     task: str | None = None,
     positive: str | int | float | None = None,
     remarks: Sequence[str] = (),
+    aside: Aside = NOTHING,
 ) -> Data:
     """A table in memory as a dataset. What its columns are, their types say; numbers in ``categorical`` are taken as texts.
 
@@ -161,7 +190,8 @@ def of_frame(
         DataError: a column has a type that cannot be used, or is not there; the target allows no task.
     """
     table = table.rename(columns=str)
-    used = [*chosen(name, list(table.columns), targets, columns, drop, categorical), *targets]
+    roles = {column: key for key, column in aside}
+    used = [*chosen(name, list(table.columns), targets, columns, drop, categorical, aside), *roles, *targets]
     problems, cells, forms = [], {}, []
     for key in used:
         try:
@@ -172,21 +202,24 @@ def of_frame(
                 for message in error.problems
             ]
             continue
-        if key in categorical and kind == "numeric":
+        named_texts = key in categorical or roles.get(key) in LABELS
+        if named_texts and kind == "numeric":
             codes, numbers = counted(table[key])
             kind, values = "categorical", merged(codes, [text_of(value) for value in numbers])
-        elif key in categorical and not isinstance(values, Texts):
+        elif named_texts and not isinstance(values, Texts):
             kind, values = "categorical", texts_of(values)
         elif key not in targets and isinstance(values, Texts) and kind_of(values, ".", frozenset(missing)) == "boolean":
             kind = "boolean"
         cells[key] = values
-        forms.append(Column(key, kind, columns is not None or key in categorical, day_first=True))
+        wanted = columns is not None or key in categorical
+        forms.append(Column(key, kind, wanted, day_first=True, role=roles.get(key, "")))
     if problems:
         raise DataError(*problems)
-    builder = TableBuilder(name, forms[: -len(targets)], forms[-len(targets) :], len(table), missing)
+    features, beside = [form for form in forms[: -len(targets)] if not form.role], [form for form in forms if form.role]
+    builder = TableBuilder(name, features, forms[-len(targets) :], len(table), missing, beside=beside)
     builder.add(cells, range(1, len(table) + 1))
     builder.settle()
-    return to_data(builder, task, categorical=categorical, marks=missing, remarks=remarks, positive=positive)
+    return to_data(builder, task, categorical=categorical, marks=missing, remarks=remarks, positive=positive, aside=aside)
 
 
 def _hints(builder: TableBuilder, categorical: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -204,24 +237,24 @@ def _hints(builder: TableBuilder, categorical: Sequence[str]) -> dict[str, tuple
 
 def _useless(column: Column, builder: TableBuilder, unnamed: bool) -> str:
     """Why a column cannot help; an empty string when it may."""
-    rows = builder.rows
+    learnt = builder.learnt()
     if not column.present:
         return "no values"
     if column.kind == "categorical":
         return _useless_texts(column, builder)
     if (column.low == column.high).all():
         return "a single value"
-    if column.kind != "numeric" or column.wanted or not column.whole or column.present < rows:
+    if column.kind != "numeric" or column.wanted or not column.whole:
         return ""
     if unnamed or _NAMES_ROWS.fullmatch(column.name):
-        numbers = builder.matrix[:rows, column.place]
-        if len(np.unique(numbers)) == rows:
+        numbers = builder.matrix[: builder.rows, column.place][learnt]
+        if column.present == len(numbers) == len(np.unique(numbers)):
             return "a number of its own for every row"
     return ""
 
 
 def _useless_texts(column: Column, builder: TableBuilder) -> str:
-    rows, distinct = builder.rows, [text for text in column.texts if text]
+    distinct = [text for text in column.texts if text]
     kind = kind_of(Texts(np.arange(len(distinct)), distinct), builder.decimal, builder.marks)
     mostly = {"numeric": ", most of them numbers", "date": ", most of them dates"}.get(kind or "", "")
     if column.codes is None:
@@ -231,7 +264,7 @@ def _useless_texts(column: Column, builder: TableBuilder) -> str:
                 f"leave it out with {naming('drop', column.name, several=True)}"
             )
         return f"more than {MOST_CATEGORIES:,} different texts{mostly}"
-    counts = np.bincount(column.codes[:rows], minlength=len(column.texts))
+    counts = np.bincount(column.codes[: builder.rows][builder.learnt()], minlength=len(column.texts))
     categories = int((counts > 0).sum())
     if categories == 1:
         return "a single value"
@@ -243,10 +276,10 @@ def _useless_texts(column: Column, builder: TableBuilder) -> str:
     return f"{texts:,} different texts, hardly one twice{mostly}" if texts > 20 and 2 * texts > column.present else ""
 
 
-def _code(column: Column, rows: int, thousands: str) -> ColumnCode:
+def _code(column: Column, builder: TableBuilder) -> ColumnCode:
     if column.kind == "categorical":
         assert column.codes is not None
-        counts = np.bincount(column.codes[:rows], minlength=len(column.texts))
+        counts = np.bincount(column.codes[: builder.rows][builder.learnt()], minlength=len(column.texts))
         return ColumnCode(
             name=column.name, kind="categorical", categories=tuple(sorted(t for t, code in column.texts.items() if counts[code]))
         )
@@ -261,7 +294,7 @@ def _code(column: Column, rows: int, thousands: str) -> ColumnCode:
     return ColumnCode(
         name=column.name,
         kind="numeric",
-        thousands=form.thousands or ("" if form.amounts else thousands),
+        thousands=form.thousands or ("" if form.amounts else builder.thousands),
         decimal=form.decimal,
         amounts=form.amounts,
         sign=form.sign,
@@ -289,8 +322,11 @@ def _matrix(builder: TableBuilder, kept: Sequence[Column], encoding: Encoding) -
         if column.kind == "categorical":
             assert column.codes is not None
             place = {category: number for number, category in enumerate(code.categories)}
-            table = np.array([place.get(text, 0) for text in column.texts], dtype=np.int64)  # texts without rows have no place
-            x[np.arange(rows), start + table[column.codes[:rows]]] = 1
+            # the last place is that of texts which only rows for testing have
+            table = np.array([*(place.get(text, -1) for text in column.texts), -1], dtype=np.int64)
+            here = table[column.codes[:rows]]
+            known = np.flatnonzero(here >= 0)
+            x[known, start + here[known]] = 1
             column.codes = None
         else:
             x[:, start : start + size] = builder.matrix[:rows, places[used : used + size]]

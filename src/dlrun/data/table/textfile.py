@@ -88,8 +88,8 @@ def _without_mark(lines: Iterator[str]) -> Iterator[str]:
     return iter(()) if first is None else chain([first.lstrip("\ufeff")], lines)
 
 
-def located(path: str) -> Path:
-    """The path that a user typed, with ``~`` for the home folder.
+def located(path: str, key: str = "path") -> Path:
+    """The path that a user typed for a key of the dataset, with ``~`` for the home folder.
 
     Raises:
         DataError: it is an address, or there is nothing.
@@ -101,15 +101,15 @@ def located(path: str) -> Path:
     except (OSError, ValueError):  # a loop of links, a NUL byte
         pass
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", path):
-        raise DataError(f"dataset.path={shown(path, 100)}: is an address; download the file first, and give its path")
+        raise DataError(f"dataset.{key}={shown(path, 100)}: is an address; download the file first, and give its path")
     if os.path.islink(place):
-        raise DataError(f"dataset.path={shown(path, 100)}: is a link that leads nowhere; give the file that it should lead to")
+        raise DataError(f"dataset.{key}={shown(path, 100)}: is a link that leads nowhere; give the file that it should lead to")
     message = ""
     try:
         message = nearest(place.name, [shown(entry.name) for entry in islice(os.scandir(place.parent), NEIGHBOURS)])
     except (OSError, ValueError):
         message = f"; there is no folder {shown(place.parent, 100)} either"
-    raise DataError(f"dataset.path={shown(path, 100)}: there is no such file{message}")
+    raise DataError(f"dataset.{key}={shown(path, 100)}: there is no such file{message}")
 
 
 def open_file(path: Path) -> IO[bytes]:

@@ -25,7 +25,7 @@ from dlrun.data.dataset import Data
 from dlrun.data.modality import TABLE
 from dlrun.data.preparation import Preparation
 from dlrun.data.preprocessing import Scalings, fit_each
-from dlrun.data.splits import Splits, splits
+from dlrun.data.splits import Splits, is_drawn, splits
 from dlrun.engine.cohort import Cohort, CohortRun, Settings
 from dlrun.engine.components import Component, signature
 from dlrun.engine.models import module
@@ -65,7 +65,7 @@ class Datasets:
         return self._data[key]
 
     def splits(self, data: Data, how: Preparation, wanted: Sequence[Place]) -> list[tuple[list[Place], Splits]]:
-        """The splits of ``data`` for some seeds and folds; those with other numbers of training rows apart."""
+        """The splits of ``data`` for some seeds and folds; those with other numbers of training rows, or of rows, apart."""
         place = (data.fingerprint, how.validation, how.test, how.folds, how.stratify, *wanted)
         if place not in self._splits:
             made = splits(
@@ -77,8 +77,9 @@ class Datasets:
                 folds=how.folds,
                 stratify=how.stratify,
             )
-            by_size: dict[int, list[int]] = {}
-            for number, size in enumerate(made.sizes()[0].tolist()):
+            by_size: dict[tuple[int, int], list[int]] = {}
+            train, validation, test = made.sizes()
+            for number, size in enumerate(zip(train.tolist(), (train + validation + test).tolist(), strict=True)):
                 by_size.setdefault(size, []).append(number)
             self._splits[place] = [([wanted[number] for number in mine], made.select(mine)) for mine in by_size.values()]
         return self._splits[place]
@@ -154,7 +155,8 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
     data, preparation = datasets.load(first.dataset), first.preparation
     if data.task != preparation.task:
         raise DataError(f"dataset.task={preparation.task}: the data is for {data.task}; type dataset.task={data.task}")
-    wanted = sorted({(spec.seed, spec.fold or 0) for spec in specs})
+    place_of = {id(spec): _place(spec, data) for spec in specs}
+    wanted = sorted({*place_of.values()})
     planned = []
     for keys, made in datasets.splits(data, preparation, wanted):
         train = made[0].sizes[0]
@@ -162,18 +164,23 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
         _check_weights(specs, data)
         check_watched(specs, data, keys, made)
         place = {key: number for number, key in enumerate(keys)}
-        rows = [spec for spec in specs if (spec.seed, spec.fold or 0) in place]
+        rows = [spec for spec in specs if place_of[id(spec)] in place]
         cohort = Cohort(
             data=data,
             splits=made,
             preprocessing=datasets.fitted(data, preparation, made),
-            runs=[twin(spec.row, split=place[spec.seed, spec.fold or 0]) for spec in rows],
+            runs=[twin(spec.row, split=place[place_of[id(spec)]]) for spec in rows],
             settings=settings_of(first, data.outputs),
         )
         cost.check_memory(cohort)
         _fits(cohort, train)
         planned += _stacked(Planned(cohort, tuple(rows)))
     return planned
+
+
+def _place(spec: RunSpec, data: Data) -> Place:
+    """The seed and fold of a run's split; the seed is 0 where all have the same rows."""
+    return spec.seed if is_drawn(data, "train") else 0, spec.fold or 0
 
 
 def _stacked(group: Planned) -> list[Planned]:
