@@ -107,6 +107,8 @@ CATALOGUE: dict[str, dict[str, dict[str, Any]]] = {  # group -> name -> its para
         "csv": {"path": None, "target": None, "task": None},
         "parquet": {"path": None, "target": None, "task": None},
         "openml": {"id": None, "target": None, "task": None},
+        "text": {"path": None, "text": None, "target": None, "task": None, "words": 2000},
+        "sentences": {"task": "binary"},
         "inline": {"x": None, "y": None, "task": "regression"},
     },
 }

@@ -29,7 +29,7 @@ DATASET = {  # a dataset for each task
 }
 MODEL = {"segmentation": "segmenter", "similarity": "embedder", "metric_learning": "embedder"}  # mlp for the others
 SMALL = {"shapes": {"dataset.rows": 60}}
-MODEL_OF_DATASET = {"sentences": "bag_of_words", "signals": "cnn1d"}
+MODEL_OF_DATASET = {"sentences": "bag_of_words", "text": "gru", "signals": "cnn1d", "mnist1d": "gru1d"}
 MODEL_DATASET = {
     "bag_of_words": "sentences",
     "gru": "sentences",
@@ -117,13 +117,16 @@ def own_table(name: str, folder: Path) -> dict[str, Any]:
     draw = np.random.default_rng(0)
     table = pd.DataFrame({"a": draw.normal(size=200), "b": draw.normal(size=200), "c": draw.choice(["x", "y", "z"], 200)})
     table["label"] = np.where(table.a + (table.c == "x") > 0.3, "yes", "no")
+    if name == "text":
+        texts = [f"The {'good' if label == 'yes' else 'bad'} one, number {row}." for row, label in enumerate(table.label)]
+        table = pd.DataFrame({"text": texts, "label": table.label})
     file = folder / f"table.{name}"
     if name == "parquet":
         pytest.importorskip("pyarrow")
         table.to_parquet(file)
     else:
         table.to_csv(file, index=False)
-    return {"dataset.path": str(file), "dataset.target": "label"}
+    return {"dataset.path": str(file), "dataset.target": "label"} | ({"dataset.text": "text"} if name == "text" else {})
 
 
 @pytest.mark.parametrize("name", sorted(set(options("dataset")) - OVER_THE_NETWORK))

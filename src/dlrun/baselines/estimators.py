@@ -4,6 +4,7 @@
     naive                       the last value of a window, for forecasting
     linear, ridge, lasso        linear regression; without a penalty, with a squared one, with an absolute one
     logistic                    logistic or softmax regression, as scikit-learn's: 0.5 |w|^2 + the sum of the log losses
+    tfidf                       texts by the frequency of their words, rare ones counting more; then logistic
     polynomial                  all products of two features, scaled; then ridge or logistic
     tree                        a decision tree
     boosting                    gradient boosting on histograms, as scikit-learn sets it up
@@ -33,6 +34,7 @@ from dlrun.components.tasks import TASKS, Task
 RIDGE = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
 LASSO = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 POLYNOMIAL = (1e-2, 1e-1, 1.0)  # C of the logistic regression; ridge has its own list
+TFIDF = (1.0, 10.0, 100.0)  # C of the logistic regression
 DEPTHS = (1, 2, 3, 4, 5, 7, 10, 20, None)
 
 _NEWTON_STEPS = 50
@@ -134,6 +136,24 @@ def ridge(sample: Sample) -> Predict:
 def logistic(sample: Sample) -> Predict:
     """Logistic regression with C = 1; one of its own for each label of several."""
     return _logistic(sample, 1.0)
+
+
+def tfidf(sample: Sample) -> Predict:
+    """Logistic regression of the counts c of words, each times log((1 + n) / (1 + d)) + 1, in rows of length 1.
+
+    d of the n training rows have the word (Salton & Buckley 1988; the weights are those of scikit-learn's TfidfVectorizer); words
+    that none of them has do not count.
+    """
+    having = (sample.x > 0).sum(1, keepdim=True)
+    rarity = torch.where(having > 0, ((1 + sample.x.shape[1]) / (1 + having)).log() + 1, 0.0)
+
+    def weighed(x: Tensor) -> Tensor:
+        return F.normalize(x * rarity, dim=2)
+
+    held = sample.validation and (weighed(sample.validation[0]), sample.validation[1])
+    richer = replace(sample, x=weighed(sample.x), validation=held)
+    fitted = chosen(richer, [_logistic(richer, strength) for strength in TFIDF])
+    return lambda x: fitted(weighed(x))
 
 
 def polynomial(sample: Sample) -> Predict:
@@ -374,6 +394,7 @@ ESTIMATORS = {
         "ridge": ridge,
         "lasso": lasso,
         "logistic": logistic,
+        "tfidf": tfidf,
         "polynomial": polynomial,
         "tree": tree,
         "boosting": boosting,

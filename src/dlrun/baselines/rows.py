@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.baselines.estimators import ESTIMATORS, Predict, Sample
+from dlrun.baselines.estimators import ESTIMATORS, TFIDF, Predict, Sample
 from dlrun.comparison.factors import Factor
 from dlrun.comparison.table import BASELINE, Row
 from dlrun.components.tasks import TASKS, Link
@@ -167,6 +167,8 @@ def choose(wanted: Sequence[str], folds: Mapping[Key, Fold], metric: str) -> tup
             )
         elif name == "naive" and _last(data) is None:
             notes.append(f"baseline naive left out: {data.name} has no windows of a series, whose last value is named 'lag 0'")
+        elif name == "tfidf" and not data.vocabulary:
+            notes.append(f"baseline tfidf left out: {data.name} has no texts, whose words it counts")
         elif name == "polynomial" and _products(data, folds) > LARGEST:
             notes.append(f"baseline polynomial left out: {_width(data)} features have {_products(data, folds):,} products in all")
         else:
@@ -178,6 +180,7 @@ def _auto(data: Data) -> list[str]:
     """What every table can afford: quick to fit, and without scikit-learn, which takes seconds to import."""
     pointless = {
         "naive": _last(data) is None,
+        "tfidf": not data.vocabulary,
         "linear": data.targets == data.features,  # a linear map that gives back its inputs is no achievement
     }
     return [name for name in TASKS[data.task].quick if not pointless.get(name, False)]
@@ -191,7 +194,8 @@ def _last(data: Data) -> int | None:
 def _operations(name: str, data: Data, folds: Mapping[Key, Fold]) -> float:
     """Multiplications that fitting takes, about: folds have equally many training rows, or nearly so."""
     rows, width = len(folds) * next(iter(folds.values())).split.sizes[0], _width(data)
-    return {"linear": 8.0 * rows * width * width, "logistic": 1200.0 * rows * width * data.outputs}.get(name, 0.0)
+    fit = 1200.0 * rows * width * data.outputs  # of a logistic regression
+    return {"linear": 8.0 * rows * width * width, "logistic": fit, "tfidf": len(TFIDF) * fit}.get(name, 0.0)
 
 
 def _products(data: Data, folds: Mapping[Key, Fold]) -> int:
@@ -201,7 +205,7 @@ def _products(data: Data, folds: Mapping[Key, Fold]) -> int:
 
 def _width(data: Data) -> int:
     """How many numbers of a row an estimator sees."""
-    return (TASKS[data.task].members or 1) * data.modality.flat_width(data.sample, len(data.vocabulary))
+    return (TASKS[data.task].members or 1) * data.modality.flat_width(data.sample, data.words)
 
 
 def _first_feature(folds: Folds) -> Folds:
@@ -267,7 +271,7 @@ def _finite(values: list[float]) -> list[float | None]:
 def _rows(table: Batches, data: Data, subset: str) -> tuple[Tensor, Tensor]:
     """Rows as lists of numbers [S, n, D], in which members of pairs and triplets stay apart, and their targets."""
     x, y = table.subset(subset)
-    return data.modality.flat(x, len(data.vocabulary)), y
+    return data.modality.flat(x, data.words), y
 
 
 def _last_value(table: Batches, folds: Folds) -> Predict | None:

@@ -29,7 +29,7 @@ Link = Literal["identity", "sigmoid", "softmax"]
 _LOG_FORMS: dict[Link, Form] = {"identity": "output", "sigmoid": "log_odds", "softmax": "log_probability"}
 
 _VALUES = ("mean", "naive", "linear", "ridge", "lasso", "polynomial", "tree", "boosting")
-_CLASSES = ("mean", "logistic", "polynomial", "tree", "boosting")
+_CLASSES = ("mean", "logistic", "tfidf", "polynomial", "tree", "boosting")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,7 @@ BINARY = Task(
     single=True,
     strata=_first_column,
     baselines=_CLASSES,
-    quick=("mean", "logistic"),
+    quick=("mean", "logistic", "tfidf"),
     tabular=True,
     diagnostics=("mean_top_probability",),
 )
@@ -168,7 +168,7 @@ MULTICLASS = Task(
     link="softmax",
     strata=_numbers,
     baselines=_CLASSES,
-    quick=("mean", "logistic"),
+    quick=("mean", "logistic", "tfidf"),
     tabular=True,
     diagnostics=("mean_top_probability", "zero_probabilities"),
 )
@@ -179,7 +179,7 @@ MULTILABEL = Task(
     values=(0, 1),
     link="sigmoid",
     baselines=_CLASSES,
-    quick=("mean", "logistic"),
+    quick=("mean", "logistic", "tfidf"),
     tabular=True,
 )
 SEGMENTATION = Task(

@@ -60,6 +60,8 @@ class Data:
         encoding: how a user's table became x; None where x is the source itself.
         notes: what was found out about a user's file, a line each, to be reported once.
         vocabulary: the words of sequences, in the order of their numbers, of which the first is 1; empty for other data.
+        most_words: how many words a model of sequences knows: those that the training rows of a split have most often, and the
+            unknown word in place of all others. 0 where it knows the vocabulary.
 
     Raises:
         DataError: when the tensors do not fit the task or each other; every problem is named.
@@ -83,6 +85,7 @@ class Data:
     encoding: Encoding | None = None
     notes: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
+    most_words: int = 0
 
     def __post_init__(self) -> None:
         raise_all([f"dataset {self.name}: {message}" for message in self._problems()], DataError)
@@ -106,6 +109,11 @@ class Data:
         found = modality_of(self.sample, integral=not self.x.is_floating_point())
         assert found is not None, "data is checked when it is made"
         return found
+
+    @property
+    def words(self) -> int:
+        """How many words a model of sequences is given; 0 for other data."""
+        return self.most_words or len(self.vocabulary)
 
     @property
     def labels(self) -> Tensor | None:
@@ -140,6 +148,8 @@ class Data:
             head.append(self.vocabulary)
         if self.design:
             head.append([*self.design])
+        if self.most_words:
+            head.append(self.most_words)
         digest = hashlib.sha256(json.dumps(head).encode())
         for tensor in tensors:
             digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 PADDING = 0  # the number that fills a short sequence up
@@ -56,7 +55,8 @@ class Modality:
         """Samples [..., *shape] as lists of numbers [..., n]: how often a sequence has each word; the values of others."""
         if not self.integral:
             return x.flatten(-self.axes)
-        return F.one_hot(x, vocabulary + 1).sum(-2)[..., 1:].double()
+        counts = torch.zeros(*x.shape[:-1], vocabulary + 1, dtype=torch.float64, device=x.device)
+        return counts.scatter_add_(-1, x, counts.new_ones(1).expand(x.shape))[..., 1:]
 
 
 _ANY = ("noise", "mask", "mixup")

@@ -6,7 +6,8 @@ The raw data is held once, and a split adds nothing but a fill, a shift and a fa
 
 Shapes: N rows, D features, K outputs, C channels, M members of a pair or triplet, S splits. The numbers are [D] for tables and
 for pairs and triplets (all members share them), [C, 1, 1] for images and [C, 1] for signals (all places of a channel share
-them). Numbers of words are not scaled: theirs are [1], and have no effect.
+them). Numbers of words are not scaled: theirs are [1], and have no effect; but where a split knows the words of its training rows
+alone, its fill is [V + 1], the number there of each of the V words of the data.
 """
 
 import math
@@ -21,6 +22,8 @@ from torch import Tensor
 
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
+from dlrun.data.modality import PADDING
+from dlrun.data.sequences import UNKNOWN
 from dlrun.data.splits import Splits
 from dlrun.errors import DataError
 
@@ -32,7 +35,7 @@ class Preprocessing:
     """What was fitted: float64 tensors, broadcastable against one row of x and one row of y.
 
     Attributes:
-        fill: stands in for a missing value: the median of the training rows.
+        fill: stands in for a missing value: the median of the training rows. Of sequences see above.
         shift: the mean of the training rows after filling.
         factor: 1 / standard deviation (of the population); 0 for a feature that is constant or all missing in training,
             so that a value never seen in training has no effect.
@@ -52,10 +55,10 @@ class Preprocessing:
     def inputs(self, x: Tensor) -> Tensor:
         """``(where(isnan(x), fill, x) - shift) * factor``, in the dtype and on the device of x: [..., *shape] to the same.
 
-        Numbers of words stay as they are.
+        Numbers of words become those of the split, or stay as they are.
         """
         if not x.is_floating_point():
-            return x
+            return renumbered(x, self.fill)
         filled = torch.where(x.isnan(), self.fill.to(x), x)
         return filled.sub_(self.shift.to(x)).mul_(self.factor.to(x))
 
@@ -197,7 +200,8 @@ def _fitted_inputs(data: Data, rows_Sn: Tensor, standardize: bool) -> tuple[Tens
     splits = len(rows_Sn)
     if data.modality.integral:
         nothing = torch.zeros(splits, 1, dtype=torch.float64)
-        return nothing, nothing, torch.ones_like(nothing)
+        known = torch.stack([_known_words(data, rows) for rows in rows_Sn]) if data.most_words else nothing
+        return known, nothing, torch.ones_like(nothing)
     features = data.x.movedim(-len(data.sample), 0)  # the axis of features or channels
     parts = [_statistics(part) for part in _chunks(features, rows_Sn)]
     fill, mean, deviation, missing = (torch.cat([part.view(-1, splits) for part in each]).T for each in zip(*parts, strict=True))
@@ -208,6 +212,28 @@ def _fitted_inputs(data: Data, rows_Sn: Tensor, standardize: bool) -> tuple[Tens
     factor = torch.where(missing, 0.0, factor)
     shape = (splits, *data.modality.scale_shape(data.sample))
     return fill.reshape(shape), shift.reshape(shape), factor.reshape(shape)
+
+
+def _known_words(data: Data, rows: Tensor) -> Tensor:
+    """The number of each word of the data among those that a split knows, by how often its rows have it: float64 [V + 1].
+
+    The most frequent word is 2; of equally frequent ones the first of the vocabulary comes first. All others are UNKNOWN.
+    """
+    counts = torch.bincount(data.x[rows].flatten(), minlength=len(data.vocabulary) + 1)
+    counts[: UNKNOWN + 1] = 0
+    order = counts.argsort(descending=True, stable=True)[: data.most_words - 1]
+    order = order[counts[order] > 0]
+    numbers = torch.full((len(counts),), UNKNOWN, dtype=torch.float64)
+    numbers[order] = torch.arange(len(order), dtype=torch.float64) + UNKNOWN + 1
+    numbers[PADDING] = PADDING
+    return numbers
+
+
+def renumbered(x: Tensor, numbers: Tensor) -> Tensor:
+    """Words [..., T] by the number that each has [..., V + 1]; as they are where there are no such numbers."""
+    if numbers.shape[-1] == 1:
+        return x
+    return numbers.to(x).expand(*x.shape[:-1], -1).gather(-1, x)
 
 
 def _chunks(features: Tensor, rows_Sn: Tensor) -> Iterator[Tensor]:

@@ -3,6 +3,7 @@
 Shapes: N rows, T places, V words.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from torch import Tensor
 
 from dlrun.data.modality import PADDING
 from dlrun.errors import DataError, nearest
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+UNKNOWN, UNKNOWN_WORD = 1, "<unknown>"  # the number, and the name, of all words that are not known, where a vocabulary has it
 
 
 def padded(sequences: Sequence[Sequence[int]], length: int) -> Tensor:
@@ -48,8 +52,11 @@ def read(rows: Any, vocabulary: Sequence[str], length: int) -> Tensor:
         length: the most words that a row may have.
 
     Raises:
-        DataError: a row is no sequence, has no words or too many, or a word that is not known.
+        DataError: a row is no sequence, has no words or too many, or a word that is not known. With the unknown word in the
+            vocabulary, texts may have any words, and are cut to ``length``.
     """
+    if vocabulary[0] == UNKNOWN_WORD and not isinstance(rows, str) and all(isinstance(row, str) for row in rows):
+        return numbered([words_of(row) for row in rows], vocabulary, length)
     numbers = {word: number for number, word in enumerate(vocabulary, 1)}
     if isinstance(rows, str):
         raise DataError("predict: takes several rows; put a single text into a list")
@@ -68,6 +75,17 @@ def read(rows: Any, vocabulary: Sequence[str], length: int) -> Tensor:
     if wrong := problem(x, len(vocabulary)):
         raise DataError(f"predict: {wrong}")
     return x
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in small letters, without what stands between them; of one without any the unknown word."""
+    return _WORD.findall(text.lower()) or [UNKNOWN_WORD]
+
+
+def numbered(texts: Sequence[Sequence[str]], vocabulary: Sequence[str], length: int) -> Tensor:
+    """The first words of texts by their numbers: int64 [N, length]. Other words than those of the vocabulary are UNKNOWN."""
+    known = {word: number for number, word in enumerate(vocabulary, 1)}
+    return padded([[known.get(word, UNKNOWN) for word in words[:length]] for words in texts], length)
 
 
 def _numbers(row: Any, place: int, known: Mapping[str, int]) -> list[int]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from dlrun import streams
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
-from dlrun.data.preprocessing import Preprocessing, Scalings
+from dlrun.data.preprocessing import Preprocessing, Scalings, renumbered
 from dlrun.data.splits import Split, Splits
 
 MATERIALIZED_BYTES = 1 << 28  # scaled copies of all splits together; above it batches are scaled as they are drawn
@@ -87,8 +87,8 @@ class Batches:
         self._assign(torch.tensor(list(split_of), device=device))
 
     def _inputs(self, x: Tensor, preprocessing: Preprocessing) -> Tensor:
-        """Scaled inputs in the cohort's type; numbers of words stay what they are."""
-        return preprocessing.inputs(x.to(torch.float64)).to(self.dtype) if x.is_floating_point() else x
+        """Scaled inputs in the cohort's type; numbers of words stay whole."""
+        return preprocessing.inputs(x.to(torch.float64)).to(self.dtype) if x.is_floating_point() else preprocessing.inputs(x)
 
     def _targets(self, y: Tensor, preprocessing: Preprocessing) -> Tensor:
         scaled = preprocessing.targets(y.double()) if self._scaled else y
@@ -121,7 +121,7 @@ class Batches:
     def _scale(self, raw: Tensor) -> Tensor:
         """Impute, shift and scale rows [..., R, B, *shape] by the numbers of each run's split."""
         if not raw.is_floating_point():
-            return raw
+            return renumbered(raw, self._fit[0][self.split_of].unsqueeze(1))
         fill, shift, factor = (values[self.split_of].unsqueeze(1) for values in self._fit)  # [R, 1, *shape]
         if self._fit[0].dim() <= len(self.row_shape):  # pairs and triplets: one number a feature for all members
             fill, shift, factor = fill.unsqueeze(2), shift.unsqueeze(2), factor.unsqueeze(2)

@@ -31,13 +31,16 @@ class DataForm:
     task: Task
     outputs: int
     vocabulary: tuple[str, ...] = ()
+    most_words: int = 0
 
     def stand_in(self) -> Data:
         """Data of this form with one row, which means nothing."""
         names = () if self.task.members else tuple(map(str, range(self.shape[0])))
         target = self.task.target(1, self.outputs, self.task.pixels_of(self.shape))
         x = torch.ones(1, *self.shape, dtype=torch.int64 if self.vocabulary else torch.get_default_dtype())
-        return Data("", x, target, self.task.name, self.outputs, names, (), vocabulary=self.vocabulary)
+        return Data(
+            "", x, target, self.task.name, self.outputs, names, (), vocabulary=self.vocabulary, most_words=self.most_words
+        )
 
 
 class Predictor:
@@ -111,8 +114,8 @@ class Predictor:
 
     def _outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The output of the model, and what stands before its head: [1, n, K, ...]."""
-        if x.is_floating_point():
-            x = self.preprocessing.inputs(x.double()).to(dtype=self.settings.dtype)
+        x = self.preprocessing.inputs(x.double() if x.is_floating_point() else x)
+        x = x.to(dtype=self.settings.dtype) if x.is_floating_point() else x
         scaled = x.to(device=self.settings.device).unsqueeze(0)
         single = self.form.task.members and x.dim() == len(self.form.shape)
         return self.train_step.evaluate(scaled.unsqueeze(2) if single else scaled)

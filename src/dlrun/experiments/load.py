@@ -42,7 +42,8 @@ def revive(
             stacklevel=2,
         )
     try:
-        form = DataForm(tuple(kept["shape"]), TASKS[record.data["task"]], int(kept["outputs"]), tuple(kept.get("vocabulary", ())))
+        words, most_words = tuple(kept.get("vocabulary", ())), int(kept.get("most_words", 0))
+        form = DataForm(tuple(kept["shape"]), TASKS[record.data["task"]], int(kept["outputs"]), words, most_words)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"preprocessing.json: does not say what the model's data is ({error}); the file is of another kind"

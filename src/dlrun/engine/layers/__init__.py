@@ -37,7 +37,7 @@ from dlrun.engine.layers.embedding import Embedding
 from dlrun.engine.layers.gru import Gru
 from dlrun.engine.layers.normalization import BatchNorm
 from dlrun.engine.layers.pooling import Last, MaxPool1d, MaxPool2d, Mean
-from dlrun.engine.layers.reshaping import Flatten, Upsample
+from dlrun.engine.layers.reshaping import Counts, Flatten, Upsample
 
 __all__ = [
     "AROUND",
@@ -49,6 +49,7 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Convolution",
+    "Counts",
     "Dropout",
     "Embedding",
     "Flatten",

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dlrun.data.modality import TABLE, Modality, modality_of
@@ -33,6 +34,7 @@ class Pass:
     training: bool = False
     keys: Tensor | None = None
     words: Tensor | None = None  # of sequences, where there is a word and not the padding behind them: bool [R, B, T]
+    dtype: torch.dtype = torch.float32  # of the numbers that sequences become
 
 
 class Layer(ABC):

@@ -95,7 +95,7 @@ class Builder:
             return module.model(plan, len(self._runs), self._head())
         model = build(
             settings.layers,
-            inputs=Sample(data.sample, words=len(data.vocabulary)),
+            inputs=Sample(data.sample, words=data.words),
             outputs=settings.outputs,
             activation=self._activation,
             around=around,
@@ -202,7 +202,7 @@ def blueprint_of(settings: Settings, data: Data, activation: Component) -> modul
         inputs=data.sample,
         output_shape=output_shape,
         dtype=settings.dtype,
-        words=len(data.vocabulary),
+        words=data.words,
     )
 
 

@@ -11,7 +11,8 @@ A layer is a word, or a word with its size and options:
     attention: 2                    each value or word looks at all others with so many heads; what it was is added
     max_pool2d: 2, max_pool1d: 2    upsample: 2
     mean, last                      the mean over all pixels, values or words; that of the last value or word
-    flatten                         activation      the selected activation, with what regularizers put around it
+    flatten                         all values as one list; of words how often each occurs
+    activation                      the selected activation, with what regularizers put around it
     hidden: [64, 32]                a linear layer and the activation for each size; (depth: 10, width: 32) instead of a list
     repeat: 3  (layers: [...])      output          a linear map to as many outputs as the task wants (on images: of each pixel)
 
@@ -165,7 +166,7 @@ class Model:
     ) -> tuple[Tensor, list[Any]]:
         """The output of every run [R, B, ...], and the tape that ``backward`` reads."""
         tape = []
-        pass_ = self._knowing(x, pass_)
+        pass_ = self._knowing(parameters, x, pass_)
         for layer, mine, remembered in zip(self.layers, parameters, buffers, strict=True):
             x, saved = layer.forward(mine, remembered, x, pass_)
             tape.append(saved)
@@ -173,14 +174,16 @@ class Model:
 
     def evaluate(self, parameters: list[list[Tensor]], buffers: list[list[Tensor]], x: Tensor) -> tuple[Tensor, Tensor]:
         """The output of every run [R, B, ...] at evaluation, and what stands before the head (the output if there is none)."""
-        before, pass_ = x, self._knowing(x, Pass())
+        before, pass_ = x, self._knowing(parameters, x, Pass())
         for layer, mine, remembered in zip(self.layers, parameters, buffers, strict=True):
             before, x = x, layer.forward(mine, remembered, x, pass_)[0]
         return x, before if self.headed else x
 
-    def _knowing(self, x: Tensor, pass_: Pass) -> Pass:
-        """The pass, which knows where the words of sequences x [R, B, T] are."""
-        return replace(pass_, words=present(x)) if self.words else pass_
+    def _knowing(self, parameters: list[list[Tensor]], x: Tensor, pass_: Pass) -> Pass:
+        """The pass, which knows where the words of sequences x [R, B, T] are, and what numbers they become."""
+        if not self.words:
+            return pass_
+        return replace(pass_, words=present(x), dtype=next(each.dtype for mine in parameters for each in mine))
 
     def backward(
         self, parameters: list[list[Tensor]], gradients: list[list[Tensor]], grad: Tensor, tape: list[Any], down_to: int = 0
