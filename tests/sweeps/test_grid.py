@@ -1,5 +1,6 @@
 """From a sweep's words to its jobs."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,40 @@ def loader() -> Any:
 )
 def test_jobs(loader: Any, words: str, jobs: list[list[str]]) -> None:
     assert expand(words.split() if "'" not in words else [words], loader) == jobs
+
+
+@pytest.mark.parametrize(
+    ("zipped", "jobs"),
+    [
+        (
+            ["name", "seed"],
+            ["name=a seed=0 loss=mse", "name=a seed=0 loss=mae", "name=a seed=1 loss=mse", "name=a seed=1 loss=mae"],
+        ),
+        (
+            [["name", "loss"]],
+            ["name=a seed=0 loss=mse", "name=a seed=1 loss=mse", "name=a seed=0 loss=mae", "name=a seed=1 loss=mae"],
+        ),
+        (["name", "seed", "loss"], ["name=a seed=0 loss=mse", "name=a seed=1 loss=mae"]),
+    ],
+)
+def test_zipped_settings_go_together(loader: Any, zipped: Any, jobs: list[str]) -> None:
+    found = expand(["name=a,a", "seed=0,1", "loss=mse,mae"], loader, zipped=zipped)
+    assert [" ".join(job) for job in found] == jobs
+
+
+@pytest.mark.parametrize(
+    ("zipped", "said"),
+    [
+        (["seed", "name"], "zip=[seed,name]: seed has 3, name has 2 values; give each as many"),
+        (["seed", "nam"], "zip=[seed,nam]: the sweep does not vary nam; it varies seed, name; did you mean 'name'?"),
+        (["seed", "loss"], "zip=[seed,loss]: the sweep does not vary loss"),
+        (["seed"], "zip=[seed]: seed stands alone"),
+        ([["seed", "name"], ["name", "loss"]], "zip=[[seed,name],[name,loss]]: name is named twice"),
+    ],
+)
+def test_what_cannot_be_zipped_is_told(loader: Any, zipped: Any, said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(said)):
+        expand(["seed=0,1,2", "name=a,b", "loss=mse"], loader, zipped=zipped)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from dlrun.errors import plural, printable, raise_all
 
 if TYPE_CHECKING:
     from dlrun.experiments.experiment import How
-    from dlrun.experiments.search.tune import Tuned, Tuning
+    from dlrun.experiments.search.tuned import Tuned, Tuning
 
 USAGE = """\
 usage: dlrun tune [group=option,option ...] [key=value ...] [key=interval(a,b) ...] [budget=32] [sampler=tpe] [--json] [flags]
@@ -115,9 +116,21 @@ def _show(found: "Tuning") -> None:
         notice(reason, out, style="yellow")
     if found.stopped:
         notice("interrupted; type the same command again to go on", out)
+    elif line := _settle(found):
+        notice(f"to be sure, with as many new seeds as that takes: {line}", out)
     out.print(Text(f"{plural(len(trials), 'trial')} in {printable(found.storage)}"), soft_wrap=True)
     out.print(Text(printable(str(found.folder)), style="bold"), soft_wrap=True)
     sys.stdout.flush()
+
+
+def _settle(found: "Tuning") -> str:
+    """The command that settles whether the best of all is better than the next, or than its defaults; empty for several data."""
+    from dlrun.experiments.search.tuned import contest
+
+    known = sorted((each for each in found.tuned if each.best is not None), key=_order)
+    if not known or len({each.at for each in known}) > 1:
+        return ""
+    return shlex.join(["dlrun", "settle", *contest(known[0], known[1] if len(known) > 1 else None), "--margin", "0.01"])
 
 
 def _table(tuned: Sequence["Tuned"]) -> None:

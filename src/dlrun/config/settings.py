@@ -37,6 +37,7 @@ def root_keys(
     allow_mismatch: bool = False,
     margin: Number | None = None,
     tune_over: list[str] | str | None = None,
+    zip: list[str] | list[list[str]] | None = None,
     predictions: bool = True,
     folders: bool = False,
     reuse: bool = True,

@@ -80,13 +80,15 @@ def tuned_keys(jobs: Sequence[Composed]) -> tuple[str, ...]:
 
 
 def refuse_alone(job: Composed) -> None:
-    """Refuse a single run that is to be tuned: there is nothing to choose among.
+    """Refuse a single run that is to be tuned, or whose values are to be zipped: there is nothing to choose among.
 
     Raises:
         InputError: with what to type.
     """
     if asked := job.config.get("tune_over"):
         raise InputError(f"tune_over={show(asked)}: chooses among the runs of a sweep; type -m and the values to try")
+    if asked := job.config.get("zip"):
+        raise InputError(f"zip={show(asked)}: pairs the values of a sweep; type -m and the values of each")
 
 
 def choose(keys: Sequence[str], jobs: Sequence[Composed], grid: Grid, records: Mapping[str, RunRecord]) -> list[Configuration]:

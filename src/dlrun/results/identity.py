@@ -22,6 +22,7 @@ VOLATILE: Mapping[str, str] = {
     "reference": "what a table compares with",
     "margin": "which differences a table calls none",
     "tune_over": "which of a sweep's runs its table is about",
+    "zip": "which runs a sweep has",
     "logger": "who else is told of the results",
     "dataset.path": "where the file is; what it holds is in the data's fingerprint",
     "dataset.test_path": "where the file is, likewise",
@@ -34,7 +35,7 @@ VOLATILE: Mapping[str, str] = {
 }
 """Keys of the config that do not change what a run computes, and why each is one. The id leaves them out."""
 
-OF_A_SWEEP = ("output_dir", "tune_over", "folders", "reuse", "retry_failed", "strict", "timeout_s", "reference", "margin")
+OF_A_SWEEP = ("output_dir", "tune_over", "zip", "folders", "reuse", "retry_failed", "strict", "timeout_s", "reference", "margin")
 """Those of them that are one for all runs of a sweep, and tell none from the others."""
 
 ORDERED: frozenset[str] = frozenset({"regularizer"})

@@ -18,6 +18,10 @@ class CohortSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Expand the grid and launch it."""
         if type(self.launcher).__name__ != CohortLauncher.__name__:
+            if self.config is not None and self.config.get("zip"):
+                from dlrun.errors import InputError
+
+                raise InputError("zip: goes with dlrun's own launcher alone; leave hydra/launcher out")
             return super().sweep(arguments)
         return [self.launcher.expand([*self._parse_config(), *arguments])]  # type: ignore[union-attr]
 
@@ -46,7 +50,8 @@ class CohortLauncher(Launcher):
         """Launch the grid that the arguments span."""
         from dlrun.config.composing.grid import expand
 
-        return self.launch(expand(arguments, self.context.config_loader), initial_job_idx=0)
+        jobs = expand(arguments, self.context.config_loader, zipped=self.config.get("zip"))
+        return self.launch(jobs, initial_job_idx=0)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Train all jobs."""

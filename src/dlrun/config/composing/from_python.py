@@ -109,7 +109,8 @@ def _sweep(overrides: Sequence[str], folder: Path | None) -> Iterator[tuple[list
         HydraConfig.instance().set_config(master)
         params = OmegaConf.to_container(master.hydra.sweeper.get("params") or OmegaConf.create({}))
         swept = words_of(cast(dict[str, Any], params), takes_list)
-        yield expand([*swept, *typed(master.hydra)], loader), Composer(loader, master), dict(master.hydra.launcher)
+        jobs = expand([*swept, *typed(master.hydra)], loader, zipped=master.get("zip"))
+        yield jobs, Composer(loader, master), dict(master.hydra.launcher)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dlrun.config.resolver import resolve
 from dlrun.data.preparation import Preparation
 from dlrun.errors import InputError
 
-_ALONE = ("baseline", "reference", "tune_over")
+_ALONE = ("baseline", "reference", "tune_over", "zip")
 
 
 def takes_list(key: str, value: list[Any]) -> bool:

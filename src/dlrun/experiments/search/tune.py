@@ -9,37 +9,37 @@ what is reported (see experiments/tuning).
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 from dlrun.comparison.factors import Factor, label
 from dlrun.comparison.longtable import TUNED
-from dlrun.comparison.measures import lower_is_better
 from dlrun.config.composing.composed import Composed
 from dlrun.config.composing.from_python import Compose
 from dlrun.config.composing.spaces import Dimension, space
 from dlrun.config.repeats import is_seed
+from dlrun.data.preparation import unsaid_folds
 from dlrun.errors import InputError, plural, raise_all
 from dlrun.experiments.events import Listener, Listeners
 from dlrun.experiments.experiment import How, Reports, Result, SweepExperiment
-from dlrun.experiments.planning.folds import every_fold
 from dlrun.experiments.search import samplers
 from dlrun.experiments.search.samplers import Trial, Values
 from dlrun.experiments.search.studies import Studies, default_url
+from dlrun.experiments.search.tuned import Tuned, Tuning, Words, trial_of
+from dlrun.experiments.search.tuned import notes as noted
 from dlrun.experiments.sections import place
 from dlrun.experiments.settle import seeds_of
 from dlrun.experiments.signals import Interruption
 from dlrun.report.sections import Place
-from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep
 
 TUNING = "tuning"  # in the settings of a sweep: the trials of each configuration
-Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -71,102 +71,6 @@ class Search:
         raise_all(
             [f"{key}={getattr(self, key)}: must be at least {low}" for key, low in least.items() if getattr(self, key) < low]
         )
-
-
-@dataclass
-class Tuned:
-    """A configuration while it is tuned.
-
-    Args:
-        words: what it is asked for by, without what is searched over.
-        space: what is searched over.
-        at: where it stands: the data and the metric.
-        factors: what tells it from others.
-        study: its name in the storage.
-        trials: in their order.
-    """
-
-    words: Words
-    space: Sequence[Dimension]
-    at: Place
-    factors: Mapping[str, Factor]
-    study: str
-    trials: list[Trial] = field(default_factory=list)
-
-    @property
-    def maximize(self) -> bool:
-        """Whether more of the metric is better."""
-        return not lower_is_better(self.at.metric)
-
-    @property
-    def best(self) -> int | None:
-        """The number of the best trial; None where none has a value."""
-        known = [number for number, trial in enumerate(self.trials) if trial.quality is not None]
-        sign = -1 if self.maximize else 1
-        return min(known, key=lambda number: sign * (self.trials[number].quality or 0.0), default=None)
-
-    def curve(self) -> list[float]:
-        """The best quality after each trial; NaN while there is none."""
-        found, best = [], math.nan
-        for trial in self.trials:
-            if trial.quality is not None:
-                best = trial.quality if math.isnan(best) else (max if self.maximize else min)(best, trial.quality)
-            found.append(best)
-        return found
-
-    def settings(self, number: int) -> Words:
-        """The words that give a trial's settings."""
-        return tuple(part.setting(value) for part, value in zip(self.space, self.trials[number].values, strict=True))
-
-    def counts(self) -> dict[str, int]:
-        """How many trials ended in which way."""
-        statuses = [trial.status for trial in self.trials]
-        return {status: statuses.count(status) for status in dict.fromkeys(statuses)}
-
-    def content(self) -> dict[str, Any]:
-        """All of it in JSON's types."""
-        best = self.best
-        return {
-            "dataset": self.at.dataset,
-            "metric": f"validation/{self.at.metric}",
-            "factors": dict(self.factors),
-            "words": list(self.words),
-            "space": [part.text() for part in self.space],
-            "study": self.study,
-            "best": None if best is None else {"trial": best, "settings": list(self.settings(best))},
-            "trials": [
-                {"values": list(trial.values), "quality": trial.quality, "status": trial.status, "reason": trial.reason}
-                for trial in self.trials
-            ],
-        }
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """What came of it.
-
-    Args:
-        code: the exit code.
-        skipped: configurations that cannot be trained, with the reason.
-        result: of the runs that report; None where it was interrupted before, or nothing could be tuned.
-    """
-
-    code: int
-    folder: Path
-    tuned: Sequence[Tuned]
-    skipped: Mapping[str, str]
-    storage: str
-    result: Result | None = None
-    stopped: bool = False
-
-    def content(self) -> dict[str, Any]:
-        """All of it in JSON's types."""
-        return {
-            "sweep": str(self.folder),
-            "storage": self.storage,
-            "skipped": dict(self.skipped),
-            "configurations": [each.content() for each in self.tuned],
-        }
 
 
 class TuneExperiment:
@@ -222,21 +126,20 @@ class TuneExperiment:
         experiment = SweepExperiment(jobs, replace(self._how, plan_only=True), self._listeners)
         experiment.prepare()
         grid = experiment.grid
-        folds = len(grid.cells) // len(jobs)
         spaces = [self._space(job, words) for job, words in zip(jobs, configurations, strict=True)]
         self._check_found(configurations, jobs, spaces)
-        specs = [grid.specs.get(cell.id) for cell in grid.cells[::folds]]
-        told = [spec.factors if spec else cell.factors for spec, cell in zip(specs, grid.cells[::folds], strict=True)]
+        cells = [mine[0] for mine in _by_job(jobs, grid.cells)]
+        told = [grid.specs[cell.id].factors if cell.id in grid.specs else cell.factors for cell in cells]
         varied = {key for key in {key for each in told for key in each} if len({each.get(key) for each in told}) > 1}
         found = []
-        for words, dimensions, spec, cell, factors in zip(configurations, spaces, specs, grid.cells[::folds], told, strict=True):
+        for job, words, dimensions, cell, factors in zip(jobs, configurations, spaces, cells, told, strict=True):
             mine = {key: value for key, value in factors.items() if key in varied}
-            if spec is None:
+            if cell.id not in grid.specs:
                 self._skipped[label(mine)] = cell.reason
                 continue
-            at = place(spec)[0]
+            at = place(grid.specs[cell.id])[0]
             name = " ".join((at.dataset, *([label(mine)] if mine else []), self._digest(cell.id, dimensions)))
-            found.append(Tuned(words, dimensions, at, mine, name))
+            found.append(Tuned(words, dimensions, at, mine, name, job))
         return found
 
     def _space(self, job: Composed, words: Words) -> list[Dimension]:
@@ -324,17 +227,17 @@ class TuneExperiment:
             [*each.words, *(part.setting(value) for part, value in zip(each.space, values, strict=True))]
             for each, values in proposed
         ]
-        jobs = every_fold(self._compose([[*mine, f"seed={seed}"] for mine in words for seed in self._seeds]))
+        jobs = self._compose([[*mine, f"seed={seed}"] for mine in words for seed in self._seeds])
         experiment = self._experiment(jobs)
         result = experiment.run()
         self._sweep = result.sweep
         if self._interruption():
             return True
         records = {record.id: record for record in result.store.records(experiment.grid.specs)}
-        several = len(jobs) // len(proposed)
+        cells = _by_job(jobs, experiment.grid.cells)
         for number, (each, values) in enumerate(proposed):
-            cells = experiment.grid.cells[number * several : (number + 1) * several]
-            each.trials.append(_trial(values, cells, records, each.at.metric))
+            mine = [cell for some in cells[number * len(self._seeds) : (number + 1) * len(self._seeds)] for cell in some]
+            each.trials.append(trial_of(values, mine, records, each.at.metric))
         return False
 
     def _experiment(self, jobs: Sequence[Composed], reports: Reports | None = None) -> SweepExperiment:
@@ -361,7 +264,7 @@ class TuneExperiment:
         told: list[dict[str, Factor]] = []
         notes: dict[Place, list[str]] = {}
         for each in self._tuned:
-            notes.setdefault(each.at, []).extend(_notes(each))
+            notes.setdefault(each.at, []).extend(noted(each))
             best = each.best
             if best is None:
                 continue
@@ -370,11 +273,9 @@ class TuneExperiment:
                 told += [{TUNED: tuned}] * self._search.fresh
         if not words:
             return None
-        composed = self._compose(words)
-        pairs = [(job, more) for job, more in zip(composed, told, strict=True)]
-        jobs = every_fold(composed)
-        folds = len(jobs) // len(pairs)
-        experiment = self._experiment(jobs, Reports([more for _, more in pairs for _ in range(folds)], notes))
+        jobs = self._compose(words)
+        more = [each for job, each in zip(jobs, told, strict=True) for _ in range(_folds(job))]
+        experiment = self._experiment(jobs, Reports(more, notes))
         result = experiment.run()
         self._sweep = result.sweep
         return result
@@ -416,45 +317,12 @@ class _Mirror:
             self._writing.result()
 
 
-def _trial(values: Values, cells: Sequence[Cell], records: Mapping[str, RunRecord], metric: str) -> Trial:
-    """What came of the runs of a trial: it is as good as their mean, and lost where one of them is."""
-    found = [records.get(cell.id) for cell in cells]
-    runs = tuple(cell.id for cell in cells)
-    lost = next((record for record in found if record is None or record.status not in MEASURED), None)
-    if lost is not None or None in found:
-        cell = next((cell for cell, record in zip(cells, found, strict=True) if record is lost), cells[0])
-        status = "diverged" if lost is not None and lost.status == "diverged" else "failed"
-        return Trial(values, None, status, lost.reason if lost is not None else cell.reason, runs)
-    qualities = [record.metrics.get(f"validation/{metric}") for record in found if record is not None]
-    known = [quality for quality in qualities if quality is not None and math.isfinite(quality)]
-    if len(known) < len(qualities):
-        return Trial(values, None, "undefined", f"validation/{metric} has no value", runs)
-    return Trial(values, math.fsum(known) / len(known), runs=runs)
+def _folds(job: Composed) -> int:
+    """How many runs a job is."""
+    return max(1, unsaid_folds(job.config.get("dataset") or {}))
 
 
-def _notes(each: Tuned) -> Iterator[str]:
-    """What was chosen, in a line."""
-    name, best = label(each.factors) if each.factors else each.at.dataset, each.best
-    if best is None:
-        yield f"{name}: no trial of {len(each.trials)} has a validation {each.at.metric}; none is reported"
-        return
-    trial = each.trials[best]
-    said = (
-        f"{name}: {' '.join(each.settings(best))}, trial {best + 1} of {len(each.trials)}, "
-        f"by validation {each.at.metric} {trial.quality or 0.0:.4g}"
-    )
-    lost = [f"{count} {status}" for status, count in each.counts().items() if status != "done"]
-    edges = [_edge(part, value) for part, value in zip(each.space, trial.values, strict=True)]
-    yield "; ".join([said, *lost, *(f"warning: {line}" for line in edges if line)])
-
-
-def _edge(part: Dimension, value: Any) -> str:
-    """Whether a value lies in the last twentieth of what was searched, so that a better one may lie beyond."""
-    if part.options or part.whole:
-        return ""
-    low, high, here = (math.log(number) if part.log else number for number in (part.low, part.high, value))
-    share = (here - low) / (high - low)
-    if 0.05 <= share <= 0.95 or (share < 0.05 and part.low == 0):
-        return ""
-    where, beyond = ("lower", "smaller") if share < 0.5 else ("upper", "larger")
-    return f"{part.key} is near the {where} end of {part.text().partition('=')[2]}; search {beyond} ones"
+def _by_job(jobs: Sequence[Composed], cells: Sequence[Cell]) -> list[Sequence[Cell]]:
+    """The cells of each job: one for each of its folds."""
+    ends = [*accumulate(map(_folds, jobs), initial=0)]
+    return [cells[start:end] for start, end in pairwise(ends)]
