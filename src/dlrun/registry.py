@@ -83,6 +83,11 @@ def is_set(group: str) -> bool:
     return any(file.read_text(encoding="utf-8").startswith(f"# @package {group}.") for file in _files(group))
 
 
+def is_apart(group: str, option: str) -> bool:
+    """Whether the keys of an option stand below its name, as those of sets do: ``logger.csv.path``."""
+    return option in options(group) and path(group, option).read_text(encoding="utf-8").startswith(f"# @package {group}.{option}")
+
+
 def defaults() -> dict[str, list[str]]:
     """The options that each group has when nothing else is said, from the defaults list of config.yaml."""
     entries = [entry for entry in read(root() / "config.yaml").get("defaults", []) if isinstance(entry, dict)]

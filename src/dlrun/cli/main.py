@@ -35,7 +35,7 @@ VERBS = {
     "note": "write a note on a run",
     "predict": "predict the rows of a file with runs that are kept",
     "evaluate": "measure runs that are kept on a file of rows whose targets are known",
-    "export": "write a run as a folder",
+    "export": "write a run as a folder, or for torch or ONNX",
     "import": "take run folders, and outputs of an older dlrun, into the store",
     "doctor": "check that what is kept is what was written",
     "init": "begin a folder for components of your own",

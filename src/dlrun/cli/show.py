@@ -175,7 +175,7 @@ def _parameters(
 ) -> Table:
     from dlrun.suggestions.values import show
 
-    prefix = {True: f"{group}.{name}.", False: f"{group}."}[registry.is_set(group)] if group != "experiment" else ""
+    prefix = {True: f"{group}.{name}.", False: f"{group}."}[registry.is_apart(group, name)] if group != "experiment" else ""
     allowed = _allowed_in_common(group) | _allowed(component)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for heading in ("key", "default", "allowed", "meaning"):

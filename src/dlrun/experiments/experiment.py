@@ -24,7 +24,7 @@ from dlrun.experiments import sections as tables
 from dlrun.experiments import sweep as sweeps
 from dlrun.experiments import tuning
 from dlrun.experiments.checkpoints import going_on, keeping
-from dlrun.experiments.events import Listener, Listeners
+from dlrun.experiments.events import Guarded, Listener, Listeners
 from dlrun.experiments.executors.scheduling import train_one
 from dlrun.experiments.planning.cohorts import Datasets, Planned, plan
 from dlrun.experiments.planning.cut import Needs
@@ -70,7 +70,7 @@ class RunExperiment:
 
     def __init__(self, job: Composed, listeners: Sequence[Listener] = ()) -> None:
         self._job = job
-        self._tell = Listeners([*listeners, *loggers(job.config)])
+        self._tell = Listeners([*listeners, *loggers(job.config, Listeners(listeners))])
 
     @cached_property
     def planned(self) -> Planned:
@@ -110,6 +110,7 @@ class RunExperiment:
         """
         spec = self.planned.specs[0]
         with _closing(self._tell), Interruption(spec.config.get("timeout_s")) as interruption:
+            self._tell.opened(self.store)
             self._tell.begun(None, spec.name or self.planned.cohort.data.name)
             keep = keeping(self.store, self._tell)
             (files,) = train_one(self._continued(), report=self._tell.progress, interrupted=interruption, keep=keep)
@@ -193,7 +194,7 @@ class SweepExperiment:
         self._jobs, self._how = jobs, how
         first = next(job.config for job in jobs if not job.error)
         self.name = str(first.get("name") or "sweep")
-        self._tell = Listeners([*listeners, *([] if how.plan_only else loggers(first))])
+        self._tell = Listeners([*listeners, *([] if how.plan_only else loggers(first, Listeners(listeners)))])
         self._tuned = tuning.tuned_keys(jobs)
         self._began = None if how.resume is None else Sweep.open(how.resume.absolute())
         self.store = Store.at(first.get("output_dir")) if self._began is None else Store(self._began.folder.parent.parent)
@@ -258,6 +259,7 @@ class SweepExperiment:
         tell = Listeners([counter, *self._tell.several])
         with _closing(self._tell):
             self.store.prepare()
+            tell.opened(self.store)
             sweep = self._resumed() or sweeps.begin(grid, self.store, self.name, self._how.command, provenance(grid))
             with sweep.claim():
                 if self._began is not None:
@@ -345,24 +347,33 @@ class _Taken(Listener):
         self.taken += 0 if self._began else sum(cell.id in ended for cell in self._grid.cells)
 
 
-def loggers(config: Mapping[str, Any]) -> list[Listener]:
-    """The logger that a config names by a ``_target_``, made with its other keys; none for the displays of the command.
+def loggers(config: Mapping[str, Any], tell: Listener) -> list[Listener]:
+    """The loggers that a config names by a ``_target_``, at its top or below their names; none for the displays of the command.
+
+    Args:
+        tell: hears of one that fails.
 
     Raises:
-        InputError: it is no Listener, or cannot be made.
+        InputError: one is no Listener, or cannot be made.
     """
     section = dict(config.get("logger") or {})
-    target = section.pop("_target_", None)
-    if target is None:
-        return []
+    named = {str(name): dict(part) for name, part in section.items() if isinstance(part, Mapping) and "_target_" in part}
+    found = [_logger(f"logger.{name}", name, part, tell) for name, part in named.items()]
+    if "_target_" not in section:
+        return found
+    own = {key: value for key, value in section.items() if key not in ("progress", "table", *named)}
+    return [_logger("logger", str(own["_target_"]).rpartition(".")[2], own, tell), *found]
+
+
+def _logger(where: str, name: str, section: dict[str, Any], tell: Listener) -> Listener:
+    target = section.pop("_target_")
     kind = resolve(target, "logger")
     if not (isinstance(kind, type) and issubclass(kind, Listener)):
-        raise InputError(f"logger._target_={target}: must be a subclass of dlrun.extend.Logger")
-    given = {key: value for key, value in section.items() if key not in ("progress", "table")}
+        raise InputError(f"{where}._target_={target}: must be a subclass of dlrun.extend.Logger")
     try:
-        return [kind(**given)]
+        return Guarded(name, kind(**section), tell)
     except TypeError as error:
-        raise InputError(f"logger: {target} cannot be made with {', '.join(given) or 'no keys'} ({error})") from error
+        raise InputError(f"{where}: {target} cannot be made with {', '.join(section) or 'no keys'} ({error})") from error
 
 
 def _report(experiment: RunExperiment | SweepExperiment, tell: Listener) -> None:

@@ -118,7 +118,8 @@ def _of_an_option(word: str, key: str, config: Config) -> str:
     group, name, *rest = key.split(".")
     selected = config.get(group)
     if registry.is_set(group) and name in registry.options(group) and name not in (selected or {}):
-        return f"{key}: {name} is not selected; add {group}=[{','.join([*map(str, selected or ()), name])}]"
+        chosen = [str(each) for each in selected or () if each in registry.options(group)]
+        return f"{key}: {name} is not selected; add {group}=[{','.join([*chosen, name])}]"
     if name in registry.options(group) and not registry.is_set(group):
         setting = f" {'.'.join([group, *rest])}={word.partition('=')[2]}" if rest else ""
         return f"{word}: the name of an option is no key; type {group}={name}{setting}"
@@ -152,10 +153,11 @@ def _homes(names: Sequence[str], setting: str, config: Config) -> Iterator[str]:
             section = config.get(group)
             if not isinstance(section, Mapping):
                 continue
-            if registry.is_set(group):
-                yield from (f"{group}.{part}.{name}{setting}" for part in section if name in (section[part] or {}))
-            elif name in section:
+            if name in section and (not registry.is_set(group) or name not in registry.options(group)):
                 yield f"{group}.{name}{setting}"
+            if registry.is_set(group):
+                parts = [part for part, values in section.items() if isinstance(values, Mapping) and name in values]
+                yield from (f"{group}.{part}.{name}{setting}" for part in parts)
         for group in groups:
             if name in registry.options(group):
                 yield _option(group, name, setting, config)
@@ -163,7 +165,7 @@ def _homes(names: Sequence[str], setting: str, config: Config) -> Iterator[str]:
             found = [option for option in registry.options(group) if name in registry.load_option(group, option)]
             if found and group != "experiment":
                 option = _likely(group, name, found)
-                at = f"{group}.{option}" if registry.is_set(group) else group
+                at = f"{group}.{option}" if registry.is_apart(group, option) else group
                 yield _select(group, option, f"{at}.{name}{setting}")
 
 

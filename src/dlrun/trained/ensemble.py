@@ -81,7 +81,7 @@ class Ensemble:
         self, X: Any, read: "Callable[[Run, Any], Tensor]" = Run.rows
     ) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Both at once; of a single run there is no spread. ``read`` makes rows of X as a run takes them."""
-        several = [self._shaped(run, run.predictor(x).numpy()) for run, x in zip(self.runs, self.rows(X, read), strict=True)]
+        several = [run.squeezed(run.predictor(x).numpy()) for run, x in zip(self.runs, self.rows(X, read), strict=True)]
         if len({each.shape for each in several}) > 1:
             raise InputError("ensemble: the runs give different numbers of values for a row; take runs that learnt the same")
         if len(several) == 1:
@@ -105,7 +105,3 @@ class Ensemble:
             json.dumps([encoding, run.features, run.shape, run.vocabulary])
             for run, encoding in zip(self.runs, encodings, strict=True)
         ]
-
-    @staticmethod
-    def _shaped(run: Run, found: NDArray[Any]) -> NDArray[Any]:
-        return found[:, 0] if run.task.single and found.shape[1] == 1 else found

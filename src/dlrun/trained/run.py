@@ -172,8 +172,7 @@ class Run:
             raise DataError(
                 f"predict: log=True is for probabilities of classes, and the model is of {task.name} data; leave it out"
             )
-        found = self.predictor(self.rows(X), log=log).numpy()
-        return found[:, 0] if task.single and found.shape[1] == 1 else found
+        return self.squeezed(self.predictor(self.rows(X), log=log).numpy())
 
     def predict_table(self, X: "ArrayLike | pd.DataFrame") -> pd.DataFrame:
         """Predictions for new rows under their names, a line for each row.
@@ -218,6 +217,10 @@ class Run:
     def vocabulary(self) -> tuple[str, ...]:
         """The words that a model of sequences knows; none for others."""
         return tuple(self._form.get("vocabulary", ()))
+
+    def squeezed(self, found: NDArray[Any]) -> NDArray[Any]:
+        """Predictions [n, K, ...] as ``predict`` gives them: [n] where a row has one."""
+        return found[:, 0] if self.task.single and found.shape[1] == 1 else found
 
     def named(self, found: NDArray[Any], spread: NDArray[Any] | None = None) -> "Columns":
         """Predictions as ``predict`` gives them, and standard deviations of theirs, as columns with names."""

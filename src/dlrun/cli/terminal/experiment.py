@@ -1,6 +1,7 @@
 """What the terminal shows of an experiment: notes and warnings, its progress, and the tables at its end."""
 
 import sys
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,13 @@ class _Display(Listener):
         """Print it on stderr."""
         if self._warns:
             notice(f"warning: {text}" + (f" ({runs} runs)" if runs > 1 else ""), console(sys.stderr))
+
+    def logger_failed(self, text: str) -> None:
+        """Print it on stderr, or warn a caller in Python."""
+        if self._warns:
+            notice(f"warning: {text}", console(sys.stderr))
+        else:
+            warnings.warn(text, stacklevel=2)
 
     def close(self) -> None:
         """Leave the terminal as it was."""

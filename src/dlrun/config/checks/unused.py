@@ -52,7 +52,7 @@ def _unread(config: Mapping[str, Any], choices: Mapping[str, str]) -> Iterator[t
         known = list(dict.fromkeys([*_OF_MODELS, *_own("model", choices.get("model", ""))]))
         yield from ((f"model.{key}", known) for key in model if key not in known)
     if isinstance(logger, Mapping) and "_target_" not in logger:  # another's keys are checked where it is made
-        known = [*_own("logger", "console")]
+        known = [*_own("logger", "console"), *(name for name in logger if registry.is_apart("logger", str(name)))]
         yield from ((f"logger.{key}", known) for key in logger if key not in known)
 
 

@@ -35,7 +35,7 @@ def _spelled(column: "ColumnCode", kind: Kind, cells: Cells, encoding: "Encoding
     A text is a category letter by letter: 1, 01 and 1.0 are three. True means True or yes, and a date the text of that date. A
     missing value means NA or the like where the table had no empty cell: pandas reads such texts as missing.
     """
-    absent = _absent(column)
+    absent = missing_category(column)
     if isinstance(cells, Texts):
         distinct = ["" if text in encoding.missing else text for text in cells.distinct]
         return merged(cells.codes, [text or absent for text in distinct]), _misspelled(column, distinct)
@@ -56,7 +56,7 @@ def _numbered(column: "ColumnCode", values: Any, encoding: "Encoding") -> tuple[
     for category in column.categories:
         if (value := exactly(category.replace(encoding.decimal, "."))) is not None:
             meant.setdefault(value, []).append(category)
-    marks, absent = mark_numbers(encoding.missing), _absent(column)
+    marks, absent = mark_numbers(encoding.missing), missing_category(column)
     codes, numbers = counted(values)
     texts, renamed = [], {}
     for item in numbers:
@@ -73,7 +73,7 @@ def _numbered(column: "ColumnCode", values: Any, encoding: "Encoding") -> tuple[
     return merged(codes, texts), [f"{warned}{unsure}; give the column as texts, to be sure"] if message else []
 
 
-def _absent(column: "ColumnCode") -> str:
+def missing_category(column: "ColumnCode") -> str:
     """The category of a missing value: NA or the like where the table had it, and no empty cell."""
     named = [category for category in column.categories if category and is_missing(category)]
     return named[0] if len(named) == 1 and "" not in column.categories else ""
