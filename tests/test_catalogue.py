@@ -109,6 +109,9 @@ CATALOGUE: dict[str, dict[str, dict[str, Any]]] = {  # group -> name -> its para
         "openml": {"id": None, "target": None, "task": None},
         "text": {"path": None, "text": None, "target": None, "task": None, "words": 2000},
         "sentences": {"task": "binary"},
+        "forecasting": {"task": "regression", "horizon": 6, "horizons": 1, "in_time": False},
+        "images": {"path": None, "labels": None, "size": 32, "colour": False},
+        "mnist1d": {"task": "multiclass", "rows": 5000, "shuffled": False},
         "inline": {"x": None, "y": None, "task": "regression"},
     },
 }

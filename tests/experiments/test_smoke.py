@@ -28,8 +28,8 @@ DATASET = {  # a dataset for each task
     "metric_learning": "triplets",
 }
 MODEL = {"segmentation": "segmenter", "similarity": "embedder", "metric_learning": "embedder"}  # mlp for the others
-SMALL = {"shapes": {"dataset.rows": 60}}
-MODEL_OF_DATASET = {"sentences": "bag_of_words", "text": "gru", "signals": "cnn1d", "mnist1d": "gru1d"}
+SMALL = {"shapes": {"dataset.rows": 60}, "mnist1d": {"dataset.rows": 200}}
+MODEL_OF_DATASET = {"sentences": "bag_of_words", "text": "gru", "signals": "cnn1d", "mnist1d": "gru1d", "images": "cnn"}
 MODEL_DATASET = {
     "bag_of_words": "sentences",
     "gru": "sentences",
@@ -115,6 +115,13 @@ def own_table(name: str, folder: Path) -> dict[str, Any]:
     if "path" not in registry.load_option("dataset", name):
         return {}
     draw = np.random.default_rng(0)
+    if name == "images":
+        image = pytest.importorskip("PIL.Image")
+        for row in range(60):
+            (folder / ("dark", "light")[row % 2]).mkdir(exist_ok=True)
+            pixels = draw.integers(0, 120, (8, 8)) + 120 * (row % 2)
+            image.fromarray(pixels.astype(np.uint8)).save(folder / ("dark", "light")[row % 2] / f"{row}.png")
+        return {"dataset.path": str(folder), "dataset.size": 8}
     table = pd.DataFrame({"a": draw.normal(size=200), "b": draw.normal(size=200), "c": draw.choice(["x", "y", "z"], 200)})
     table["label"] = np.where(table.a + (table.c == "x") > 0.3, "yes", "no")
     if name == "text":

@@ -2,6 +2,7 @@
 
     mean                        the mean of the training targets; for classes their shares, so that the commonest is predicted
     naive                       the last value of a window, for forecasting
+    seasonal                    the value one season before each target; the length of the season is chosen
     linear, ridge, lasso        linear regression; without a penalty, with a squared one, with an absolute one
     logistic                    logistic or softmax regression, as scikit-learn's: 0.5 |w|^2 + the sum of the log losses
     tfidf                       texts by the frequency of their words, rare ones counting more; then logistic
@@ -58,7 +59,9 @@ class Sample:
         outputs: K.
         x, y: of the training rows: [S, n, D], of pairs and triplets [S, n, M, D], and [S, n, K] or classes [S, n].
         validation: the same of the validation rows; None where there are none.
-        last: the last value of each window on the scale of the targets, a function of the inputs; None for other data.
+        window: the values of each window [S, n, K, L], the last one first, on the scale of each target, a function of the inputs;
+            None for other data.
+        steps: how many steps behind the last value of a window each target is.
         seeds: of the splits, for what draws random numbers.
     """
 
@@ -67,7 +70,8 @@ class Sample:
     x: Tensor
     y: Tensor
     validation: tuple[Tensor, Tensor] | None
-    last: Predict | None
+    window: Callable[[Tensor], Tensor] | None
+    steps: Sequence[int]
     seeds: Sequence[int]
 
     @property
@@ -103,8 +107,22 @@ def mean(sample: Sample) -> Predict:
 
 def naive(sample: Sample) -> Predict:
     """The last value that is known stays as it is."""
-    assert sample.last is not None
-    return sample.last
+    assert sample.window is not None
+    window = sample.window
+    return lambda x: window(x)[..., 0]
+
+
+def seasonal(sample: Sample) -> Predict:
+    """The latest value at the same place of a season, whose length has the least squared error on training rows."""
+    assert sample.window is not None
+    window, known = sample.window, sample.window(sample.x).shape[3]
+    places = [[-step % length for step in sample.steps] for length in range(1, known + 1)]
+
+    def latest(each: Sequence[int]) -> Predict:
+        index = torch.tensor(each)
+        return lambda x: window(x).gather(3, index.view(1, 1, -1, 1).expand(*x.shape[:2], -1, 1)).squeeze(3)
+
+    return chosen(replace(sample, validation=(sample.x, sample.y)), [latest(each) for each in places])
 
 
 def raw(sample: Sample) -> Predict:
@@ -390,6 +408,7 @@ ESTIMATORS = {
     for name, fit in {
         "mean": mean,
         "naive": naive,
+        "seasonal": seasonal,
         "linear": linear,
         "ridge": ridge,
         "lasso": lasso,

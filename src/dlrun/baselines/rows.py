@@ -6,15 +6,17 @@ They are fitted anew for every table, since that is quick, and are rows of the c
 runs by seed and fold, corrected with them for the number of comparisons. The reference of the table is always a run.
 """
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dlrun.baselines.estimators import ESTIMATORS, TFIDF, Predict, Sample
+from dlrun.baselines.estimators import ESTIMATORS, TFIDF, Sample
 from dlrun.comparison.factors import Factor
 from dlrun.comparison.table import BASELINE, Row
 from dlrun.components.tasks import TASKS, Link
@@ -165,8 +167,12 @@ def choose(wanted: Sequence[str], folds: Mapping[Key, Fold], metric: str) -> tup
             notes.append(
                 f"baseline {name} left out: it serves {', '.join(ESTIMATORS[name].tasks)} data, and {data.name} is {data.task}"
             )
-        elif name == "naive" and _last(data) is None:
+        elif name == "naive" and not _lags(data):
             notes.append(f"baseline naive left out: {data.name} has no windows of a series, whose last value is named 'lag 0'")
+        elif name == "seasonal" and not _steps(data):
+            notes.append(
+                f"baseline seasonal left out: {data.name} has no windows of a series, whose targets are named 'in 1' and so on"
+            )
         elif name == "tfidf" and not data.vocabulary:
             notes.append(f"baseline tfidf left out: {data.name} has no texts, whose words it counts")
         elif name == "polynomial" and _products(data, folds) > LARGEST:
@@ -179,16 +185,24 @@ def choose(wanted: Sequence[str], folds: Mapping[Key, Fold], metric: str) -> tup
 def _auto(data: Data) -> list[str]:
     """What every table can afford: quick to fit, and without scikit-learn, which takes seconds to import."""
     pointless = {
-        "naive": _last(data) is None,
+        "naive": not _lags(data),
+        "seasonal": len(_lags(data)) < 2 or not _steps(data),
         "tfidf": not data.vocabulary,
         "linear": data.targets == data.features,  # a linear map that gives back its inputs is no achievement
     }
     return [name for name in TASKS[data.task].quick if not pointless.get(name, False)]
 
 
-def _last(data: Data) -> int | None:
-    """The column that holds the last value of a window; None when the data is no windows of a series."""
-    return data.features.index("lag 0") if "lag 0" in data.features and data.modality is TABLE else None
+def _lags(data: Data) -> list[int]:
+    """The columns that hold the values of a window, the last value first; none when the data is no windows of a series."""
+    places = {name: place for place, name in enumerate(data.features)} if data.modality is TABLE else {}
+    return [places[f"lag {lag}"] for lag in itertools.takewhile(lambda lag: f"lag {lag}" in places, itertools.count())]
+
+
+def _steps(data: Data) -> list[int]:
+    """How many steps behind the last value of a window each target is; none when their names do not say so."""
+    said = [re.fullmatch(r"in (\d+)", name) for name in data.targets]
+    return [int(each[1]) for each in said if each] if all(said) and _lags(data) else []
 
 
 def _operations(name: str, data: Data, folds: Mapping[Key, Fold]) -> float:
@@ -245,7 +259,8 @@ def _measure(chosen: Iterable[str], folds: Folds, metrics: Sequence[str]) -> dic
         x=subsets["train"][0],
         y=subsets["train"][1],
         validation=subsets.get("validation"),
-        last=_last_value(table, folds),
+        window=_window(table, folds),
+        steps=_steps(data),
         seeds=[seed for seed, _ in folds],
     )
     found = {}
@@ -274,16 +289,15 @@ def _rows(table: Batches, data: Data, subset: str) -> tuple[Tensor, Tensor]:
     return data.modality.flat(x, data.words), y
 
 
-def _last_value(table: Batches, folds: Folds) -> Predict | None:
-    column = _last(folds.data)
-    if column is None:
+def _window(table: Batches, folds: Folds) -> Callable[[Tensor], Tensor] | None:
+    columns = _lags(folds.data)
+    if not columns:
         return None
-    shift = folds.scalings.shift[:, column].view(-1, 1, 1)
-    factor = folds.scalings.factor[:, column].view(-1, 1, 1)
-    y_shift, y_factor = table.y_shift.unsqueeze(1), table.y_factor.unsqueeze(1)
+    shift, factor = (values[:, columns].unsqueeze(1) for values in (folds.scalings.shift, folds.scalings.factor))
+    y_shift, y_factor = (values[:, None, :, None] for values in (table.y_shift, table.y_factor))
 
-    def last(x: Tensor) -> Tensor:
-        value = torch.where(factor > 0, x[..., column : column + 1] / factor, 0.0) + shift
-        return (value - y_shift) * y_factor
+    def window(x: Tensor) -> Tensor:
+        values = torch.where(factor > 0, x[..., columns] / factor, 0.0) + shift
+        return (values.unsqueeze(2) - y_shift) * y_factor
 
-    return last
+    return window

@@ -28,7 +28,7 @@ from dlrun.components.metrics import METRICS, Form, Metric
 Link = Literal["identity", "sigmoid", "softmax"]
 _LOG_FORMS: dict[Link, Form] = {"identity": "output", "sigmoid": "log_odds", "softmax": "log_probability"}
 
-_VALUES = ("mean", "naive", "linear", "ridge", "lasso", "polynomial", "tree", "boosting")
+_VALUES = ("mean", "naive", "seasonal", "linear", "ridge", "lasso", "polynomial", "tree", "boosting")
 _CLASSES = ("mean", "logistic", "tfidf", "polynomial", "tree", "boosting")
 
 
@@ -142,7 +142,7 @@ REGRESSION = Task(
     scaled=True,
     single=True,
     baselines=_VALUES,
-    quick=("mean", "naive", "linear"),
+    quick=("mean", "naive", "seasonal", "linear"),
     tabular=True,
 )
 BINARY = Task(

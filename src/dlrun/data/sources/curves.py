@@ -10,9 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dlrun.components.hyperparameters import Count
+from dlrun.components.hyperparameters import Count, Natural
 from dlrun.data.dataset import Amount, Data, Seed, Several
 from dlrun.data.sources.draws import check_size, normal, settled, uniform
+from dlrun.errors import DataError
 
 Curve = Literal["sine", "step", "bump", "abs", "polynomial", "square_wave", "chirp", "sinc"]
 
@@ -50,18 +51,55 @@ def heteroscedastic(*, rows: Several = 1000, noise: Amount = 0.5, seed: Seed = 0
     return Data("heteroscedastic", settled(x), settled(y), "regression", 1, ("x",), ("y",))
 
 
-def forecasting(*, rows: Several = 500, lags: Count = 16, horizon: Count = 6, noise: Amount = 0.02, seed: Seed = 0) -> Data:
-    """Windows of a chaotic series: the value ``horizon`` steps after the last of ``lags`` values. Mackey & Glass 1977.
+def forecasting(
+    *,
+    rows: Several = 500,
+    lags: Count = 16,
+    horizon: Count = 6,
+    horizons: Count = 1,
+    season: Natural = 0,
+    in_time: bool = False,
+    noise: Amount = 0.02,
+    seed: Seed = 0,
+) -> Data:
+    """Windows of a chaotic series: values up to ``horizon`` steps after the last of ``lags`` values. Mackey & Glass 1977.
 
-    Formula: s_t+1 = 0.9 s_t + 0.2 s_t-17 / (1 + s_t-17^10), observed with noise * N(0, 1).
+    Formula: s_t+1 = 0.9 s_t + 0.2 s_t-17 / (1 + s_t-17^10), observed with noise * N(0, 1); with a season sin(2 pi t / season) is
+    added.
 
     Windows do not overlap, inputs and target included: a random split shares no observation between training and test.
+
+    Args:
+        horizon: steps from the last value of a window to the last target.
+        horizons: how many targets there are: the values of so many steps, the last of them ``horizon`` ahead.
+        season: the length of a season in steps; 0 for none.
+        in_time: whether training rows lie before validation rows, and these before test rows.
+        noise: standard deviation of the observations.
+
+    Raises:
+        DataError: there are more horizons than steps.
     """
+    if horizons > horizon:
+        raise DataError(
+            f"dataset.horizons={horizons}: at most dataset.horizon={horizon} steps can be predicted; lower one, or raise it"
+        )
     width = lags + horizon
     series = _mackey_glass(rows * width, (1.1 + 0.2 * uniform(seed, 1, 18)).tolist())
+    if season:
+        series = series + (2 * math.pi * (torch.arange(len(series), dtype=torch.float64) % season) / season).sin()
     window = (series + noise * normal(seed, 0, rows * width)).reshape(rows, width)
-    names = tuple(f"lag {lag}" for lag in range(lags - 1, -1, -1))
-    return Data("forecasting", settled(window[:, :lags]), settled(window[:, -1:]), "regression", 1, names, (f"in {horizon}",))
+    features = tuple(f"lag {lag}" for lag in range(lags - 1, -1, -1))
+    targets = tuple(f"in {step}" for step in range(horizon - horizons + 1, horizon + 1))
+    return Data(
+        "forecasting",
+        settled(window[:, :lags]),
+        settled(window[:, -horizons:]),
+        "regression",
+        horizons,
+        features,
+        targets,
+        time=torch.arange(rows, dtype=torch.float64) if in_time else None,
+    )
 
 
 def _mackey_glass(steps: int, start: list[float]) -> Tensor:
