@@ -118,7 +118,7 @@ def test_a_network_beats_the_last_value(call: Callable[..., Any]) -> None:
     words = ["dataset=forecasting", "seed=range(0,5)", "trainer=default", "trainer.epochs=60", "model.hidden=[32]"]
     found = call("-m", *words, "optimizer.lr=0.01")
     rows = {row["baseline"]: row for row in found.table}
-    assert set(rows) == {"", "mean", "naive", "linear"}
+    assert set(rows) == {"", "mean", "naive", "seasonal", "linear"}
     assert float(rows[""]["test/r2 mean"]) > 0.9 > 0.5 > float(rows["naive"]["test/r2 mean"])
     assert rows["naive"]["verdict"].startswith("worse by")
     assert torch.tensor(float(rows["linear"]["test/r2 mean"])) > 0.2
