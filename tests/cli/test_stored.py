@@ -148,7 +148,49 @@ def test_the_doctor_names_what_is_damaged_and_it_is_trained_again(call: Call, st
         run: record["metrics"] for run, record in before.items()
     }
     assert call("doctor", "store")[0] == 0
-    assert call("doctor")[0] == 2
+    assert call("doctor", "stor")[0] == 2
+
+
+def test_the_doctor_looks_at_the_installation(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlrun.cli import doctor
+    from dlrun.experiments import self_test
+
+    code, out, err = call("doctor")
+    assert (code, err) == (0, "")
+    for said in (
+        f"dlrun {dlrun.__version__}, Python 3.",
+        "torch 2.",
+        "trains with its kernel and torch",
+        "extra parquet: installed",
+    ):
+        assert said in out
+    assert "self-test by native: has the known figures, to the bit" in out
+    assert not (folder / "outputs").exists()
+    monkeypatch.setattr(doctor, "_is_installed", lambda library: library != "pyarrow")
+    monkeypatch.setattr(self_test, "LOSS", 0.5)
+    code, out, _ = call("doctor")
+    assert code == 1
+    assert "extra parquet: lacks pyarrow; pip install 'dlrun[parquet]'" in out
+    assert "has other figures than it must (validation loss 0.0128" in out
+    monkeypatch.setattr(doctor, "LEAST_DISK", 1 << 70)
+    assert "too little for a sweep" in call("doctor")[1]
+
+
+def test_sweeps_and_runs_complete(call: Call, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def completed(line: str) -> set[str]:
+        monkeypatch.setenv("COMP_LINE", f"dlrun {line}")
+        monkeypatch.setenv("COMP_POINT", str(len(line) + 6))
+        code, out, err = call("-sc", "query=bash")
+        assert (code, err) == (0, "")
+        return set(out.split())
+
+    (sweep,) = (store.root / "sweeps").iterdir()
+    run = store.ids()[0]
+    assert completed("resume ") == {"latest", "sweep", sweep.name}
+    assert completed(f"status {sweep.name[:5]}") == {sweep.name}
+    assert completed("plot sw") == {"sweep"}
+    assert completed(f"export {run[:8]}") == {run}
+    assert completed(f"compare output_dir=elsewhere {run[:8]}") == set()
 
 
 def test_claims_of_other_computers_are_released(call: Call, store: Store) -> None:

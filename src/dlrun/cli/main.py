@@ -37,7 +37,7 @@ VERBS = {
     "evaluate": "measure runs that are kept on a file of rows whose targets are known",
     "export": "write a run as a folder, or for torch or ONNX",
     "import": "take run folders, and outputs of an older dlrun, into the store",
-    "doctor": "check that what is kept is what was written",
+    "doctor": "check that dlrun works here, and that what is kept is what was written",
     "init": "begin a folder for components of your own",
 }
 _MODULES = {"import": "take_in"}  # where a verb's name can be none of a module

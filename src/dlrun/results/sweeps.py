@@ -301,6 +301,13 @@ def sweep_folders(store: Store) -> list[Path]:
     return [store.sweeps / name for name in sorted(names, key=lambda name: name[:_STAMP_LENGTH])]
 
 
+def names(store: Store) -> list[str]:
+    """What names a sweep: ``latest``, the folders' names, and the names that sweeps were given."""
+    with reading(store.root) as connection:
+        rows = [] if connection is None else connection.execute("SELECT folder, name FROM sweeps ORDER BY id DESC").fetchall()
+    return [*dict.fromkeys([*(["latest"] if rows else []), *(row[1] for row in rows), *(row[0] for row in rows)])]
+
+
 def folder_name(name: str) -> str:
     """``name`` as part of a folder's name: letters, digits, dots, dashes and underscores, 80 at most."""
     cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:_NAME_LENGTH]
