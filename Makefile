@@ -19,7 +19,7 @@ export PYTHONDONTWRITEBYTECODE :=
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow faults wide floats check format lint types bench bench-engine bench-peers simulate venv clean distclean
+.PHONY: help run test slow faults loggers wide floats check format lint types bench bench-engine bench-peers simulate venv clean distclean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -35,6 +35,10 @@ slow: $(KERNEL) ## run the tests that take minutes
 
 faults: $(KERNEL) ## what goes wrong, injected, a line a fault at the end: make faults DOSE=300
 	@DLRUN_FAULTS=$(or $(DOSE),20) $(TESTS) -m fault $(ARGS)
+
+loggers: $(KERNEL) ## what TensorBoard, MLflow and W&B read back; installs them
+	$(BIN)/python -m pip install -c constraints.txt -e '.[tensorboard,mlflow,wandb]'
+	@$(TESTS) -m "slow or not slow" tests/loggers $(ARGS)
 
 wide: $(KERNEL) ## the bits of builds for AVX-512, under the emulator Bochs without it: make wide LINUX=/boot/vmlinuz
 	@DLRUN_LINUX=$(LINUX) $(BIN)/python -m pytest -m slow tests/native/test_machines.py -k v4 $(ARGS)

@@ -29,7 +29,7 @@ class Wandb(RunLogger):
         self._project, self._path, self._mode = project, path, mode
 
     def log(self, run: Logged) -> None:
-        """Metrics by epoch as the history, the final ones, status and reason as the summary, settings as the config."""
+        """Metrics by epoch as the history; final ones (``final/NAME``), status and reason as the summary; settings as config."""
         record = run.record
         settings = self._wandb.Settings(silent=True, console="off", x_disable_stats=True, x_disable_meta=True)
         made = self._wandb.init(
@@ -48,5 +48,7 @@ class Wandb(RunLogger):
         )
         for epoch, values in run.epochs():
             made.log({"epoch": epoch, **values}, step=epoch)
-        made.summary.update({**run.final(), "status": record.status, "reason": record.reason, "epochs": record.epochs})
+        # names of their own, since the summary has the last values of the history
+        final = {f"final/{name}": value for name, value in run.final().items()}
+        made.summary.update({**final, "status": record.status, "reason": record.reason, "epochs": record.epochs})
         made.finish(exit_code=0 if run.fine else 1)
