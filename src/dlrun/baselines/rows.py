@@ -25,9 +25,11 @@ from dlrun.data.modality import TABLE
 from dlrun.data.preprocessing import Preprocessing, Scalings
 from dlrun.data.splits import Split, Splits
 from dlrun.engine.batches import SUBSETS, Batches
+from dlrun.engine.cohort import DEFAULT_THRESHOLD, Threshold
 from dlrun.engine.evaluation import figure
 from dlrun.engine.forms import Forms, Kind
 from dlrun.engine.process import threads
+from dlrun.engine.thresholds import cuts
 from dlrun.errors import nearest
 
 AUTO, NONE = "auto", "none"
@@ -137,7 +139,7 @@ def beside(
         rows = [
             Row("", "done", seed, fold, told[name], figures)
             for several in _together(folds)
-            for name, found in _measure(chosen, several, measured).items()
+            for name, found in _measure(chosen, several, measured, factors.get("threshold", DEFAULT_THRESHOLD)).items()
             for (seed, fold), figures in zip(several, found, strict=True)
         ]
     return rows, notes
@@ -240,8 +242,13 @@ def _together(folds: Folds) -> list[Folds]:
     return found
 
 
-def _measure(chosen: Iterable[str], folds: Folds, metrics: Sequence[str]) -> dict[str, list[dict[str, float | None]]]:
-    """For each estimator and each of the folds, which have the same sizes, the metrics on all subsets."""
+def _measure(
+    chosen: Iterable[str], folds: Folds, metrics: Sequence[str], threshold: Threshold
+) -> dict[str, list[dict[str, float | None]]]:
+    """For each estimator and each of the folds, which have the same sizes, the metrics on all subsets.
+
+    ``threshold`` is the rule by which classes are predicted, that of all runs beside them.
+    """
     data = folds.data
     table = Batches(
         data,
@@ -267,12 +274,16 @@ def _measure(chosen: Iterable[str], folds: Folds, metrics: Sequence[str]) -> dic
     for name in chosen:
         predict = ESTIMATORS[name].fit(sample)
         figures: dict[str, list[float]] = {}
+        forms_of, true_of = {}, {}
         for subset, (x, _) in subsets.items():
             output = predict(x)
             if task.scaled:
                 output = table.original(output)
-            forms = Forms([_KINDS[task.link]] * len(folds), output, output)
-            true, facts = table.true(table.sample(subset, table.sizes[subset])), table.facts(subset)
+            forms_of[subset] = Forms([_KINDS[task.link]] * len(folds), output, output)
+            true_of[subset] = table.true(table.sample(subset, table.sizes[subset]))
+        cut = cuts([threshold] * len(folds), table, forms_of.get("validation"), true_of.get("validation"))
+        for subset, made in forms_of.items():
+            forms, true, facts = replace(made, cut=cut), true_of[subset], table.facts(subset)
             figures |= {f"{subset}/{name}": figure(task.metrics[name], forms, true, facts).tolist() for name in metrics}
         found[name] = [dict(zip(figures, mine, strict=True)) for mine in zip(*map(_finite, figures.values()), strict=True)]
     return found

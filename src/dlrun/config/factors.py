@@ -23,6 +23,7 @@ from dlrun.results.identity import VOLATILE
 REMOVED = "removed"  # the value of a setting that the option has and the run has not
 _PRESENTATION = ("logger", "experiment")  # groups that are no part of what a run computes, or bring such parts
 _REPEATS = ("seed", "dataset.fold")
+_ROOTS: Mapping[str, Factor] = {"threshold": 0.5}  # settings without a group, and what they are by default
 _PATHS = ("dataset.path", "dataset.test_path")  # no part of the identity, and yet what tells two tables apart
 
 
@@ -40,6 +41,7 @@ def factors(config: Mapping[str, Any], choices: Mapping[str, str], unused: Seque
     found: dict[str, Factor] = {
         group: name for group, name in choices.items() if group not in _PRESENTATION and _counts(group, unused)
     }
+    found |= {key: typed(config[key]) for key, usual in _ROOTS.items() if config.get(key, usual) != usual}
     for group, section in config.items():
         if group in _PRESENTATION or not _counts(group, unused):
             continue

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import torch
 
 from dlrun.components.hyperparameters import Count, Interval
+from dlrun.data.dataset import InnerFraction
 from dlrun.errors import nearest
 
 Number = Annotated[float, Interval(0, open_low=True)]
@@ -36,6 +37,7 @@ def root_keys(
     name: str | None = None,
     allow_mismatch: bool = False,
     margin: Number | None = None,
+    threshold: InnerFraction | Literal["f1", "youden"] = 0.5,
     tune_over: list[str] | str | None = None,
     zip: list[str] | list[list[str]] | None = None,
     predictions: bool = True,

@@ -24,7 +24,7 @@ from dlrun.config.factors import factors
 from dlrun.config.repeats import Memo, twin
 from dlrun.config.settings import Trainer
 from dlrun.data.preparation import COMMON_KEYS, Preparation, preparation_problems, undecided, unsaid_folds
-from dlrun.engine.cohort import CohortRun
+from dlrun.engine.cohort import DEFAULT_THRESHOLD, CohortRun
 from dlrun.engine.components import Component
 from dlrun.engine.models.model import LayerSpec
 from dlrun.errors import MismatchError, raise_all
@@ -117,6 +117,7 @@ def from_config(
         learnable=parts.learnable,
         clip_norm=trainer.clip_norm,
         clip_value=trainer.clip_value,
+        threshold=config.get("threshold", DEFAULT_THRESHOLD),
     )
     return RunSpec(
         seed=config["seed"],
@@ -236,6 +237,7 @@ def _settings(found: Problems, config: Mapping[str, Any], parts: _Parts, task: s
     """The settings that are no component. Returns the metric."""
     found.root(config)
     metric = found.metric(config.get("metric"), task)
+    found.add(compatibility.threshold_problems(config.get("threshold", DEFAULT_THRESHOLD), TASKS.get(task)))
     for part in parts.regularizers:
         if isinstance(part.values.get("metric"), str):
             found.metric(part.values["metric"], task, f"regularizer.{part.name}.metric")

@@ -8,6 +8,7 @@ Shapes: R runs, S splits, N rows (n in one subset), B batch rows.
 """
 
 import copy
+import itertools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from dlrun import streams
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
-from dlrun.data.preprocessing import Preprocessing, Scalings, renumbered
+from dlrun.data.preprocessing import Preprocessing, Scalings, renumbered, total
 from dlrun.data.splits import Split, Splits
 
 MATERIALIZED_BYTES = 1 << 28  # scaled copies of all splits together; above it batches are scaled as they are drawn
@@ -68,6 +69,7 @@ class Batches:
         self._y = torch.cat([self._targets(self._values[source[piece]], p) for piece, p in zip(pieces, stacked, strict=True)])
         self._values = self._values.to(device)
         self._facts = {name: values[order].to(device) for name, values in data.facts.items()}
+        self._weights = None if data.weights is None else self._scaled_weights(data.weights[order])
         self._x: Tensor | None = None
         self._raw: Tensor | None = None
         if materialized(data, splits, dtype):
@@ -93,6 +95,11 @@ class Batches:
     def _targets(self, y: Tensor, preprocessing: Preprocessing) -> Tensor:
         scaled = preprocessing.targets(y.double()) if self._scaled else y
         return (scaled.to(self.dtype) if scaled.is_floating_point() else scaled).to(self.device)
+
+    def _scaled_weights(self, weights_SN: Tensor) -> Tensor:
+        """Weights of rows, 1 on average over the training rows of each split."""
+        mean = total(weights_SN[:, : self.sizes["train"]]).unsqueeze(1) / self.sizes["train"]
+        return (weights_SN / mean).to(device=self.device, dtype=self.dtype)
 
     def _assign(self, split_of: Tensor) -> None:
         self.split_of = split_of
@@ -156,6 +163,25 @@ class Batches:
             return zip(x.unbind(1), y.unbind(1), strict=True)
         x, y = self.take(places.reshape(len(places), count, -1).transpose(0, 1))
         return zip(x.unbind(0), y.unbind(0), strict=True)
+
+    def epoch_weights(self, keys: Tensor, batch_size: int, steps: int) -> Iterator[Tensor | None]:
+        """How much each row of the batches of ``epoch`` counts, [R, B]: 1 on average over training rows. None where all do."""
+        if self._weights is None:
+            yield from itertools.repeat(None, steps)
+            return
+        order = self.order(keys)
+        for step in range(steps):
+            yield self.weights_of(order[:, step * batch_size : (step + 1) * batch_size])
+
+    def weights_of(self, places: Tensor) -> Tensor | None:
+        """How much the rows at some places [R, B] of the splits' orders count, [R, B]; None where all count alike."""
+        if self._weights is None:
+            return None
+        return self._weights.flatten()[places + (self.split_of * self.rows).unsqueeze(1)]
+
+    def weights_at(self, here: Tensor | slice) -> Tensor | None:
+        """How much the rows at the same places of every run's split count, [R, n]; None where all count alike."""
+        return None if self._weights is None else self._each_run(self._weights[:, here])
 
     def subset(self, name: str, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor]:
         """Rows ``start`` to ``stop`` of a subset, in its own order: x [R, n, *shape], y [R, n, ...]. No copy for one split."""

@@ -22,6 +22,8 @@ from dlrun.engine.models.model import LayerSpec
 VECTOR = 32  # numbers that torch's elementwise loops take at once; what is left at a tensor's end goes through other instructions
 MOST_PADDING = 0.25  # of the runs; in small models, where more rows hardly take more time, twice as many
 
+Threshold = float | str  # of the probability of a class: a number, or f1 or youden, by which one is chosen (see thresholds.py)
+DEFAULT_THRESHOLD = 0.5
 Head = str  # value, logit, embedding (nothing behind the last layer), probability (sigmoid), softmax, log_probability
 
 
@@ -42,6 +44,7 @@ class CohortRun:
     learnable: bool = False
     clip_norm: float | None = None
     clip_value: float | None = None
+    threshold: Threshold = DEFAULT_THRESHOLD
 
 
 @dataclass(frozen=True)

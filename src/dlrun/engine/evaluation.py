@@ -5,6 +5,7 @@ Shapes: R runs, n rows of a subset, K outputs.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from dlrun.engine.cohort import CohortRun
 from dlrun.engine.components import Rows
 from dlrun.engine.forms import Forms
 from dlrun.engine.step import TrainStep
+from dlrun.engine.thresholds import cuts, is_chosen
 from dlrun.engine.way import Outputs, Way
 
 CHUNK_NUMBERS = 1 << 24  # inputs and hidden values held at once during an evaluation
@@ -54,6 +56,7 @@ def measure(
     limit: int | None = None,
     keep: Callable[[str, Forms], None] | None = None,
     way: Way | None = None,
+    cut: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The loss and the named metrics of every run on a subset: {"loss": [R], "r2": [R], ...}.
 
@@ -61,6 +64,7 @@ def measure(
         limit: of how many rows, at most.
         keep: is given what was predicted for all of them.
         way: computes outputs and losses; torch with the parameters that ``train_step`` uses where there is none.
+        cut: of the thresholds (see ``thresholds.cuts``); on validation rows they are chosen here where it is None.
     """
     here = table.sample(subset, limit or table.sizes[subset])
     wanted = [name for name in names if name != "loss"]
@@ -73,18 +77,33 @@ def measure(
     every = predictions(train_step, table, output, before)
     if keep is not None:
         keep(subset, every)
+    weights = table.weights_at(here)
     facts, true = (table.facts(subset, limit), table.true(here)) if wanted else ({}, output)
+    if wanted and cut is None:
+        known = (every, true) if subset == "validation" else (None, None)
+        cut = cuts([run.threshold for run in train_step.runs], table, *known)
+    every = replace(every, cut=cut)
 
     def figures(rows: slice) -> dict[str, Tensor]:
-        found = {"loss": train_step.loss(output[:, rows], table.targets(here)[:, rows]) if loss is None else loss}
+        weight = None if weights is None else weights[:, rows]
+        found = {"loss": train_step.loss(output[:, rows], table.targets(here)[:, rows], weight) if loss is None else loss}
         if wanted:
             known = {fact: values[:, rows] for fact, values in facts.items()}
-            forms = every if rows == slice(None) else Forms(every.kinds, every.output[:, rows], every.before[:, rows])
+            forms = every if rows == slice(None) else Forms(every.kinds, every.output[:, rows], every.before[:, rows], cut)
             for name in wanted:
                 found[name] = figure_of(train_step, train_step.task.metrics[name], forms, true[:, rows], known)
         return found
 
     return by_size(table, subset, figures)
+
+
+def thresholds(train_step: TrainStep, table: Batches) -> Tensor | None:
+    """The thresholds of the runs, as log odds [R, 1, K]; chosen on their validation rows where that is asked for."""
+    rules = [run.threshold for run in train_step.runs]
+    if not any(map(is_chosen, rules)):
+        return cuts(rules, table, None, None)
+    here = table.sample("validation", table.sizes["validation"])
+    return cuts(rules, table, predictions(train_step, table, *outputs_of(train_step, table, here)), table.true(here))
 
 
 def row_losses(train_step: TrainStep, batches: Batches, subset: str) -> Tensor:

@@ -3,6 +3,7 @@
     output            as it is: values in the units of the data, or embeddings
     score             rises with the probability of its class, and does not saturate: for ranks, and for the likeliest class
     log_odds          log(p / (1 - p)) of each column, for binary and multilabel data
+    margin            log odds minus those of the threshold
     log_probability   log p of classes that exclude each other
     probability       p, float64
 
@@ -79,16 +80,20 @@ class Forms:
         kinds: the head and link of each run.
         output: of the model, [R, n, K, ...]; of a regression in the units of the data.
         before: what stands before the head; the output where there is no head.
+        cut: log odds of the thresholds, [R, 1, K]; None for 0.
     """
 
     kinds: Sequence[Kind]
     output: Tensor
     before: Tensor
+    cut: Tensor | None = None
     _made: dict[str, Tensor] = field(default_factory=dict)
 
     def __getitem__(self, form: Form) -> Tensor:
         if form == "output":
             return self.output
+        if form == "margin":
+            return self["log_odds"] if self.cut is None else self["log_odds"] - self.cut
         if form not in self._made:
             self._made[form] = self._joined(form)
         return self._made[form]

@@ -29,6 +29,7 @@ class Outcome:
     weights: dict[str, Tensor] = field(default_factory=dict)
     predictions: dict[str, NDArray[Any]] = field(default_factory=dict)  # by subset
     parameters: int = 0
+    cut: list[float] | None = None  # log odds of the thresholds; None for p = 0.5
     engine: str = "torch"  # what trained it: native or torch
 
 

@@ -51,8 +51,15 @@ class Predictor:
     """
 
     def __init__(
-        self, run: CohortRun, settings: Settings, form: DataForm, preprocessing: Preprocessing, weights: Mapping[str, Tensor]
+        self,
+        run: CohortRun,
+        settings: Settings,
+        form: DataForm,
+        preprocessing: Preprocessing,
+        weights: Mapping[str, Tensor],
+        cut: Tensor | None = None,
     ) -> None:
+        self.cut = cut  # log odds of the thresholds, [K]
         self.run, self.settings, self.form, self.preprocessing = run, settings, form, preprocessing
         self.train_step = TrainStep([run], form.stand_in(), settings)
         layouts = (self.train_step.layout, self.train_step.model.buffers)
@@ -94,13 +101,13 @@ class Predictor:
             loss = {"loss": float(step.loss(output, scaled.unsqueeze(0))[0])}
             if self.form.task.scaled:
                 output = before = self.preprocessing.original(output.double())
-            return loss | self._figures(Forms([kind_of(self.run)], output, before), y)
+            return loss | self._figures(Forms([kind_of(self.run)], output, before, self.cut), y)
 
     @torch.no_grad()
     def measure_predictions(self, predicted: Tensor, y: Tensor) -> dict[str, float]:
         """The metrics of predictions as ``__call__`` gives them, [n, K, ...], which may be means over several runs."""
         output = predicted.double().unsqueeze(0)
-        return self._figures(Forms([("logit", "identity")], output, output), y)
+        return self._figures(Forms([("logit", "identity")], output, output, self.cut), y)
 
     def _figures(self, forms: Forms, y: Tensor) -> dict[str, float]:
         metrics, true = self.form.task.metrics, y.unsqueeze(0)

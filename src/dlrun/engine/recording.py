@@ -211,7 +211,8 @@ def _steps(cohort: Cohort, steps: int) -> Iterator[StepRecord]:
         x, y = table.take(places)
         drawn, theta, buffers = keys.epoch(epoch)(place), state.theta.clone(), state.buffers.clone()
         step.layers.clear()
-        step.step(state, x, y, drawn, factor)
+        weight = table.weights_of(places)
+        step.step(state, x, y, drawn, factor, weight)
         layers, output, given = list(step.layers), step.output, step.y
         head = layers[-1].input.unsqueeze(0) if step.model.headed else output
         found = step.forward(step.x, Pass(True, drawn.dropout), step.model.buffers.views(buffers))[0]
@@ -230,8 +231,8 @@ def _steps(cohort: Cohort, steps: int) -> Iterator[StepRecord]:
             probability=_probability(step, output, head),
             values=step.entries(),
             row_losses=step.row_losses(output, given)[0],
-            loss=float(step.loss(output, given)),
-            after=float(step.loss(found, given)),
+            loss=float(step.loss(output, given, weight)),
+            after=float(step.loss(found, given, weight)),
             unclipped=float(torch.linalg.vector_norm(step.added)),
             norm=float(torch.linalg.vector_norm(step.optimizer.taken)),
         )

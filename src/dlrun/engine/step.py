@@ -120,8 +120,13 @@ class TrainStep:
 
     # The step
 
-    def step(self, state: State, x: Tensor, y: Tensor, keys: StepKeys, factor: Factor | None = None) -> None:
+    def step(
+        self, state: State, x: Tensor, y: Tensor, keys: StepKeys, factor: Factor | None = None, weight: Tensor | None = None
+    ) -> None:
         """One optimizer step of every run, in place on ``state``. x, y [R, B, ...], ``factor`` of the schedule.
+
+        With a ``weight`` [R, B] of rows, which is 1 on average over all training rows, the loss of a batch is the mean of what
+        its rows cost, each times its weight: on average over the batches of an epoch that is the weighted mean over all rows.
 
         Transforms, forward, backward, penalties, clip, optimizers, kinks, after-step hooks.
         """
@@ -130,9 +135,10 @@ class TrainStep:
         for transform, key in zip(self.transforms, keys.augment, strict=True):
             x, y = transform.batch(x, y, key)
         output, tape = self.forward(x, Pass(True, keys.dropout))
-        self.model.backward(
-            self.parameters, self.gradient_views, self._member_grad(self.loss_gradient(output, y)), tape, self.first
-        )
+        of_output = self.loss_gradient(output, y)
+        if weight is not None:
+            of_output = of_output * weight.view(*weight.shape, *[1] * (of_output.dim() - 2))
+        self.model.backward(self.parameters, self.gradient_views, self._member_grad(of_output), tape, self.first)
         grad = state.grad
         for penalty in self.penalties:
             penalty.add_gradient(state.theta, grad)
@@ -181,13 +187,14 @@ class TrainStep:
         )
         return self.gradient_views
 
-    def loss(self, output: Tensor, y: Tensor) -> Tensor:
-        """The loss of every run: [R]."""
+    def loss(self, output: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The loss of every run, the mean over rows: [R]; weighted where rows have a ``weight`` [R, B]."""
         if len(self.losses) == 1:
-            return per_run(self._values(*self.losses[0], output, y))
+            return per_run(self._values(*self.losses[0], output, y), weight)
         out = torch.empty(len(self.runs), dtype=output.dtype, device=output.device)
         for g, values in self.losses:
-            g.rows.put(out, per_run(self._values(g, values, g.rows.take(output), g.rows.take(y))))
+            mine = None if weight is None else g.rows.take(weight)
+            g.rows.put(out, per_run(self._values(g, values, g.rows.take(output), g.rows.take(y)), mine))
         return out
 
     def row_losses(self, output: Tensor, y: Tensor) -> Tensor:

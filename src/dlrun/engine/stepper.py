@@ -36,10 +36,12 @@ class TorchWay:
         rates = None if factors is None else Factors(factors, train_step.optimizers, settings.device)
         keys, order = self._keys.epoch(number), self._keys.order(number)
         batches = self._table.epoch(order, settings.batch_size, steps.stop, innermost=train_step.innermost)
-        for step, (x, y) in zip(steps, islice(batches, steps.start, None), strict=True):
+        weights = self._table.epoch_weights(order, settings.batch_size, steps.stop)
+        drawn = islice(zip(batches, weights, strict=True), steps.start, None)
+        for step, ((x, y), weight) in zip(steps, drawn, strict=True):
             if interrupted():
                 return
-            train_step.step(state, x, y, keys(step), None if rates is None else rates.at(step))
+            train_step.step(state, x, y, keys(step), None if rates is None else rates.at(step), weight)
 
     def tensors(self, state: State) -> dict[str, Tensor]:
         """See ``Way.tensors``."""

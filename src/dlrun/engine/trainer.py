@@ -21,7 +21,7 @@ from dlrun.engine import diagnostics, lanes
 from dlrun.engine.batches import SUBSETS, Batches
 from dlrun.engine.checkpoint import Checkpoint, Keeper, restore
 from dlrun.engine.cohort import VECTOR, Cohort, filled, kinds
-from dlrun.engine.evaluation import default_metrics, measure
+from dlrun.engine.evaluation import default_metrics, measure, thresholds
 from dlrun.engine.forms import Forms
 from dlrun.engine.outcome import Outcome, Status, add_jumps
 from dlrun.engine.process import at_speed, exact
@@ -257,12 +257,15 @@ class Training:
                 values = forms[self.train_step.task.log_form]
                 predicted[subset] = (values if self.train_step.task.scaled else values.float()).cpu()  # units may need digits
 
+        cut = thresholds(self.train_step, self.table)
         for subset in SUBSETS:
             if self.table.sizes[subset]:
-                found = measure(self.train_step, self.table, subset, list(names), keep=keep)
+                found = measure(self.train_step, self.table, subset, list(names), keep=keep, cut=cut)
                 measured |= {f"{subset}/{name}": values for name, values in found.items()}
         inside = diagnostics.diagnose(self.train_step, self.table, state)
         inside["gradient_norm_at_start"] = self.start[places]
+        if cut is not None:
+            inside["threshold"] = cut.sigmoid().flatten(1).squeeze(1)
         inside |= diagnostics.of_predictions(self.train_step, self.table, measured)
         columns = {name: values.tolist() for name, values in measured.items()}
         details = {name: values.tolist() for name, values in inside.items()}
@@ -278,6 +281,7 @@ class Training:
             outcome, measured_here = self.outcomes[row], mine[id(self.cohort.runs[row].loss)]
             outcome.metrics = {name: values[place] for name, values in measured_here.items()}
             outcome.diagnostics = {name: values[place] for name, values in details.items()}
+            outcome.cut = None if cut is None else cut[place, 0].tolist()
         for subset, values in predicted.items():
             for here, some in self.table.spans(subset):
                 each = values[:, here].numpy()

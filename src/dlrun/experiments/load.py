@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,4 +50,7 @@ def revive(
             f"preprocessing.json: does not say what the model's data is ({error}); the file is of another kind"
         ) from error
     tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
-    return Predictor(spec.row, settings_of(spec, form.outputs), form, Preprocessing.from_json(kept), tensors)
+    cut = torch.tensor(kept["threshold"], dtype=torch.float64) if "threshold" in kept else None
+    loss = replace(spec.row.loss, values={**spec.row.loss.values, **kept.get("loss", {})})
+    row = replace(spec.row, loss=loss)
+    return Predictor(row, settings_of(spec, form.outputs), form, Preprocessing.from_json(kept), tensors, cut)

@@ -17,6 +17,7 @@ from dlrun.components.tasks import TASKS
 from dlrun.config import own_code
 from dlrun.config.repeats import once
 from dlrun.config.spec import RunSpec
+from dlrun.data import balance
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Scalings
 from dlrun.data.splits import Splits, is_drawn
@@ -166,9 +167,15 @@ class _Shared:
             history=outcome.history,
             weights={name: value.numpy() for name, value in outcome.weights.items()},
             log=[*(f"warning: {warning}" for warning in spec.warnings), *self._log],
-            extra={"preprocessing.json": self._scalings[split] | self._form, **self._encoding},
+            extra={"preprocessing.json": self._scalings[split] | self._form | self._fitted(number, outcome), **self._encoding},
             arrays=self._arrays(split, outcome),
         )
+
+    def _fitted(self, number: int, outcome: Outcome) -> dict[str, Any]:
+        """What else was fitted on the rows of a run: weights of classes on training rows, thresholds on validation rows."""
+        asked, loss = self._specs[number].row.loss.values, self._runs[number].loss.values
+        weights = {"loss": {name: loss[name] for name in asked if loss[name] != asked[name]}} if balance.asks(asked) else {}
+        return weights if outcome.cut is None else weights | {"threshold": outcome.cut}
 
     def _of_data(self, split: int) -> dict[str, Any]:
         data, sizes = self._data, tuple(self._sizes[split])

@@ -32,18 +32,21 @@ def quantities(task: Task, names: Sequence[str], levels: Sequence[object]) -> li
     return [f"predicted {name}" for name in (levels or names)]
 
 
-def columns(task: Task, names: Sequence[str], levels: Sequence[object], found: NDArray[Any]) -> Columns:
+def columns(
+    task: Task, names: Sequence[str], levels: Sequence[object], found: NDArray[Any], thresholds: Sequence[float] = (0.5,)
+) -> Columns:
     """Predictions [n] or [n, K] as columns: of classes that exclude each other ``predicted`` is the likeliest one, of two the
-    second where its probability is above 1/2; labels are 0 and 1.
+    second where its probability is above the threshold; labels are 0 and 1, each with its threshold or all with one.
     """
+    above = np.resize(np.array(thresholds), len(names))
     called, numbers = quantities(task, names, levels), found.reshape(len(found), -1)
     out: Columns = {}
     if task.two_classes:
-        out["predicted"] = np.array(names, dtype=object)[(numbers[:, 0] > 0.5).astype(int)]
+        out["predicted"] = np.array(names, dtype=object)[(numbers[:, 0] > above[0]).astype(int)]
     elif task.exclusive:
         out["predicted"] = np.array(names, dtype=object)[numbers.argmax(1)]
     elif task.classes:
-        out |= {f"predicted {name}": (numbers[:, place] > 0.5).astype(int) for place, name in enumerate(names)}
+        out |= {f"predicted {name}": (numbers[:, place] > above[place]).astype(int) for place, name in enumerate(names)}
     return out | {name: numbers[:, place] for place, name in enumerate(called)}
 
 

@@ -121,12 +121,17 @@ class Run:
         columns: dict[str, Any] = {"row": found.rows}
         names = np.array(found.names, dtype=object)
         if found.task.exclusive or found.task.two_classes:
-            columns |= {"true": names[found.true], "predicted": names[found.value.argmax(1)]}
+            likeliest = found.value[:, 1] > self.thresholds[0] if found.task.two_classes else found.value.argmax(1)
+            columns |= {"true": names[found.true], "predicted": names[likeliest.astype(int)]}
             shown = [1] if found.task.two_classes else range(len(names))
             return pd.DataFrame(columns | {f"probability {names[place]}": found.value[:, place] for place in shown})
         columns |= {f"true {name}": found.true[:, place] for place, name in enumerate(names)}
         if found.task.classes:
-            columns |= {f"predicted {name}": (found.value[:, place] > 0.5).astype(int) for place, name in enumerate(names)}
+            several = np.resize(self.thresholds, len(names))
+            columns |= {
+                f"predicted {name}": (value > above).astype(int)
+                for name, value, above in zip(names, found.value.T, several, strict=True)
+            }
             return pd.DataFrame(columns | {f"probability {name}": found.value[:, place] for place, name in enumerate(names)})
         outputs = self.config["loss"]["tau"] if found.levels else names
         return pd.DataFrame(columns | {f"predicted {name}": found.value[:, place] for place, name in enumerate(outputs)})
@@ -228,7 +233,7 @@ class Run:
 
         names = self.classes or self.targets
         levels = levels_of(self.task, self.config, self._form["outputs"], len(self.targets))
-        out = columns(self.task, names, levels, found)
+        out = columns(self.task, names, levels, found, self.thresholds)
         return out if spread is None else out | spreads(self.task, names, levels, spread)
 
     @cached_property
@@ -239,6 +244,11 @@ class Run:
         if self._encoding is not None or len(self.shape) > 1 or self.vocabulary:
             return self._encoding
         return Encoding(tuple(ColumnCode(name=name, kind="numeric") for name in self.features))
+
+    @cached_property
+    def thresholds(self) -> tuple[float, ...]:
+        """The probability above which the second of two classes is predicted, or each label: one, or one for each label."""
+        return tuple(1 / (1 + math.exp(-cut)) for cut in self._form.get("threshold", [0.0]))
 
     @cached_property
     def predictor(self) -> "Predictor":

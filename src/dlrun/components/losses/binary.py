@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from dlrun.components.hyperparameters import NonNegative, Row
-from dlrun.components.losses.shapes import Weights, along_classes, entries
+from dlrun.components.losses.shapes import Balanced, Weights, along_classes, entries
 
 _LOWEST_LOG = -100.0  # torch.nn.BCELoss holds log p to this, so that p = 0 costs 100 and not infinity
 _LEAST_VARIANCE = 1e-12  # torch's bound on p (1 - p) in the gradient, for the same reason
@@ -38,13 +38,14 @@ def bce_gradient(output: Tensor, target: Tensor) -> Tensor:
     return torch.sub(output, target).div_(variance)
 
 
-def bce_with_logits(output: Tensor, target: Tensor, *, pos_weight: NonNegative | Weights | None = None) -> Tensor:
+def bce_with_logits(output: Tensor, target: Tensor, *, pos_weight: NonNegative | Weights | Balanced | None = None) -> Tensor:
     """Binary cross entropy of logits: mean of -w y log p - (1 - y) log(1 - p), p = sigmoid(z). As torch.nn.BCEWithLogitsLoss.
 
     Args:
         output: [R, B, K], logits z.
         target: [R, B, K], in [0, 1].
-        pos_weight: w, the weight of positives: one number, or one for each of K labels. None is 1.
+        pos_weight: w, the weight of positives: one number, or one for each of K labels. None is 1; in a config "balanced" is
+            negatives / positives among the training rows.
 
     Returns:
         [R, B, K], in nats.
@@ -54,7 +55,9 @@ def bce_with_logits(output: Tensor, target: Tensor, *, pos_weight: NonNegative |
     return (target - 1) * logsigmoid(-output) - yes * logsigmoid(output)
 
 
-def bce_with_logits_gradient(output: Tensor, target: Tensor, *, pos_weight: NonNegative | Weights | None = None) -> Tensor:
+def bce_with_logits_gradient(
+    output: Tensor, target: Tensor, *, pos_weight: NonNegative | Weights | Balanced | None = None
+) -> Tensor:
     """((1 - y + w y) sigmoid(z) - w y) / (B K): [R, B, K]."""
     weight = _weight(pos_weight, output)
     if weight is None:
@@ -63,5 +66,5 @@ def bce_with_logits_gradient(output: Tensor, target: Tensor, *, pos_weight: NonN
     return output.sigmoid().mul_(yes - target + 1).sub_(yes).div_(entries(output))
 
 
-def _weight(pos_weight: NonNegative | Weights | None, output: Tensor) -> Row | None:
-    return along_classes(pos_weight, output) if isinstance(pos_weight, list) else pos_weight
+def _weight(pos_weight: NonNegative | Weights | Balanced | None, output: Tensor) -> Row | None:
+    return along_classes(pos_weight, output) if isinstance(pos_weight, list | str) else pos_weight

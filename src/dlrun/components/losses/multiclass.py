@@ -20,17 +20,18 @@ from torch import Tensor
 
 from dlrun.components.hyperparameters import Row
 from dlrun.components.losses.reduction import Values, Weighted
-from dlrun.components.losses.shapes import Weights, along_classes, entries, holds_classes, log_softmax, softmax
+from dlrun.components.losses.shapes import Balanced, Weights, along_classes, entries, holds_classes, log_softmax, softmax
 
 
-def nll(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | None = None) -> Values:
+def nll(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | Balanced | None = None) -> Values:
     """Negative log-likelihood: mean of -log p_y, or of -sum_k y_k log p_k for probability targets. As torch.nn.NLLLoss.
 
     Args:
         output: [R, B, K, ...], log-probabilities (a log-softmax head).
         target: int64 [R, B, ...], or probabilities [R, B, K, ...].
         smoothing: s, if the target was smoothed: a number, or one a run that broadcasts against the output.
-        class_weight: one weight w_k a class; the mean is then weighted, see above.
+        class_weight: one weight w_k a class; the mean is then weighted, see above. In a config "balanced" is n / (K n_k) of the n
+            training rows, n_k of them of class k.
 
     Returns:
         [R, B, ...], in nats; weighted with class weights.
@@ -47,7 +48,9 @@ def nll(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: W
     return Weighted(-(weighted * output).sum(2), _count(weighted, class_weight, smoothing, (2,)).squeeze(2))
 
 
-def nll_gradient(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | None = None) -> Tensor:
+def nll_gradient(
+    output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | Balanced | None = None
+) -> Tensor:
     """-y_k / B, or -w_k y_k over the divisor of the weighted mean: [R, B, K, ...]. 0 for a batch that weighs nothing."""
     rows = entries(output) // output.shape[2]
     if not holds_classes(output, target):
@@ -61,7 +64,9 @@ def nll_gradient(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_
     return gradient.scatter_(2, target.unsqueeze(2), -_row_shares(class_weight, output, target))
 
 
-def cross_entropy(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | None = None) -> Values:
+def cross_entropy(
+    output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | Balanced | None = None
+) -> Values:
     """Cross entropy of logits: nll(log_softmax(z), y). As torch.nn.CrossEntropyLoss.
 
     Args:
@@ -77,7 +82,7 @@ def cross_entropy(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class
 
 
 def cross_entropy_gradient(
-    output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | None = None
+    output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | Balanced | None = None
 ) -> Tensor:
     """(softmax(z) - y) / B (weighted as in ``nll``): [R, B, K, ...]. Probability targets must sum to 1."""
     rows = entries(output) // output.shape[2]
@@ -98,17 +103,17 @@ def minus_one(probability: Tensor, target: Tensor) -> Tensor:
     return probability.scatter_add_(2, index, probability.new_full((1,), -1.0).expand(index.shape))
 
 
-def _row_weights(class_weight: Weights, output: Tensor, target: Tensor) -> Tensor:
+def _row_weights(class_weight: Weights | Balanced, output: Tensor, target: Tensor) -> Tensor:
     return along_classes(class_weight, output).flatten()[target]
 
 
-def _row_shares(class_weight: Weights, output: Tensor, target: Tensor) -> Tensor:
+def _row_shares(class_weight: Weights | Balanced, output: Tensor, target: Tensor) -> Tensor:
     """Each row's share in the weighted mean of its run: [R, B, 1, ...], 1 in sum over a run; 0 where no row weighs anything."""
     weight = _row_weights(class_weight, output, target).unsqueeze(2)
     return weight / _divisor(weight.sum(dim=tuple(range(1, weight.dim())), keepdim=True))
 
 
-def _count(weighted: Tensor, class_weight: Weights, smoothing: Row, axes: tuple[int, ...] = ()) -> Tensor:
+def _count(weighted: Tensor, class_weight: Weights | Balanced, smoothing: Row, axes: tuple[int, ...] = ()) -> Tensor:
     """How often the rows of each run count, [R, 1, ..., 1]: sum over rows and classes of w_k u_k, u the targets before smoothing.
 
     From w_k y_k [R, B, K, ...]: sum_k w_k y_k = (1 - s) sum_k w_k u_k + s mean(w). Smoothing by 1 leaves nothing of the labels,

@@ -4,7 +4,7 @@ Shapes: R runs, B batch rows, K outputs or classes. The class axis is always axi
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from torch import Tensor
 from dlrun.components.hyperparameters import Interval, Row
 
 Weights = list[Annotated[float, Interval(0)]]  # one number a class, the same for all runs
+Balanced = Literal[
+    "balanced"
+]  # in a config: weights that are fitted on training rows before a loss is called (see data/balance.py)
 
 _TRANSPOSE_FROM = 4096  # entries; below that, the extra copies cost more than they save
 
@@ -21,11 +24,12 @@ def entries(values: Tensor) -> int:
     return values.shape[1:].numel()
 
 
-def along_classes(weights: Sequence[Row] | Tensor, output: Tensor) -> Tensor:
+def along_classes(weights: Sequence[Row] | Tensor | Balanced, output: Tensor) -> Tensor:
     """One number a class as a tensor that broadcasts along axis 2 of ``output``: [K, 1, ...]. A tensor is taken as it is.
 
     Whoever calls a loss in every step lays its lists out once, since a list waits for a GPU each time it is sent there.
     """
+    assert not isinstance(weights, str), "balanced weights are fitted before a loss is called"
     return weights if isinstance(weights, Tensor) else laid_out(weights, output.dim(), output.dtype, output.device)
 
 

@@ -26,8 +26,10 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-Form = Literal["output", "score", "log_odds", "log_probability", "probability"]
-"""Of a prediction. Values and embeddings are an output; a score rises with the probability of its class without saturating."""
+Form = Literal["output", "score", "log_odds", "margin", "log_probability", "probability"]
+"""Of a prediction. Values and embeddings are an output; a score rises with the probability of its class without saturating. A
+margin is how far log odds lie above those of the threshold: a class is predicted where it is above 0.
+"""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Metric:
 
 
 _LOG_ODDS: tuple[Form, ...] = ("log_odds",)
+_MARGIN: tuple[Form, ...] = ("margin",)
 _SCORE: tuple[Form, ...] = ("score",)
 _PROBABILITY: tuple[Form, ...] = ("probability",)
 
@@ -84,9 +87,9 @@ METRICS: dict[str, dict[str, Metric]] = {
         ),
     },
     "binary": {
-        "accuracy": Metric("binary.accuracy", True, _LOG_ODDS, unit="share of rows"),
-        "balanced_accuracy": Metric("binary.balanced_accuracy", True, _LOG_ODDS, unit="mean share of each class"),
-        "f1": Metric("binary.f1", True, _LOG_ODDS, needs="a row of class 1"),
+        "accuracy": Metric("binary.accuracy", True, _MARGIN, unit="share of rows"),
+        "balanced_accuracy": Metric("binary.balanced_accuracy", True, _MARGIN, unit="mean share of each class"),
+        "f1": Metric("binary.f1", True, _MARGIN, needs="a row of class 1"),
         "auroc": Metric("binary.auroc", True, _SCORE, unit="share of pairs", needs="rows of both classes"),
         "average_precision": Metric("binary.average_precision", True, _SCORE, needs="a row of class 1"),
         "log_loss": Metric("binary.log_loss", False, _LOG_ODDS, unit="nats"),
@@ -102,9 +105,9 @@ METRICS: dict[str, dict[str, Metric]] = {
         "ece": Metric("multiclass.ece", False, ("probability", "score"), unit="probability"),
     },
     "multilabel": {
-        "micro_f1": Metric("multilabel.micro_f1", True, _LOG_ODDS, needs="a row that has a label"),
-        "macro_f1": Metric("multilabel.macro_f1", True, _LOG_ODDS, needs="a row that has a label"),
-        "hamming": Metric("multilabel.hamming", False, _LOG_ODDS, unit="share of labels"),
+        "micro_f1": Metric("multilabel.micro_f1", True, _MARGIN, needs="a row that has a label"),
+        "macro_f1": Metric("multilabel.macro_f1", True, _MARGIN, needs="a row that has a label"),
+        "hamming": Metric("multilabel.hamming", False, _MARGIN, unit="share of labels"),
     },
     "segmentation": {
         "iou": Metric("multiclass.iou", True, _SCORE),

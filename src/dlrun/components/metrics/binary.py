@@ -1,8 +1,9 @@
-"""Binary metrics; class 1 is predicted where its log odds are above 0, that is its probability above 0.5.
+"""Binary metrics; class 1 is predicted where its margin is above 0, that is its probability above the threshold (0.5 by default).
 
-Shapes: R runs, N rows. Log odds, score, probability and target (0 or 1) are [R, N, 1]; every metric gives [R].
+Shapes: R runs, N rows. Margin, log odds, score, probability and target (0 or 1) are [R, N, 1]; every metric gives [R].
 
     log odds     log(p / (1 - p)), the logit before a sigmoid; infinite where p is 0 or 1
+    margin       log odds minus those of the threshold
     score        any number that rises with p
     probability  of class 1
 
@@ -18,15 +19,15 @@ from dlrun.components.metrics.confidence import calibration_error, mean_cost, na
 
 
 @nan_for_nan
-def accuracy(log_odds: Tensor, target: Tensor) -> Tensor:
+def accuracy(margin: Tensor, target: Tensor) -> Tensor:
     """Share of rows whose class is predicted."""
-    return ((log_odds > 0) == (target > 0.5)).flatten(1).double().mean(1)
+    return ((margin > 0) == (target > 0.5)).flatten(1).double().mean(1)
 
 
 @nan_for_nan
-def balanced_accuracy(log_odds: Tensor, target: Tensor) -> Tensor:
+def balanced_accuracy(margin: Tensor, target: Tensor) -> Tensor:
     """Mean over the classes that occur of the share of their rows that is predicted: 0.5 is chance, whatever the shares."""
-    z, y = _rows(log_odds, target)
+    z, y = _rows(margin, target)
     right = (z > 0) == y
     positives = y.sum(1).double()
     recall = torch.stack(((right & y).sum(1) / positives, (right & ~y).sum(1) / (y.shape[1] - positives)), dim=1)
@@ -34,9 +35,9 @@ def balanced_accuracy(log_odds: Tensor, target: Tensor) -> Tensor:
 
 
 @nan_for_nan
-def f1(log_odds: Tensor, target: Tensor) -> Tensor:
+def f1(margin: Tensor, target: Tensor) -> Tensor:
     """2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall. NaN without positives, true or predicted."""
-    z, y = _rows(log_odds, target)
+    z, y = _rows(margin, target)
     chosen = z > 0
     return 2 * (chosen & y).sum(1).double() / (chosen.sum(1) + y.sum(1))
 

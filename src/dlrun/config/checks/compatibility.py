@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dlrun.components.regularizers import AroundActivation, Augmentation, BatchTransform, LabelSmoothing, Stop
 from dlrun.components.tasks import TASKS, Task
+from dlrun.engine.cohort import DEFAULT_THRESHOLD
 from dlrun.engine.components import Component
 from dlrun.engine.models.model import LayerSpec
 from dlrun.engine.models.module import takes_activation
@@ -100,6 +101,14 @@ def module_problems(module: Component, activation: Component, learnable: bool, r
             "type activation.learnable=false"
         )
     return found
+
+
+def threshold_problems(threshold: Any, task: Task | None) -> list[str]:
+    """What is wrong with a threshold of probabilities for such a task."""
+    if threshold == DEFAULT_THRESHOLD or task is None or (task.link == "sigmoid" and task.classes):
+        return []
+    why = "the likeliest class is predicted" if task.exclusive else "nothing is predicted by a threshold"
+    return [f"threshold={threshold}: is for two classes and for labels, and in {task.name} data {why}; leave threshold out"]
 
 
 def is_around(part: Component) -> bool:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from dlrun import streams
+from dlrun.data.dataset import Data
 from dlrun.engine.batches import Batches, materialized
 from dlrun.engine.cohort import Cohort, Settings
 from dlrun.engine.lanes import plan
@@ -46,7 +47,7 @@ def products(cohort: Cohort) -> int | None:
 
     What ``way`` will find, before anything is allocated for it.
     """
-    if not _allowed(cohort.settings) or not materialized(cohort.data, cohort.splits, cohort.settings.dtype):
+    if not _allowed(cohort.settings, cohort.data) or not materialized(cohort.data, cohort.splits, cohort.settings.dtype):
         return None
     distinct = {plan.components(run): run for run in cohort.runs}
     train_step, columns = TrainStep(list(distinct.values()), cohort.data, cohort.settings), Columns(len(distinct))
@@ -61,7 +62,7 @@ def products(cohort: Cohort) -> int | None:
 
 def way(train_step: TrainStep, table: Batches) -> "Native | None":
     """The native way for these runs, or None where they go the torch way."""
-    if not _allowed(train_step.settings) or table.prepared() is None:
+    if not _allowed(train_step.settings, train_step.data) or table.prepared() is None:
         return None
     try:
         return Native(train_step, table)
@@ -69,9 +70,10 @@ def way(train_step: TrainStep, table: Batches) -> "Native | None":
         return None
 
 
-def _allowed(settings: Settings) -> bool:
-    """Whether there is a kernel, for such runs."""
+def _allowed(settings: Settings, data: Data) -> bool:
+    """Whether there is a kernel, for such runs; it knows no weights of rows."""
     fits = settings.device.type == "cpu" and settings.dtype == torch.float32 and settings.module is None
+    fits = fits and data.weights is None
     return fits and settings.engine == "auto" and kernel() is not None
 
 

@@ -6,13 +6,15 @@ regularizers. Inside a cohort everything else may differ from row to row.
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import torch
 
-from dlrun import isolation
+from dlrun import isolation, own_modules
+from dlrun.components.losses import per_row
 from dlrun.components.regularizers import Augmentation
 from dlrun.components.tasks import TASKS
 from dlrun.config import own_code
@@ -21,6 +23,7 @@ from dlrun.config.checks.watched_metrics import check_watched
 from dlrun.config.repeats import once, twin
 from dlrun.config.settings import device
 from dlrun.config.spec import RunSpec
+from dlrun.data import balance
 from dlrun.data.dataset import Data
 from dlrun.data.modality import TABLE
 from dlrun.data.preparation import Preparation
@@ -30,6 +33,7 @@ from dlrun.engine.cohort import Cohort, CohortRun, Settings
 from dlrun.engine.components import Component, signature
 from dlrun.engine.models import module
 from dlrun.engine.step import TrainStep, blueprint_of
+from dlrun.engine.thresholds import is_chosen
 from dlrun.errors import DataError, InputError, plural
 from dlrun.experiments.planning import cost
 from dlrun.results.checkpoints import SavedCheckpoint
@@ -162,20 +166,42 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
         train = made[0].sizes[0]
         _check(first, data, train)
         _check_weights(specs, data)
+        _check_row_weights(specs, data, made)
+        _check_thresholds(specs, made)
         check_watched(specs, data, keys, made)
         place = {key: number for number, key in enumerate(keys)}
         rows = [spec for spec in specs if place_of[id(spec)] in place]
+        losses = _Losses(data, made)
         cohort = Cohort(
             data=data,
             splits=made,
             preprocessing=datasets.fitted(data, preparation, made),
-            runs=[twin(spec.row, split=place[place_of[id(spec)]]) for spec in rows],
+            runs=[losses.bound(spec.row, place[place_of[id(spec)]]) for spec in rows],
             settings=settings_of(first, data.outputs),
         )
         cost.check_memory(cohort)
         _fits(cohort, train)
         planned += _stacked(Planned(cohort, tuple(rows)))
     return planned
+
+
+class _Losses:
+    """The losses of runs with what is fitted on the training rows of their splits; runs that agree in it share one object."""
+
+    def __init__(self, data: Data, made: Splits) -> None:
+        self._data, self._made = data, made
+        self._known: dict[tuple[int, int], Component] = {}
+        self._alike: dict[tuple[int, str], Component] = {}
+
+    def bound(self, run: CohortRun, split: int) -> CohortRun:
+        """A run on a split."""
+        if not balance.asks(run.loss.values):
+            return twin(run, split=split)
+        key = id(run.loss), split
+        if key not in self._known:
+            values = balance.fitted(run.loss.values, self._data, self._made[split].train)
+            self._known[key] = self._alike.setdefault((key[0], _text(values)), replace(run.loss, values=values))
+        return twin(run, split=split, loss=self._known[key])
 
 
 def _place(spec: RunSpec, data: Data) -> Place:
@@ -292,6 +318,45 @@ def _check_weights(specs: Sequence[RunSpec], data: Data) -> None:
                 found.append(f"loss.{name}={show(value)}: {data.name} has {data.outputs} outputs{classes}; give each one number")
     if found:
         raise InputError(*dict.fromkeys(found))
+
+
+def _check_row_weights(specs: Sequence[RunSpec], data: Data, made: Splits) -> None:
+    """Weights of rows need training rows that weigh something, losses with a value for each row, and no rows that are mixed."""
+    if data.weights is None:
+        return
+    weightless = [number for number, split in enumerate(made) if not bool(data.weights[split.train].any())]
+    found = [f"dataset.weight: all training rows of {data.name} weigh 0; give some a weight above 0"] * bool(weightless)
+    for part in {id(spec.row.loss): spec.row.loss for spec in specs}.values():
+        if not own_modules.is_own(part.target):
+            continue
+        with suppress(Exception, SystemExit):  # what else is wrong with it, training will tell
+            if not isolation.call(_has_rows, part, data.task, specs[0].outputs or data.outputs):
+                found.append(
+                    f"dataset.weight: loss={part.name} gives one number a run, in which rows cannot be weighted; let it return "
+                    "one for each row, [R, B], or leave dataset.weight out"
+                )
+    for part in specs[0].row.regularizers:
+        if part.values.get("kind") == "mixup":
+            found.append(
+                f"regularizer.{part.name}.kind=mixup: mixes rows, which dataset.weight weighs one by one; leave one of them out"
+            )
+    if found:
+        raise InputError(*dict.fromkeys(found))
+
+
+def _check_thresholds(specs: Sequence[RunSpec], made: Splits) -> None:
+    """A threshold is chosen on validation rows, of which there must be some."""
+    chosen = [spec.row.threshold for spec in specs if is_chosen(spec.row.threshold)]
+    if chosen and not made[0].sizes[1]:
+        raise InputError(
+            f"threshold={chosen[0]}: is chosen on validation rows, and there are none; type dataset.validation=0.2, or a number"
+        )
+
+
+def _has_rows(part: Component, task: str, outputs: int) -> bool:
+    """Whether a loss gives a value for each row."""
+    target = TASKS[task].target(2, outputs).unsqueeze(0)
+    return per_row(part.function(torch.full((1, 2, outputs), 0.5), target, **part.values)) is not None
 
 
 def _text(values: Mapping[str, Any]) -> str:
