@@ -82,7 +82,7 @@ class RunExperiment:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to know of the data."""
-        return tuple(self.planned.cohort.data.notes)
+        return (*self.planned.cohort.data.notes, *self.planned.notes)
 
     @property
     def warnings(self) -> Mapping[str, int]:
@@ -227,7 +227,7 @@ class SweepExperiment:
         """What is to know of the data, and of what follows."""
         tuned = ",".join(self._tuned)
         said = [f"tune_over={tuned}: what is chosen, and the default, train with new seeds afterwards"] if tuned else []
-        return (*dict.fromkeys(note for group in self.grid.cohorts for note in group.cohort.data.notes), *said)
+        return (*dict.fromkeys(note for group in self.grid.cohorts for note in (*group.cohort.data.notes, *group.notes)), *said)
 
     @property
     def warnings(self) -> Mapping[str, int]:

@@ -161,7 +161,7 @@ def _only(planned: Planned, kept: set[int]) -> Planned | None:
     if not rows:
         return None
     cohort = replace(planned.cohort, runs=[planned.cohort.runs[row] for row in rows])
-    return Planned(cohort, tuple(planned.specs[row] for row in rows))
+    return Planned(cohort, tuple(planned.specs[row] for row in rows), notes=planned.notes)
 
 
 def missing(grid: Grid, store: Store, options: Options) -> tuple[list[Planned], dict[str, RunRecord]]:

@@ -122,7 +122,7 @@ class _Shared:
     def __init__(self, planned: Planned, seconds: float, log: Sequence[str]) -> None:
         cohort, data = planned.cohort, planned.cohort.data
         self._specs, self._runs, self._finished = planned.specs, cohort.runs, utc_now()
-        self._log = [*data.notes, *log]
+        self._log = [*data.notes, *planned.notes, *log]
         self._data, self._seconds, self._device = data, seconds, str(cohort.settings.device)
         splits = Splits.of(cohort.splits)
         self._rows = splits.order().numpy().astype(np.int32)

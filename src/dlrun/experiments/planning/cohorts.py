@@ -23,7 +23,7 @@ from dlrun.config.checks.watched_metrics import check_watched
 from dlrun.config.repeats import once, twin
 from dlrun.config.settings import device
 from dlrun.config.spec import RunSpec
-from dlrun.data import balance
+from dlrun.data import balance, look
 from dlrun.data.dataset import Data
 from dlrun.data.modality import TABLE
 from dlrun.data.preparation import Preparation
@@ -47,6 +47,7 @@ class Planned:
     cohort: Cohort
     specs: tuple[RunSpec, ...]
     note: str = ""  # what a user should know of how they go together
+    notes: tuple[str, ...] = ()  # what a look at the split of their data shows
     checkpoint: SavedCheckpoint | None = None  # where its training goes on
 
 
@@ -59,6 +60,7 @@ class Datasets:
     def __init__(self) -> None:
         self._data: dict[str, Data] = {}
         self._splits: dict[tuple[object, ...], list[tuple[list[Place], Splits]]] = {}
+        self._notes: dict[tuple[object, ...], tuple[str, ...]] = {}
         self._fitted: dict[tuple[object, ...], Scalings] = {}
 
     def load(self, part: Component) -> Data:
@@ -87,6 +89,13 @@ class Datasets:
                 by_size.setdefault(size, []).append(number)
             self._splits[place] = [([wanted[number] for number in mine], made.select(mine)) for mine in by_size.values()]
         return self._splits[place]
+
+    def notes(self, data: Data, how: Preparation, wanted: Sequence[Place]) -> tuple[str, ...]:
+        """What a look at the first of these splits shows."""
+        place = (data.fingerprint, how.validation, how.test, how.folds, how.stratify)
+        if place not in self._notes:
+            self._notes[place] = tuple(look.notes(data, self.splits(data, how, wanted)[0][1][0]))
+        return self._notes[place]
 
     def fitted(self, data: Data, how: Preparation, made: Splits) -> Scalings:
         """What is fitted on the training rows of each of the ``splits``, which have equally many."""
@@ -181,7 +190,7 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
         )
         cost.check_memory(cohort)
         _fits(cohort, train)
-        planned += _stacked(Planned(cohort, tuple(rows)))
+        planned += _stacked(Planned(cohort, tuple(rows), notes=datasets.notes(data, preparation, wanted)))
     return planned
 
 
@@ -408,4 +417,4 @@ def part(planned: Planned, rows: Sequence[int]) -> Planned:
         preprocessing=Scalings.of(cohort.preprocessing).select(used),
         runs=[twin(run, split=place[run.split]) for run in (cohort.runs[row] for row in rows)],
     )
-    return Planned(smaller, tuple(planned.specs[row] for row in rows))
+    return Planned(smaller, tuple(planned.specs[row] for row in rows), notes=planned.notes)
