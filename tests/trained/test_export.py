@@ -31,9 +31,11 @@ def onnx_columns(table: pd.DataFrame) -> dict[str, Any]:
     ("target", "words"),
     [
         ("kind", ("activation=tanh",)),
-        ("kind", ("model.head=probability", "loss=bce", "activation=swish", "activation.beta=1.5")),
+        pytest.param(
+            "kind", ("model.head=probability", "loss=bce", "activation=swish", "activation.beta=1.5"), marks=pytest.mark.slow
+        ),
         ("price", ("loss=quantile", "loss.tau=[0.1,0.5,0.9]", "regularizer=[batch_norm,dropout]")),
-        ("price", ("activation=prelu", "dataset.missing=[-999]")),
+        pytest.param("price", ("activation=prelu", "dataset.missing=[-999]"), marks=pytest.mark.slow),
     ],
 )
 def test_onnxruntime_computes_what_the_run_does_on_raw_rows_of_a_csv(
@@ -61,7 +63,7 @@ def test_onnxruntime_computes_what_the_run_does_on_raw_rows_of_a_csv(
     "words",
     [
         ("dataset=iris", "activation=gelu", "loss=nll", "model.head=log_probability"),
-        ("dataset=multilabel", "activation=elu"),
+        pytest.param(("dataset=multilabel", "activation=elu"), marks=pytest.mark.slow),
         ("dataset=digits", "model=cnn", "regularizer=[batch_norm]", "activation=mish"),
     ],
 )
