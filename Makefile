@@ -18,6 +18,8 @@ export PYTHONDONTWRITEBYTECODE :=
 # One thread a test process: the networks are small, and the processes share the cores.
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
+WORKFLOWS := $(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows docs/workflows/*.yml
+
 .DEFAULT_GOAL := help
 .PHONY: help run test slow faults loggers wide floats check format lint types bench bench-engine bench-peers simulate venv clean distclean
 
@@ -49,6 +51,7 @@ floats: $(KERNEL) ## the kernel's functions over all 2^32 floats: the table of d
 check: $(KERNEL) ## formatting, lint, types and tests: what CI runs
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(WORKFLOWS)
 	@$(BIN)/mypy
 	@$(TESTS)
 
@@ -58,6 +61,7 @@ format: $(READY) ## format the source and mend what lint can mend
 
 lint: $(READY) ## lint alone
 	@$(BIN)/ruff check .
+	@$(WORKFLOWS)
 
 types: $(READY) ## mypy alone
 	@$(BIN)/mypy

@@ -153,7 +153,7 @@ def of_all(factor: float, names: Iterable[str]) -> list[dict[str, Any]]:
     return [{"optimizer": name, "optimizer.lr": RATES[name] * factor} for name in names]
 
 
-@pytest.mark.parametrize("ridge", [False, True], ids=["lasso", "elastic net"])
+@pytest.mark.parametrize("ridge", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["lasso", "elastic net"])
 def test_l1_is_the_lasso_with_every_optimizer(ridge: bool, sparse: Callable[..., list[Found]]) -> None:
     """The optimum and the zeros of scikit-learn's Lasso and ElasticNet."""
     given = {"trainer.batch_size": 266, "trainer.epochs": 1500}
@@ -174,6 +174,7 @@ def test_l1_in_small_batches_has_the_zeros_of_the_lasso(sparse: Callable[..., li
         assert np.array_equal(mine[sure] == 0, wanted[sure] == 0), optimizer
 
 
+@pytest.mark.slow
 def test_l1_is_the_lasso_with_other_flags_and_clipping(sparse: Callable[..., list[Found]]) -> None:
     several = [
         {"optimizer": "sgd", "optimizer.momentum": 0.0, "optimizer.lr": 0.1},
@@ -211,6 +212,19 @@ def test_bce_and_l2_is_logistic_regression(loss: str, solve: Callable[..., Any])
         oracle = LogisticRegression(C=1 / (2 * len(x) * weight), tol=1e-10, max_iter=10_000).fit(x, y[:, 0])
         close(outcome, oracle.coef_.T, oracle.intercept_)
         assert outcome.metrics["train/accuracy"] == pytest.approx(oracle.score(x, y[:, 0]))
+
+
+def test_l1_and_l2_are_the_elastic_net(sparse: Callable[..., list[Found]]) -> None:
+    """With some optimizers and flags; with every one in the slow tests."""
+    several = [
+        *of_all(1.0, ["sgd", "adam"]),
+        {"optimizer": "sgd", "optimizer.nesterov": True, "optimizer.lr": 0.02},
+        {"optimizer": "adam", "trainer.clip_norm": 0.05, "optimizer.lr": 0.02},
+    ]
+    for flags, weight, outcome, x, y in sparse(several, True, **{"trainer.batch_size": 266, "trainer.epochs": 800}):
+        wanted, mine = of_scikit_learn(weight, True, x, y), coefficients_of(outcome)
+        assert penalized(weight, True, x, y, *mine) <= (1 + 1e-3) * penalized(weight, True, x, y, *wanted), flags
+        assert np.array_equal(mine[0] == 0, wanted[0] == 0), flags
 
 
 def test_adam_with_a_schedule_gets_there_too(solve: Callable[..., Any]) -> None:

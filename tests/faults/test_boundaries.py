@@ -29,7 +29,12 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "export": ("export", "{run}", "--to", "exported"),
     "import": ("import", "sent"),
     "note": ("note", "{run}", "a note"),
+    "report": ("report", "{run}", "-o", "{folder}/page.html"),
+    "plot": ("plot", "{run}", "curves", "-o", "{folder}/drawn/curves.svg"),
+    "trace": ("trace", "seed=0", *SHORT, "-o", "{folder}/trace.txt"),
+    "init": ("init", "{folder}/begun"),
 }
+NAMED = ("*.*", "drawn/*", "begun/**/*")  # what the last four write
 ERRORS = (errno.EIO, errno.ENOSPC)  # by turns
 STEP = max(1, 300 // DOSE) if DOSE else 1  # every write with DLRUN_FAULTS=300, every tenth with 30
 EVERY = [(name, fails, count(STEP, STEP)) for name in COMMANDS for fails in (False, True)]
@@ -69,20 +74,21 @@ def test_any_write(
     if interposer is None:
         pytest.skip("takes Linux and a C compiler")
     (run,) = stamps(lab.root)
-    words = [word.format(run=run) for word in COMMANDS[name]]
+    words = [word.format(run=run, folder=lab.folder) for word in COMMANDS[name]]
     assert lab.run(*words)[0] == 0
-    clean = figures(lab.root)
+    clean, named = figures(lab.root), written(lab.folder)
     marker, hook = lab.folder.parent / "struck", lab.modules / "sitecustomize.py"
     struck = 0
     for nth in writes:
         for entry in lab.folder.iterdir():
-            shutil.rmtree(entry)
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         shutil.copytree(base, lab.folder, dirs_exist_ok=True)
         failing = ERRORS[nth // STEP % 2] if fails else 0
         hook.write_text(ARM.format(library=interposer, folder=str(lab.folder), nth=nth, failing=failing, marker=str(marker)))
         code, _, err = lab.end(lab.start(*words))
         hook.unlink()
         check(lab.root, run)
+        assert written(lab.folder).items() <= named.items(), nth
         assert "Traceback" not in err, (nth, err)
         if not marker.exists():
             assert code == 0, err
@@ -98,6 +104,7 @@ def test_any_write(
         assert again == 0, (nth, err)
         check(lab.root, run)
         assert figures(lab.root) == clean, nth
+        assert written(lab.folder) == named, nth
         assert not leftovers(lab.folder), nth
         assert not lab.claims(), nth
         assert not lab.checkpoints(), nth
@@ -108,6 +115,12 @@ def test_any_write(
 def figures(root: Path) -> dict[str, Any]:
     """Run id -> what it has in a sweep that nothing befell."""
     return {run: (record["status"], record["metrics"]) for run, record in results(root).items()}
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    """The files that were asked for by name, or in a folder by name -> their last bytes, by which a whole one is known."""
+    paths = [path for name in NAMED for path in folder.glob(name) if path.is_file() and not path.name.startswith(".")]
+    return {str(path.relative_to(folder)): path.read_bytes()[-8:] for path in paths}
 
 
 def check(root: Path, run: str) -> None:

@@ -174,7 +174,7 @@ def test_random_overrides(loader: Loader, number: int) -> None:
 
 @pytest.mark.parametrize("line", AWKWARD)
 def test_awkward_overrides(loader: Loader, line: str) -> None:
-    check(loader, line.split(), random.Random(0), 2)
+    check(loader, line.split(), random.Random(0), 1)
 
 
 @pytest.mark.parametrize("primary", ["own", "dependent"])

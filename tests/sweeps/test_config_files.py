@@ -127,8 +127,12 @@ def test_an_experiment_that_is_not_global(call: Call, write: Write, head: str, t
     code, _, err = call("plan", "-cd", "mine", "experiment=a")
     assert (code, len(err.splitlines())) == (2, 1)
     assert "experiment/a.yaml: its first line must be '# @package _global_'" in err
-    write("experiment/a", GLOBAL + text)
-    assert call("plan", "-cd", "mine", "experiment=a")[0] == 0
+    write("experiment/b", GLOBAL + text)
+    assert call("plan", "-cd", "mine", "experiment=b")[0] == 0
+    code, out, _ = call("plan", "-cd", "mine", "experiment=a,b")  # it costs its own runs alone
+    assert code == 1
+    assert "1 to train" in out
+    assert "1 failed" in out
 
 
 def test_a_range_of_fractions_reissued(call: Call, folder: Path) -> None:

@@ -21,7 +21,8 @@ VALUED = {  # flags that take a value, and the values when there is a list of th
     "--config-dir": (),
     "--info": INFO,
 }
-SWITCHES = ("--multirun", "--run", "--resolve", "--shell-completion", "--hydra-help")
+JSON = "--json"  # dlrun's own: what is printed is one JSON document
+SWITCHES = ("--multirun", "--run", "--resolve", "--shell-completion", "--hydra-help", JSON)
 SHORT = {
     "-c": "--cfg",
     "-p": "--package",
@@ -48,7 +49,8 @@ class Arguments:
 
     def words(self) -> list[str]:
         """The command line as Hydra's parser accepts it."""
-        flags = [word for flag, value in self.flags.items() for word in ((flag, value) if flag in VALUED else (flag,))]
+        given = {flag: value for flag, value in self.flags.items() if flag != JSON}
+        flags = [word for flag, value in given.items() for word in ((flag, value) if flag in VALUED else (flag,))]
         return [*flags, *self.overrides]
 
     def command(self) -> list[str]:
@@ -155,6 +157,8 @@ def _problems(found: Arguments) -> list[str]:
     actions = [flag for flag in ACTIONS if flag in found.flags]
     if len(actions) > 1:
         problems.append(f"{' '.join(actions)}: only one of these at a time")
+    if JSON in found.flags and (prints := [flag for flag in ("--cfg", "--info", "--shell-completion") if flag in found.flags]):
+        problems.append(f"{prints[0]} {JSON}: only one of these at a time")
     if "--resolve" in found.flags and "--cfg" not in found.flags:
         problems.append("--resolve: goes with --cfg, such as --cfg job --resolve")
     for flag in ("--config-dir", "--config-path"):

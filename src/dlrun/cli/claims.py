@@ -10,6 +10,7 @@ from dlrun import registry
 from dlrun.cli.stored import flags_of
 from dlrun.cli.terminal.screen import console, waiting, write_line
 from dlrun.errors import InputError, check_working_folder, nearest, plural, printable
+from dlrun.results.files import write_named
 
 if TYPE_CHECKING:
     from dlrun.claims.claim import Claim
@@ -80,7 +81,7 @@ def run(words: Sequence[str]) -> int:
     if target is not None and outcomes and code in (0, 1):
         from dlrun.claims.page import page
 
-        target.write_text(page(outcomes), encoding="utf-8")
+        write_named(target, page(outcomes).encode())
     return code
 
 

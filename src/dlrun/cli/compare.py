@@ -4,10 +4,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from dlrun.cli.stored import split
+from dlrun.cli.stored import JSON, format_of, split
 from dlrun.comparison.effects import described
 from dlrun.comparison.groups import check_margin, typed_words
-from dlrun.errors import InputError, nearest, printable
+from dlrun.errors import InputError, printable
 from dlrun.report.files import as_csv, as_html, as_json, as_latex, as_markdown
 from dlrun.report.sections import Section
 from dlrun.report.stored import Stored, compare, of_words
@@ -15,7 +15,8 @@ from dlrun.results.store import Store
 
 USAGE = """\
 usage: dlrun compare [SWEEP ... | WHERE ...] [--metric M] [--by FACTORS] [--reference R] [--margin X]
-                     [--format table|csv|md|latex|html|json] [--higher | --lower] [--importance] [output_dir=PATH]
+                     [--format table|csv|md|latex|html|json] [--json] [--higher | --lower] [--importance]
+                     [output_dir=PATH]
 
 Compares runs that are kept: those of sweeps (the latest when none is named; several are put together), or those with
 settings, such as dataset=moons. Nothing is trained.
@@ -24,7 +25,7 @@ settings, such as dataset=moons. Nothing is trained.
   --by FACTORS    compare by these alone, such as activation or activation,optimizer.lr, each value a mean over all others
   --reference R   what every group is compared with: best (of yours), or what names one group, such as relu or [relu,sgd]
   --margin X      the largest difference that does not matter, in the metric's unit
-  --format F      table for the terminal, else csv (every figure), md, latex, html or json
+  --format F      table for the terminal, else csv (every figure), md, latex, html or json (--json, for short)
   --importance    how much each factor matters where the runs are no balanced grid, by a random forest; of a grid the shares of
                   the variance stand below the table anyway
   --higher, --lower   which is better, of a diagnostic of which that is not known
@@ -52,11 +53,9 @@ def run(words: Sequence[str]) -> int:
         "compare",
         valued=("--metric", "--by", "--reference", "--margin", "--format"),
         lists=("--by",),
-        switches=("--higher", "--lower", "--importance"),
+        switches=("--higher", "--lower", "--importance", JSON),
     )
-    form = flags.get("--format", "table")
-    if form not in FORMATS:
-        raise InputError(f"--format {form}: takes one of {', '.join(FORMATS)}{nearest(form, FORMATS)}")
+    form = format_of(flags, FORMATS)
     _, sections = compared(store, rest, flags)
     _print([_with_importance(part) for part in sections] if "--importance" in flags else sections, form)
     return 0

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Sequence
 
-from dlrun.cli.stored import split
+from dlrun.cli.stored import JSON, format_of, split
 from dlrun.comparison.groups import named, typed_words
 from dlrun.comparison.noninferiority import Margin, judge
 from dlrun.comparison.power import ALPHA
 from dlrun.comparison.table import shared_rows
-from dlrun.errors import GateError, InputError, nearest
+from dlrun.errors import GateError, InputError
 from dlrun.report.gate import HEADS, Checked, as_json, as_junit, as_markdown
 from dlrun.report.sections import Section
 from dlrun.report.stored import compare, of_words
 
 USAGE = """\
-usage: dlrun gate --reference R --margin X [--metric M] [--candidate C] [--alpha 0.05] [--format table|md|json|junit]
+usage: dlrun gate --reference R --margin X [--metric M] [--candidate C] [--alpha 0.05] [--format table|md|json|junit] [--json]
                   [SWEEP ... | WHERE ...] [output_dir=PATH]
 
 Exit code 0 when every group of runs that are kept (or the one that --candidate names) is shown to be not worse than the
@@ -25,7 +25,7 @@ trained. SWEEP and WHERE are those of dlrun compare: the latest sweep when nothi
   --metric M      accuracy, validation/rmse, seconds; the task's main metric when not given
   --candidate C   names the one group that is tested
   --alpha A       the probability that a gate passes which should not
-  --format F      table, md, json or junit
+  --format F      table, md, json (--json, for short) or junit
 
 Examples:
   dlrun gate --reference relu --margin 2%
@@ -42,13 +42,11 @@ def run(words: Sequence[str]) -> int:
     Raises:
         GateError: a group is not shown to be good enough.
     """
-    store, rest, flags = split(words, "gate", valued=VALUED)
+    store, rest, flags = split(words, "gate", valued=VALUED, switches=(JSON,))
     lacking = [flag for flag in ("--reference", "--margin") if flag not in flags]
     if lacking:
         raise InputError(f"gate: needs {' and '.join(lacking)}, such as dlrun gate --reference relu --margin 2%")
-    form = flags.get("--format", "table")
-    if form not in FORMATS:
-        raise InputError(f"--format {form}: takes one of {', '.join(FORMATS)}{nearest(form, FORMATS)}")
+    form = format_of(flags, FORMATS)
     margin, alpha = Margin.of(flags["--margin"]), _alpha(flags.get("--alpha", str(ALPHA)))
     sections = compare(of_words(store, rest), metric=flags.get("--metric"))
     if not sections:

@@ -26,6 +26,7 @@ Flags, anywhere on the line (--hydra-help has the others of Hydra's: -cn, -cp, -
   -cd, --config-dir FOLDER   add options of your own: FOLDER/optimizer/mine.yaml is optimizer=mine
   --tune-over SETTINGS       in a sweep: choose them on validation rows, report test figures of new seeds
   --import MODULE            let options name what MODULE.py defines (dlrun init makes an example)
+  --json                     print one JSON document instead of tables (docs/json.md)
   -sc, --shell-completion    for the tab key: eval "$(dlrun -sc install=bash)"; also zsh, fish
   --version, -h, --help      dlrun VERB --help has the words and examples of a verb
 

@@ -1,11 +1,11 @@
 """``dlrun init``: a folder to begin with, for components of the user's own."""
 
 import shlex
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dlrun.errors import InputError, StoreError
+from dlrun.results.files import write_named
 
 USAGE = """\
 usage: dlrun init [FOLDER]
@@ -33,12 +33,11 @@ def run(words: Sequence[str]) -> int:
     folder = Path(words[0] if words else ".")
     try:
         _check(folder)
-        shutil.copytree(TEMPLATES, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        contents = {folder / name: content for name, content in _templates().items()}
     except OSError as error:
         raise StoreError(f"{folder}: cannot be written ({error.strerror or error})") from error
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".py", ".yaml", ".md"):
-            print(path)
+    for path, content in contents.items():
+        print(write_named(path, content))
     print("\nNow type:")
     if words:
         print(f"  cd {shlex.quote(words[0])}")
@@ -47,9 +46,31 @@ def run(words: Sequence[str]) -> int:
 
 
 def _check(folder: Path) -> None:
-    """Refuse a folder in which something lies; hidden files such as .git are no obstacle."""
+    """Refuse a folder in which something lies.
+
+    Hidden files such as .git are no obstacle, nor are files as they are written here: those of a command that was killed.
+    """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; dlrun init takes a folder")
-    found = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.exists() else []
+    if not folder.exists():
+        return
+    written = _templates()
+    found = sorted(path.name for path in folder.glob("[!.]*") if not all(_is_written(path, folder, written)))
     if found:
         raise InputError(f"{folder}: is not empty ({', '.join(found[:3])}{', ...' * (len(found) > 3)}); name a new folder")
+
+
+def _is_written(path: Path, folder: Path, written: Mapping[Path, bytes]) -> Iterator[bool]:
+    """Whether each file at or below a path is one that is written, and as it is written."""
+    if path.is_dir():
+        for below in path.glob("[!.]*"):
+            yield from _is_written(below, folder, written)
+    else:
+        content = written.get(path.relative_to(folder))
+        yield content is not None and path.is_file() and path.read_bytes() == content
+
+
+def _templates() -> dict[Path, bytes]:
+    """The files by their paths in the folder."""
+    paths = sorted(path for path in TEMPLATES.rglob("*") if path.suffix in (".py", ".yaml", ".md"))
+    return {path.relative_to(TEMPLATES): path.read_bytes() for path in paths}

@@ -1,14 +1,16 @@
 """``dlrun ls``: what can be selected, read from the conf tree."""
 
+import json
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from dlrun import registry
-from dlrun.cli.arguments import IMPORT, parse
+from dlrun.cli.arguments import IMPORT, JSON, parse
 from dlrun.cli.terminal.screen import console, write_line
 
 USAGE = """\
-usage: dlrun ls [group ...] [--config-dir FOLDER] [--import MODULE]
+usage: dlrun ls [group ...] [--json] [--config-dir FOLDER] [--import MODULE]
 
 Lists the options of the groups, or of every group: what can stand in group=option, and what each is. In a pipe there is one
 option a line. Options are files, so nothing is imported to list them.
@@ -27,13 +29,15 @@ def run(words: Sequence[str]) -> int:
     Raises:
         InputError: there is no such group.
     """
-    arguments = parse(words, takes=("--config-dir", IMPORT))
+    arguments = parse(words, takes=("--config-dir", IMPORT, JSON))
     if "--config-dir" in arguments.flags:
         registry.add_folder(arguments.flags["--config-dir"])
     for group in arguments.overrides:
         registry.check_group(group)
     listed = {group: registry.options(group) for group in arguments.overrides or registry.groups()}
-    if sys.stdout.isatty():
+    if JSON in arguments.flags:
+        print(json.dumps({group: _described(group, names) for group, names in listed.items()}, indent=1))
+    elif sys.stdout.isatty():
         _tables(listed)
     else:
         names = {f"{group}={name}": registry.summary(group, name) for group, names in listed.items() for name in names}
@@ -41,6 +45,11 @@ def run(words: Sequence[str]) -> int:
         for name, summary in names.items():
             write_line(f"{name:<{width}}  {summary}", sys.stdout)
     return 0
+
+
+def _described(group: str, names: list[str]) -> list[dict[str, Any]]:
+    chosen = registry.defaults().get(group, [])
+    return [{"name": name, "summary": registry.summary(group, name), "default": name in chosen} for name in names]
 
 
 def _tables(listed: dict[str, list[str]]) -> None:

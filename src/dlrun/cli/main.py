@@ -24,6 +24,7 @@ VERBS = {
     "settle": "add seeds to a sweep until its comparisons are settled",
     "gate": "check that nothing is worse than a reference by more than a margin",
     "claims": "test statements about training, and give a verdict on each",
+    "smoke": "train every experiment of a folder for a moment, and tell which do not work",
     "resume": "train what a sweep has not finished",
     "compare": "compare runs that are kept, by any metric",
     "report": "write a report of sweeps or of a run: one HTML file",

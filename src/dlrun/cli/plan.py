@@ -6,7 +6,7 @@ from dlrun.cli.arguments import parse
 from dlrun.cli.train import start
 
 USAGE = """\
-usage: dlrun plan [-m] [group=option,option ...] [key=value,value ...] [flags]
+usage: dlrun plan [-m] [group=option,option ...] [key=value,value ...] [--json] [flags]
 
 Shows what a sweep would train: how many runs, in which cohorts, what is skipped and why, what is finished already, and an
 estimate of time and memory. Takes the words of dlrun -m, and trains nothing.

@@ -1,12 +1,14 @@
 """``dlrun plot``: one chart of a run or a sweep, to a file or in the terminal."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from dlrun.cli.compare import compared
 from dlrun.cli.report import boundaries, own_code
-from dlrun.cli.stored import split
+from dlrun.cli.stored import JSON, split
 from dlrun.errors import InputError, nearest, printable
+from dlrun.results.files import write_named
 
 KINDS = {
     "curves": "learning curves of training and validation",
@@ -28,9 +30,10 @@ KINDS = {
 
 USAGE = f"""\
 usage: dlrun plot [RUN | SWEEP ... | WHERE ...] KIND [-o FILE] [--metric M] [--reference R] [--import MODULE]
-                  [output_dir=PATH]
+                  [--json] [output_dir=PATH]
 
-Draws one chart: in the terminal, or to FILE (.svg, .png, .pdf, or .json for its Vega-Lite), which needs the extra:
+Draws one chart: in the terminal, or to FILE (.svg, .png, .pdf, or .json for its Vega-Lite); --json prints the Vega-Lite where
+no file is named. All but the terminal needs the extra:
 pip install 'dlrun[report]'. Charts of predictions are of the first group of a sweep. --import names your module, which the
 boundary of a model of your own needs. KIND is one of
 
@@ -46,7 +49,7 @@ Examples:
 
 def run(words: Sequence[str]) -> int:
     """Draw a chart. Returns the exit code."""
-    store, rest, flags = split(own_code(words), "plot", valued=("-o", "--output", "--metric", "--reference"))
+    store, rest, flags = split(own_code(words), "plot", valued=("-o", "--output", "--metric", "--reference"), switches=(JSON,))
     kinds = [word for word in rest if word in KINDS]
     if len(kinds) != 1:
         unknown = next((word for word in reversed(rest) if "=" not in word), "")
@@ -58,21 +61,25 @@ def run(words: Sequence[str]) -> int:
     from dlrun.report.evidence import Evidence
 
     evidence = Evidence(stored.store, stored.records)
-    if target is None:
+    if target is None and JSON not in flags:
         from dlrun.cli.terminal.charts import show
 
         show(kind, sections, evidence)
         return 0
     from dlrun.report.build import charts_of
-    from dlrun.report.figures import drawn, write
+    from dlrun.report.figures import drawn, standing
 
-    path = Path(target)
     charts = charts_of(kind, sections, evidence, boundaries)
     if not charts:
         raise InputError(f"{kind}: {nothing(kind)}")
+    if target is None:
+        print(json.dumps({"charts": [standing(chart) for chart in charts]}, indent=1))
+        return 0
+    path, files = Path(target), []
     for number, chart in enumerate(charts, 1):
         file = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
-        print(printable(str(write(file, drawn(chart, path.suffix)))))
+        files.append(str(write_named(file, drawn(chart, path.suffix))))
+    print(json.dumps({"files": files}, indent=1) if JSON in flags else printable("\n".join(files)))
     return 0
 
 

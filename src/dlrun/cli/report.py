@@ -1,5 +1,6 @@
 """``dlrun report``: one HTML file of sweeps or of a run."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from dlrun.cli.arguments import split_imports
 from dlrun.cli.compare import compared
-from dlrun.cli.stored import split
+from dlrun.cli.stored import JSON, split
 from dlrun.errors import InputError, plural, printable
+from dlrun.results.files import write_named
 
 if TYPE_CHECKING:
     from dlrun.report.charts.base import Chart
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 USAGE = """\
 usage: dlrun report [SWEEP ... | WHERE ... | RUN] [-o FILE] [--figures DIR] [--metric M] [--reference R] [--import MODULE]
-                    [output_dir=PATH]
+                    [--json] [output_dir=PATH]
 
 Writes one HTML file, which needs no network: question and answer, the ranked table, charts, methods, commands, versions. It is
 of sweeps (the latest when none is named; several are put together), of runs with settings, such as dataset=moons, or of one
@@ -43,13 +45,13 @@ Examples:
 def run(words: Sequence[str]) -> int:
     """Write a report. Returns the exit code."""
     store, rest, flags = split(
-        own_code(words), "report", valued=("-o", "--output", "--figures", "--metric", "--reference"), switches=()
+        own_code(words), "report", valued=("-o", "--output", "--figures", "--metric", "--reference"), switches=(JSON,)
     )
     target = Path(flags.get("-o") or flags.get("--output") or "report.html")
     if target.suffix not in (".html", ".htm"):
         raise InputError(f"-o {target}: a report is one HTML file; type -o {target.with_suffix('.html')}")
     from dlrun.report.charts.base import alt
-    from dlrun.report.figures import programs, save, write
+    from dlrun.report.figures import programs, save
 
     alt()
     stored, sections = compared(store, rest, flags)
@@ -60,9 +62,12 @@ def run(words: Sequence[str]) -> int:
     title = ", ".join(sweep.name or sweep.folder.name for sweep in stored.sweeps) or ", ".join(rest) or "runs"
     page = render(f"dlrun report: {title}", found, over, about(stored), programs())
     charts = _named(found) | ({over.chart.name: over.chart} if over else {})
-    files = [write(target, page.encode(errors="backslashreplace"))]
+    files = [write_named(target, page.encode(errors="backslashreplace"))]
     if "--figures" in flags:
         files += save(charts, Path(flags["--figures"]))
+    if JSON in flags:
+        print(json.dumps({"files": [str(path) for path in files], "charts": [*charts]}, indent=1))
+        return 0
     print(printable(f"{target}: {plural(len(charts), 'chart')}, {len(page) / 1e6:.1f} MB"))
     if len(files) > 1:
         print(printable(f"{flags['--figures']}: {plural(len(files) - 1, 'file')}"))

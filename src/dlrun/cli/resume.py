@@ -3,14 +3,14 @@
 import shlex
 from collections.abc import Sequence
 
-from dlrun.cli.arguments import IMPORT, Arguments, parse, split_imports
+from dlrun.cli.arguments import IMPORT, JSON, Arguments, parse, split_imports
 from dlrun.cli.train import start
 from dlrun.errors import InputError
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 
 USAGE = """\
-usage: dlrun resume [SWEEP] [--retry-failed] [--import MODULE] [output_dir=PATH]
+usage: dlrun resume [SWEEP] [--retry-failed] [--import MODULE] [--json] [output_dir=PATH]
 
 Trains the runs of a sweep that have not ended yet, each from its beginning, and writes its comparison anew. SWEEP is a folder,
 its name, the name that the sweep was given, or latest (also when left out). Runs that have ended are not trained again;
@@ -27,7 +27,7 @@ _HARMLESS = ("hydra.launcher.processes=", "hydra.launcher.memory_share=", "hydra
 def run(words: Sequence[str]) -> int:
     """Resume a sweep. Returns the exit code."""
     imports, others = split_imports(words)
-    sweep, retry = chosen(others, "resume", ("--retry-failed",))
+    sweep, switches = chosen(others, "resume", ("--retry-failed", JSON))
     command = [str(word) for word in sweep.settings.get("words", [])]
     if not command:
         raise InputError(f"sweep {sweep.folder.name}: does not say which command started it, so it cannot be resumed")
@@ -35,7 +35,9 @@ def run(words: Sequence[str]) -> int:
         raise InputError(f"sweep {sweep.folder.name}: type its command again, and it goes on: {shlex.join(['dlrun', *command])}")
     arguments = parse(command)
     _distrust(arguments, imports, sweep.folder.name)
-    return start(arguments, resume=sweep.folder, retry_failed=bool(retry))
+    if JSON in switches:
+        arguments.flags[JSON] = ""
+    return start(arguments, resume=sweep.folder, retry_failed="--retry-failed" in switches)
 
 
 def _distrust(arguments: Arguments, imports: Sequence[str], sweep: str) -> None:

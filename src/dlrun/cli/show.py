@@ -10,7 +10,8 @@ from rich.text import Text
 
 from dlrun import registry
 from dlrun.cli import show_run
-from dlrun.cli.arguments import IMPORT, parse
+from dlrun.cli.arguments import IMPORT, JSON, parse
+from dlrun.cli.as_json import show_json
 from dlrun.cli.terminal.drawing import draw, is_curve
 from dlrun.cli.terminal.screen import console
 from dlrun.errors import InputError, check_working_folder, nearest
@@ -18,8 +19,8 @@ from dlrun.results.find import is_run
 from dlrun.results.store import Store
 
 USAGE = """\
-usage: dlrun show group/option ... [--config-dir FOLDER] [--import MODULE]
-       dlrun show RUN
+usage: dlrun show group/option ... [--json] [--config-dir FOLDER] [--import MODULE]
+       dlrun show RUN ... [--json]
 
 Explains options: what they are and where they come from, their formula, their parameters with defaults and allowed values.
 Activations are drawn, with their derivative. A name that only one group has needs no group.
@@ -76,7 +77,7 @@ def run(words: Sequence[str]) -> int:
         InputError: an option does not exist, or several groups have one of its name.
     """
     check_working_folder()
-    arguments = parse(words, takes=("--config-dir", IMPORT))
+    arguments = parse(words, takes=("--config-dir", IMPORT, JSON))
     if "--config-dir" in arguments.flags:
         registry.add_folder(arguments.flags["--config-dir"])
     if arguments.imports:
@@ -88,6 +89,9 @@ def run(words: Sequence[str]) -> int:
         raise InputError("show: takes group/option, such as activation/gelu; dlrun ls lists them")
     of_runs = [word for word in arguments.overrides if is_run(Store.at(), word)]
     found = [_find(word) for word in arguments.overrides if word not in of_runs]
+    if JSON in arguments.flags:
+        show_json([*map(show_run.content, of_runs), *(_content(group, name) for group, name in found)])
+        return 0
     output = console()
     for word in of_runs:
         for part in show_run.page(word):
@@ -115,6 +119,35 @@ def _find(word: str) -> tuple[str, str]:
     if word.isalnum() and not word.isalpha():  # the beginning of an id
         raise InputError(f"show {word}: is neither a run nor an option; dlrun runs and dlrun ls list what there is")
     raise InputError(f"show {word}: no such option; dlrun ls lists them{nearest(word, known)}")
+
+
+def _content(group: str, name: str) -> dict[str, Any]:
+    """An option as ``--json`` prints it."""
+    content, said = registry.load_option(group, name), COMMON.get(group, {}) | registry.comments(group, name)
+    allowed = _allowed_in_common(group) | _allowed(_component(str(content.get("_target_", ""))))
+    keys = [key for key in content if key not in ("_target_", "defaults")] if group != registry.CLAIM else []
+    return {
+        "group": group,
+        "name": name,
+        "file": str(registry.path(group, name)),
+        "text": list(registry.notes(group, name)),
+        "parameters": [
+            {
+                "key": f"{_prefix(group, name)}{key}",
+                "default": content[key],
+                "allowed": allowed.get(key, ""),
+                "meaning": said.get(key, ""),
+            }
+            for key in keys
+        ],
+    }
+
+
+def _prefix(group: str, name: str) -> str:
+    """What stands before the keys of an option where they are typed."""
+    if group == "experiment":
+        return ""
+    return f"{group}.{name}." if registry.is_apart(group, name) else f"{group}."
 
 
 def _page(group: str, name: str, output: Console) -> Iterator[Any]:
@@ -175,7 +208,7 @@ def _parameters(
 ) -> Table:
     from dlrun.suggestions.values import show
 
-    prefix = {True: f"{group}.{name}.", False: f"{group}."}[registry.is_apart(group, name)] if group != "experiment" else ""
+    prefix = _prefix(group, name)
     allowed = _allowed_in_common(group) | _allowed(component)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for heading in ("key", "default", "allowed", "meaning"):

@@ -6,11 +6,25 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from dlrun.cli.as_json import of_record
 from dlrun.comparison.symptoms import SAID, symptoms
 from dlrun.errors import printable
 from dlrun.results.find import one
 from dlrun.results.folders import config_yaml
 from dlrun.results.store import Store
+
+
+def content(word: str) -> dict[str, Any]:
+    """The same as ``--json`` prints it."""
+    store = Store.at()
+    record = one(store, word)
+    return {
+        "run": of_record(record),
+        "note": store.notes().get(record.id, ""),
+        "symptoms": [{"kind": each.kind, "text": each.text} for each in symptoms(record)],
+        "config": store.config(record.id),
+        "log": store.log(record.id).splitlines(),
+    }
 
 
 def page(word: str) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from dlrun.cli.arguments import JSON
 from dlrun.cli.resume import chosen
 from dlrun.cli.terminal.labels import reasons
 from dlrun.errors import plural, printable
@@ -9,7 +10,7 @@ from dlrun.results.store import Store
 from dlrun.results.sweeps import Sweep
 
 USAGE = """\
-usage: dlrun status [SWEEP] [output_dir=PATH]
+usage: dlrun status [SWEEP] [--json] [output_dir=PATH]
 
 Tells how many runs of a sweep are done, stopped, diverged, failed, skipped, interrupted or pending, whether a process is at it,
 and what went wrong. SWEEP is a folder, its name, the name that the sweep was given, or latest (also when left out).
@@ -22,18 +23,29 @@ Examples:
 
 def run(words: Sequence[str]) -> int:
     """Print the status of a sweep. Returns the exit code: 1 when runs failed or diverged, or a strict sweep lacks some."""
+    sweep, switches = chosen(words, "status", (JSON,))
+    damaged: list[str] = []
+    sweep.refresh(Store(sweep.folder.parent.parent), damaged.append)
+    lacking, owner = sweep.settings.get("lacking"), sweep.owner()
+    if switches:
+        from dlrun.cli.as_json import of_sweep, show_json
+
+        more = {"owner": owner or None, "checkpoints": _kept(sweep), "lacking": lacking or None, "damaged": damaged}
+        show_json({"sweep": of_sweep(sweep), **more})
+    else:
+        _show(sweep, owner, damaged, lacking)
+    counts = sweep.counts()
+    return 1 if lacking or damaged or "failed" in counts or "diverged" in counts else 0
+
+
+def _show(sweep: Sweep, owner: str, damaged: Sequence[str], lacking: str | None) -> None:
     from rich.text import Text
 
     from dlrun.cli.terminal.screen import console
 
-    sweep, _ = chosen(words, "status")
-    damaged: list[str] = []
-    sweep.refresh(Store(sweep.folder.parent.parent), damaged.append)
-    out = console()
-    counts = sweep.counts()
+    out, counts = console(), sweep.counts()
     out.print(Text(printable(str(sweep.folder)), style="bold"), soft_wrap=True)
     out.print(Text(f"{plural(len(sweep.cells), 'run')}: " + ", ".join(f"{count} {status}" for status, count in counts.items())))
-    owner = sweep.owner()
     out.print(Text(printable(f"training now: {owner}") if owner else "no process is training it"))
     for line in _kept(sweep):
         out.print(Text(printable(line)))
@@ -41,9 +53,8 @@ def run(words: Sequence[str]) -> int:
         out.print(Text(printable(f"carry on with: dlrun resume {sweep.folder}")), soft_wrap=True)
     for line in (*damaged, *reasons(sweep.cells)):
         out.print(Text(printable(line), style="yellow"), soft_wrap=True)
-    if lacking := sweep.settings.get("lacking"):
+    if lacking:
         out.print(Text(printable(f"strict=true: {lacking}"), style="yellow"), soft_wrap=True)
-    return 1 if lacking or damaged or "failed" in counts or "diverged" in counts else 0
 
 
 def _kept(sweep: Sweep) -> list[str]:

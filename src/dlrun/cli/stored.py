@@ -1,9 +1,12 @@
 """The command lines of verbs that look after the store: words, flags and output_dir=PATH."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from dlrun.cli.arguments import JSON
 from dlrun.errors import InputError, nearest
 from dlrun.results.store import Store
+
+__all__ = ["JSON", "flags_of", "format_of", "split"]
 
 
 def split(
@@ -32,6 +35,20 @@ def split(
             takes = f"takes {', '.join(known)} and output_dir=PATH" if known else "takes no flags but output_dir=PATH"
             raise InputError(f"{word}: dlrun {verb} {takes}{nearest(name, known)}")
     return Store.at(folder), others, flags
+
+
+def format_of(flags: Mapping[str, str], known: Sequence[str]) -> str:
+    """The value of ``--format``, for which ``--json`` stands too; the first one when it is not given.
+
+    Raises:
+        InputError: there is no such format, or two are asked for.
+    """
+    form = flags.get("--format", "json" if JSON in flags else known[0])
+    if form not in known:
+        raise InputError(f"--format {form}: takes one of {', '.join(known)}{nearest(form, known)}")
+    if JSON in flags and form != "json":
+        raise InputError(f"--format {form} {JSON}: only one of these at a time")
+    return form
 
 
 def flags_of(

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from dlrun.cli.as_json import JsonDisplay, of_plan, show_json
 from dlrun.cli.terminal.experiment import SweepDisplay
 from dlrun.cli.terminal.screen import console
 from dlrun.cli.terminal.sweep import show_plan
@@ -11,14 +12,18 @@ from dlrun.config.composing.composed import Composed
 from dlrun.experiments.experiment import How, SweepExperiment
 
 
-def carry_out(jobs: Sequence[Composed], how: How) -> int:
-    """Train a sweep, or show its plan, on the terminal. Returns the exit code."""
+def carry_out(jobs: Sequence[Composed], how: How, *, as_json: bool = False) -> int:
+    """Train a sweep, or show its plan, on the terminal or as JSON. Returns the exit code."""
     first = next(job.config for job in jobs if not job.error)
-    experiment = SweepExperiment(jobs, how, [SweepDisplay(first.get("logger") or {})])
+    display = JsonDisplay() if as_json else SweepDisplay(first.get("logger") or {})
+    experiment = SweepExperiment(jobs, how, [display])
     experiment.prepare()
     grid = experiment.grid
     if how.plan_only:
-        show_plan(grid, *experiment.plan())
+        if isinstance(display, JsonDisplay):
+            show_json({**of_plan(grid, *experiment.plan()), **display.reported})
+        else:
+            show_plan(grid, *experiment.plan())
         code = 1 if grid.lacking() or grid.count("failed") else 0
     else:
         code = experiment.run().code

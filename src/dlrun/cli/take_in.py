@@ -1,15 +1,16 @@
 """``dlrun import``: take run folders, and output folders of an older dlrun, into the store."""
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dlrun.cli.stored import split
+from dlrun.cli.stored import JSON, split
 from dlrun.errors import InputError, plural, printable
 from dlrun.results.takein import take_in
 
 USAGE = """\
-usage: dlrun import FOLDER ... [output_dir=PATH]
+usage: dlrun import FOLDER ... [--json] [output_dir=PATH]
 
 Takes runs into the store: FOLDER is a run's folder, an output folder of an older dlrun (with runs/ and sweeps/), or that of
 another store. Files whose digests do not fit are reported, and their runs left out; runs that are there already stay as they are.
@@ -22,13 +23,18 @@ Examples:
 
 def run(words: Sequence[str]) -> int:
     """Import folders. Returns the exit code: 1 when something was damaged."""
-    store, rest, _ = split(words, "import")
+    store, rest, flags = split(words, "import", switches=(JSON,))
     if not rest:
         raise InputError("import: takes a folder, such as dlrun import outputs")
     damaged: list[str] = []
+    taken = []
     for word in rest:
         runs, sweeps = take_in(store, Path(word).expanduser(), damaged.append)
-        print(printable(f"{word}: {plural(runs, 'run')} and {plural(sweeps, 'sweep')} taken in"))
+        taken.append({"folder": word, "runs": runs, "sweeps": sweeps})
+        if JSON not in flags:
+            print(printable(f"{word}: {plural(runs, 'run')} and {plural(sweeps, 'sweep')} taken in"))
+    if JSON in flags:
+        print(json.dumps({"taken": taken, "damaged": damaged}, indent=1))
     for line in damaged:
         print(f"warning: {printable(line)}", file=sys.stderr)
     return 1 if damaged else 0

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from dlrun import own_modules
 from dlrun.cli.arguments import IMPORT, parse
-from dlrun.cli.stored import flags_of
+from dlrun.cli.stored import JSON, flags_of, format_of
 from dlrun.cli.terminal.screen import write_line
-from dlrun.errors import InputError, check_working_folder, nearest, printable
+from dlrun.errors import InputError, check_working_folder, printable
+from dlrun.results.files import write_named
 
 USAGE = """\
-usage: dlrun trace [group=option ...] [key=value ...] [--row N] [--steps K] [--format text|html|json] [-o FILE]
+usage: dlrun trace [group=option ...] [key=value ...] [--row N] [--steps K] [--format text|html|json] [--json] [-o FILE]
                    [--config-dir FOLDER] [--import MODULE]
 
 Shows the first step of a run with its numbers: the batch; what each layer is given and puts out; the head, threshold or
@@ -22,7 +23,7 @@ settings are those of dlrun, and the numbers those of the run that they describe
 
   --row N       the row of the batch that is looked at closely, from 0
   --steps K     how many steps
-  --format F    text; html, one page with the network as a graph; or json, with every number in full
+  --format F    text; html, one page with the network as a graph; or json (--json, for short), with every number
   -o FILE       where it is written; trace.html for html, else stdout
 
 dataset=inline takes numbers that are typed, and model.init=eye passes them on as they are.
@@ -45,10 +46,8 @@ def run(words: Sequence[str]) -> int:
         InputError: the settings cannot work, or a flag has a value that it cannot have.
     """
     check_working_folder()
-    rest, flags = flags_of(words, valued=("--row", "--steps", "--format", "-o", "--output"))
-    form = flags.get("--format", "text")
-    if form not in FORMATS:
-        raise InputError(f"--format {form}: takes one of {', '.join(FORMATS)}{nearest(form, FORMATS)}")
+    rest, flags = flags_of(words, valued=("--row", "--steps", "--format", "-o", "--output"), switches=(JSON,))
+    form = format_of(flags, FORMATS)
     row, steps = _whole("--row", flags.get("--row", "0"), 0), _whole("--steps", flags.get("--steps", "1"), 1)
     if steps > MOST_STEPS:
         raise InputError(f"--steps {steps}: at most {MOST_STEPS} are shown")
@@ -80,7 +79,7 @@ def run(words: Sequence[str]) -> int:
     if target is None:
         sys.stdout.write(text)
     else:
-        Path(target).write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_named(Path(target), text.encode(errors="backslashreplace"))
         print(printable(target))
     return 0
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlrun import isolation, registry
 from dlrun.cli import completion
-from dlrun.cli.arguments import Arguments, check_settings, parse
+from dlrun.cli.arguments import JSON, Arguments, check_settings, parse
 from dlrun.cli.main import VERBS, report
 from dlrun.cli.terminal.screen import waiting, write_line
 from dlrun.errors import DlrunError, InputError, RunError, check_working_folder
@@ -31,7 +31,8 @@ usage: dlrun [train] [group=option ...] [key=value ...] [flags]
 
 Trains one configuration, prints its metrics on training, validation and test rows, and keeps the run.
 With -m it trains every combination of the values given with commas, but for those that are finished already
-(reuse=false trains those too). dlrun --help lists groups and flags.
+(reuse=false trains those too). With --json one JSON document is printed at the end, and nothing before.
+dlrun --help lists groups and flags.
 
 Examples:
   dlrun dataset=iris model.hidden=[32,32] activation=gelu
@@ -126,7 +127,7 @@ class Session:
         retry_failed: bool = False,
         settle: Callable[..., int] | None = None,
     ) -> None:
-        self.arguments, self.settle = arguments, settle
+        self.arguments, self.settle, self.as_json = arguments, settle, JSON in arguments.flags
         self.plan_only, self.resume, self.retry_failed = plan_only, resume, retry_failed
         self.full_error = os.environ.get(FULL_ERROR)
         self.process = os.getpid()
@@ -191,7 +192,8 @@ class Session:
             if source.schema == "file":
                 registry.add_folder(source.path)
         if settings.mode == RunMode.MULTIRUN:
-            write_line(f"#{settings.job.num}: {' '.join(settings.overrides.task)}", sys.stdout)
+            stream = sys.stderr if self.as_json else sys.stdout
+            write_line(f"#{settings.job.num}: {' '.join(settings.overrides.task)}", stream)
         gc.enable()
         self.jobs += 1
         with _environment(FULL_ERROR, self.full_error):
@@ -205,7 +207,7 @@ class Session:
     def _train(self, config: "DictConfig") -> int:
         try:
             self._trust()
-            return self._cross_validate(config) if _all_folds(config) else train_one(config)
+            return self._cross_validate(config) if _all_folds(config) else train_one(config, as_json=self.as_json)
         except (Exception, SystemExit) as error:
             failure = _as_failure(error, self.arguments)
             if self.full_error == "1":
@@ -225,7 +227,7 @@ class Session:
         job = of_job(config)
         flags = {flag: value for flag, value in self.arguments.flags.items() if flag != "--run"} | {"--multirun": ""}
         again = Arguments(flags, list(job.overrides), self.arguments.imports)
-        return carry_out([job], How(again.command(), reuse=False))
+        return carry_out([job], How(again.command(), reuse=False), as_json=self.as_json)
 
     def _trust(self) -> None:
         """Import the user's modules, first where it does no harm if that ends the process: only now, since they import torch."""
@@ -253,7 +255,7 @@ class Session:
         if self.settle is not None:
             self.code = self.settle(jobs, composer.compose, how)
         else:
-            self.code = carry_out(composer.compose([list(job) for job in jobs]), how)
+            self.code = carry_out(composer.compose([list(job) for job in jobs]), how, as_json=self.as_json)
         return self.code
 
     def sweep_folder(self, root: str) -> str:
@@ -271,20 +273,21 @@ class Session:
                 path.rmdir()
 
 
-def train_one(config: "DictConfig") -> int:
-    """Train the run that a composed config describes, keep it, and print its table. Returns the exit code.
+def train_one(config: "DictConfig", *, as_json: bool = False) -> int:
+    """Train the run that a composed config describes, keep it, and print its table or its JSON. Returns the exit code.
 
     Raises:
         InputError: the config or its data cannot work; nothing was written.
         StoreError: the output folder cannot be written.
     """
     with waiting("loading torch"):
+        from dlrun.cli.as_json import JsonDisplay
         from dlrun.cli.terminal.experiment import RunDisplay
         from dlrun.config.composing.composed import of_job
         from dlrun.experiments.experiment import RunExperiment
 
     job = of_job(config)
-    experiment = RunExperiment(job, [RunDisplay(job.config.get("logger") or {})])
+    experiment = RunExperiment(job, [JsonDisplay() if as_json else RunDisplay(job.config.get("logger") or {})])
     experiment.prepare()
     return experiment.run().code
 

@@ -7,8 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dlrun.errors import InputError, StoreError, nearest
+from dlrun.errors import InputError, nearest
 from dlrun.report.charts.base import WIDTH, Chart, alt, config
+from dlrun.results.files import write_named
 
 SCALE = 1.25  # pixels of a PNG for each of the chart
 
@@ -57,21 +58,9 @@ def save(charts: Mapping[str, Chart], folder: Path, suffixes: tuple[str, ...] = 
     Raises:
         StoreError: they cannot be written.
     """
-    return [write(folder / f"{name}{suffix}", drawn(chart, suffix)) for name, chart in charts.items() for suffix in suffixes]
-
-
-def write(path: Path, content: bytes) -> Path:
-    """Write a file, its folder too.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
-    return path
+    return [
+        write_named(folder / f"{name}{suffix}", drawn(chart, suffix)) for name, chart in charts.items() for suffix in suffixes
+    ]
 
 
 @cache

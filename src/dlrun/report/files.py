@@ -37,7 +37,12 @@ def as_markdown(sections: Sequence[Section]) -> str:
 
 
 def as_json(sections: Sequence[Section]) -> str:
-    """A list of sections: dataset, settings, metric, notes, and for each group every figure; null where there is none."""
+    """What ``contents`` gives, as text."""
+    return json.dumps(contents(sections), indent=1, ensure_ascii=False) + "\n"
+
+
+def contents(sections: Sequence[Section]) -> list[dict[str, Any]]:
+    """The sections: dataset, settings, metric, notes, and for each group every figure; None where there is none."""
     found = []
     for part in sections:
         _, rows = _figures([part])
@@ -55,7 +60,8 @@ def as_json(sections: Sequence[Section]) -> str:
         notes = [*legend(part.compared, shown(part)), *part.notes]
         matters = [] if part.effects is None else as_rows(part.effects)
         found.append({**about, "groups": groups, "effects": matters, "notes": notes})
-    return json.dumps(json.loads(to_json(found)), indent=1, ensure_ascii=False) + "\n"
+    written: list[dict[str, Any]] = json.loads(to_json(found))
+    return written
 
 
 def as_latex(sections: Sequence[Section]) -> str:

@@ -4,11 +4,11 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.etree import ElementTree
 
 from dlrun.comparison.figures import number
 from dlrun.comparison.noninferiority import Judged, Margin
-from dlrun.report.tables import clean, markdown_text, to_markdown
+from dlrun.report.junit import Case, to_junit
+from dlrun.report.tables import markdown_text, to_markdown
 from dlrun.results.record import to_json
 
 HEADS = ("group", "n", "difference", "worse by at most", "allowed", "p", "verdict")
@@ -98,21 +98,15 @@ def as_json(gates: Sequence[Checked]) -> str:
 
 def as_junit(gates: Sequence[Checked]) -> str:
     """A test suite for each dataset, a test case for each group."""
-    root = ElementTree.Element("testsuites", name="dlrun gate")
-    for gate in gates:
-        failures = sum(not item.passed for item in gate.judged)
-        suite = ElementTree.SubElement(
-            root, "testsuite", name=clean(gate.heading), tests=str(len(gate.judged)), failures=str(failures), errors="0"
-        )
-        for item, cells in zip(gate.judged, gate.rows(), strict=True):
-            case = ElementTree.SubElement(suite, "testcase", classname=clean(gate.title), name=clean(item.group.label))
-            text = clean(", ".join(f"{name} {cell}" for name, cell in zip(HEADS[1:-1], cells[1:-1], strict=True) if cell))
-            if item.passed:
-                ElementTree.SubElement(case, "system-out").text = text
-            else:
-                ElementTree.SubElement(case, "failure", message=clean(item.why), type="inferior").text = text
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    return to_junit("dlrun gate", {gate.heading: _cases(gate) for gate in gates})
+
+
+def _cases(gate: Checked) -> list[Case]:
+    found = []
+    for item, cells in zip(gate.judged, gate.rows(), strict=True):
+        text = ", ".join(f"{name} {cell}" for name, cell in zip(HEADS[1:-1], cells[1:-1], strict=True) if cell)
+        found.append(Case(gate.title, item.group.label, text, "" if item.passed else item.why, "inferior"))
+    return found
 
 
 def _finite(value: float | None) -> float | None:

@@ -7,6 +7,7 @@ import secrets
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
+from glob import escape
 from itertools import count
 from pathlib import Path
 
@@ -70,6 +71,24 @@ def replace_file(path: Path, content: bytes, durable: bool = True) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def write_named(path: Path, content: bytes) -> Path:
+    """Write a file that the user named, its folder too, in one step; into what is there where that is a link or a device.
+
+    Raises:
+        StoreError: it cannot be written; a file that was there still is.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_bytes(content)
+            return path
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
+    clear_files(path.parent.glob(f".{escape(path.name)}.*"))
+    replace_file(path, content, durable=False)
+    return path
 
 
 def clear_files(paths: Iterable[Path]) -> None:

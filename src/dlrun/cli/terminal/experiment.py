@@ -166,3 +166,11 @@ class TuneDisplay(SweepDisplay):
         self._open.close()
         for section in result.sections if self._table else ():
             show_section(section, console())
+
+
+class SmokeDisplay(SweepDisplay):
+    """A sweep of which something else prints the results: the line that counts."""
+
+    def finished(self, result: "Result") -> None:
+        """Take the line away."""
+        self._open.close()

@@ -159,7 +159,7 @@ def _of_the_choice(override: Override, caller: Caller, is_there: Callable[[str],
     elif isinstance(value, list) and len({*map(str, value)}) < len(value):
         yield f"{word}: names an option twice; type {group}=[{','.join(dict.fromkeys(map(str, value)))}]"
     yield from unknown
-    if group == "experiment":
+    if group == "experiment" and not override.is_sweep_override():  # in a sweep it costs its own runs alone
         yield from (options.not_global(str(name)) for name in _names(override) if name in known and not _is_global(str(name)))
 
 
