@@ -81,6 +81,9 @@ CATALOGUE: dict[str, dict[str, dict[str, Any]]] = {  # group -> name -> its para
         "cnn": {"hidden": [128]},
         "segmenter": {},
         "embedder": {"embedding": 16},
+        "autoencoder": {"code": 8},
+        "factorization": {"embedding": 8},
+        "two_towers": {"embedding": 8, "hidden": [32]},
         "bag_of_words": {"embedding": 16},
         "gru": {"embedding": 16, "units": 16},
         "attention": {"embedding": 16, "heads": 2},
@@ -104,6 +107,8 @@ CATALOGUE: dict[str, dict[str, dict[str, Any]]] = {  # group -> name -> its para
         "shapes": {"task": "segmentation"},
         "pairs": {"task": "similarity"},
         "triplets": {"task": "metric_learning"},
+        "clusters": {"task": "clustering", "clusters": None},
+        "ratings": {"task": "recommendation", "path": None, "liked": 4.0},
         "csv": {"path": None, "target": None, "task": None},
         "parquet": {"path": None, "target": None, "task": None},
         "openml": {"id": None, "target": None, "task": None},
@@ -139,6 +144,8 @@ METRICS_OF_TASKS = {
     "segmentation": {"iou", "dice"},
     "similarity": {"recall@1"},
     "metric_learning": {"recall@1", "triplet_accuracy"},
+    "clustering": {"ari", "nmi"},
+    "recommendation": {"rmse", "mae", "recall@10"},
 }
 ENTRIES = [(group, name) for group, names in CATALOGUE.items() for name in names]
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Stream = Literal["split", "init", "order", "dropout", "augment", "data"]
+Stream = Literal["split", "init", "order", "dropout", "augment", "data", "cluster"]
 STREAMS: tuple[str, ...] = get_args(Stream)
 
 _WORD = 1 << 64

@@ -185,11 +185,13 @@ ORACLES: dict[str, dict[str, Case]] = {
         ),
     },
 }
-EACH = [(task, name) for task, table in METRICS.items() for name in table]
+ORACLES["recommendation"] = {name: ORACLES["regression"][name] for name in ("rmse", "mae")}
+# those of clusters and rankings are in test_metrics_derived.py
+EACH = [(task, name) for task, table in METRICS.items() for name, metric in table.items() if not metric.at_end]
 
 
 def test_every_metric_has_an_oracle() -> None:
-    assert {task: set(table) for task, table in METRICS.items()} == {task: set(table) for task, table in ORACLES.items()}
+    assert set(EACH) == {(task, name) for task, table in ORACLES.items() for name in table}
 
 
 @pytest.mark.parametrize(("task", "name"), EACH)
@@ -248,7 +250,7 @@ def perfect(task: str, name: str) -> tuple[Tensor, Tensor]:
         return y + ODD[:, None], y
     if "members" in ORACLES[task][name].options:
         return torch.nn.functional.one_hot(MEMBERS).float().expand(RUNS, -1, -1, -1), y
-    if task in ("regression", "binary", "multilabel"):
+    if task in ("regression", "recommendation", "binary", "multilabel"):
         return y.expand(-1, -1, 3) if "taus" in ORACLES[task][name].options else y, y
     if task == "similarity":
         return torch.stack((torch.ones_like(y), y), dim=2), y
@@ -376,11 +378,13 @@ def test_tables_name_a_main_metric_with_a_direction() -> None:
         "segmentation": "iou",
         "similarity": "auroc",
         "metric_learning": "recall@1",
+        "clustering": "ari",
+        "recommendation": "rmse",
     }
     for task, table in METRICS.items():
         assert all(isinstance(metric, Metric) for metric in table.values())
         assert table[TASKS[task].main_metric].default
-        assert table[TASKS[task].main_metric].higher_is_better
+        assert table[TASKS[task].main_metric].higher_is_better is (task != "recommendation")
     assert metrics.__doc__ is not None
 
 

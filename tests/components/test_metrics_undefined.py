@@ -15,7 +15,7 @@ import torch
 from sklearn import metrics as sk
 from torch import Tensor
 
-from dlrun.components.metrics import METRICS
+from dlrun.components.metrics import DERIVED, METRICS
 from dlrun.engine.evaluation import figure
 from dlrun.engine.forms import Forms
 
@@ -28,7 +28,7 @@ def measured(task: str, name: str, output: Tensor, target: Tensor, **options: An
     metric = METRICS[task][name]
     if metric.takes_taus:
         return metric.function(output, target, taus=(0.1, 0.9))
-    forms = Forms([("logit", LINKS.get(task, "identity"))] * len(output), output, output)
+    forms = Forms([("logit", LINKS.get(task, "identity"))] * len(output), output, output, None, dict.fromkeys(DERIVED, output))
     return figure(metric, forms, target, options)
 
 
@@ -46,6 +46,7 @@ SHAPES = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])[..., None, None].expand(1, 2, 
 PAIRS = torch.tensor([[[[1.0, 0.0], [1.0, 0.1]], [[1.0, 0.0], [0.0, 1.0]]]])
 TRIPLETS = torch.tensor([[[[0.0], [0.1], [1.0]], [[1.0], [1.1], [0.0]]]])
 ALONE = torch.tensor([[[0, 1], [2, 3]]])
+SHOWN = torch.tensor([[[7, 8, 9], [9, 8, 7]]])  # three items for each of two users
 
 Case = tuple[str, Tensor, Tensor, float, dict[str, Any]]
 
@@ -190,6 +191,28 @@ TABLE: dict[str, dict[str, list[Case]]] = {
             case("one class", TRIPLETS, torch.tensor([[1, 1]]), 1.0),
         ],
         "triplet_accuracy": [case("one row", TRIPLETS[:, :1], torch.tensor([[0]]), 1.0)],
+    },
+    "clustering": {  # the values of scikit-learn
+        "ari": [
+            case("one class, one cluster", torch.tensor([[2, 2]]), NEAR, 1.0, known=torch.tensor([[1, 1]])),
+            case("one class, two clusters", torch.tensor([[0, 1]]), NEAR, 0.0, known=torch.tensor([[1, 1]])),
+            case("each row alone", torch.tensor([[0, 1, 2]]), NEAR, 1.0, known=torch.tensor([[2, 0, 1]])),
+            case("one row", torch.tensor([[0]]), NEAR, 1.0, known=torch.tensor([[0]])),
+        ],
+        "nmi": [
+            case("one class, one cluster", torch.tensor([[2, 2]]), NEAR, 1.0, known=torch.tensor([[1, 1]])),
+            case("one class, two clusters", torch.tensor([[0, 1]]), NEAR, 0.0, known=torch.tensor([[1, 1]])),
+            case("one row", torch.tensor([[0]]), NEAR, 1.0, known=torch.tensor([[0]])),
+        ],
+    },
+    "recommendation": {
+        "rmse": [case("one row", column(1.0), column(3.0), 2.0)],
+        "mae": [case("one row", column(1.0), column(3.0), 2.0)],
+        "recall@10": [
+            case("no item is liked", SHOWN, NEAR, NAN, liked=torch.tensor([[[1, 0], [2, 0]]])),
+            case("one user likes none", SHOWN, NEAR, 1.0, liked=torch.tensor([[[1, 7], [2, 0]]])),
+            case("an item that is not shown", SHOWN, NEAR, 0.5, liked=torch.tensor([[[1, 7], [2, 6]]])),
+        ],
     },
 }
 EACH = [(task, name) for task, table in METRICS.items() for name in table]

@@ -20,7 +20,7 @@ KEYED = re.compile(rf"\"({NAMES})\": ")  # a second table of tasks
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_a_task_is_whole(task: Task) -> None:
-    assert task.name in registry.load_option("loss", task.loss)["tasks"]
+    assert task.served_by(registry.load_option("loss", task.loss)["tasks"])
     assert task.main_metric in task.metrics
     assert task.metrics[task.main_metric].default
     assert set(task.baselines) <= set(ESTIMATORS)

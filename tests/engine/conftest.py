@@ -138,6 +138,51 @@ class Attention(OfPlaces):
         return (x + mixed.mT) * there.unsqueeze(1)
 
 
+class Factors(nn.Module):
+    """Vectors of a user and an item, with (bias, 1) behind the one and (1, bias) behind the other: [B, E + 2, 2]."""
+
+    def __init__(self, words: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(words, size, dtype=torch.float64))
+        self.bias = nn.Parameter(torch.zeros(words, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = torch.cat([torch.zeros_like(self.weight[:1]), self.weight])[x]
+        bias = torch.cat([torch.zeros_like(self.bias[:1]), self.bias])[x]
+        ones = torch.ones_like(bias[:, 0])
+        sides = [(bias[:, 0], ones), (ones, bias[:, 1])]
+        return torch.stack([torch.cat([weight[:, p], torch.stack(side, 1)], 1) for p, side in enumerate(sides)], 2)
+
+
+class Tower(nn.Module):
+    """A torch.nn.Linear for the first of two vectors [B, C, 2], another for the second; weights [in, out]."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        for whose in ("user", "item"):
+            self.register_parameter(f"{whose}_weight", nn.Parameter(torch.zeros(inputs, outputs, dtype=torch.float64)))
+            self.register_parameter(f"{whose}_bias", nn.Parameter(torch.zeros(1, outputs, dtype=torch.float64)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        given = dict(self.named_parameters())
+        each = [
+            nn.functional.linear(x[..., place], given[f"{whose}_weight"].mT, given[f"{whose}_bias"][0])
+            for place, whose in enumerate(("user", "item"))
+        ]
+        return torch.stack(each, 2)
+
+
+class Dot(nn.Module):
+    """The inner product of two vectors, and an offset."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("bc,bc->b", x[..., 0], x[..., 1])[:, None] + self.bias
+
+
 def activation(run: Any) -> nn.Module:
     values = dict(run.activation.values)
     kind = run.activation.target.rpartition(".")[2]
@@ -182,6 +227,12 @@ def network(run: Any, settings: Any, shape: tuple[int, ...], weights: Mapping[st
             added.append(States(vectors, shape[0], spec.size, options["directions"]))
         elif spec.kind == "attention":
             added.append(Attention(vectors, shape[0], spec.size))
+        elif spec.kind == "factors":
+            added.append(Factors(words, spec.size))
+        elif spec.kind == "tower":
+            added.append(Tower(shape[0], spec.size))
+        elif spec.kind == "dot":
+            added.append(Dot())
         elif spec.kind == "max_pool1d":
             added.append(nn.MaxPool1d(spec.size))
         elif spec.kind == "conv1d":
@@ -191,7 +242,7 @@ def network(run: Any, settings: Any, shape: tuple[int, ...], weights: Mapping[st
         else:
             size = settings.outputs if spec.kind == "output" else spec.size
             added.append(nn.Linear(shape[0], size) if len(shape) == 1 else nn.Conv2d(shape[0], size, 1))
-        probe = torch.ones(1, *shape, dtype=torch.int64 if spec.kind == "embedding" else torch.float32)
+        probe = torch.ones(1, *shape, dtype=torch.int64 if spec.kind in ("embedding", "factors") else torch.float32)
         shape = tuple(nn.Sequential(*added).float().eval()(probe).shape[1:])
         modules += added
     heads = {"probability": nn.Sigmoid(), "softmax": nn.Softmax(1), "log_probability": nn.LogSoftmax(1)}

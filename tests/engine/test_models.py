@@ -28,6 +28,8 @@ TASKS = {
     "cnn": ("digits",),
     "segmenter": ("shapes",),
     "embedder": ("pairs", "triplets", "iris"),
+    "factorization": ("ratings",),
+    "two_towers": ("ratings",),
 }
 USUAL = ("diabetes", "moons", "iris", "digits", "multilabel")
 PAIRS = [(model, dataset) for model in MODELS for dataset in TASKS.get(model, USUAL)]
@@ -50,7 +52,7 @@ def cohort_of(spec_of: Callable[..., Any], datasets: Any) -> Callable[..., Cohor
 
 def loss_by_torch(task: str, output: Tensor, y: Tensor) -> Tensor:
     """The task's default loss in torch's words."""
-    if task == "regression":
+    if task in ("regression", "recommendation"):
         return nn.functional.mse_loss(output, y)
     if task in ("multiclass", "segmentation"):
         return nn.functional.cross_entropy(output, y)

@@ -26,9 +26,22 @@ DATASET = {  # a dataset for each task
     "segmentation": "shapes",
     "similarity": "pairs",
     "metric_learning": "triplets",
+    "clustering": "clusters",
+    "recommendation": "ratings",
 }
-MODEL = {"segmentation": "segmenter", "similarity": "embedder", "metric_learning": "embedder"}  # mlp for the others
-SMALL = {"shapes": {"dataset.rows": 60}, "mnist1d": {"dataset.rows": 200}}
+MODEL = {  # mlp for the others
+    "segmentation": "segmenter",
+    "similarity": "embedder",
+    "metric_learning": "embedder",
+    "clustering": "autoencoder",
+    "recommendation": "factorization",
+}
+SMALL = {
+    "shapes": {"dataset.rows": 60},
+    "mnist1d": {"dataset.rows": 200},
+    "clusters": {"dataset.rows": 90},
+    "ratings": {"dataset.rows": 300, "dataset.users": 30, "dataset.items": 20},
+}
 MODEL_OF_DATASET = {"sentences": "bag_of_words", "text": "gru", "signals": "cnn1d", "mnist1d": "gru1d", "images": "cnn"}
 MODEL_DATASET = {
     "bag_of_words": "sentences",
@@ -39,6 +52,8 @@ MODEL_DATASET = {
     "cnn": "digits",
     "segmenter": "shapes",
     "embedder": "triplets",
+    "factorization": "ratings",
+    "two_towers": "ratings",
 }  # moons for the others
 
 LOSSES = [(loss, task) for loss in registry.options("loss") for task in registry.load_option("loss", loss)["tasks"]]
@@ -112,7 +127,7 @@ def own_table(name: str, folder: Path) -> dict[str, Any]:
             "dataset.x": [[row / 20.0, row % 3.0] for row in range(40)],
             "dataset.y": [row / 10.0 for row in range(40)],
         }
-    if "path" not in registry.load_option("dataset", name):
+    if "path" not in registry.load_option("dataset", name) or name == "ratings":
         return {}
     draw = np.random.default_rng(0)
     if name == "images":

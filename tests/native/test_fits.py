@@ -71,10 +71,12 @@ DATASETS = {
     "cnn1d": "signals",
     "embedder": "pairs",
     "gru": "sentences",
+    "factorization": "ratings",
+    "two_towers": "ratings",
     "gru1d": "signals",
     "segmenter": "shapes",
 }
-BY_TORCH = {"attention", "gru", "gru1d"}  # models with layers that the kernel has not
+BY_TORCH = {"attention", "gru", "gru1d", "factorization", "two_towers"}  # models with layers that the kernel has not
 
 
 @pytest.mark.skipif(load() is None, reason="dlrun was built without its kernel")

@@ -9,7 +9,9 @@
     polynomial                  all products of two features, scaled; then ridge or logistic
     tree                        a decision tree
     boosting                    gradient boosting on histograms, as scikit-learn sets it up
-    raw                         the features as they are, in place of an embedding; for pairs and triplets
+    raw                         the features as they are, in place of an embedding or a code; for pairs, triplets and clusters
+    user_mean, item_mean        of ratings; and biases, svd (see ratings.py)
+    pca                         the first principal components in place of a code, one fewer than there are clusters
 
 Each is fitted on training rows alone. What has to be chosen, the strength of a penalty or the depth of a tree, is chosen on
 validation rows by squared error (of probabilities: the Brier score), and is the middle of its list where there are none.
@@ -30,6 +32,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dlrun.baselines import ratings
 from dlrun.components.tasks import TASKS, Task
 
 RIDGE = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
@@ -47,7 +50,7 @@ Predict = Callable[[Tensor], Tensor]
 
 Of binary and multilabel data they are log odds, log(p / (1 - p)), of multiclass data log p: infinite where p is 0 or 1. In a
 probability large ones would be rounded to 1, and rows could no longer be ranked by it.
-Of pairs and triplets: [S, n, M, D] -> embeddings [S, n, M, E] of the M members.
+Of pairs and triplets: [S, n, M, D] -> embeddings [S, n, M, E] of the M members. For clusters: [S, n, D] -> codes [S, n, E].
 """
 
 
@@ -63,6 +66,8 @@ class Sample:
             None for other data.
         steps: how many steps behind the last value of a window each target is.
         seeds: of the splits, for what draws random numbers.
+        clusters: into how many clusters rows are put; 0 for other tasks.
+        users, words: of ratings, how many users there are, and users and items together; 0 for other tasks.
     """
 
     task: Task
@@ -73,6 +78,9 @@ class Sample:
     window: Callable[[Tensor], Tensor] | None
     steps: Sequence[int]
     seeds: Sequence[int]
+    clusters: int = 0
+    users: int = 0
+    words: int = 0
 
     @property
     def regression(self) -> bool:
@@ -128,6 +136,13 @@ def seasonal(sample: Sample) -> Predict:
 def raw(sample: Sample) -> Predict:
     """The features themselves, prepared as for the runs (standardized, unless the dataset says otherwise): nothing is learnt."""
     return lambda x: x
+
+
+def pca(sample: Sample) -> Predict:
+    """The first K - 1 principal components, for K clusters: those span what k-means looks for (Ding & He 2004)."""
+    shift = sample.x.mean(1, keepdim=True)
+    directions = torch.linalg.svd(sample.x - shift, full_matrices=False).Vh.mT[..., : max(1, sample.clusters - 1)]
+    return lambda x: (x - shift) @ directions
 
 
 def linear(sample: Sample) -> Predict:
@@ -418,5 +433,10 @@ ESTIMATORS = {
         "tree": tree,
         "boosting": boosting,
         "raw": raw,
+        "pca": pca,
+        "user_mean": ratings.user_mean,
+        "item_mean": ratings.item_mean,
+        "biases": ratings.biases,
+        "svd": ratings.svd,
     }.items()
 }

@@ -16,16 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.baselines.estimators import ESTIMATORS, TFIDF, Sample
+from dlrun.baselines.estimators import ESTIMATORS, TFIDF, Predict, Sample
 from dlrun.comparison.factors import Factor
 from dlrun.comparison.table import BASELINE, Row
-from dlrun.components.tasks import TASKS, Link
+from dlrun.components.tasks import TASKS, Link, Task
 from dlrun.data.dataset import Data
 from dlrun.data.modality import TABLE
 from dlrun.data.preprocessing import Preprocessing, Scalings
 from dlrun.data.splits import Split, Splits
 from dlrun.engine.batches import SUBSETS, Batches
 from dlrun.engine.cohort import DEFAULT_THRESHOLD, Threshold
+from dlrun.engine.derived import Derived
 from dlrun.engine.evaluation import figure
 from dlrun.engine.forms import Forms, Kind
 from dlrun.engine.process import threads
@@ -269,24 +270,42 @@ def _measure(
         window=_window(table, folds),
         steps=_steps(data),
         seeds=[seed for seed, _ in folds],
+        clusters=data.clusters,
+        users=data.users,
+        words=len(data.vocabulary),
     )
     found = {}
     for name in chosen:
         predict = ESTIMATORS[name].fit(sample)
         figures: dict[str, list[float]] = {}
         forms_of, true_of = {}, {}
+
+        def predicted(x: Tensor, predict: Predict = predict) -> Tensor:
+            return predict(_flat(data, x))
+
+        derived = Derived(table, data, sample.seeds, codes=predicted, scores=predicted)
         for subset, (x, _) in subsets.items():
+            here = table.sample(subset, table.sizes[subset])
             output = predict(x)
-            if task.scaled:
+            if task.scaled and not task.clusters:
                 output = table.original(output)
-            forms_of[subset] = Forms([_KINDS[task.link]] * len(folds), output, output)
-            true_of[subset] = table.true(table.sample(subset, table.sizes[subset]))
+            more = derived.forms([task.metrics[name] for name in _asked(task, metrics, subset)], here)
+            forms_of[subset] = Forms([_KINDS[task.link]] * len(folds), output, output, _made=more)
+            true_of[subset] = table.true(here)
         cut = cuts([threshold] * len(folds), table, forms_of.get("validation"), true_of.get("validation"))
         for subset, made in forms_of.items():
             forms, true, facts = replace(made, cut=cut), true_of[subset], table.facts(subset)
-            figures |= {f"{subset}/{name}": figure(task.metrics[name], forms, true, facts).tolist() for name in metrics}
+            figures |= {
+                f"{subset}/{name}": figure(task.metrics[name], forms, true, facts).tolist()
+                for name in _asked(task, metrics, subset)
+            }
         found[name] = [dict(zip(figures, mine, strict=True)) for mine in zip(*map(_finite, figures.values()), strict=True)]
     return found
+
+
+def _asked(task: Task, metrics: Sequence[str], subset: str) -> list[str]:
+    """The metrics that say something of a subset."""
+    return [name for name in metrics if subset != "train" or not task.metrics[name].held_out]
 
 
 def _finite(values: list[float]) -> list[float | None]:
@@ -297,7 +316,11 @@ def _finite(values: list[float]) -> list[float | None]:
 def _rows(table: Batches, data: Data, subset: str) -> tuple[Tensor, Tensor]:
     """Rows as lists of numbers [S, n, D], in which members of pairs and triplets stay apart, and their targets."""
     x, y = table.subset(subset)
-    return data.modality.flat(x, data.words), y
+    return _flat(data, x), y
+
+
+def _flat(data: Data, x: Tensor) -> Tensor:
+    return data.modality.flat(x, data.words)
 
 
 def _window(table: Batches, folds: Folds) -> Callable[[Tensor], Tensor] | None:

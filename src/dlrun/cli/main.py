@@ -36,6 +36,7 @@ VERBS = {
     "note": "write a note on a run",
     "predict": "predict the rows of a file with runs that are kept",
     "evaluate": "measure runs that are kept on a file of rows whose targets are known",
+    "encode": "write the codes that a run's model makes of rows, and how far they can be trusted",
     "export": "write a run as a folder, or for torch or ONNX",
     "import": "take run folders, and outputs of an older dlrun, into the store",
     "doctor": "check that dlrun works here, and that what is kept is what was written",

@@ -44,6 +44,7 @@ COMMON = {  # what keys mean that the options of a group share; an option's own 
         "stratify": "keep the proportions of the classes in each subset",
         "standardize": "centre and scale the features, by the training rows",
         "standardize_target": "the same for the targets of a regression",
+        "clusters": "how many clusters k-means looks for; null for as many as there are classes",
         "hidden": "the hidden layers that a model has on this data unless it is told others",
     },
     "model": {

@@ -10,10 +10,12 @@ from dlrun.errors import InputError
 _FRACTION, _ERROR = (0.0, 1.0), (0.0, math.inf)
 _BOUNDS = {
     "r2": (-math.inf, 1.0),
+    "ari": (-math.inf, 1.0),
     **dict.fromkeys(("rmse", "mae", "mse", "pinball", "log_loss", "brier"), _ERROR),
     **dict.fromkeys(("accuracy", "balanced_accuracy", "f1", "macro_f1", "micro_f1", "iou", "dice", "hamming"), _FRACTION),
     **dict.fromkeys(
-        ("auroc", "average_precision", "anomaly_auroc", "coverage", "ece", "recall@1", "triplet_accuracy"), _FRACTION
+        ("auroc", "average_precision", "anomaly_auroc", "coverage", "ece", "recall@1", "triplet_accuracy", "nmi", "recall@10"),
+        _FRACTION,
     ),
 }
 _SPLITS = ("train/", "validation/", "test/")
@@ -58,6 +60,7 @@ _UNDEFINED = {
         "all of their {subset} samples are anomalies, or none, or all targets are equal", ("mse", "mae", "loss")
     ),
     **dict.fromkeys(("f1", "micro_f1", "macro_f1"), _NO_POSITIVES),
+    "recall@10": Undefined("no user likes an item of their {subset} samples", ("rmse", "mae", "loss")),
     "recall@1": Undefined("no class has two of their {subset} samples", ("triplet_accuracy", "average_precision", "loss")),
 }
 _ANY = Undefined("it has no value on their {subset} samples", ("loss",))

@@ -11,11 +11,13 @@ a new task is an entry here and its metrics.
     segmentation      int64 [N, H, W]                 K         a softmax per pixel  cross_entropy
     similarity        float [N, 1], +1 or -1          E         an embedding         cosine_embedding
     metric_learning   int64 [N]                       E         an embedding         triplet_margin
+    clustering        float [N, D], the inputs        D         a value              mse
+    recommendation    float [N, 1], a rating          1         a value              mse
 
 Shapes: N rows, K outputs or classes, H x W pixels, M members of a pair (2) or triplet (3), E coordinates of an embedding.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -46,6 +48,8 @@ class Task:
         outputs: how many outputs a model has; None for as many as the data or the model says.
         link: what makes a prediction of a logit. sigmoid: each output is the probability of a class of its own; softmax: the
             outputs are probabilities of classes that exclude each other; identity: there are no classes.
+        like: a task whose losses serve this one too.
+        clusters: whether k-means of the codes of a model, fitted to training rows, puts rows into clusters.
         scaled: whether targets are standardized for training, so that predictions are put back into the units of the data.
         pixels: whether every pixel of a sample has a target.
         members: how many members a row has, each of which is embedded: 2 for pairs, 3 for triplets; 0 where it has none.
@@ -65,6 +69,8 @@ class Task:
     values: tuple[int, int] | None = None
     outputs: int | None = None
     link: Link = "identity"
+    like: str = ""
+    clusters: bool = False
     scaled: bool = False
     pixels: bool = False
     members: int = 0
@@ -99,6 +105,10 @@ class Task:
     def main_metric(self) -> str:
         """The metric that selects and sorts by default."""
         return next(iter(self.metrics))
+
+    def served_by(self, tasks: Sequence[str]) -> bool:
+        """Whether a loss that is made for these tasks serves this one."""
+        return self.name in tasks or self.like in tasks
 
     def exclusive_classes(self, outputs: int) -> int:
         """How many classes exclude each other in data with that many outputs; 1 where none do."""
@@ -214,9 +224,41 @@ METRIC_LEARNING = Task(
     baselines=("raw",),
     quick=("raw",),
 )
+CLUSTERING = Task(
+    name="clustering",
+    loss="mse",
+    metrics=METRICS["clustering"],
+    like="regression",
+    clusters=True,
+    scaled=True,
+    baselines=("raw", "pca"),
+    quick=("raw", "pca"),
+)
+RECOMMENDATION = Task(
+    name="recommendation",
+    loss="mse",
+    metrics=METRICS["recommendation"],
+    like="regression",
+    outputs=1,
+    scaled=True,
+    single=True,
+    baselines=("mean", "user_mean", "item_mean", "biases", "svd"),
+    quick=("mean", "user_mean", "item_mean", "biases", "svd"),
+)
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (REGRESSION, BINARY, MULTICLASS, MULTILABEL, SEGMENTATION, SIMILARITY, METRIC_LEARNING)
+    task.name: task
+    for task in (
+        REGRESSION,
+        BINARY,
+        MULTICLASS,
+        MULTILABEL,
+        SEGMENTATION,
+        SIMILARITY,
+        METRIC_LEARNING,
+        CLUSTERING,
+        RECOMMENDATION,
+    )
 }
 """By the name that a dataset gives it."""
 

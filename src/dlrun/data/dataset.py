@@ -57,6 +57,12 @@ class Data:
         groups: the group of each row, int64 [N]: no split has rows of a group on two sides.
         time: when each row was, float64 [N]: training rows lie before validation rows, and these before test rows.
         weights: how much each row counts in a loss, float64 [N], 0 or more; metrics count each row once.
+        known: the class of each row, int64 [N], of data whose rows are put into clusters; splits share them out evenly, and no
+            model is told.
+        liked: of ratings the number of the user, and of the item if the rating is high enough to say that the user likes it, else
+            0: int64 [N, 2]; no model is told.
+        users: how many of the vocabulary are users; the others are items; 0 for other data.
+        clusters: into how many clusters rows are put; 0 for other data.
         encoding: how a user's table became x; None where x is the source itself.
         notes: what was found out about a user's file, a line each, to be reported once.
         vocabulary: the words of sequences, in the order of their numbers, of which the first is 1; empty for other data.
@@ -82,6 +88,10 @@ class Data:
     groups: Tensor | None = None
     time: Tensor | None = None
     weights: Tensor | None = None
+    known: Tensor | None = None
+    liked: Tensor | None = None
+    users: int = 0
+    clusters: int = 0
     encoding: Encoding | None = None
     notes: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
@@ -106,7 +116,7 @@ class Data:
     @property
     def modality(self) -> Modality:
         """What a sample is made of."""
-        found = modality_of(self.sample, integral=not self.x.is_floating_point())
+        found = modality_of(self.sample, integral=not self.x.is_floating_point(), pairs=self.users > 0)
         assert found is not None, "data is checked when it is made"
         return found
 
@@ -120,13 +130,15 @@ class Data:
         """The class of every row, int64 [N], for the data that a split can stratify; None for other data."""
         if self.anomalies is not None:
             return self.anomalies.to(torch.int64)
+        if self.known is not None:
+            return self.known
         strata = TASKS[self.task].strata
         return None if strata is None else strata(self.y)
 
     @property
     def facts(self) -> dict[str, Tensor]:
         """What is known of rows beside x and y, each [N, ...], by the names under which metrics take it."""
-        known = {"anomalies": self.anomalies, "members": self.members}
+        known = {"anomalies": self.anomalies, "members": self.members, "known": self.known, "liked": self.liked}
         return {name: tensor for name, tensor in known.items() if tensor is not None}
 
     @property
@@ -150,6 +162,8 @@ class Data:
             head.append([*self.design])
         if self.most_words:
             head.append(self.most_words)
+        if self.clusters or self.users:
+            head.append([self.clusters, self.users])
         digest = hashlib.sha256(json.dumps(head).encode())
         for tensor in tensors:
             digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
@@ -175,6 +189,8 @@ class Data:
                 f"members must be int64 {list(self.x.shape[:2])}, a class for each member, not {_described(self.members)}"
             )
         found += self._design_problems()
+        if self.known is not None and (self.known.dtype != torch.int64 or self.known.shape != self.x.shape[:1]):
+            found.append(f"known must be int64 [{len(self.x)}], a class for each row, not {_described(self.known)}")
         targets = [("y", self.y)] if self.train_y is None else [("y", self.y), ("train_y", self.train_y)]
         return found + [f"{what} {message}" for what, target in targets if (message := self._target_problem(target))]
 
@@ -198,6 +214,8 @@ class Data:
 
     def _input_problems(self, task: Task) -> list[str]:
         modality = modality_of(task.sample(self.shape), integral=self.x.dtype == torch.int64)
+        if self.users:
+            return [message] if (message := self._pairs_problem()) else []
         if self.vocabulary and not (task.members or task.pixels):
             if modality is not SEQUENCES:
                 return [f"must be int64 with 2 axes, as there is a vocabulary, not {_described(self.x)}"]
@@ -212,6 +230,13 @@ class Data:
         if not task.members and len(self.features) != self.x.shape[1]:
             found.append(f"has {self.x.shape[1]} features, and {len(self.features)} names were given; give a name to each")
         return found
+
+    def _pairs_problem(self) -> str:
+        if self.x.dtype != torch.int64 or self.shape != (2,):
+            return f"must be int64 [{len(self.x)}, 2], the numbers of a user and an item, not {_described(self.x)}"
+        user, item = self.x.unbind(1)
+        inside = (user >= 0) & (user <= self.users) & ((item == 0) | ((item > self.users) & (item <= len(self.vocabulary))))
+        return "" if inside.all() else f"has numbers of users outside 1 to {self.users}, or of items that are not behind these"
 
     def _target_problem(self, target: Tensor) -> str:
         task = TASKS[self.task]

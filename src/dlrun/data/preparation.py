@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any
 
-from dlrun.components.hyperparameters import Count, Natural, problems
+from dlrun.components.hyperparameters import Count, Interval, Natural, problems
 from dlrun.components.tasks import TASKS, TaskName
 from dlrun.data.dataset import Fraction
 
@@ -22,6 +22,7 @@ class Preparation:
         stratify: keep the proportions of the classes in each subset.
         standardize: centre and scale the features by their training rows.
         standardize_target: the same for the targets of a regression.
+        clusters: into how many clusters rows are put where the task is clustering; as many as there are classes when not given.
         hidden: sizes of the hidden layers that a model takes on this data unless it is told others.
     """
 
@@ -33,6 +34,7 @@ class Preparation:
     stratify: bool = True
     standardize: bool = True
     standardize_target: bool = True
+    clusters: Annotated[int, Interval(2)] | None = None
     hidden: list[Count] | None = None
 
 

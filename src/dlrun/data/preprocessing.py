@@ -7,7 +7,7 @@ The raw data is held once, and a split adds nothing but a fill, a shift and a fa
 Shapes: N rows, D features, K outputs, C channels, M members of a pair or triplet, S splits. The numbers are [D] for tables and
 for pairs and triplets (all members share them), [C, 1, 1] for images and [C, 1] for signals (all places of a channel share
 them). Numbers of words are not scaled: theirs are [1], and have no effect; but where a split knows the words of its training rows
-alone, its fill is [V + 1], the number there of each of the V words of the data.
+alone, its fill is [V + 1], the number there of each of the V words of the data. Users and items without training rows become 0.
 """
 
 import math
@@ -200,6 +200,8 @@ def _fitted_inputs(data: Data, rows_Sn: Tensor, standardize: bool) -> tuple[Tens
     splits = len(rows_Sn)
     if data.modality.integral:
         nothing = torch.zeros(splits, 1, dtype=torch.float64)
+        if data.modality.pairs:
+            return torch.stack([_known_pairs(data, rows) for rows in rows_Sn]), nothing, torch.ones_like(nothing)
         known = torch.stack([_known_words(data, rows) for rows in rows_Sn]) if data.most_words else nothing
         return known, nothing, torch.ones_like(nothing)
     features = data.x.movedim(-len(data.sample), 0)  # the axis of features or channels
@@ -226,6 +228,14 @@ def _known_words(data: Data, rows: Tensor) -> Tensor:
     numbers = torch.full((len(counts),), UNKNOWN, dtype=torch.float64)
     numbers[order] = torch.arange(len(order), dtype=torch.float64) + UNKNOWN + 1
     numbers[PADDING] = PADDING
+    return numbers
+
+
+def _known_pairs(data: Data, rows: Tensor) -> Tensor:
+    """The number of each user and item, 0 for those that no row has: float64 [V + 1]."""
+    numbers = torch.zeros(len(data.vocabulary) + 1, dtype=torch.float64)
+    present = data.x[rows].flatten()
+    numbers[present] = present.double()
     return numbers
 
 

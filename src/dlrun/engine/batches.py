@@ -134,6 +134,10 @@ class Batches:
             fill, shift, factor = fill.unsqueeze(2), shift.unsqueeze(2), factor.unsqueeze(2)
         return torch.where(raw.isnan(), fill, raw).sub_(shift).mul_(factor)
 
+    def prepare(self, raw: Tensor) -> Tensor:
+        """Other inputs [n, *shape], as they would be of the data, prepared for each run: [R, n, *shape]."""
+        return self._scale(raw.expand(len(self.split_of), *raw.shape))
+
     def order(self, keys: Tensor) -> Tensor:
         """The places of the training rows in the order of an epoch: int64 [R, n], from the keys [R] of the order stream."""
         return _permutations(keys, self.sizes["train"])

@@ -17,6 +17,7 @@ from dlrun.data.dataset import Data
 from dlrun.engine.batches import Batches
 from dlrun.engine.cohort import CohortRun
 from dlrun.engine.components import Rows
+from dlrun.engine.derived import Derived, chunks
 from dlrun.engine.forms import Forms
 from dlrun.engine.step import TrainStep
 from dlrun.engine.thresholds import cuts, is_chosen
@@ -28,17 +29,17 @@ CHUNK_NUMBERS = 1 << 24  # inputs and hidden values held at once during an evalu
 def outputs_of(train_step: TrainStep, table: Batches, here: Tensor | slice) -> Outputs:
     """Of the rows ``here``: outputs of the model and what stands before its head, [R, n, K, ...]."""
     together = max(1, CHUNK_NUMBERS // (len(train_step.runs) * max(train_step.model.widest, math.prod(table.row_shape))))
-    chunks: Sequence[Tensor | slice] = (
-        [slice(start, min(start + together, here.stop)) for start in range(here.start, here.stop, together)]
-        if isinstance(here, slice)
-        else torch.split(here, together)
-    )
-    parts = [train_step.evaluate(table.at(chunk)[0]) for chunk in chunks]
+    parts = [train_step.evaluate(table.at(chunk)[0]) for chunk in chunks(here, together)]
     if len(parts) == 1:
         return parts[0]
     output, before = zip(*parts, strict=True)
     joined = torch.cat(output, 1)
     return joined, joined if before[0] is output[0] else torch.cat(before, 1)
+
+
+def derived_of(train_step: TrainStep, table: Batches) -> Derived:
+    """What makes the forms of predictions that take a fit to training rows, with the present parameters."""
+    return Derived(table, train_step.data, train_step.seeds, codes=train_step.codes, scores=lambda x: train_step.evaluate(x)[0])
 
 
 def predictions(train_step: TrainStep, table: Batches, output: Tensor, before: Tensor) -> Forms:
@@ -57,6 +58,7 @@ def measure(
     keep: Callable[[str, Forms], None] | None = None,
     way: Way | None = None,
     cut: Tensor | None = None,
+    derived: Derived | None = None,
 ) -> dict[str, Tensor]:
     """The loss and the named metrics of every run on a subset: {"loss": [R], "r2": [R], ...}.
 
@@ -65,6 +67,7 @@ def measure(
         keep: is given what was predicted for all of them.
         way: computes outputs and losses; torch with the parameters that ``train_step`` uses where there is none.
         cut: of the thresholds (see ``thresholds.cuts``); on validation rows they are chosen here where it is None.
+        derived: makes the forms that take a fit to training rows, which several subsets share.
     """
     here = table.sample(subset, limit or table.sizes[subset])
     wanted = [name for name in names if name != "loss"]
@@ -78,6 +81,7 @@ def measure(
     if keep is not None:
         keep(subset, every)
     weights = table.weights_at(here)
+    more = (derived or derived_of(train_step, table)).forms([train_step.task.metrics[name] for name in wanted], here)
     facts, true = (table.facts(subset, limit), table.true(here)) if wanted else ({}, output)
     if wanted and cut is None:
         known = (every, true) if subset == "validation" else (None, None)
@@ -89,7 +93,7 @@ def measure(
         found = {"loss": train_step.loss(output[:, rows], table.targets(here)[:, rows], weight) if loss is None else loss}
         if wanted:
             known = {fact: values[:, rows] for fact, values in facts.items()}
-            forms = every if rows == slice(None) else Forms(every.kinds, every.output[:, rows], every.before[:, rows], cut)
+            forms = every.of_rows(rows, {form: values[:, rows] if form == "cluster" else values for form, values in more.items()})
             for name in wanted:
                 found[name] = figure_of(train_step, train_step.task.metrics[name], forms, true[:, rows], known)
         return found
@@ -147,7 +151,11 @@ def is_defined(name: str, data: Data, rows: Tensor) -> bool:
     y = data.y[rows].unsqueeze(0)
     nothing = torch.zeros(1, len(rows), *task.output_shape(data.outputs))
     facts = {name: values[rows].unsqueeze(0) for name, values in data.facts.items()}
-    return not figure(metric, Forms([("logit", "sigmoid")], nothing, nothing), y, facts).isnan().any()
+    derived = {
+        "cluster": torch.zeros(1, len(rows), dtype=torch.int64),
+        "ranking": torch.ones(1, data.users, 1, dtype=torch.int64),
+    }
+    return not figure(metric, Forms([("logit", "sigmoid")], nothing, nothing, None, derived), y, facts).isnan().any()
 
 
 def figure_of(train_step: TrainStep, metric: Metric, forms: Forms, true: Tensor, facts: Mapping[str, Tensor]) -> Tensor:

@@ -6,6 +6,8 @@
     margin            log odds minus those of the threshold
     log_probability   log p of classes that exclude each other
     probability       p, float64
+    cluster           the number of the cluster that a row is in (see derived.py)
+    ranking           the items that each user is shown first
 
 A sigmoid in float32 is exactly 1 for logits above 17, which makes ties of rows that the model tells apart, and bounds a
 logarithm. So whatever has a sigmoid or a softmax at its end, as the head of the model or as the link of its loss, is read from
@@ -14,7 +16,7 @@ before it, in float64.
 Shapes: R runs, n rows, K outputs; pixels may follow.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -97,6 +99,12 @@ class Forms:
         if form not in self._made:
             self._made[form] = self._joined(form)
         return self._made[form]
+
+    def of_rows(self, rows: slice, derived: Mapping[str, Tensor]) -> "Forms":
+        """The same for some of the rows, with what was ``derived`` for them."""
+        if rows == slice(None) and not derived:
+            return self
+        return Forms(self.kinds, self.output[:, rows], self.before[:, rows], self.cut, dict(derived))
 
     def _joined(self, form: Form) -> Tensor:
         """The form of all runs: at once where their kinds agree."""

@@ -4,7 +4,7 @@ Shapes: n rows, D features, K outputs, M members of a pair or triplet, E coordin
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,15 +32,17 @@ class DataForm:
     outputs: int
     vocabulary: tuple[str, ...] = ()
     most_words: int = 0
+    users: int = 0
 
     def stand_in(self) -> Data:
         """Data of this form with one row, which means nothing."""
         names = () if self.task.members else tuple(map(str, range(self.shape[0])))
         target = self.task.target(1, self.outputs, self.task.pixels_of(self.shape))
         x = torch.ones(1, *self.shape, dtype=torch.int64 if self.vocabulary else torch.get_default_dtype())
-        return Data(
-            "", x, target, self.task.name, self.outputs, names, (), vocabulary=self.vocabulary, most_words=self.most_words
-        )
+        if self.users:
+            x = torch.tensor([[1, self.users + 1]])
+        known = Data("", x, target, self.task.name, self.outputs, names, (), vocabulary=self.vocabulary, users=self.users)
+        return replace(known, most_words=self.most_words) if self.most_words else known
 
 
 class Predictor:
@@ -119,13 +121,24 @@ class Predictor:
         together = max(1, CHUNK_NUMBERS // max(self.train_step.model.widest, x[0].numel() if len(x) else 1))
         return torch.split(x, together)
 
+    @torch.no_grad()
+    def codes(self, x: Tensor) -> Tensor:
+        """The code of each row, float64 [n, E]; of pairs and triplets those of their members, one behind the other."""
+        with exact(self.settings.device):
+            parts = [self.train_step.codes(self._scaled(part))[0].flatten(1) for part in self._parts(x)]
+            return torch.cat(parts).double().cpu()
+
     def _outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The output of the model, and what stands before its head: [1, n, K, ...]."""
-        x = self.preprocessing.inputs(x.double() if x.is_floating_point() else x)
-        x = x.to(dtype=self.settings.dtype) if x.is_floating_point() else x
-        scaled = x.to(device=self.settings.device).unsqueeze(0)
+        scaled = self._scaled(x)
         single = self.form.task.members and x.dim() == len(self.form.shape)
         return self.train_step.evaluate(scaled.unsqueeze(2) if single else scaled)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        """Rows as the model takes them, [1, n, ...]."""
+        floats = x.is_floating_point()
+        x = self.preprocessing.inputs(x.double()).to(self.settings.dtype) if floats else self.preprocessing.inputs(x)
+        return x.to(device=self.settings.device).unsqueeze(0)
 
     def _predict(self, x: Tensor, reading: Reading) -> Tensor:
         output, before = self._outputs(x)

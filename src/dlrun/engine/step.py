@@ -27,6 +27,7 @@ from dlrun.engine.layers import SPREAD, Pass
 from dlrun.engine.models.builder import Builder, blueprint_of, pointwise
 from dlrun.engine.schedule import Factor
 from dlrun.engine.state import State
+from dlrun.errors import InputError
 
 __all__ = ["TrainStep", "blueprint_of", "pointwise"]
 
@@ -172,6 +173,19 @@ class TrainStep:
             output, _ = self.forward(x, Pass())
             return output, output
         return self.model.evaluate(self.parameters, self.buffers, x)
+
+    def codes(self, x: Tensor) -> Tensor:
+        """The code of every sample at evaluation [R, B, E]; of members of pairs and triplets the embedding, [R, B, M, E].
+
+        Raises:
+            InputError: the model is a module of the user's own, whose layers are not known.
+        """
+        if self.task.members:
+            return self.forward(x, Pass())[0]
+        if self.settings.module is not None:
+            name = self.settings.module.name
+            raise InputError(f"model={name}: is a module of your own, whose code is not known; take a model of layers")
+        return self.model.codes(self.parameters, self.buffers, x)
 
     def _member_grad(self, grad: Tensor) -> Tensor:
         return grad.flatten(1, 2) if self.task.members else grad

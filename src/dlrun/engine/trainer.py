@@ -21,7 +21,7 @@ from dlrun.engine import diagnostics, lanes
 from dlrun.engine.batches import SUBSETS, Batches
 from dlrun.engine.checkpoint import Checkpoint, Keeper, restore
 from dlrun.engine.cohort import VECTOR, Cohort, filled, kinds
-from dlrun.engine.evaluation import default_metrics, measure, thresholds
+from dlrun.engine.evaluation import default_metrics, derived_of, measure, thresholds
 from dlrun.engine.forms import Forms
 from dlrun.engine.outcome import Outcome, Status, add_jumps
 from dlrun.engine.process import at_speed, exact
@@ -108,8 +108,11 @@ class Training:
 
     def evaluate(self, epoch: int) -> None:
         """Measure every present row after ``epoch`` epochs, record it, and freeze the rows that are through."""
-        names = {self.settings.metric, *(name.split("/")[1] for name, _ in self.watched)} - {"loss"}
+        known, watched = self.train_step.task.metrics, {name.split("/")[1] for name, _ in self.watched}
+        names = {name for name in {self.settings.metric, *watched} - {"loss"} if name in watched or not known[name].at_end}
         theta = self.way.evaluated(self.state)
+        if any(known[name].at_end for name in names):
+            self.train_step.use(theta)
         found = {"train/loss": measure(self.train_step, self.table, "train", [], EPOCH_ROWS, way=self.way)["loss"]}
         if self.table.sizes["validation"]:
             measured = measure(self.train_step, self.table, "validation", sorted(names), way=self.way)
@@ -251,6 +254,7 @@ class Training:
         names = dict.fromkeys((*default_metrics(self.cohort.data, self.train_step.runs), self.settings.metric))
         measured: dict[str, Tensor] = {}
         predicted: dict[str, Tensor] = {}
+        derived, known = derived_of(self.train_step, self.table), self.train_step.task.metrics
 
         def keep(subset: str, forms: Forms) -> None:
             if self.settings.predictions and subset != "train" and forms.output[0].numel() <= MOST_PREDICTED:
@@ -260,7 +264,8 @@ class Training:
         cut = thresholds(self.train_step, self.table)
         for subset in SUBSETS:
             if self.table.sizes[subset]:
-                found = measure(self.train_step, self.table, subset, list(names), keep=keep, cut=cut)
+                asked = [name for name in names if subset != "train" or name == "loss" or not known[name].held_out]
+                found = measure(self.train_step, self.table, subset, asked, keep=keep, cut=cut, derived=derived)
                 measured |= {f"{subset}/{name}": values for name, values in found.items()}
         inside = diagnostics.diagnose(self.train_step, self.table, state)
         inside["gradient_norm_at_start"] = self.start[places]

@@ -71,7 +71,7 @@ def _points(store: Store, record: RunRecord, datasets: Datasets) -> tuple[NDArra
     with suppress(DlrunError, OSError):
         config: dict[str, Any] = dict(store.config(record.id))
         config["dataset"] = dict(config["dataset"]) | {"task": record.data.get("task")}
-        data: Data = datasets.load(from_config(config, record.choices, record.overrides).dataset)
+        data: Data = datasets.of(from_config(config, record.choices, record.overrides))
         targets = store.arrays(record.id, TARGETS)
         rows = targets.get("test_rows", targets.get("validation_rows"))
         if rows is None or data.fingerprint != record.data.get("fingerprint"):

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from dlrun.components.tasks import TASKS
 from dlrun.config import own_code
 from dlrun.config.spec import from_config
+from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing
+from dlrun.data.splits import Split
 from dlrun.engine.predictor import DataForm, Predictor
 from dlrun.errors import DataError
-from dlrun.experiments.planning.cohorts import settings_of
+from dlrun.experiments.planning.cohorts import Datasets, place_of, settings_of
 from dlrun.results.record import RunRecord
 
 
@@ -43,8 +45,8 @@ def revive(
             stacklevel=2,
         )
     try:
-        words, most_words = tuple(kept.get("vocabulary", ())), int(kept.get("most_words", 0))
-        form = DataForm(tuple(kept["shape"]), TASKS[record.data["task"]], int(kept["outputs"]), words, most_words)
+        words, most_words, users = tuple(kept.get("vocabulary", ())), int(kept.get("most_words", 0)), int(kept.get("users", 0))
+        form = DataForm(tuple(kept["shape"]), TASKS[record.data["task"]], int(kept["outputs"]), words, most_words, users)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"preprocessing.json: does not say what the model's data is ({error}); the file is of another kind"
@@ -54,3 +56,18 @@ def revive(
     loss = replace(spec.row.loss, values={**spec.row.loss.values, **kept.get("loss", {})})
     row = replace(spec.row, loss=loss)
     return Predictor(row, settings_of(spec, form.outputs), form, Preprocessing.from_json(kept), tensors, cut)
+
+
+def data_of(config: Mapping[str, Any], record: RunRecord) -> tuple[Data, Split]:
+    """The data that a run was trained on, and how it was split, read anew.
+
+    Raises:
+        DataError: it cannot be read any more, or is another now.
+    """
+    config = dict(config) | {"dataset": dict(config["dataset"]) | {"task": record.data.get("task")}}
+    spec, datasets = from_config(config, record.choices, record.overrides), Datasets()
+    data = datasets.of(spec)
+    if data.fingerprint != record.data.get("fingerprint"):
+        raise DataError(f"run {record.id}: its data, {data.name}, is another now; give the rows in a file")
+    ((_, (part,)),) = datasets.splits(data, spec.preparation, [place_of(spec, data)])
+    return data, part

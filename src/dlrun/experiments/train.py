@@ -134,7 +134,8 @@ class _Shared:
         form = {"shape": data.shape, "outputs": cohort.settings.outputs, "targets": data.targets, "classes": data.classes}
         names = {"features": data.features} if data.encoding is None else {}
         names |= {"vocabulary": data.vocabulary} if data.vocabulary else {}
-        self._form = form | names | ({"most_words": data.most_words} if data.most_words else {})
+        counts = {"most_words": data.most_words, "users": data.users}
+        self._form = form | names | {name: count for name, count in counts.items() if count}
         self._encoding = {} if data.encoding is None else {"encoding.json": data.encoding.to_json()}
         self._known: dict[tuple[Any, ...], dict[str, Any]] = {}
 

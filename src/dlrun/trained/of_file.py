@@ -88,6 +88,12 @@ class FileRows:
             kept = {name: _plain(piece.columns[name]) for name in self._keep}
             yield kept, *self.runs.mean_and_spread(piece, self._features)
 
+    def inputs(self) -> Iterator[tuple[dict[str, NDArray[Any]], Tensor]]:
+        """Of each piece the columns to keep, and its rows as the first run takes them."""
+        for piece in self._pieces():
+            kept = {name: _plain(piece.columns[name]) for name in self._keep}
+            yield kept, self.runs.rows(piece, self._features)[0]
+
     def tables(self) -> Iterator[pd.DataFrame]:
         """Of each piece the predictions under their names, behind the number of the row in the file, from 0."""
         start = 0
@@ -130,6 +136,8 @@ class FileRows:
         """The rows of a piece as a run takes them [n, D]."""
         if "" in piece.columns and not self.file.names:
             return run.rows(piece.columns[""])
+        if run.pairs:
+            return run.rows(pd.DataFrame({name: _plain(piece.columns[name]) for name in run.features}))
         if run.vocabulary:
             return run.rows(_plain(piece.columns[run.features[0]]).tolist())
         assert run.encoding is not None, "checked when the file was opened"

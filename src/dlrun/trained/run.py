@@ -154,7 +154,7 @@ class Run:
             X: raw features, before any scaling, NaN where one is missing. A DataFrame with the columns ``features`` in any order
                 (others are left alone, and named levels of its index are columns too), or an array of rows like those of
                 training: [n, D], [n, C, H, W] for images, [n, C, L] for signals. Sentences are texts, lists of words, or their
-                numbers: [n, T], 0 behind the last word.
+                numbers: [n, T], 0 behind the last word. Ratings are asked for by user and item, named as in the data.
             log: give the logarithms of probabilities. A probability above 1 - 1e-16 is rounded to 1, and so rows that the run
                 ranks apart may share it; their logarithms are what auroc, average_precision and log_loss are made of.
 
@@ -227,6 +227,11 @@ class Run:
         """Predictions [n, K, ...] as ``predict`` gives them: [n] where a row has one."""
         return found[:, 0] if self.task.single and found.shape[1] == 1 else found
 
+    @property
+    def pairs(self) -> bool:
+        """Whether a row is a user and an item."""
+        return bool(self._form.get("users"))
+
     def named(self, found: NDArray[Any], spread: NDArray[Any] | None = None) -> "Columns":
         """Predictions as ``predict`` gives them, and standard deviations of theirs, as columns with names."""
         from dlrun.trained.named import columns, levels_of, spreads
@@ -278,14 +283,41 @@ class Run:
             return None
         return Encoding.from_json(self._store.extra(self.id, ENCODING))
 
+    def encode(self, X: "ArrayLike | pd.DataFrame") -> NDArray[np.float64]:
+        """The codes of new rows: what the model makes of them before its output, [n, E].
+
+        E is the number of units of the last linear layer without an activation behind it, as of the middle of an autoencoder, or
+        of what stands before the output in models without one. Of pairs and triplets the embeddings stand one behind the other.
+
+        Args:
+            X: as for ``predict``.
+
+        Raises:
+            InputError: the model is a module of the user's own.
+            DataError, StoreError: as for ``predict``.
+        """
+        return self.encode_rows(self.rows(X))
+
+    def encode_rows(self, x: "Tensor") -> NDArray[np.float64]:
+        """The codes of rows as ``rows`` gives them, [n, E]."""
+        found: NDArray[np.float64] = self.predictor.codes(x).numpy()
+        return found
+
+    def prepared(self, x: "Tensor") -> NDArray[np.float64]:
+        """Rows as ``rows`` gives them, scaled and filled in as in training, as lists of numbers: [n, D]."""
+        found: NDArray[np.float64] = self.predictor.preprocessing.inputs(x.double()).flatten(1).numpy()
+        return found
+
     def rows(self, X: "ArrayLike | pd.DataFrame") -> "Tensor":
         """New rows as the model takes them, before scaling; X as for ``predict``."""
         import torch
 
-        from dlrun.data import sequences
+        from dlrun.data import interactions, sequences
         from dlrun.data.table.encoding import encode
 
         shape = self.shape
+        if self.pairs:
+            return interactions.read(X, self.vocabulary, self.features)
         if self.vocabulary:
             return sequences.read(X, self.vocabulary, shape[0])
         if isinstance(X, pd.DataFrame):

@@ -7,6 +7,8 @@
     segmentation    iou, dice, accuracy                                          [R, N, K, I, J], masks [R, N, I, J]
     similarity      auroc, average_precision, recall@1 of the cosine             pairs [R, N, 2, E], +1 or -1 [R, N, 1]
     metric_learning recall@1, triplet_accuracy                                   triplets [R, N, 3, E], the anchor's class [R, N]
+    clustering      ari, nmi of clusters against known classes                   clusters [R, N], classes [R, N]
+    recommendation  rmse, mae; recall@10 of the items that users like            values [R, N, 1]; rankings [R, U, 10]
 
 ``METRICS`` has one table a task; the first entry is the task's main metric. A metric of classes reads the form of a prediction in
 which nothing that it needs was rounded away (``Metric.reads``). The target may be given once for all runs, with a leading 1.
@@ -26,10 +28,13 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-Form = Literal["output", "score", "log_odds", "margin", "log_probability", "probability"]
+Form = Literal["output", "score", "log_odds", "margin", "log_probability", "probability", "cluster", "ranking"]
 """Of a prediction. Values and embeddings are an output; a score rises with the probability of its class without saturating. A
 margin is how far log odds lie above those of the threshold: a class is predicted where it is above 0.
 """
+
+DERIVED: tuple[Form, ...] = ("cluster", "ranking")
+"""Forms that take a fit to training rows beside the output, so that they are made when training has ended (engine/derived.py)."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Metric:
         takes_taus: True when it also takes ``taus``, the quantile levels of the prediction's columns.
         fact: what it also takes of the data, by this name (see ``Data.facts``); for data that says it.
         needs: of what rows it is defined; empty for a metric of any rows.
+        held_out: whether it says nothing of training rows, and is not measured there.
     """
 
     source: str
@@ -55,6 +61,12 @@ class Metric:
     takes_taus: bool = False
     fact: str = ""
     needs: str = ""
+    held_out: bool = False
+
+    @property
+    def at_end(self) -> bool:
+        """Whether it is measured when training has ended, and not after each epoch: what it reads takes a fit of its own."""
+        return any(form in DERIVED for form in self.reads)
 
     @cached_property
     def function(self) -> "Callable[..., Tensor]":
@@ -131,5 +143,22 @@ METRICS: dict[str, dict[str, Metric]] = {
     "metric_learning": {
         "recall@1": Metric("embedding.recall_at_1", True, unit="share of rows", needs="two rows of one class"),
         "triplet_accuracy": Metric("embedding.triplet_accuracy", True, unit="share of triplets"),
+    },
+    "clustering": {
+        "ari": Metric("clustering.ari", True, ("cluster",), fact="known"),
+        "nmi": Metric("clustering.nmi", True, ("cluster",), fact="known"),
+    },
+    "recommendation": {
+        "rmse": Metric("regression.rmse", False, unit="units of the rating"),
+        "mae": Metric("regression.mae", False, unit="units of the rating"),
+        "recall@10": Metric(
+            "recommendation.recall_at_10",
+            True,
+            ("ranking",),
+            unit="share of liked items",
+            fact="liked",
+            needs="a rating from which a user likes an item",
+            held_out=True,
+        ),
     },
 }

@@ -51,8 +51,8 @@ def check(
     wants = str(facts["head"])
     chosen = wants if head == "auto" else head
     mistakes, refusals, warnings = [], [], []
-    if task.name not in facts["tasks"]:
-        values_alone = facts["tasks"] == [name for name, other in TASKS.items() if other.scaled]
+    if not task.served_by(facts["tasks"]):
+        values_alone = bool(facts["tasks"]) and all(name in TASKS and TASKS[name].scaled for name in facts["tasks"])
         message = _wrong_task(loss.name, facts["tasks"], task, values_alone)
         one_class = task.exclusive and not task.pixels
         labels = [name for name, other in TASKS.items() if other.link == "sigmoid" and not other.two_classes]

@@ -20,6 +20,7 @@ from dlrun.components import activations
 from dlrun.components.hyperparameters import Row
 from dlrun.components.losses import Mixed, Weighted, per_run
 from dlrun.components.optimizers import Optimizer, TorchOptimizer
+from dlrun.components.tasks import TASKS
 from dlrun.config.checks.calls import (
     NOT_FINITE,
     B,
@@ -56,7 +57,7 @@ def problems(part: Component, where: str, task: str, facts: Mapping[str, Any]) -
         return []
     if kind == "optimizer" and part.target.startswith("torch.optim."):
         return []  # TorchOptimizer tries it
-    if kind not in _TRIALS or (kind == "loss" and task not in facts["tasks"]):
+    if kind not in _TRIALS or (kind == "loss" and not TASKS[task].served_by(facts["tasks"])):
         return []
     message = _tried(kind, part.function, json.dumps(dict(part.values), default=str), task, str(facts["head"]))
     return [f"{where}._target_={part.target}: {message}"] if message else []

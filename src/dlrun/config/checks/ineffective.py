@@ -6,7 +6,7 @@ from typing import Any
 from dlrun.config.checks import compatibility
 from dlrun.config.checks.splitting import split_warnings, unused_by_split
 from dlrun.engine.components import Component
-from dlrun.engine.models.model import LayerSpec
+from dlrun.engine.models.model import STACKS, LayerSpec
 from dlrun.engine.models.module import takes_activation
 
 WIDTHS = ("hidden", "depth", "width")  # keys of a model that say how large its hidden layers are
@@ -51,7 +51,7 @@ def unused_warnings(
 
 def _has_hidden(model: Mapping[str, Any]) -> bool:
     """Whether a model has hidden layers whose sizes can be chosen."""
-    return "'hidden'" in str(model.get("layers"))
+    return any(f"'{key}'" in str(model.get("layers")) for key in STACKS)
 
 
 def _of_module(module: Component, activation: Component, overrides: Sequence[str]) -> list[str]:

@@ -117,7 +117,10 @@ class Problems:
         part = self.part(config, "dataset", choices, omit=COMMON_KEYS)
         given = config.get("task")
         if "task" in hyperparameters(part.function):  # a table can be learnt in several ways
-            part = replace(part, values={**part.values, "task": None if undecided(given) else given})
+            open_ = undecided(given) or (
+                given in TASKS and TASKS[given].clusters
+            )  # of clusters the classes are known all the same
+            part = replace(part, values={**part.values, "task": None if open_ else given})
         if not undecided(given):
             return part, str(given)
         task = ""

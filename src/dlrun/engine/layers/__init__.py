@@ -7,6 +7,7 @@ gru             gru
 attention       attention, positions
 pooling         max_pool2d, max_pool1d, mean, last
 reshaping       upsample, flatten
+towers          factors, tower, dot
 activation      activation: the selected one, with what regularizers put around it
 normalization   batch_norm, which a regularizer puts before activations
 dropout         dropout, which a regularizer puts behind activations
@@ -26,6 +27,7 @@ from dlrun.engine.layers import (
     normalization,
     pooling,
     reshaping,
+    towers,
 )
 from dlrun.engine.layers.activation import Pointwise
 from dlrun.engine.layers.attention import Attention, Positions
@@ -69,7 +71,7 @@ __all__ = [
     "Upsample",
 ]
 
-FAMILIES = (dense, embedding, convolution, gru, attention, pooling, reshaping, activation)
+FAMILIES = (dense, embedding, convolution, gru, attention, pooling, reshaping, towers, activation)
 
 LAYER_TYPES: dict[str, LayerType] = {each.key: each for family in FAMILIES for each in family.TYPES}
 """By the key that selects them in ``model.layers``."""

@@ -77,17 +77,19 @@ class Sample:
     Args:
         shape: of it.
         words: how many words there are, where it is a sequence of their numbers; 0 where it holds other numbers.
+        users: how many of them are users, where it is the numbers of a user and an item; 0 for other samples.
         padded: whether its last axis is the places of a sequence, some of which hold no word.
     """
 
     shape: tuple[int, ...]
     words: int = 0
     padded: bool = False
+    users: int = 0
 
     @property
     def modality(self) -> Modality:
         """What it is made of."""
-        found = modality_of(self.shape, integral=self.words > 0)
+        found = modality_of(self.shape, integral=self.words > 0, pairs=self.users > 0)
         assert found is not None, "layers turn samples with one to three axes into such"
         return found
 
@@ -141,6 +143,7 @@ class LayerType:
         sized: whether a size is written behind the key, a whole number of at least 1.
         size: the size where none is written; None where one must be.
         options: what may be written beside the size.
+        ends: whether it puts out what the task wants, so that a model ends with it.
     """
 
     key: str
@@ -148,6 +151,7 @@ class LayerType:
     sized: bool = True
     size: int | None = None
     options: Mapping[str, Option] = field(default_factory=dict)
+    ends: bool = False
 
 
 def unfit(key: str, needs: str, sample: Sample) -> InputError:

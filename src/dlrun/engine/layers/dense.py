@@ -102,4 +102,4 @@ def _output(place: Place, size: None, options: Mapping[str, int]) -> tuple[list[
     return [Conv2d(shape[0], place.outputs, kernel=1)], Sample((place.outputs, *shape[1:]))
 
 
-TYPES = (LayerType("linear", _linear), LayerType("output", _output, sized=False))
+TYPES = (LayerType("linear", _linear), LayerType("output", _output, sized=False, ends=True))

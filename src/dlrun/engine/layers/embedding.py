@@ -48,7 +48,7 @@ def _embedding(place: Place, size: int, options: Mapping[str, int]) -> tuple[lis
     sample = place.sample
     if not sample.words:
         raise unfit("embedding", "sequences of words", sample)
-    return [Embedding(sample.words, size)], Sample((size, *sample.shape), padded=True)
+    return [Embedding(sample.words, size)], Sample((size, *sample.shape), padded=not sample.users)
 
 
 TYPES = (LayerType("embedding", _embedding),)

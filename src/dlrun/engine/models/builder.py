@@ -95,7 +95,7 @@ class Builder:
             return module.model(plan, len(self._runs), self._head())
         model = build(
             settings.layers,
-            inputs=Sample(data.sample, words=data.words),
+            inputs=Sample(data.sample, words=data.words, users=data.users),
             outputs=settings.outputs,
             activation=self._activation,
             around=around,

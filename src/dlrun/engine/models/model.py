@@ -13,6 +13,9 @@ A layer is a word, or a word with its size and options:
     mean, last                      the mean over all pixels, values or words; that of the last value or word
     flatten                         all values as one list; of words how often each occurs
     activation                      the selected activation, with what regularizers put around it
+    factors: 8                      vectors and biases of a user and an item, for a matrix factorization
+    tower: 16                       a linear map for users and another for items; towers: [32] with the activation behind each
+    dot                             their inner product, in the place of output
     hidden: [64, 32]                a linear layer and the activation for each size; (depth: 10, width: 32) instead of a list
     repeat: 3  (layers: [...])      output          a linear map to as many outputs as the task wants (on images: of each pixel)
 
@@ -22,6 +25,7 @@ Sizes follow from the data. Regularizers add layers before the activation (batch
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
@@ -41,7 +45,10 @@ class LayerSpec:
     options: tuple[tuple[str, Any], ...] = ()
 
 
-_MACROS: dict[str, tuple[str, ...]] = {"hidden": ("depth", "width"), "repeat": ("layers",)}
+STACKS = {"hidden": "linear", "towers": "tower"}
+"""Keys that stand for a layer and the activation, for each of a list of sizes; with the layer."""
+
+_MACROS: dict[str, tuple[str, ...]] = dict.fromkeys(STACKS, ("depth", "width")) | {"repeat": ("layers",)}
 """Keys that stand for several layers, with their options."""
 
 LAYERS = 20_000  # layers of a model; more are a mistake more often than a wish
@@ -57,7 +64,7 @@ def expand(layers: Sequence[Any]) -> tuple[LayerSpec, ...]:
     flat = _expand(layers, problems)
     if not problems:
         _few(len(flat), "model.layers", problems)
-    if [layer.kind for layer in flat].count("output") != 1 and not problems:
+    if sum(LAYER_TYPES[layer.kind].ends for layer in flat) != 1 and not problems:
         problems.append("model.layers: needs exactly one 'output' layer; add output as the last one")
     if problems:
         raise InputError(*problems)
@@ -68,9 +75,9 @@ def _expand(layers: Sequence[Any], problems: list[str]) -> list[LayerSpec]:
     flat: list[LayerSpec] = []
     for entry in layers:
         kind, size, options = _parse(entry, problems)
-        if kind == "hidden":
+        if kind in STACKS:
             for width in _widths(size, options, problems):
-                flat += [LayerSpec("linear", width), LayerSpec("activation")]
+                flat += [LayerSpec(STACKS[kind], width), LayerSpec("activation")]
         elif kind == "repeat":
             if _whole(size, "model.layers: repeat", problems, minimum=0):
                 repeated = _expand(options.get("layers") or [], problems)
@@ -148,12 +155,20 @@ class Model:
         numbers: how many numbers a row leaves behind: its own, and those that each layer puts out for it.
         headed: whether the last layer is the head, which makes predictions of logits.
         words: whether inputs are sequences of words, of which layers want to know where they end.
+        coded: how many layers make the code of a sample: up to the last linear layer without an activation behind it, else all
+            before the output; 0 where that is not known.
     """
 
     def __init__(
-        self, layers: Sequence[Layer], shapes: Sequence[tuple[int, ...]], numbers: int, headed: bool, words: bool = False
+        self,
+        layers: Sequence[Layer],
+        shapes: Sequence[tuple[int, ...]],
+        numbers: int,
+        headed: bool,
+        words: bool = False,
+        coded: int = 0,
     ) -> None:
-        self.layers, self.numbers, self.headed, self.words = list(layers), numbers, headed, words
+        self.layers, self.numbers, self.headed, self.words, self.coded = list(layers), numbers, headed, words, coded
         self.output_shape = shapes[-1]  # of one row
         self.widest = max(math.prod(shape) for shape in shapes)  # the most numbers of one row between two layers
         inside = [math.prod(shape) for shape in shapes[1:-1] or shapes] + [each.narrowest for each in layers if each.narrowest]
@@ -178,6 +193,13 @@ class Model:
         for layer, mine, remembered in zip(self.layers, parameters, buffers, strict=True):
             before, x = x, layer.forward(mine, remembered, x, pass_)[0]
         return x, before if self.headed else x
+
+    def codes(self, parameters: list[list[Tensor]], buffers: list[list[Tensor]], x: Tensor) -> Tensor:
+        """The code of every sample at evaluation, [R, B, E]; see ``coded``."""
+        pass_ = self._knowing(parameters, x, Pass())
+        for layer, mine, remembered in list(zip(self.layers, parameters, buffers, strict=True))[: self.coded]:
+            x = layer.forward(mine, remembered, x, pass_)[0]
+        return x.flatten(2)
 
     def _knowing(self, parameters: list[list[Tensor]], x: Tensor, pass_: Pass) -> Pass:
         """The pass, which knows where the words of sequences x [R, B, T] are, and what numbers they become."""
@@ -232,17 +254,26 @@ def build(
     built: list[Layer] = []
     place = Place(inputs, outputs, activation, around)
     shapes = [inputs.shape]
-    numbers = math.prod(inputs.shape)
-    for spec in layers:
+    numbers, coded = math.prod(inputs.shape), 0
+    code = _code(layers)
+    for number, spec in enumerate(layers):
         made, sample = LAYER_TYPES[spec.kind].build(place, spec.size, dict(spec.options))
         if min(sample.shape) < 1:
             given = list(inputs.shape)
             raise InputError(f"model.layers: {spec.kind} leaves nothing of inputs of shape {given}; take fewer pooling layers")
         built += made
+        coded = len(built) if number < code else coded
         shapes.append(sample.shape)
         numbers += len(made) * math.prod(sample.shape)
         place = replace(place, sample=sample, number=place.number + (spec.kind == "activation"))
     if head is not None:
         built.append(head)
         numbers += math.prod(place.sample.shape)
-    return Model(built, shapes, numbers, head is not None, inputs.words > 0)
+    return Model(built, shapes, numbers, head is not None, inputs.words > 0, coded)
+
+
+def _code(layers: Sequence[LayerSpec]) -> int:
+    """How many of the layers make the code of a sample; see ``Model``."""
+    kinds = [layer.kind for layer in layers]
+    narrow = [number for number, (kind, after) in enumerate(pairwise(kinds)) if kind == "linear" and after != "activation"]
+    return narrow[-1] + 1 if narrow else next(number for number, kind in enumerate(kinds) if LAYER_TYPES[kind].ends)

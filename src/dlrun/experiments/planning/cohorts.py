@@ -24,7 +24,9 @@ from dlrun.config.repeats import once, twin
 from dlrun.config.settings import device
 from dlrun.config.spec import RunSpec
 from dlrun.data import balance, look
+from dlrun.data.clustering import for_task
 from dlrun.data.dataset import Data
+from dlrun.data.interactions import cold
 from dlrun.data.modality import TABLE
 from dlrun.data.preparation import Preparation
 from dlrun.data.preprocessing import Scalings, fit_each
@@ -34,7 +36,7 @@ from dlrun.engine.components import Component, signature
 from dlrun.engine.models import module
 from dlrun.engine.step import TrainStep, blueprint_of
 from dlrun.engine.thresholds import is_chosen
-from dlrun.errors import DataError, InputError, plural
+from dlrun.errors import InputError, plural
 from dlrun.experiments.planning import cost
 from dlrun.results.checkpoints import SavedCheckpoint
 from dlrun.suggestions.values import show
@@ -59,16 +61,29 @@ class Datasets:
 
     def __init__(self) -> None:
         self._data: dict[str, Data] = {}
+        self._of: dict[tuple[str, str, int | None], Data] = {}
         self._splits: dict[tuple[object, ...], list[tuple[list[Place], Splits]]] = {}
         self._notes: dict[tuple[object, ...], tuple[str, ...]] = {}
         self._fitted: dict[tuple[object, ...], Scalings] = {}
 
     def load(self, part: Component) -> Data:
         """The dataset that a part describes."""
-        key = json.dumps([part.target, dict(part.values)], sort_keys=True, default=str)
+        key = _key(part)
         if key not in self._data:
             self._data[key] = read_dataset(part)
         return self._data[key]
+
+    def of(self, spec: RunSpec) -> Data:
+        """The data of a run: the dataset as the run's task takes it.
+
+        Raises:
+            DataError: it is for another task.
+        """
+        task, clusters = spec.preparation.task, spec.preparation.clusters
+        place = _key(spec.dataset), task, clusters
+        if place not in self._of:
+            self._of[place] = for_task(self.load(spec.dataset), task, clusters)
+        return self._of[place]
 
     def splits(self, data: Data, how: Preparation, wanted: Sequence[Place]) -> list[tuple[list[Place], Splits]]:
         """The splits of ``data`` for some seeds and folds; those with other numbers of training rows, or of rows, apart."""
@@ -94,7 +109,8 @@ class Datasets:
         """What a look at the first of these splits shows."""
         place = (data.fingerprint, how.validation, how.test, how.folds, how.stratify)
         if place not in self._notes:
-            self._notes[place] = tuple(look.notes(data, self.splits(data, how, wanted)[0][1][0]))
+            made = self.splits(data, how, wanted)[0][1]
+            self._notes[place] = (*look.notes(data, made[0]), *(cold(data, made) if data.users else ()))
         return self._notes[place]
 
     def fitted(self, data: Data, how: Preparation, made: Splits) -> Scalings:
@@ -165,11 +181,9 @@ def _module(part: Component | None, activation: Component) -> tuple[str, ...]:
 def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
     """Cohorts of runs that share an architecture: one for each number of training rows that their splits have."""
     first = specs[0]
-    data, preparation = datasets.load(first.dataset), first.preparation
-    if data.task != preparation.task:
-        raise DataError(f"dataset.task={preparation.task}: the data is for {data.task}; type dataset.task={data.task}")
-    place_of = {id(spec): _place(spec, data) for spec in specs}
-    wanted = sorted({*place_of.values()})
+    data, preparation = datasets.of(first), first.preparation
+    places = {id(spec): place_of(spec, data) for spec in specs}
+    wanted = sorted({*places.values()})
     planned = []
     for keys, made in datasets.splits(data, preparation, wanted):
         train = made[0].sizes[0]
@@ -179,13 +193,13 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
         _check_thresholds(specs, made)
         check_watched(specs, data, keys, made)
         place = {key: number for number, key in enumerate(keys)}
-        rows = [spec for spec in specs if place_of[id(spec)] in place]
+        rows = [spec for spec in specs if places[id(spec)] in place]
         losses = _Losses(data, made)
         cohort = Cohort(
             data=data,
             splits=made,
             preprocessing=datasets.fitted(data, preparation, made),
-            runs=[losses.bound(spec.row, place[place_of[id(spec)]]) for spec in rows],
+            runs=[losses.bound(spec.row, place[places[id(spec)]]) for spec in rows],
             settings=settings_of(first, data.outputs),
         )
         cost.check_memory(cohort)
@@ -213,7 +227,7 @@ class _Losses:
         return twin(run, split=split, loss=self._known[key])
 
 
-def _place(spec: RunSpec, data: Data) -> Place:
+def place_of(spec: RunSpec, data: Data) -> Place:
     """The seed and fold of a run's split; the seed is 0 where all have the same rows."""
     return spec.seed if is_drawn(data, "train") else 0, spec.fold or 0
 
@@ -282,6 +296,8 @@ def settings_of(spec: RunSpec, outputs: int) -> Settings:
 _FACTS = {
     "anomalies": "which rows are anomalies; type dataset=reconstruction",
     "members": "the classes of the members of its pairs; type dataset=pairs",
+    "known": "the classes of its rows; type dataset=clusters",
+    "liked": "which items users like; type dataset=ratings",
 }
 
 
@@ -294,6 +310,8 @@ def _check(spec: RunSpec, data: Data, train: int) -> None:
             f"there {'is' if train == 1 else 'are'} {plural(train, 'training row')}; "
             f"type trainer.batch_size={train} for full batches"
         )
+    if data.clusters > train:
+        found.append(f"dataset.clusters={data.clusters}: more than the {plural(train, 'training row')}; take fewer clusters")
     for part in spec.row.regularizers:
         kind = part.values.get("kind")
         fit = data.modality.augmentations
@@ -366,6 +384,10 @@ def _has_rows(part: Component, task: str, outputs: int) -> bool:
     """Whether a loss gives a value for each row."""
     target = TASKS[task].target(2, outputs).unsqueeze(0)
     return per_row(part.function(torch.full((1, 2, outputs), 0.5), target, **part.values)) is not None
+
+
+def _key(part: Component) -> str:
+    return json.dumps([part.target, dict(part.values)], sort_keys=True, default=str)
 
 
 def _text(values: Mapping[str, Any]) -> str:
