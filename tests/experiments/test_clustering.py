@@ -178,3 +178,25 @@ def test_digits_of_a_csv_and_early_stopping_by_agreement(call: Callable[..., Any
     found = call(*words, *stop)
     assert found.code == 0, found.err
     assert "10 clusters, and no model is told" in found.out + found.err
+
+
+def test_an_absolute_loss_finds_groups_behind_gross_errors(spec_of: Callable[..., Any], train_all: Callable[..., Any]) -> None:
+    """Where one value in fifty has a gross error, codes of a robust autoencoder are better than features and components."""
+    how = {"activation": "tanh", "model.code": 4, "trainer.max_steps": None, "trainer.epochs": 60}
+    specs = [
+        spec_of(dataset="clusters", model="autoencoder", loss=loss, seed=seed, **how)
+        for loss in ("mae", "mse")
+        for seed in (0, 1)
+    ]
+    found = [outcome.metrics["test/ari"] for outcome in train_all(specs)]
+    robust, squared = sum(found[:2]) / 2, sum(found[2:]) / 2
+    data = clusters()
+    folds = {}
+    for seed in (0, 1):
+        part = split(data, seed=seed)
+        folds[seed, None] = Fold(data, part, fit(data, part.train))
+    rows, _ = beside(["raw", "pca"], folds, "ari", {})
+    best = max(
+        sum(float(row.metrics["test/ari"] or 0) for row in rows if row.factors["baseline"] == name) / 2 for name in ("raw", "pca")
+    )
+    assert robust > best + 0.1 > squared
