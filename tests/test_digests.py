@@ -175,7 +175,12 @@ def within(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "engine"),
-    [(name, engine) for name in SINGLE for engine in ("torch", "auto") if engine == "torch" or name not in BY_TORCH],
+    [
+        pytest.param(name, engine, marks=[pytest.mark.slow] * (engine == "torch" and name not in BY_TORCH and bool(place % 2)))
+        for place, name in enumerate(SINGLE)
+        for engine in ("torch", "auto")
+        if engine == "torch" or name not in BY_TORCH
+    ],
 )
 def test_a_run(name: str, engine: str, within: Path) -> None:
     words = [*SINGLE[name], f"trainer.engine={engine}", f"output_dir={engine}", "reuse=false"]

@@ -252,7 +252,10 @@ def agree(cohort: Cohort) -> list[Outcome]:
     return outcomes
 
 
-@pytest.mark.parametrize("case", CASES)
+SOME = [pytest.param(case, marks=[pytest.mark.slow] * (place % 2)) for place, case in enumerate(CASES)]  # the others are slow
+
+
+@pytest.mark.parametrize("case", SOME)
 def test_training_ends_where_it_ends_on_the_cpu(case: str, cohorts_of: Callable[..., list[Cohort]], device: Counter[str]) -> None:
     for cohort in cohorts_of(CASES[case], **{"trainer.max_steps": 5, "trainer.batch_size": 24}):
         agree(cohort)

@@ -23,6 +23,7 @@ def test_dice_finds_small_shapes(spec_of: Callable[..., Any], train_all: Callabl
     assert min(found) > 0.8, found
 
 
+@pytest.mark.slow
 def test_dice_of_the_background_does_not(spec_of: Callable[..., Any], train_all: Callable[..., Any]) -> None:
     """A seed with which the run has learnt after ten epochs without it ends in the background with it."""
     given = {"loss": "dice", "trainer.epochs": 10, "trainer.evaluate_every": 10}

@@ -58,7 +58,7 @@ def check_same(found: Mapping[str, dict[str, Any]], reference: Mapping[str, dict
 
 
 @pytest.mark.fault("SIGKILL of a sweep and of its resumption at a random moment")
-@pytest.mark.dose(2, of_300=150)  # two each
+@pytest.mark.dose(1, of_300=150)  # two each
 def test_killed_at_random_moments_and_resumed(
     lab: Any, wait: Wait, reference: tuple[dict[str, dict[str, Any]], float], number: int, injected: Callable[[int], None]
 ) -> None:

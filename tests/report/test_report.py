@@ -67,7 +67,7 @@ def scales(part: Any) -> list[dict[str, Any]]:
     return [scale for value in part for scale in scales(value)] if isinstance(part, list) else []
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", [pytest.param(task, marks=[pytest.mark.slow] * (place % 2)) for place, task in enumerate(TASKS)])
 @pytest.mark.usefixtures("unbundled")
 def test_a_sweep_of_each_task_has_its_charts(
     call: Call, page: Callable[[str], Page], validator: jsonschema.protocols.Validator, kept: str, task: str
