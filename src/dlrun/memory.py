@@ -1,5 +1,7 @@
 """How much memory this machine has, and a refusal of what it cannot hold before any of it is allocated."""
 
+import ctypes
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +32,13 @@ def free_bytes() -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def give_back() -> None:
+    """Return memory that was freed to the system, where the C library keeps it: what reading a file took is then free."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def check(count: int, what: str, remedy: str, *, limit: int | None = None, error: type[InputError] = InputError) -> None:

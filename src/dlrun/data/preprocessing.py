@@ -27,7 +27,7 @@ from dlrun.data.sequences import UNKNOWN
 from dlrun.data.splits import Splits
 from dlrun.errors import DataError
 
-_TOGETHER = 1 << 22  # numbers looked at together: 32 MB, however many rows there are
+_TOGETHER = 1 << 19  # numbers looked at together: 4 MB, and as much for their middle, unless a column has more rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,9 +73,7 @@ class Batches:
         self._x: Tensor | None = None
         self._raw: Tensor | None = None
         if materialized(data, splits, dtype):
-            self._x = torch.cat([self._inputs(data.x[order[piece]], p) for piece, p in zip(pieces, stacked, strict=True)]).to(
-                device
-            )
+            self._x = torch.cat([self._copies(data.x, order[piece], p) for piece, p in zip(pieces, stacked, strict=True)])
         elif data.modality.integral:
             self._raw, self._order = data.x.to(device), order.to(device)
         else:
@@ -87,6 +85,19 @@ class Batches:
             fill, shift = fill - origin, shift - origin
         self._fit = [values.to(device=device, dtype=dtype) for values in (fill, shift, factor)]
         self._assign(torch.tensor(list(split_of), device=device))
+
+    def _copies(self, x: Tensor, order_SN: Tensor, preprocessing: Preprocessing) -> Tensor:
+        """The scaled inputs of some splits, so many rows at a time that nothing of size is held beside them."""
+        together = max(1, CHUNK_NUMBERS // (len(order_SN) * x[0].numel()))
+        first, *others = torch.split(order_SN, together, dim=1)
+        found = self._inputs(x[first], preprocessing)
+        if not others:
+            return found.to(self.device)
+        copies = torch.empty(*order_SN.shape, *x.shape[1:], dtype=found.dtype, device=self.device)
+        copies[:, : first.shape[1]] = found
+        for place, rows in enumerate(others, 1):
+            copies[:, place * together : place * together + rows.shape[1]] = self._inputs(x[rows], preprocessing)
+        return copies
 
     def _inputs(self, x: Tensor, preprocessing: Preprocessing) -> Tensor:
         """Scaled inputs in the cohort's type; numbers of words stay whole."""

@@ -23,12 +23,14 @@ from dlrun.engine.step import TrainStep
 from dlrun.engine.thresholds import cuts, is_chosen
 from dlrun.engine.way import Outputs, Way
 
-CHUNK_NUMBERS = 1 << 24  # inputs and hidden values held at once during an evaluation
+CHUNK_NUMBERS = 1 << 24  # inputs and hidden values held at once during an evaluation, and
+CHUNK_ROWS = 1 << 13  # rows: of a large table far less than it takes itself
 
 
 def outputs_of(train_step: TrainStep, table: Batches, here: Tensor | slice) -> Outputs:
     """Of the rows ``here``: outputs of the model and what stands before its head, [R, n, K, ...]."""
-    together = max(1, CHUNK_NUMBERS // (len(train_step.runs) * max(train_step.model.widest, math.prod(table.row_shape))))
+    width = max(train_step.model.widest, math.prod(table.row_shape))
+    together = min(CHUNK_ROWS, max(1, CHUNK_NUMBERS // (len(train_step.runs) * width)))
     parts = [train_step.evaluate(table.at(chunk)[0]) for chunk in chunks(here, together)]
     if len(parts) == 1:
         return parts[0]

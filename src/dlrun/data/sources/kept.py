@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
+from dlrun import memory
 from dlrun.data.dataset import Data
 from dlrun.data.table.textfile import open_file
 from dlrun.errors import DataError
@@ -25,6 +26,7 @@ def once(key: Key, load: Callable[[], Data], *, patience: float = math.inf) -> D
             found = load()
         except DataError as error:
             found = DataError(*error.problems)  # without the frames that the error has come through, and their tables
+        memory.give_back()
         since = time.monotonic()
     _kept[key] = (found, since)
     while len(_kept) > _MOST:
