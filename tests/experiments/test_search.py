@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -224,6 +225,13 @@ def test_the_same_budget_for_each_and_a_report_of_new_seeds(
     wider = tune("optimizer=sgd,adam", "budget=7", "seed=0,1")[1]["configurations"]
     assert [each["trials"][:5] for each in wider] == [each["trials"] for each in found["configurations"]]
     assert len(optuna.load_study(study_name=sgd["study"], storage=found["storage"]).trials) == 7
+
+    capsys.readouterr()
+    assert main(["tune", *SMALL, "optimizer=sgd,adam", "budget=5", "seed=0,1"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "dlrun settle" in line]
+    words = shlex.split(line.partition("dlrun settle ")[2])
+    assert main(["settle", *words, "--max-seeds", "30"]) in (0, 4)  # each optimizer without the settings of the other
+    assert "60 runs" in capsys.readouterr().out
 
 
 def test_a_killed_search_goes_on_with_the_same_trials(tune: Tune, tmp_path: Path, nursery: Callable[[], Nursery]) -> None:

@@ -47,6 +47,15 @@ def test_the_table_and_the_exit_code(call: Call) -> None:
     assert (code, "equivalent" in out) == (0, True)
 
 
+def test_a_setting_that_some_configurations_lack_is_left_out_of_these_in_every_batch(call: Call) -> None:
+    swept = ("optimizer=adamw,adam,sgd", "optimizer.lr=0.001", "optimizer.momentum=choice(0.0)")
+    code, out, err = call("settle", "dataset=moons", "trainer=smoke", *swept, "--max-seeds", "35", "--json")
+    assert (code, "Traceback" in err) == (4, False)
+    assert "optimizer.momentum: left out of 60 of 90 runs" in err
+    runs = {row["configuration"]: row["runs"] for row in json.loads(out)["datasets"][0]["configurations"]}
+    assert runs == {"optimizer=adamw": 35, "optimizer=adam": 35, "optimizer=sgd": 30}, "sgd, which has momentum, is settled first"
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

@@ -81,7 +81,11 @@ def test_settings_are_those_of_the_command_line_and_errors_those_of_scikit_learn
     x = np.array([[0.0, np.nan], [1.0, 2.0], [2.0, 1.0], [3.0, 0.0]] * 5)
     y = np.array([0, 1, 0, 1] * 5)
     stopped = DlrunClassifier(
-        seeds=1, regularizer=("l2", "early_stopping"), validation=0.2, overrides=("regularizer.early_stopping.patience=1",)
+        seeds=1,
+        regularizer=("l2", "early_stopping"),
+        validation=0.2,
+        overrides=("regularizer.early_stopping.patience=1",),
+        random_state=0,
     )
     draw = np.random.default_rng(0)
     assert stopped.fit(draw.normal(size=(60, 3)), draw.integers(0, 2, 60)).n_iter_ < 100

@@ -114,7 +114,12 @@ class SettleExperiment:
         self._configurations = [*dict.fromkeys(tuple(word for word in job if not is_seed(word)) for job in jobs)]
         if len(self._configurations) < 2:
             raise InputError("settle: takes two configurations or more, such as activation=relu,tanh")
-        first = compose([self._configurations[0]])[0].config
+        composed = compose(self._configurations)  # all at once: a setting that some of them lack is left out of these
+        first = composed[0].config
+        self._meant = {
+            words: tuple(word for word in words if word not in job.left_out)
+            for words, job in zip(self._configurations, composed, strict=True)
+        }
         self._interruption = Interruption(first.get("timeout_s"))
         self._compose, self._how = compose, replace(how, grows=True, interruption=self._interruption)
         self._listeners, self._tell = listeners, Listeners(listeners)
@@ -145,7 +150,8 @@ class SettleExperiment:
         sweep: Sweep | None = None
         while wanted and done < self._most and not stopped:
             batch = self._seeds[done : _next(done, self._most) if done else self._first]
-            jobs = self._compose([[*words, f"seed={seed}"] for words in wanted for seed in batch])
+            typed = self._meant if done else {words: words for words in wanted}  # the first batch warns of what is left out
+            jobs = self._compose([[*typed[words], f"seed={seed}"] for words in wanted for seed in batch])
             how = self._how if sweep is None else replace(self._how, resume=sweep.folder)
             experiment = SweepExperiment(jobs, how, self._listeners)
             if sweep is None:
