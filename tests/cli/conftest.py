@@ -33,5 +33,5 @@ def process(folder: Path, nursery: Callable[[], Nursery], request: pytest.Fixtur
 def job(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Stands in for the training: set its ``main`` to what the test needs."""
     stand_in = SimpleNamespace(main=lambda config: 0)
-    monkeypatch.setattr("dlrun.cli.train.train_one", lambda config: stand_in.main(config))
+    monkeypatch.setattr("dlrun.cli.train.train_one", lambda config, as_json: stand_in.main(config))
     return stand_in

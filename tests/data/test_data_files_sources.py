@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 import torch
 
-from dlrun.data.sources import files
 from dlrun.data.sources.files import csv, parquet
 from dlrun.data.sources.openml import openml
 from dlrun.data.table.encoding import encode
@@ -81,7 +80,7 @@ def test_parquet_columns_are_what_their_types_say(written: str) -> None:
 def test_parquet_in_pieces_is_parquet_at_once(written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = parquet(path=written, target="y")
     shutil.copy(written, tmp_path / "other.parquet")
-    monkeypatch.setattr(files, "_BATCH", 7)
+    monkeypatch.setattr("dlrun.data.table.read_parquet._BATCH", 7)
     assert parquet(path=str(tmp_path / "other.parquet"), target="y").fingerprint == whole.fingerprint
 
 

@@ -147,7 +147,8 @@ def check(loader: Loader, words: Sequence[str], rng: random.Random, most: int, p
     composed = attempt(lambda: Composer(loader, master).compose(jobs))
     if isinstance(composed, Exception):
         assert isinstance(composed, InputError)
-        assert any(isinstance(reference, Exception) for reference in references)
+        each = (attempt(lambda number=number: by_hydra(loader, master, jobs[number], number)) for number in range(len(jobs)))
+        assert any(isinstance(reference, Exception) for reference in (*references, *each))
         return
     assert len(composed) == len(jobs)
     for number, reference in zip(numbers, references, strict=True):
