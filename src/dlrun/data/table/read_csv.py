@@ -44,7 +44,8 @@ def read_csv(
     first = next(table.pieces(FEWEST_ROWS), None)
     if first is not None:
         cells = _cells(table, first, list(forms), [], marks)
-        for column in forms.values():
+        learnt_names = {column.name for column in _parts(columns, targets)[1]}
+        for column in columns:
             seen = cells[column.name]
             assert isinstance(seen, Texts)
             column.kind = "categorical"
@@ -57,7 +58,7 @@ def read_csv(
                     thousands=thousands is not None,
                     decimals=decimals,
                     day_first=column.day_first,
-                    learnt=column in _parts(columns, targets)[1],
+                    learnt=column.name in learnt_names,
                 )
             column.spelled(seen.distinct)
     while True:
