@@ -27,6 +27,7 @@ CASES = {
     "regularizer.l1.weight=1": ["l1 is not selected; add regularizer=[l1]"],
     "regularizer=dropout regularizer.l1.weight=1": ["l1 is not selected; add regularizer=[dropout,l1]"],
     "lr=0.1": ["lr=0.1: no such key; type optimizer.lr=0.1"],
+    "loss=bce_with_logits loss.class_weight=balanced": ["loss.class_weight=balanced: no such key; type loss.pos_weight=balanced"],
     "epochs=3": ["type trainer.epochs=3"],
     "hidden=[3]": ["type model.hidden=[3]"],
     "batch_size=4": ["type trainer.batch_size=4"],

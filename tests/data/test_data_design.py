@@ -197,7 +197,7 @@ def test_a_test_file_is_read_as_the_first_file_says(tmp_path: Path) -> None:
     assert data.x[40, 1:].tolist() == [0, 0, 0]
     assert data.x[41:, 1:].sum(1).eq(1).all()
     assert data.x[:, 0].tolist() == [float(size) for size in table["size"]]
-    assert "20 of them from b.csv, for testing" in data.notes[-1]
+    assert "20 of the rows from b.csv, for testing" in data.notes[-1]
 
 
 @pytest.mark.parametrize(
@@ -216,6 +216,14 @@ def test_a_test_file_that_does_not_fit(column: str, values: list[str] | None, sa
     else:
         table[column] = values
     with pytest.raises(DataError, match=said):
+        csv(path=first, test_path=written(table, tmp_path / "b.csv"), target="y", columns=["size", "color"])
+
+
+def test_a_test_file_without_the_target_is_not_helped_by_leaving_it_out(tmp_path: Path) -> None:
+    table = patients()
+    first = written(table, tmp_path / "a.csv")
+    del table["y"]
+    with pytest.raises(DataError, match=r"lacks y, which a.csv has.*give a file with the same columns$"):
         csv(path=first, test_path=written(table, tmp_path / "b.csv"), target="y", columns=["size", "color"])
 
 

@@ -22,7 +22,7 @@ from dlrun.data.splits import split
 from dlrun.errors import DataError
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
-NEEDS_A_FILE = {"csv", "parquet", "openml", "inline"}  # or rows
+NEEDS_A_FILE = {"csv", "parquet", "openml", "inline", "images", "text"}  # or rows
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem not in NEEDS_A_FILE)
 
 

@@ -267,6 +267,7 @@ def test_a_file_is_read(own: str) -> None:
     assert data.notes[1:] == (
         "own.csv: 2 rows without a user, an item or a rating are left out",
         "own.csv: 1 ratings of a pair that is rated again below are left out",
+        "own.csv: recall@10 is 1 for every model, since there are no more than 10 items; compare by rmse",
     )
     assert data.liked is not None
     assert data.liked[:, 1].ne(0).equal(data.y[:, 0] >= 4.0)
@@ -277,6 +278,11 @@ def test_a_file_is_read(own: str) -> None:
     ("given", "said"),
     [
         ({"user": "whom"}, "has no column whom.*did you mean 'who'"),
+        ({"user": "zzzzzz"}, "has no column zzzzzz; it has who, what, stars, when"),
+        (
+            {"liked": 9.0},
+            "dataset.liked=9: the highest rating in own.csv is 5, so no user likes an item; type dataset.liked=5 or less",
+        ),
         ({"rating": "who", "item": "who"}, "needs one each for user, item and rating"),
         ({"rating": "what", "item": "stars"}, "column what, row 1 holds 'tea'; ratings are numbers"),
     ],
@@ -284,6 +290,12 @@ def test_a_file_is_read(own: str) -> None:
 def test_what_is_wrong_with_a_file_is_said(own: str, given: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match=said):
         ratings(path=own, **given)
+
+
+def test_equal_ratings_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "same.csv").write_text("who,what,stars\n" + "".join(f"u{n % 9},i{n % 7},3\n" for n in range(63)))
+    with pytest.raises(DataError, match="stars is 3 in every row, so there is nothing to learn"):
+        ratings(path=str(tmp_path / "same.csv"))
 
 
 def test_more_ratings_than_pairs_and_wrong_models_are_refused(spec_of: Callable[..., Any], datasets: Any) -> None:

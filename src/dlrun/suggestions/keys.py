@@ -70,6 +70,8 @@ SYNONYMS = {
     "output": "output_dir",
     "baselines": "baseline",
     "metrics": "metric",
+    "class_weight": "pos_weight",
+    "pos_weight": "class_weight",
 }
 """Names that other libraries have for keys and groups."""
 

@@ -64,13 +64,13 @@ def mnist1d(*, rows: Rows = 5000, shuffled: bool = False, seed: LegacySeed = 42)
     0.75 (u - 1/2); 40 values of that. All values together have mean 0 and standard deviation 1.
 
     Args:
-        rows: how many, a tenth of them of each digit; the published data has 5,000.
+        rows: how many, as nearly as possible a tenth of them of each digit; the published data has 5,000.
         shuffled: the 40 values in another order, the same for all rows: neighbours say nothing any more.
         seed: draws the data; the published data has 42.
     """
     check_size(rows, 2 * POINTS)
     generator = np.random.RandomState(seed)  # the published data was drawn by it
-    label = np.repeat(np.arange(len(STROKES)), rows // len(STROKES))
+    label = np.arange(rows) * len(STROKES) // rows
     signals = _signals(label, _drawn(generator, len(label)))
     order = generator.permutation(len(label))
     signals, label = signals[order], label[order]

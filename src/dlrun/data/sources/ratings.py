@@ -130,12 +130,21 @@ def _read(path: str, columns: Sequence[Column], separator: str | None, header: b
     (u, users), (i, items) = coded
     last = ~pandas.Series(u * len(items) + i).duplicated(keep="last").to_numpy()
     u, i, y = u[last], i[last], value[kept][last]
+    if y.min() == y.max():
+        raise DataError(f"{file.name}: {shown(chosen[2])} is {y[0]:g} in every row, so there is nothing to learn")
+    if y.max() < liked:
+        raise DataError(
+            f"dataset.liked={liked:g}: the highest rating in {file.name} is {y.max():g}, so no user likes an item; "
+            f"type dataset.liked={y.max():g} or less"
+        )
     of, by = f"{len(items):,} items ({chosen[1]})", f"{len(users):,} users ({chosen[0]})"
     liking = f"{(y >= liked).mean():.0%} are at least {liked:g}, and liked"
     notes.append(f"{file.name}: {len(y):,} ratings ({chosen[2]}) of {of} by {by}; {liking}")
     notes += [f"{file.name}: {missing:,} rows without a user, an item or a rating are left out"] if missing else []
     again = int((~last).sum())
     notes += [f"{file.name}: {again:,} ratings of a pair that is rated again below are left out"] if again else []
+    if len(items) <= 10:
+        notes.append(f"{file.name}: recall@10 is 1 for every model, since there are no more than 10 items; compare by rmse")
     known = [[name(column, text) for text in each] for column, each in zip(chosen, (users, items), strict=False)]
     user, item, values = (torch.from_numpy(np.ascontiguousarray(each)) for each in (u, i, y))
     return _data(file.name, user, item, values, known[0], known[1], chosen, liked, notes)
@@ -145,7 +154,8 @@ def _columns(of: str, names: Sequence[str], asked: Sequence[str | None]) -> list
     """The columns of user, item and rating: as asked for, else the first that are left."""
     unknown = [column for column in asked if column is not None and column not in names]
     if unknown:
-        raise DataError(*(f"{of}: has no column {shown(column)}{nearest(column, names)}" for column in unknown))
+        has = f"; it has {', '.join(map(shown, names[:8]))}"
+        raise DataError(*(f"{of}: has no column {shown(column)}{nearest(column, names) or has}" for column in unknown))
     left = iter([column for column in names if column not in asked])
     found = [next(left, "") if column is None else column for column in asked]
     if "" in found or len(set(found)) < len(found):

@@ -117,7 +117,7 @@ def described(data: Any, aside: Aside, test_file: str) -> list[str]:
     if data.subset is not None:
         sizes = torch.bincount(data.subset.long(), minlength=3).tolist()
         if test_file:
-            found.append(f"{sizes[TEST]:,} of them from {test_file}, for testing")
+            found.append(f"{sizes[TEST]:,} of the rows from {test_file}, for testing")
         else:
             words = zip(("train", "validation", "test"), sizes, strict=True)
             found.append(f"split by {shown(aside.split_column)} ({', '.join(f'{word}: {size:,}' for word, size in words)})")

@@ -111,9 +111,11 @@ def _add_tested(
     missing = [name for name in names if name not in tested.names]
     if missing:
         has = f"{tested.file.name} has {listed(tested.names, 20)}"
+        needed = {column.name for column in (*builder.targets, *builder.beside)}.intersection(missing)
+        drop = "" if needed else f", or type {naming('drop', *missing, several=True)}"
         raise DataError(
             f"dataset.test_path: {tested.file.name} lacks {listed(missing)}, which {builder.file} has; {has}; give a file with "
-            f"the same columns, or type {naming('drop', *missing, several=True)}"
+            f"the same columns{drop}"
         )
     first, before = builder.file, builder.rows
     builder.test_from(tested.file.name)
