@@ -4,6 +4,8 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ import pytest
 import dlrun
 from dlrun.errors import InputError
 from dlrun.trained import new_rows
+from dlrun.trained.chosen import _one_configuration
 
 Call = Callable[..., tuple[int, str, str]]
 Train = Callable[..., dlrun.Run]
@@ -145,3 +148,11 @@ def test_quantiles_and_several_targets_have_their_names(call: Call, trained: Tra
     found = read(call("predict", run.id, "houses.csv")[1])
     assert list(found)[1:] == ["predicted 0.1", "predicted 0.5", "predicted 0.9"]
     np.testing.assert_allclose(found.iloc[:, 1:], run.predict(table), rtol=1e-6)
+
+
+def test_of_several_configurations_the_example_is_one_that_is_there() -> None:
+    factors = {"a": {"regularizer": "[]", "optimizer.lr": 0.2}, "b": {"regularizer": "[l2]", "optimizer.lr": 0.1, "l2.weight": 3}}
+    records: Any = [SimpleNamespace(id=name) for name in factors]
+    stored: Any = SimpleNamespace(factors=factors)
+    with pytest.raises(InputError, match=r"choose one, such as regularizer=\[\] optimizer\.lr=0\.2$"):
+        _one_configuration("latest", records, stored)

@@ -83,5 +83,6 @@ def _one_configuration(said: str, records: Sequence[RunRecord], stored: Stored) 
     varying = {key: values for key, values in varying.items() if len(values) > 1}
     if varying:
         shows = [f"{key}={','.join(map(shown, values[:_MOST_SHOWN]))}" for key, values in varying.items()]
-        example = " ".join(f"{key}={shown(values[0])}" for key, values in varying.items())
+        first = {key: factors[0].get(key, "") for key in varying}  # of one run: not every combination needs to be there
+        example = " ".join(f"{key}={shown(value)}" for key, value in first.items() if value != "")
         raise InputError(f"{said}: has runs of several configurations ({'; '.join(shows)}); choose one, such as {example}")
