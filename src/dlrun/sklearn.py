@@ -82,11 +82,17 @@ def _spec(given: tuple[str, ...]) -> RunSpec:
     return from_config(job.config, job.choices, job.overrides, job.mentioned)
 
 
+def _several(given: Any) -> list[Any]:
+    """A list of what is given, be it one text, one number or several of either."""
+    several = [given] if isinstance(given, str) or np.ndim(given) == 0 else given
+    return [int(each) if isinstance(each, np.integer) else each for each in several]
+
+
 class _Networks(BaseEstimator):  # type: ignore[misc]
     """What both estimators have in common.
 
     Args:
-        hidden: sizes of the hidden layers.
+        hidden: sizes of the hidden layers; a number is one layer.
         activation, optimizer, loss: options of dlrun, as ``dlrun ls activation`` lists them; the task's own loss when None.
         lr: the learning rate; the optimizer's own when None.
         epochs, batch_size: passes over the rows, and rows a step.
@@ -145,19 +151,19 @@ class _Networks(BaseEstimator):  # type: ignore[misc]
             "dataset.stratify": False,
             "dataset.standardize": True,
             "dataset.standardize_target": True,
-            "model.hidden": [int(width) for width in self.hidden],
+            "model.hidden": _several(self.hidden),
             "activation": self.activation,
             "optimizer": self.optimizer,
             "trainer.epochs": self.epochs,
             "trainer.batch_size": min(self.batch_size, trained),
-            "regularizer": [*self.regularizer],
+            "regularizer": _several(self.regularizer),
             "predictions": False,
             "trainer.checkpoint_s": 0,
             "trainer.device": "cpu",
         }
         settings |= {} if self.lr is None else {"optimizer.lr": self.lr}
         settings |= {} if self.loss is None else {"loss": self.loss}
-        return (*words(["dataset=inline"], settings), *self.overrides)
+        return (*words(["dataset=inline"], settings), *_several(self.overrides))
 
     def _train(self, x: NDArray[np.float64], y: torch.Tensor, task: Task, outputs: int) -> None:
         """Train the networks of all seeds at once.

@@ -100,6 +100,11 @@ def test_a_single_class_is_refused(tmp_path: Path) -> None:
         given(written(tmp_path, [("word", "x")] * 3))
 
 
+def test_texts_without_a_word_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="column review: has no word in any of 4 rows"):
+        given(written(tmp_path, [("", "x"), ("...", "y")] * 2))
+
+
 def known(data: Data, scaling: Preprocessing) -> list[str]:
     """The words that a split knows, the most frequent first."""
     numbers = scaling.fill.long().tolist()

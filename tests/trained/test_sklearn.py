@@ -97,5 +97,15 @@ def test_settings_are_those_of_the_command_line_and_errors_those_of_scikit_learn
     ):
         with pytest.raises(ValueError, match=said):
             DlrunClassifier(**wrong).fit(x, y)
+    one = {
+        "hidden": np.int64(3),
+        "regularizer": "l2",
+        "overrides": "model.init=xavier",
+        "seeds": 1,
+        "epochs": 1,
+        "random_state": 0,
+    }
+    listed = {**one, "hidden": [3], "regularizer": ["l2"], "overrides": ["model.init=xavier"]}
+    assert np.array_equal(DlrunClassifier(**one).fit(x, y).predict_proba(x), DlrunClassifier(**listed).fit(x, y).predict_proba(x))
     with pytest.raises(ValueError, match="all 2 networks diverged; a smaller lr may help"):
         DlrunRegressor(seeds=2, optimizer="sgd", lr=1e30, epochs=5).fit(x, y)

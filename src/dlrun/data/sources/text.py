@@ -106,8 +106,13 @@ def _data(
     vocabulary = (UNKNOWN_WORD, *sorted({word for words in split for word in words[:length]} - {UNKNOWN_WORD}))
     y, kind, classes = _target(name, columns[1], labels, task)
     outputs = TASKS[kind].exclusive_classes(len(classes))
+    if len(vocabulary) == 1:
+        raise DataError(
+            f"{name}: column {shown(columns[0])}: has no word in any of {len(texts):,} rows; name the column of texts"
+        )
     longer = sum(len(words) > length for words in split)
-    notes = [f"{name}: {len(texts):,} texts with {len(vocabulary) - 1:,} different words; models know {most_words - 1:,} of them"]
+    known_words = min(most_words - 1, len(vocabulary) - 1)
+    notes = [f"{name}: {len(texts):,} texts with {len(vocabulary) - 1:,} different words; models know {known_words:,} of them"]
     notes += (
         [f"{name}: {longer:,} texts are longer than {length} words and cut; dataset.length=N takes N words"] if longer else []
     )
