@@ -113,7 +113,7 @@ def test_a_run_alone_is_the_run_in_a_cohort_of_64(dataset: str, one_cohort: Call
     dropout = train_step.keys().epoch(1)(4).dropout
     outcomes = fit(together)
     assert {outcome.status for outcome in outcomes} == {"done"}
-    for row in range(0, RUNS, 3 if dataset == "moons" else 5):
+    for row in range(0, RUNS, 7):
         alone = one_cohort(rows[row : row + 1])
         own, place = Training(alone), order.index(row)
         assert torch.equal(own.state.theta[0], start[place]), "initial parameters"
@@ -330,7 +330,7 @@ def cuts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return seen
 
 
-@pytest.mark.parametrize("dataset", LOSSES)
+@pytest.mark.parametrize("dataset", [pytest.param(name, marks=[pytest.mark.slow] * (name == "iris")) for name in LOSSES])
 def test_cutting_rows_changes_no_result(
     dataset: str, one_cohort: Callable[..., Cohort], monkeypatch: pytest.MonkeyPatch, cuts: list[tuple[int, int]]
 ) -> None:

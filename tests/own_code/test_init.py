@@ -48,6 +48,7 @@ def test_every_printed_command_works(call: Call, own_folder: Path, monkeypatch: 
     assert "components was not imported; if it is yours or you trust it, type --import components" in err
 
 
+@pytest.mark.slow
 def test_as_a_user_calls_it(own_folder: Path) -> None:
     """In processes of their own, without the working folder on the path, as the installed command runs; workers import too."""
     dlrun = [sys.executable, "-P", "-m", "dlrun"]

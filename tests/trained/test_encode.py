@@ -98,13 +98,13 @@ def test_other_models_have_codes_too_and_modules_have_none(folder: Path, monkeyp
     )
     assert of_own_rows(embedded).codes.shape == (40, 2 * 16)
     monkeypatch.syspath_prepend(str(folder))
-    Path("mine.py").write_text(
+    Path("coded_net.py").write_text(
         "import torch\n\n\nclass Net(torch.nn.Linear):\n    def __init__(self, inputs, outputs):\n"
         "        super().__init__(*inputs, outputs)\n"
     )
     Path("conf/model").mkdir(parents=True)
-    Path("conf/model/net.yaml").write_text("# mine\n_target_: mine.Net\n")
-    given = {"imports": ["mine"], "config_dir": "conf", "progress": False}
+    Path("conf/model/net.yaml").write_text("# mine\n_target_: coded_net.Net\n")
+    given = {"imports": ["coded_net"], "config_dir": "conf", "progress": False}
     with pytest.raises(InputError, match="model=net: is a module of your own, whose code is not known"):
         of_own_rows(dlrun.run("dataset=iris", "model=net", "trainer.max_steps=2", "logger=none", **given))
 
