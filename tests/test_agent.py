@@ -111,5 +111,5 @@ def test_needs_a_baseline(agent: Any, ideas: Path, dlrun: Any) -> None:
 @pytest.mark.slow
 def test_in_95_of_100_repetitions(agent: Any, ideas: Path, dlrun: Any) -> None:
     """On other data and with other seeds each time. It fails by chance once in 3,000 times where 99 of 100 are right."""
-    kept = [agent.keep(ideas, MARGIN, 0.05, MOST, [f"seed={1000 * n}", f"+dataset.seed={n}"], dlrun) for n in range(100)]
+    kept = [agent.keep(ideas, MARGIN, 0.05, MOST, [f"seed={1000 * n}", f"dataset.seed={n}"], dlrun) for n in range(100)]
     assert sum(names == ["curved"] for names in kept) >= 95
