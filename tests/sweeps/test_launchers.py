@@ -91,7 +91,7 @@ def test_hydras_own_launcher_and_sweeper(call: Call, outputs: Outputs, words: tu
     found = {run: record["metrics"] for run, record in outputs().items()}
     assert found.keys() == together.keys()
     for run, metrics in found.items():
-        assert metrics == pytest.approx(together[run], abs=1e-5)
+        assert metrics == pytest.approx(together[run], rel=1e-6)
 
 
 def test_hydras_basic_launcher_tells_every_failure(call: Call) -> None:
