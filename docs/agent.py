@@ -3,8 +3,8 @@
     python docs/agent.py IDEAS --margin 0.01 --max-seeds 300
 
 IDEAS is a folder with experiment/baseline.yaml and a file for each idea beside it, as for ``dlrun --config-dir IDEAS``. An idea
-is kept when it is shown to be better than the baseline by more than the margin; with probability alpha at most, any is kept that
-is not. docs/agents.md explains each step.
+is kept when it is shown to be better than the baseline, and the measured difference is more than the margin; with probability
+alpha at most, any is kept that is not better. docs/agents.md explains each step.
 """
 
 import argparse
@@ -43,12 +43,12 @@ def working(ideas: Path, dlrun: Ask) -> list[str]:
 
 
 def better(settled: Any) -> list[str]:
-    """The experiments whose interval of the difference to the baseline lies beyond the margin, on the good side."""
+    """The experiments that are shown to be better than the baseline, with a measured difference of more than the margin."""
     (dataset,) = settled["datasets"]  # ideas that change the data cannot be compared
     return [
         one["factors"]["experiment"]
         for one in dataset["configurations"]
-        if one["verdict"] == "better" and min(abs(one["low"]), abs(one["high"])) > dataset["margin"]
+        if one["verdict"] == "better" and abs(one["difference"]) > dataset["margin"]
     ]
 
 
