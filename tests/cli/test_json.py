@@ -32,11 +32,16 @@ SHOWN = [  # which definition, the exit code, the words
     ("plot", 0, ("plot", "results")),
     ("plot", 0, ("plot", "results", "-o", "drawn.json")),
     ("import", 0, ("import", "outputs")),
+    ("export", 0, ("export", "{run}")),
+    ("export", 0, ("export", "{run}", "--format", "torch")),
+    ("init", 0, ("init", "own")),
+    ("doctor", 0, ("doctor",)),
+    ("doctor", 0, ("doctor", "store", "--release")),
     ("smoke", 0, ("smoke", "xor")),
     ("settle", 0, ("settle", *SHORT, "activation=relu,tanh", "--max-seeds", "30", "--margin", "0.001")),
 ]
 ELSEWHERE = {"claims", "trace", "predict", "evaluate", "encode", "tune"}  # whose JSON is tested where they are
-NOTHING = {"note", "export", "init", "doctor"}  # they print a line, or lines for a person
+NOTHING = {"note"}  # it prints a line
 
 
 def validate(name: str, document: Any) -> None:

@@ -1,16 +1,18 @@
 """``dlrun export``: write runs as folders, or in the formats of others."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from dlrun.cli.report import own_code
-from dlrun.cli.stored import split
+from dlrun.cli.stored import JSON, split
 from dlrun.cli.terminal.screen import waiting
 from dlrun.errors import InputError, nearest, printable
 from dlrun.results.find import one
 
 USAGE = """\
-usage: dlrun export RUN ... [--format folder|torch|onnx|torch-export] [--to FOLDER] [--import MODULE] [output_dir=PATH]
+usage: dlrun export RUN ... [--format folder|torch|onnx|torch-export] [--to FOLDER] [--import MODULE] [--json]
+                    [output_dir=PATH]
 
 Writes runs that are kept. RUN is an id or its beginning; for formats other than folder, the folder of a run too.
 
@@ -35,7 +37,7 @@ FORMATS = (FOLDER, "torch", "onnx", "torch-export")
 
 def run(words: Sequence[str]) -> int:
     """Export runs. Returns the exit code."""
-    store, rest, flags = split(own_code(words), "export", valued=("--to", "--format"))
+    store, rest, flags = split(own_code(words), "export", valued=("--to", "--format"), switches=(JSON,))
     form = flags.get("--format", FOLDER)
     if form not in FORMATS:
         raise InputError(f"--format {form}: takes one of {', '.join(FORMATS)}{nearest(form, FORMATS)}")
@@ -43,16 +45,21 @@ def run(words: Sequence[str]) -> int:
         raise InputError("export: takes the id of a run; dlrun runs lists them")
     to = Path(flags["--to"]).absolute() if "--to" in flags else None
     if form == FOLDER:
-        for record in [one(store, word) for word in rest]:
-            print(printable(str(store.export(record.id, None if to is None else to / record.id))))
+        written = [
+            ([store.export(each.id, None if to is None else to / each.id)], "") for each in [one(store, word) for word in rest]
+        ]
+    else:
+        with waiting("loading torch"):
+            from dlrun.trained.chosen import named
+            from dlrun.trained.export import export
+        written = [export(each, form, to or store.root / "exports") for each in [named(store, word) for word in rest]]
+    if JSON in flags:
+        print(json.dumps([{"files": [str(path) for path in paths], "lines": lines} for paths, lines in written], indent=1))
         return 0
-    with waiting("loading torch"):
-        from dlrun.trained.chosen import named
-        from dlrun.trained.export import export
-    for each in [named(store, word) for word in rest]:
-        paths, lines = export(each, form, to or store.root / "exports")
-        print("".join(f"{printable(str(path))}\n" for path in paths))
-        print(printable_lines(lines))
+    for paths, lines in written:
+        print("".join(f"{printable(str(path))}\n" for path in paths), end="")
+        if lines:
+            print(f"\n{printable_lines(lines)}")
     return 0
 
 

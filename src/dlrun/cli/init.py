@@ -1,14 +1,16 @@
 """``dlrun init``: a folder to begin with, for components of the user's own."""
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from dlrun.cli.arguments import JSON
 from dlrun.errors import InputError, StoreError
 from dlrun.results.files import write_named
 
 USAGE = """\
-usage: dlrun init [FOLDER]
+usage: dlrun init [FOLDER] [--json]
 
 Writes components.py with an activation, a loss and a model, conf/ with an option for each, and a README of ten lines, and prints
 a command that compares them with dlrun's own. FOLDER is made if it is not there; it must be empty. Without it: this folder.
@@ -28,6 +30,7 @@ def run(words: Sequence[str]) -> int:
         InputError: more than one folder, or one that is not empty.
         StoreError: it cannot be written.
     """
+    words, as_json = [word for word in words if word != JSON], JSON in words
     if len(words) > 1 or any(word.startswith("-") or "=" in word for word in words):
         raise InputError(f"init {' '.join(words)}: takes one folder, such as dlrun init demo")
     folder = Path(words[0] if words else ".")
@@ -36,8 +39,11 @@ def run(words: Sequence[str]) -> int:
         contents = {folder / name: content for name, content in _templates().items()}
     except OSError as error:
         raise StoreError(f"{folder}: cannot be written ({error.strerror or error})") from error
-    for path, content in contents.items():
-        print(write_named(path, content))
+    written = [str(write_named(path, content)) for path, content in contents.items()]
+    if as_json:
+        print(json.dumps({"folder": str(folder), "files": written, "command": COMMAND}, indent=1))
+        return 0
+    print("\n".join(written))
     print("\nNow type:")
     if words:
         print(f"  cd {shlex.quote(words[0])}")
