@@ -328,6 +328,21 @@ def test_interrupted_before_the_first_step(cohort_of: Callable[..., Cohort]) -> 
     assert math.isfinite(outcome.metrics["test/loss"])
 
 
+@pytest.mark.parametrize("given", [{}, {"trainer.dtype": "float32"}], ids=["torch", "native"])
+def test_runs_that_end_before_others_change_no_bits(given: dict[str, Any], cohort_of: Callable[..., Cohort]) -> None:
+    shared = {"trainer.epochs": 6, "trainer.evaluate_every": 2, "scheduler": "cosine"} | given
+    together = fit(cohort_of(3, **shared, **{"trainer.until": (2, None, 4)}))
+    assert [(outcome.status, outcome.epochs) for outcome in together] == [("done", 2), ("done", 6), ("done", 4)]
+    whole = fit(cohort_of(3, **shared))
+    alone = fit(cohort_of(1, **shared, **{"trainer.until": 2}))[0]
+    for name, weights in whole[1].weights.items():
+        assert torch.equal(together[1].weights[name], weights)
+        assert torch.equal(together[0].weights[name], alone.weights[name])
+    for mine, full in zip(together, whole, strict=True):  # the beginning of the whole training, with its schedule
+        assert mine.history["validation/loss"] == full.history["validation/loss"][: mine.epochs // 2]
+    assert together[0].metrics["validation/loss"] == whole[0].history["validation/loss"][0]
+
+
 def test_reports_count_runs_steps_and_epochs(cohort_of: Callable[..., Cohort]) -> None:
     seen: list[Progress] = []
     cohort = cohort_of(3, optimizer="sgd", **{"optimizer.lr": (0.01, 1e308, 0.01), "trainer.epochs": 3})

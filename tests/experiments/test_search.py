@@ -20,7 +20,7 @@ from dlrun.config.composing.composed import Composed
 from dlrun.config.composing.spaces import Dimension, space, split
 from dlrun.config.resolver import resolve
 from dlrun.errors import InputError
-from dlrun.experiments.search import samplers
+from dlrun.experiments.search import pruning, samplers
 from dlrun.experiments.search.samplers import Trial, propose
 from dlrun.experiments.tuning import TUNED
 from dlrun.registry import load_option
@@ -154,6 +154,48 @@ def test_what_has_no_value_is_worse_than_all_that_have_one() -> None:
     assert [trial.state for trial in samplers.frozen([LR], trials)] == [states.COMPLETE, states.PRUNED, states.FAIL]
 
 
+def test_a_pruned_trial_counts_by_its_last_rung() -> None:
+    mine, theirs = samplers.frozen(
+        [LR], [Trial((0.01,), None, "pruned", rungs={3: 0.7, 9: 0.8}), Trial((0.1,), 0.9, rungs={3: 0.6})]
+    )
+    assert (mine.state.name, mine.last_step, mine.intermediate_values) == ("PRUNED", 9, {3: 0.7, 9: 0.8})
+    assert (theirs.state.name, theirs.value) == ("COMPLETE", 0.9)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"epochs": 100, "batch": 16}, (11, 33, 100)),
+        ({"epochs": 81, "batch": 27}, (3, 9, 27, 81)),
+        ({"epochs": 100, "batch": 16, "least": 1}, (1, 3, 9, 27, 100)),
+        ({"epochs": 100, "batch": 16, "every": 10}, (20, 100)),
+        ({"epochs": 100, "batch": 2}, (100,)),
+        ({"epochs": 2, "batch": 27}, (2,)),
+    ],
+)
+def test_rungs_are_multiples_that_leave_room_for_one_more(given: dict[str, int], found: tuple[int, ...]) -> None:
+    assert pruning.rungs(eta=3, **given) == found
+
+
+def test_epochs_of_a_batch_by_hand() -> None:
+    rungs = (3, 9, 27, 81)
+    halving = pruning.paths("halving", 27, rungs, eta=3)
+    assert pruning.cost(halving, eta=3) == 27 * 3 + 9 * 9 + 3 * 27 + 1 * 81
+    hyperband = pruning.paths("hyperband", 27, rungs, eta=3)
+    assert [hyperband.count(rungs[start:]) for start in range(4)] == [15, 6, 4, 2]
+    first, second = 15 * 3 + 5 * 9 + 81, 6 * 9 + 2 * 27 + 81  # where one goes on, it trains to its end
+    assert pruning.cost(hyperband, eta=3) == first + second + (4 * 27 + 81) + 2 * 81
+    assert pruning.cost(pruning.paths("none", 27, rungs, eta=3), eta=3) == 27 * 81
+
+
+def test_the_better_third_goes_on() -> None:
+    qualities = [0.1, None, 0.7, 0.7, 0.3, 0.9]
+    assert pruning.kept(qualities, eta=3, maximize=True) == [2, 5]
+    assert pruning.kept(qualities, eta=3, maximize=False) == [0, 4]
+    assert pruning.kept([None, None], eta=3, maximize=True) == []
+    assert pruning.kept([None, 0.5], eta=3, maximize=True) == [1]
+
+
 # The command
 
 
@@ -269,9 +311,81 @@ def test_trials_that_diverge_are_counted_and_end_nothing(tune: Tune) -> None:
     assert found["configurations"][0]["best"] is None
 
 
+LONG = ("trainer.max_steps=null", "trainer.epochs=9", "optimizer=sgd", "optimizer.momentum=0")
+
+
+def test_the_better_trials_of_a_rung_go_on_whatever_their_cohorts(
+    tune: Tune, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import optuna
+
+    sizes = "trainer.batch_size=choice(16,32)"  # of which each trains in a cohort of its own
+    words = (*LONG, sizes, "batch=9", "pruner=halving", "sampler=random", "metric=log_loss", "seed=0,1")
+    code, found = tune(*words, "budget=4")
+    assert code == 0
+    (each,) = found["configurations"]
+    trials = each["trials"]
+    assert [trial["status"] for trial in trials].count("done") == 1
+    assert {trial["values"][-1] for trial in trials} == {"16", "32"}
+    assert sorted(trial["epochs"] for trial in trials) == [2] * 6 + [2 * 4] * 2 + [2 * 13]  # two seeds; 1, then 3, then 9 epochs
+    for rung, left in (("1", 3), ("3", 1)):
+        there = sorted((trial for trial in trials if rung in trial["rungs"]), key=lambda trial: trial["rungs"][rung])
+        ends = [trial["status"] == "pruned" and [*trial["rungs"]][-1] == rung for trial in there]
+        assert ends == [False] * left + [True] * (len(there) - left)
+    study = optuna.load_study(study_name=each["study"], storage=found["storage"])
+    assert [trial.intermediate_values for trial in study.trials] == [
+        {int(epoch): value for epoch, value in trial["rungs"].items()} for trial in trials
+    ]
+    assert [trial.state.name == "PRUNED" for trial in study.trials] == [trial["status"] == "pruned" for trial in trials]
+
+    best = each["trials"][each["best"]["trial"]]
+    store = Store(tmp_path / "outputs")
+    (run, _) = study.trials[each["best"]["trial"]].user_attrs["runs"]
+    values = [f"{part.partition('=')[0]}={value}" for part, value in zip(each["space"], best["values"], strict=True)]
+    assert main([*SMALL[:3], *LONG, "baseline=none", "metric=log_loss", *values, "seed=0", "output_dir=alone"]) == 0
+    capsys.readouterr()
+    (alone,) = Store(tmp_path / "alone").records()
+    assert alone.id == run
+    for kept in (Store.history, Store.weights):  # the same bits as alone
+        mine, theirs = kept(store, run), kept(Store(tmp_path / "alone"), run)
+        assert mine.keys() == theirs.keys()
+        assert all((mine[name] == theirs[name]).all() for name in mine)
+
+    before = stamps(tmp_path / "outputs")
+    assert tune(*words, "budget=4")[1]["configurations"] == found["configurations"]
+    assert stamps(tmp_path / "outputs") == before  # none was trained again
+    wider = tune(*words, "budget=8")[1]["configurations"][0]["trials"]
+    assert wider[:9] == trials
+    assert len(wider) == 18
+
+
+def test_a_killed_search_with_rungs_goes_on_with_the_same_trials(
+    tune: Tune, tmp_path: Path, nursery: Callable[[], Nursery]
+) -> None:
+    words = (*LONG, "batch=9", "pruner=hyperband", "budget=6")
+    child = nursery().command(["tune", *SMALL, *words], tmp_path, os.environ)
+    while "9/9 runs" not in child.stderr.readline():  # the lowest rungs
+        assert child.poll() is None
+    child.kill()
+    child.communicate()
+    begun = stamps(tmp_path / "outputs")
+    assert begun
+    found = tune(*words)[1]["configurations"]
+    assert begun.items() <= stamps(tmp_path / "outputs").items()
+    shutil.rmtree(tmp_path / "outputs")
+    assert tune(*words)[1]["configurations"] == found
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["pruner=halvin"], "pruner=halvin: takes none, halving, hyperband; did you mean 'halving'?"),
+        (["pruner=halving"], "trainer.max_steps=20 limits them; type null"),
+        ([*LONG, "pruner=halving", "trainer.epochs=interval(2,9)"], "trainer.epochs is searched over"),
+        ([*LONG, "pruner=halving", "batch=9", "budget=2"], "trains 27 epochs, more than 2 times trainer.epochs=9; type budget=3"),
+        ([*LONG, "pruner=halving", "eta=1"], "eta=1: must be at least 2"),
+        ([*LONG, "trainer.until=9"], "trainer.until=9: must be less than trainer.epochs=9"),
+        ([*LONG, "trainer.until=3", "trainer.evaluate_every=2"], "type a multiple of trainer.evaluate_every=2"),
         (["sampler=tpee"], "sampler=tpee: takes tpe, random, grid; did you mean 'tpe'?"),
         (["budget=ten"], "budget=ten: must be a whole number"),
         (["budget=0"], "budget=0: must be at least 1"),

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from dlrun.experiments.search.tuned import Tuned, Tuning
 
 USAGE = """\
-usage: dlrun tune [group=option,option ...] [key=value ...] [key=interval(a,b) ...] [budget=32] [sampler=tpe] [--json] [flags]
+usage: dlrun tune [group=option,option ...] [key=value ...] [key=interval(a,b) ...] [budget=32] [sampler=tpe]
+                  [pruner=none] [--json] [flags]
 
 Searches settings for each configuration with the same number of trials, on validation rows; then trains the best settings, and
 the defaults, with new seeds, and compares them on test rows. Values with commas are configurations, each of which is tuned. What
@@ -30,10 +31,14 @@ is searched over stands in the files of conf/search; words add to that or replac
   activation=choice(relu,tanh)                one of several; model.hidden=choice([16],[32,32])
   optimizer.momentum=0.9                      a value that stays: not searched over
 
-  budget=N         trials of each configuration
+  budget=N         trials of each configuration; with a pruner as many more as train the epochs of N trials
   batch=N          trials of a configuration that are proposed, and trained, at once (16)
   sampler=S        tpe (Optuna's, multivariate), random, or grid
   sampler_seed=N   of what is drawn (0)
+  pruner=P         none; halving: of the trials of a batch the better third go on after some epochs, of these the better third
+                   after three times as many, and so on; hyperband: some trials of a batch begin at each of these rungs
+  eta=N            one of N goes on, to N times the epochs (3)
+  min_epochs=N     epochs of the lowest rung (as many as leave one trial of a batch)
   fresh=N          new seeds that report (10)
   storage=URL      an Optuna storage for the trials (optuna.sqlite in the output folder)
   seed=0,1,2       seeds that each trial trains with; it is as good as their mean
@@ -44,6 +49,7 @@ The command goes on where it was when it is given again, with the same trials. I
 Examples:
   dlrun tune dataset=moons
   dlrun tune 'optimizer=glob(*)' budget=64 dataset=digits
+  dlrun tune dataset=digits pruner=halving budget=16
   dlrun tune 'regularizer=[],[l2],[dropout]' 'optimizer.lr=tag(log,interval(1e-3,1))' optimizer=sgd
 """
 SHARES = (16, 4, 1)  # the best is shown after a 16th, a quarter and all of the trials
@@ -85,6 +91,7 @@ def _asked(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         InputError: a value that is none.
     """
     kinds: dict[str, type] = {"budget": int, "batch": int, "sampler": str, "sampler_seed": int, "fresh": int, "storage": str}
+    kinds |= {"pruner": str, "eta": int, "min_epochs": int}
     rest, asked, problems = [], {}, []
     for word in words:
         key, equals, value = word.partition("=")
@@ -104,6 +111,7 @@ def _show(found: "Tuning") -> None:
 
     from dlrun.cli.terminal.screen import console
     from dlrun.cli.terminal.sweep_table import notice
+    from dlrun.experiments.search.tuned import PRUNED
 
     out = console()
     for at in dict.fromkeys(each.at for each in found.tuned):
@@ -111,7 +119,9 @@ def _show(found: "Tuning") -> None:
     for name, why in found.skipped.items():
         notice(f"skipped: {name}: {why}", out, style="yellow")
     trials = [trial for each in found.tuned for trial in each.trials]
-    reasons = dict.fromkeys(f"{trial.status}: {trial.reason}" for trial in trials if trial.status not in ("done", "diverged"))
+    reasons = dict.fromkeys(
+        f"{trial.status}: {trial.reason}" for trial in trials if trial.status not in ("done", "diverged", PRUNED)
+    )
     for reason in [*reasons][:5]:
         notice(reason, out, style="yellow")
     if found.stopped:
@@ -142,6 +152,7 @@ def _table(tuned: Sequence["Tuned"]) -> None:
     from dlrun.cli.terminal.screen import console
     from dlrun.comparison.factors import label
     from dlrun.comparison.figures import number
+    from dlrun.experiments.search.tuned import PRUNED
 
     at, most, out = tuned[0].at, max(len(each.trials) for each in tuned), console()
     marks = [*dict.fromkeys(max(1, most // share) for share in SHARES)]
@@ -149,16 +160,24 @@ def _table(tuned: Sequence["Tuned"]) -> None:
     table = Table(
         title=Text(printable(title), style="bold"), title_justify="left", box=None, padding=(0, 2, 0, 0), pad_edge=False
     )
-    headings = ("configuration", "trials", "lost", *map(str, marks), "best settings")
+    pruned = any(PRUNED in each.counts() for each in tuned)
+    headings = ("configuration", "trials", *(["pruned", "epochs"] if pruned else []), "lost", *map(str, marks), "best settings")
     for heading in headings:
         left = heading in ("configuration", "best settings")
         table.add_column(Text(heading, style="bold"), justify="left" if left else "right", overflow="fold")
     for each in sorted(tuned, key=lambda each: _order(each)):
         curve, best = each.curve(), each.best
         cells = [number(curve[min(mark, len(curve)) - 1]) if curve else "" for mark in marks]
-        lost = sum(trial.quality is None for trial in each.trials)
+        spent = [str(each.counts().get(PRUNED, 0)), f"{sum(trial.epochs for trial in each.trials):,}"] if pruned else []
         settings = "" if best is None else " ".join(each.settings(best))
-        row = (label(each.factors) if each.factors else at.dataset, str(len(each.trials)), str(lost or ""), *cells, settings)
+        row = (
+            label(each.factors) if each.factors else at.dataset,
+            str(len(each.trials)),
+            *spent,
+            str(each.lost or ""),
+            *cells,
+            settings,
+        )
         table.add_row(*(Text(printable(cell)) for cell in row))
     out.print(table)
     if len(tuned) == 1 and len(curve := tuned[0].curve()) > 2:

@@ -28,6 +28,7 @@ class Trainer:
     clip_value: Number | None = None
     evaluate_every: Count = 1
     max_steps: Count | None = None
+    until: Count | None = None
     checkpoint_s: Annotated[float, Interval(0)] = 30.0
 
 

@@ -117,6 +117,7 @@ def from_config(
         learnable=parts.learnable,
         clip_norm=trainer.clip_norm,
         clip_value=trainer.clip_value,
+        until=trainer.until,
         threshold=config.get("threshold", DEFAULT_THRESHOLD),
     )
     return RunSpec(

@@ -45,6 +45,7 @@ class CohortRun:
     learnable: bool = False
     clip_norm: float | None = None
     clip_value: float | None = None
+    until: int | None = None  # epochs after which it ends, where others go on
     threshold: Threshold = DEFAULT_THRESHOLD
 
 

@@ -63,6 +63,8 @@ class Training:
         self.steps_per_epoch = math.ceil(self.table.sizes["train"] / self.settings.batch_size)
         total = self.settings.epochs * self.steps_per_epoch
         self.total_steps = min(total, self.settings.max_steps or total)
+        never = torch.iinfo(torch.int64).max
+        self.until = torch.tensor([never if run.until is None else run.until for run in runs])  # [R]
         self.watched = [self._watch(stop.metric or "loss") for stop in self.train_step.stops]
         evaluations = self.total_steps // (self.steps_per_epoch * self.settings.evaluate_every) + 2
         # what each early stopping watches, smaller is better: [evaluations, R]
@@ -137,7 +139,8 @@ class Training:
 
     def _freeze(self, epoch: int, theta: Tensor, loss: Tensor) -> None:
         finite = math.isfinite(float(loss.sum()) + float(theta.sum()))  # then every one of them is
-        if finite and not self.watched:
+        ending = self.until[self.places] <= epoch
+        if finite and not self.watched and not ending.any():
             return
         lost = ~(loss.isfinite() & theta.isfinite().all(1))
         through = torch.zeros_like(lost)
@@ -147,6 +150,7 @@ class Training:
         present = self.alive[self.places]
         self.finish(present & lost, "diverged", epoch, theta)
         self.finish(present & through & ~lost, "stopped", epoch, theta)
+        self.finish(present & ending & ~through & ~lost, "done", epoch, theta)
         if 0 < int(self.alive[self.places].sum()) <= len(self.active) // 2:
             self._compact()
 

@@ -62,6 +62,9 @@ def _computed(spec: RunSpec) -> dict[str, Any]:
         group, _, name = key.partition(".")
         if name and group in config:
             config[group] = {other: value for other, value in config[group].items() if other != name}
+    trainer = config.get("trainer") or {}
+    if trainer.get("until", 0) is None:  # as runs that were kept before there was such a key
+        config["trainer"] = {key: value for key, value in trainer.items() if key != "until"}
     if spec.module is None:
         model = {key: value for key, value in config["model"].items() if key in ("init", "head", "embedding")}
         config["model"] = model | {"layers": [asdict(layer) for layer in spec.layers]}

@@ -181,6 +181,13 @@ class Problems:
         found = problems(Trainer, config, "trainer")
         self.lines += found
         trainer = Trainer() if found else Trainer(**config)
+        if trainer.until is not None and trainer.until >= trainer.epochs:
+            self.lines.append(f"trainer.until={trainer.until}: must be less than trainer.epochs={trainer.epochs}")
+        elif trainer.until is not None and trainer.until % trainer.evaluate_every:
+            self.lines.append(
+                f"trainer.until={trainer.until}: a run ends where it is evaluated; "
+                f"type a multiple of trainer.evaluate_every={trainer.evaluate_every}"
+            )
         message = device_problem(trainer.device)
         if message:
             self.lines.append(message)

@@ -150,7 +150,7 @@ def together(specs: Sequence[RunSpec]) -> list[list[RunSpec]]:
 def architecture(spec: RunSpec) -> tuple[Any, ...]:
     """What runs must share to be rows of one matrix."""
     preparation = asdict(replace(spec.preparation, fold=None))
-    trainer = asdict(replace(spec.trainer, clip_norm=None, clip_value=None))
+    trainer = asdict(replace(spec.trainer, clip_norm=None, clip_value=None, until=None))
     activation = spec.row.activation
     learned = (activation.target, *sorted(activation.values)) if spec.row.learnable else ()
     return (

@@ -116,7 +116,8 @@ def _steps(cohort: Cohort) -> tuple[int, int]:
     """The steps that a run takes, and how often it is evaluated."""
     settings = cohort.settings
     each = math.ceil(cohort.splits[0].sizes[0] / settings.batch_size)
-    steps = min(settings.epochs * each, settings.max_steps or settings.epochs * each)
+    epochs = max(run.until or settings.epochs for run in cohort.runs)
+    steps = min(epochs * each, settings.max_steps or epochs * each)
     return steps, -(-steps // (each * settings.evaluate_every))
 
 

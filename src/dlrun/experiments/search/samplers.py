@@ -25,10 +25,11 @@ class Trial:
     Args:
         values: one for each dimension.
         quality: the mean of the metric on validation rows after all of training; None where there is none.
-        status: done, diverged, failed, or stopped at a rung.
+        status: done, diverged, failed, undefined, or pruned at a rung.
         reason: why it is not done.
         runs: the ids of its runs, one for each seed and fold.
         rungs: epoch -> the mean of the metric there, where it was compared on the way.
+        epochs: that all of its runs trained together.
     """
 
     values: Values
@@ -37,6 +38,7 @@ class Trial:
     reason: str = ""
     runs: tuple[str, ...] = ()
     rungs: dict[int, float] = field(default_factory=dict)
+    epochs: int = 0
 
 
 def optuna() -> ModuleType:
@@ -128,7 +130,10 @@ def distributions(space: Sequence[Dimension]) -> dict[str, Any]:
 
 
 def frozen(space: Sequence[Dimension], trials: Sequence[Trial]) -> list[Any]:
-    """The trials as Optuna's. One that diverged is pruned without a value there, which counts as worse than all that have one."""
+    """The trials as Optuna's. One that diverged is pruned there without a value, which counts as worse than all that have one.
+
+    One that was pruned at a rung counts by its value there.
+    """
     library = optuna()
     kinds, states = distributions(space), library.trial.TrialState
     found = []

@@ -1,6 +1,6 @@
 """Tuning: a sampler proposes settings for each configuration, batch by batch; the trials of all train together.
 
-    configurations -> (propose -> train -> note) for each batch -> the best on validation rows
+    configurations -> (propose -> train, from rung to rung -> note) for each batch -> the best on validation rows
                    -> those and the defaults with fresh seeds -> compared on test rows
 
 A batch follows from the trials before it alone, and finished runs are taken from the store: a command that was killed goes on
@@ -9,6 +9,7 @@ what is reported (see experiments/tuning).
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,14 +24,15 @@ from dlrun.config.composing.composed import Composed
 from dlrun.config.composing.from_python import Compose
 from dlrun.config.composing.spaces import Dimension, space
 from dlrun.config.repeats import is_seed
+from dlrun.config.settings import Trainer
 from dlrun.data.preparation import unsaid_folds
 from dlrun.errors import InputError, plural, raise_all
 from dlrun.experiments.events import Listener, Listeners
 from dlrun.experiments.experiment import How, Reports, Result, SweepExperiment
-from dlrun.experiments.search import samplers
+from dlrun.experiments.search import pruning, samplers
 from dlrun.experiments.search.samplers import Trial, Values
 from dlrun.experiments.search.studies import Studies, default_url
-from dlrun.experiments.search.tuned import Tuned, Tuning, Words, trial_of
+from dlrun.experiments.search.tuned import PRUNED, Tuned, Tuning, Words, trial_of
 from dlrun.experiments.search.tuned import notes as noted
 from dlrun.experiments.sections import place
 from dlrun.experiments.settle import seeds_of
@@ -47,15 +49,18 @@ class Search:
     """How to search.
 
     Args:
-        budget: trials of each configuration.
+        budget: trials of each configuration; with a pruner, as many as train no more epochs than so many do to their end.
         batch: how many of them are proposed, and trained, at once.
         sampler: see samplers.SAMPLERS.
         sampler_seed: of what is drawn.
         fresh: seeds with which the best settings and the defaults are reported.
         storage: an Optuna storage for the trials; one in the output folder when empty.
+        pruner: see pruning.PRUNERS.
+        eta: of n trials n // eta go on from a rung, and the next rung has eta times the epochs.
+        min_epochs: of the lowest rung; 0 for as many rungs as it takes to choose one trial of a batch.
 
     Raises:
-        InputError: a number is out of range, or there is no such sampler.
+        InputError: a number is out of range, or there is no such sampler or pruner.
     """
 
     budget: int = 32
@@ -64,13 +69,66 @@ class Search:
     sampler_seed: int = 0
     fresh: int = 10
     storage: str = ""
+    pruner: str = "none"
+    eta: int = 3
+    min_epochs: int = 0
 
     def __post_init__(self) -> None:
         samplers.check(self.sampler)
-        least = {"budget": 1, "batch": 1, "sampler_seed": 0, "fresh": 2}
+        pruning.check(self.pruner)
+        least = {"budget": 1, "batch": 1, "sampler_seed": 0, "fresh": 2, "eta": 2, "min_epochs": 0}
         raise_all(
             [f"{key}={getattr(self, key)}: must be at least {low}" for key, low in least.items() if getattr(self, key) < low]
         )
+
+    @property
+    def prunes(self) -> bool:
+        """Whether trials may end at a rung."""
+        return self.pruner != "none"
+
+    def trials(self, epochs: int, every: int) -> int:
+        """How many trials a configuration has, whose trials train ``epochs`` epochs: with a pruner, those of whole batches.
+
+        Raises:
+            InputError: not one batch is within the budget.
+        """
+        if not self.prunes:
+            return self.budget
+        each = pruning.cost(self.paths(self.batch, epochs, every), eta=self.eta)
+        if each > self.budget * epochs:
+            raise InputError(
+                f"budget={self.budget}: a batch of {self.batch} trials with pruner={self.pruner} trains {each:,} epochs, more "
+                f"than {self.budget} times trainer.epochs={epochs}; type budget={math.ceil(each / epochs)}, or a smaller batch"
+            )
+        return self.budget * epochs // each * self.batch
+
+    def paths(self, count: int, epochs: int, every: int) -> list[tuple[int, ...]]:
+        """The rungs of each of ``count`` trials of a batch."""
+        found = pruning.rungs(epochs, batch=self.batch, eta=self.eta, least=self.min_epochs or None, every=every)
+        return pruning.paths(self.pruner, count, found, eta=self.eta)
+
+
+@dataclass
+class _Attempt:
+    """A trial that is trained from rung to rung.
+
+    Args:
+        bracket: trials with the same one are compared.
+        path: the rungs that are left, the last of which is its end.
+        past: the trial as it was at the rungs before.
+    """
+
+    each: Tuned
+    values: Values
+    bracket: tuple[str, int]
+    path: tuple[int, ...]
+    past: Trial
+
+    @property
+    def words(self) -> Words:
+        """Of its next training."""
+        settings = (part.setting(value) for part, value in zip(self.each.space, self.values, strict=True))
+        return (*self.each.words, *settings, *([f"trainer.until={self.path[0]}"] if len(self.path) > 1 else []))
 
 
 class TuneExperiment:
@@ -138,6 +196,7 @@ class TuneExperiment:
                 self._skipped[label(mine)] = cell.reason
                 continue
             at = place(grid.specs[cell.id])[0]
+            self._check_rungs(job, dimensions)
             name = " ".join((at.dataset, *([label(mine)] if mine else []), self._digest(cell.id, dimensions)))
             found.append(Tuned(words, dimensions, at, mine, name, job))
         return found
@@ -168,11 +227,29 @@ class TuneExperiment:
             ]
         )
 
+    def _check_rungs(self, job: Composed, dimensions: Sequence[Dimension]) -> None:
+        """Whether the epochs of a configuration's trials can be shared out.
+
+        Raises:
+            InputError: they are searched over, or limited otherwise.
+        """
+        if not self._search.prunes:
+            return
+        trainer, fixed = job.config.get("trainer") or {}, ("epochs", "evaluate_every", "max_steps", "until")
+        searched = [part.key for part in dimensions if part.key in {f"trainer.{key}" for key in fixed}]
+        limits = [f"trainer.{key}={trainer[key]}" for key in ("max_steps", "until") if trainer.get(key) is not None]
+        raise_all(
+            [f"pruner={self._search.pruner}: shares out epochs, and {key} is searched over" for key in searched]
+            + [f"pruner={self._search.pruner}: shares out trainer.epochs, and {limit} limits them; type null" for limit in limits]
+        )
+        self._search.trials(*_epochs(job))
+
     def _digest(self, run: str, dimensions: Sequence[Dimension]) -> str:
         """What a study's name ends with: of all that its trials depend on. ``run`` is the id of one with the defaults."""
         how = self._search
         parts = [run, *(part.text() for part in dimensions), *map(str, self._seeds), how.sampler, how.sampler_seed]
         parts += [how.budget] if how.sampler == "grid" else [how.batch, samplers.optuna().__version__]
+        parts += [how.pruner, how.eta, how.min_epochs, how.batch] if how.prunes else []
         return sha256("\n".join(map(str, parts)).encode()).hexdigest()[:8]
 
     def run(self) -> Tuning:
@@ -213,7 +290,7 @@ class TuneExperiment:
             for values in samplers.propose(
                 each.space,
                 each.trials,
-                how.budget,
+                how.trials(*_epochs(each.default)),
                 batch=how.batch,
                 sampler=how.sampler,
                 seed=how.sampler_seed,
@@ -222,23 +299,60 @@ class TuneExperiment:
         ]
 
     def _tried(self, proposed: Sequence[tuple[Tuned, Values]]) -> bool:
-        """Train a batch and note what came of it. Returns whether it was interrupted."""
-        words = [
-            [*each.words, *(part.setting(value) for part, value in zip(each.space, values, strict=True))]
-            for each, values in proposed
-        ]
-        jobs = self._compose([[*mine, f"seed={seed}"] for mine in words for seed in self._seeds])
+        """Train a batch from rung to rung, and note what came of it. Returns whether it was interrupted."""
+        counts = Counter(each.study for each, _ in proposed)
+        paths = {each.study: self._search.paths(counts[each.study], *_epochs(each.default)) for each, _ in proposed}
+        brackets = {study: Counter(mine) for study, mine in paths.items()}
+        attempts = []
+        for each, values in proposed:
+            path = paths[each.study].pop(0)
+            left = pruning.ahead(path, brackets[each.study][path])
+            attempts.append(_Attempt(each, values, (each.study, len(path)), left, Trial(values, None)))
+        going = attempts
+        while going:
+            if not self._trained(going):
+                return True
+            going = self._compared(going)
+        for attempt in attempts:
+            attempt.each.trials.append(attempt.past)
+        return False
+
+    def _trained(self, going: Sequence[_Attempt]) -> bool:
+        """Train trials up to their next rungs, the runs of all at once. Returns whether all were."""
+        jobs = self._compose([[*attempt.words, f"seed={seed}"] for attempt in going for seed in self._seeds])
         experiment = self._experiment(jobs)
         result = experiment.run()
         self._sweep = result.sweep
         if self._interruption():
-            return True
+            return False
         records = {record.id: record for record in result.store.records(experiment.grid.specs)}
         cells = _by_job(jobs, experiment.grid.cells)
-        for number, (each, values) in enumerate(proposed):
+        for number, attempt in enumerate(going):
             mine = [cell for some in cells[number * len(self._seeds) : (number + 1) * len(self._seeds)] for cell in some]
-            each.trials.append(trial_of(values, mine, records, each.at.metric))
-        return False
+            here, past = trial_of(attempt.values, mine, records, attempt.each.at.metric), attempt.past
+            rungs = past.rungs | ({attempt.path[0]: here.quality} if len(attempt.path) > 1 and here.quality is not None else {})
+            attempt.past = replace(here, rungs=rungs, epochs=past.epochs + here.epochs)
+        return True
+
+    def _compared(self, going: Sequence[_Attempt]) -> list[_Attempt]:
+        """Those that go on from the rung where they are; others of their bracket are pruned."""
+        brackets: dict[tuple[str, int], list[_Attempt]] = {}
+        for attempt in going:
+            if len(attempt.path) > 1:
+                brackets.setdefault(attempt.bracket, []).append(attempt)
+        found = []
+        for mine in brackets.values():
+            qualities = [attempt.past.quality for attempt in mine]
+            kept = pruning.kept(qualities, eta=self._search.eta, maximize=mine[0].each.maximize)
+            for number, attempt in enumerate(mine):
+                at, *path = attempt.path
+                if number in kept:
+                    attempt.path = pruning.ahead(path, len(kept))
+                    found.append(attempt)
+                elif attempt.past.quality is not None:
+                    reason = f"{len(kept)} of {len(mine)} trials were better after {plural(at, 'epoch')}"
+                    attempt.past = replace(attempt.past, quality=None, status=PRUNED, reason=reason)
+        return found
 
     def _experiment(self, jobs: Sequence[Composed], reports: Reports | None = None) -> SweepExperiment:
         how = self._how if self._sweep is None else replace(self._how, resume=self._sweep.folder)
@@ -246,10 +360,11 @@ class TuneExperiment:
 
     def _told(self) -> str:
         trials = sum(len(each.trials) for each in self._tuned)
-        lost = sum(trial.quality is None for each in self._tuned for trial in each.trials)
+        lost = sum(each.lost for each in self._tuned)
         best = {each.study: each.curve()[-1] for each in self._tuned}
         known = [each for each in self._tuned if not math.isnan(best[each.study])]
-        said = f"{plural(trials, 'trial')}" + (f", {lost} without a value" if lost else "")
+        pruned = sum(trial.status == PRUNED for each in self._tuned for trial in each.trials)
+        said = plural(trials, "trial") + (f", {pruned} pruned" if pruned else "") + (f", {lost} without a value" if lost else "")
         if known and len({each.at for each in known}) == 1:
             top = (max if known[0].maximize else min)(known, key=lambda each: best[each.study])
             said += f", best validation {top.at.metric} {best[top.study]:.4g}" + (
@@ -279,6 +394,13 @@ class TuneExperiment:
         result = experiment.run()
         self._sweep = result.sweep
         return result
+
+
+def _epochs(job: Composed) -> tuple[int, int]:
+    """The epochs of a trial that is trained to its end, and those from one evaluation to the next."""
+    trainer = job.config.get("trainer") or {}
+    usual = Trainer()
+    return int(trainer.get("epochs", usual.epochs)), int(trainer.get("evaluate_every", usual.evaluate_every))
 
 
 class _Mirror:

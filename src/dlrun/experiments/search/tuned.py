@@ -18,6 +18,7 @@ from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.sweeps import Cell
 
 Words = tuple[str, ...]
+PRUNED = "pruned"
 
 
 @dataclass
@@ -67,6 +68,11 @@ class Tuned:
         """The words that give a trial's settings."""
         return tuple(part.setting(value) for part, value in zip(self.space, self.trials[number].values, strict=True))
 
+    @property
+    def lost(self) -> int:
+        """How many trials have no value, and were not pruned."""
+        return sum(trial.quality is None and trial.status != PRUNED for trial in self.trials)
+
     def counts(self) -> dict[str, int]:
         """How many trials ended in which way."""
         statuses = [trial.status for trial in self.trials]
@@ -84,7 +90,14 @@ class Tuned:
             "study": self.study,
             "best": None if best is None else {"trial": best, "settings": list(self.settings(best))},
             "trials": [
-                {"values": list(trial.values), "quality": trial.quality, "status": trial.status, "reason": trial.reason}
+                {
+                    "values": list(trial.values),
+                    "quality": trial.quality,
+                    "status": trial.status,
+                    "reason": trial.reason,
+                    "rungs": {str(epoch): quality for epoch, quality in trial.rungs.items()},
+                    "epochs": trial.epochs,
+                }
                 for trial in self.trials
             ],
         }
@@ -121,17 +134,17 @@ class Tuning:
 def trial_of(values: Values, cells: Sequence[Cell], records: Mapping[str, RunRecord], metric: str) -> Trial:
     """What came of the runs of a trial: it is as good as their mean, and lost where one of them is."""
     found = [records.get(cell.id) for cell in cells]
-    runs = tuple(cell.id for cell in cells)
+    runs, epochs = tuple(cell.id for cell in cells), sum(record.epochs for record in found if record is not None)
     lost = next((record for record in found if record is None or record.status not in MEASURED), None)
     if lost is not None or None in found:
         cell = next((cell for cell, record in zip(cells, found, strict=True) if record is lost), cells[0])
         status = "diverged" if lost is not None and lost.status == "diverged" else "failed"
-        return Trial(values, None, status, lost.reason if lost is not None else cell.reason, runs)
+        return Trial(values, None, status, lost.reason if lost is not None else cell.reason, runs, epochs=epochs)
     qualities = [record.metrics.get(f"validation/{metric}") for record in found if record is not None]
     known = [quality for quality in qualities if quality is not None and math.isfinite(quality)]
     if len(known) < len(qualities):
-        return Trial(values, None, "undefined", f"validation/{metric} has no value", runs)
-    return Trial(values, math.fsum(known) / len(known), runs=runs)
+        return Trial(values, None, "undefined", f"validation/{metric} has no value", runs, epochs=epochs)
+    return Trial(values, math.fsum(known) / len(known), runs=runs, epochs=epochs)
 
 
 def notes(each: Tuned) -> Iterator[str]:
