@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -71,8 +72,49 @@ def reason(error: BaseException) -> str:
     return said.splitlines()[0].removesuffix(": ")
 
 
+def told(error: BaseException) -> DlrunError:
+    """An exception that can travel."""
+    if isinstance(error, InputError | RaisedError):
+        return error
+    log = "".join(traceback.format_exception(error))
+    return RaisedError(reason(error), log, foreign=not isinstance(error, DlrunError))
+
+
 class StartError(InputError):
     """No worker could be started, or the user's modules could not be imported in one: no run is to blame."""
+
+
+def packed(task: Any, known: Sequence[Any] = ()) -> tuple[bytes, list[Any]]:
+    """A task as bytes without its datasets, and those of them that are not among ``known``: each is sent once."""
+    import cloudpickle
+
+    from dlrun.data.dataset import Data
+
+    places = {id(data): number for number, data in enumerate(known)}
+    new: list[Any] = []
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def persistent_id(self, item: Any) -> int | None:
+            if not isinstance(item, Data):
+                return None
+            if id(item) not in places:
+                places[id(item)] = len(places)
+                new.append(item)
+            return places[id(item)]
+
+    out = io.BytesIO()
+    Pickler(out, protocol=pickle.HIGHEST_PROTOCOL).dump(task)
+    return out.getvalue(), new
+
+
+def unpacked(task: bytes, datasets: Sequence[Any]) -> Any:
+    """What ``packed`` packed, with the datasets in the order in which they were found."""
+
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, place: Any) -> Any:
+            return datasets[place]
+
+    return Unpickler(io.BytesIO(task)).load()
 
 
 class Process(Protocol):
@@ -144,7 +186,7 @@ class Worker:
         One that is not ready gets it when it is (see ``look``): to wait would hold up others, and whoever wants to stop.
         """
         self._answer, self.deadline = None, 0.0
-        task, datasets = self._dumped((_folder(), function, given, hooks))
+        task, datasets = packed((_folder(), function, given, hooks), self._known)
         self._known += datasets
         self._next = datasets, task
         if self.is_ready:
@@ -218,28 +260,6 @@ class Worker:
             for data in datasets:
                 self._send(DATA + pickle.dumps(data, protocol=pickle.HIGHEST_PROTOCOL))
             self._send(TASK + task)
-
-    def _dumped(self, task: Any) -> tuple[bytes, list[Any]]:
-        """A task as bytes, and the datasets in it that the worker does not have yet: they are sent once."""
-        import cloudpickle
-
-        from dlrun.data.dataset import Data
-
-        places = {id(data): number for number, data in enumerate(self._known)}
-        new: list[Any] = []
-
-        class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-            def persistent_id(self, item: Any) -> int | None:
-                if not isinstance(item, Data):
-                    return None
-                if id(item) not in places:
-                    places[id(item)] = len(places)
-                    new.append(item)
-                return places[id(item)]
-
-        out = io.BytesIO()
-        Pickler(out, protocol=pickle.HIGHEST_PROTOCOL).dump(task)
-        return out.getvalue(), new
 
     def _send(self, message: bytes) -> None:
         with suppress(OSError):  # it has ended, as the next look will tell

@@ -9,15 +9,13 @@ import pickle
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from dlrun.errors import DlrunError, InputError
-from dlrun.isolation import DATA, STOP, RaisedError, reason
+from dlrun.isolation import DATA, STOP, told, unpacked
 
 LOOK = 0.05  # seconds between two looks for the message that asks to stop
 REPORT = 0.1  # seconds between two reports of progress
@@ -88,7 +86,7 @@ def _begin(connection: "Connection[bytes, bytes]", modules: list[str]) -> None:
                     continue
                 own_modules.trust(module)
     except BaseException as error:
-        connection.send_bytes(pickle.dumps(("raised", _told(error))))
+        connection.send_bytes(pickle.dumps(("raised", told(error))))
     else:
         connection.send_bytes(pickle.dumps(("ready", None)))
 
@@ -108,13 +106,13 @@ def _forked(connection: "Connection[bytes, bytes]", task: bytes) -> None:
 def _serve(connection: "Connection[bytes, bytes]", task: bytes) -> None:
     """Do a task and send what came of it."""
     try:
-        folder, function, given, hooks = _Unpickler(io.BytesIO(task)).load()
+        folder, function, given, hooks = unpacked(task, _datasets)
         if folder is not None:
             os.chdir(folder)
         more = {"report": _reporter(connection), "interrupted": _Asked(connection), "keep": _keeper(connection)} if hooks else {}
         answer = pickle.dumps(("done", function(*given, **more)), protocol=pickle.HIGHEST_PROTOCOL)
     except BaseException as error:  # whatever it is: it is the user's code that raises here, and the parent that decides
-        answer = pickle.dumps(("raised", _told(error)))
+        answer = pickle.dumps(("raised", told(error)))
     _flush()
     connection.send_bytes(answer)
 
@@ -125,19 +123,6 @@ def _flush() -> None:
         if stream is not None:
             with suppress(OSError, ValueError):
                 stream.flush()
-
-
-class _Unpickler(pickle.Unpickler):
-    def persistent_load(self, place: Any) -> Any:
-        return _datasets[place]
-
-
-def _told(error: BaseException) -> DlrunError:
-    """An exception that can travel."""
-    if isinstance(error, InputError | RaisedError):
-        return error
-    log = "".join(traceback.format_exception(error))
-    return RaisedError(reason(error), log, foreign=not isinstance(error, DlrunError))
 
 
 def _reporter(connection: "Connection[bytes, bytes]") -> Callable[[Any], None]:

@@ -21,7 +21,13 @@ Examples:
   dlrun resume
   dlrun resume 2026-01-31_120000_sweep --retry-failed
 """
-_HARMLESS = ("hydra.launcher.processes=", "hydra.launcher.memory_share=", "hydra.mode=", "hydra.sweeper.params.")
+_HARMLESS = (
+    "hydra.launcher.processes=",
+    "hydra.launcher.memory_share=",
+    "hydra.launcher.executor=",
+    "hydra.mode=",
+    "hydra.sweeper.params.",
+)
 
 
 def run(words: Sequence[str]) -> int:

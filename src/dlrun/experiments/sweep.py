@@ -22,7 +22,7 @@ from dlrun.engine.progress import Progress
 from dlrun.errors import InputError
 from dlrun.experiments.checkpoints import Keep, going_on, keeping
 from dlrun.experiments.events import Listener
-from dlrun.experiments.executors import AUTO, check_name, choose, scheduling
+from dlrun.experiments.executors import AUTO, check_name, choose, scheduling, slots
 from dlrun.experiments.planning.cohorts import Datasets, Planned, plan, together
 from dlrun.experiments.planning.cut import Needs, cut, free_bytes, needs
 from dlrun.experiments.planning.folds import every_fold
@@ -50,17 +50,20 @@ class Options:
     memory_share: float = MEMORY_SHARE
     processes: int | None = None  # None: as many as cores, where the work repays their start
     executor: str = AUTO
+    address: str = ""  # of a cluster
 
     @classmethod
     def of(cls, config: Mapping[str, Any], launcher: Mapping[str, Any]) -> "Options":
         """What a composed config and the settings of the cohort launcher say."""
+        address = str(launcher.get("address") or "")
         return cls(
             folders=bool(config.get("folders")),
             reuse=bool(config.get("reuse", True)),
             retry_failed=bool(config.get("retry_failed")),
             memory_share=float(launcher.get("memory_share", MEMORY_SHARE)),
             processes=launcher.get("processes"),
-            executor=check_name(str(launcher.get("executor", AUTO))),
+            executor=check_name(str(launcher.get("executor", AUTO)), address),
+            address=address,
         )
 
 
@@ -289,7 +292,7 @@ def _trained(
     keep: Keep,
 ) -> Iterator[list[RunFiles]]:
     """Train cohorts, in this process or in several, and hand out what comes of each."""
-    shares = scheduling.shares(work, options.processes, options.executor)
+    shares = scheduling.shares(work, slots(options.processes, options.address), options.executor)
     begun, all_of_them = 0, sum(len(part) for part, _ in shares)
 
     def started(group: Planned) -> None:
@@ -298,7 +301,8 @@ def _trained(
         begun += 1
 
     for part, count in shares:
-        executor = choose([group for group, _ in part], min(count, len(part)), interruption, options.executor)
+        cohorts, count = [group for group, _ in part], min(count, len(part))
+        executor = choose(cohorts, count, interruption, options.executor, options.address)
         yield from scheduling.train_all(part, executor, started=started, report=report, interrupted=interruption, keep=keep)
 
 
