@@ -388,6 +388,7 @@ def test_a_killed_search_with_rungs_goes_on_with_the_same_trials(
         ([*LONG, "trainer.until=3", "trainer.evaluate_every=2"], "type a multiple of trainer.evaluate_every=2"),
         (["sampler=tpee"], "sampler=tpee: takes tpe, random, grid; did you mean 'tpe'?"),
         (["budget=ten"], "budget=ten: must be a whole number"),
+        (["budgets=2"], "budgets=2: no such key; did you mean 'budget'?"),
         (["budget=0"], "budget=0: must be at least 1"),
         (["optimizer.lrr=interval(1,2)"], "optimizer.lrr"),
         (["optimizer.lr=0.1", "optimizer.betas=[0.9,0.99]"], "nothing to search over"),

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from dlrun import registry
 from dlrun.cli.arguments import parse
 from dlrun.cli.stored import flags_of
 from dlrun.cli.train import start
-from dlrun.errors import plural, printable, raise_all
+from dlrun.errors import nearest, plural, printable, raise_all
 
 if TYPE_CHECKING:
     from dlrun.experiments.experiment import How
@@ -88,7 +89,7 @@ def _asked(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """The words that are settings of runs, and those that say how to search.
 
     Raises:
-        InputError: a value that is none.
+        InputError: a value that is none, or a key that one of these is meant by.
     """
     kinds: dict[str, type] = {"budget": int, "batch": int, "sampler": str, "sampler_seed": int, "fresh": int, "storage": str}
     kinds |= {"pruner": str, "eta": int, "min_epochs": int}
@@ -96,6 +97,9 @@ def _asked(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or key not in kinds:
+            others = {*registry.root_keys(), *registry.groups()}
+            if "." not in key and key not in others and (meant := nearest(key, kinds)):
+                problems.append(f"{word}: no such key{meant}")
             rest.append(word)
             continue
         try:
