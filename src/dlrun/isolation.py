@@ -29,6 +29,7 @@ from typing import IO, Any, Protocol
 
 from dlrun.errors import DlrunError, InputError, RunError
 
+REPORT = 0.1  # seconds between two reports of progress
 POLL = 0.2  # seconds between two looks at the signals
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from dlrun.isolation_worker import main; main()"
 STOP, DATA, TASK = b"stop", b"d", b"t"  # messages: end the task early; a dataset; a task
@@ -70,6 +71,20 @@ def reason(error: BaseException) -> str:
         return f"called sys.exit({error.code})"
     said = str(error) if isinstance(error, DlrunError) else f"{type(error).__name__}: {error}"
     return said.splitlines()[0].removesuffix(": ")
+
+
+def now_and_then(send: Callable[[Any], None]) -> Callable[[Any], None]:
+    """``send``, but for reports that come within REPORT seconds of one that was sent."""
+    last = 0.0
+
+    def report(progress: Any) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= REPORT:
+            last = now
+            send(progress)
+
+    return report
 
 
 def told(error: BaseException) -> DlrunError:

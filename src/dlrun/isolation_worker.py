@@ -15,10 +15,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from dlrun.isolation import DATA, STOP, told, unpacked
+from dlrun.isolation import DATA, STOP, now_and_then, told, unpacked
 
 LOOK = 0.05  # seconds between two looks for the message that asks to stop
-REPORT = 0.1  # seconds between two reports of progress
 
 _datasets: list[Any] = []
 
@@ -126,16 +125,7 @@ def _flush() -> None:
 
 
 def _reporter(connection: "Connection[bytes, bytes]") -> Callable[[Any], None]:
-    last = 0.0
-
-    def report(progress: Any) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= REPORT:
-            last = now
-            connection.send_bytes(pickle.dumps(("progress", progress)))
-
-    return report
+    return now_and_then(lambda progress: connection.send_bytes(pickle.dumps(("progress", progress))))
 
 
 def _keeper(connection: "Connection[bytes, bytes]") -> Callable[[Any], None]:

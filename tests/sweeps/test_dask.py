@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from dlrun.experiments.executors import dask
+from dlrun.results.store import Store
 from kept import results
 
 Call = Callable[..., tuple[int, str, str]]
@@ -178,3 +179,7 @@ def test_a_real_cluster(folder: Path, ends: str) -> None:
     for run, record in found.items():  # what was interrupted is cut anew into cohorts
         same = there[run]["metrics"] if ends == "worker" else pytest.approx(there[run]["metrics"], rel=1e-6, abs=1e-6)
         assert record["metrics"] == same
+    mine, theirs = Store(folder / "dask"), Store(folder / "alone")
+    for run in [*found][::50]:  # trained by the kernel: the same bits in any cohort
+        weights = theirs.weights(run)
+        assert all((value == weights[name]).all() for name, value in mine.weights(run).items())

@@ -70,7 +70,8 @@ def run(words: Sequence[str]) -> int:
 
     def tune(jobs: Sequence[Sequence[str]], compose: Any, how: "How") -> int:
         from dlrun.cli.terminal.experiment import TuneDisplay
-        from dlrun.experiments.search.tune import Search, TuneExperiment
+        from dlrun.experiments.search.settings import Search
+        from dlrun.experiments.search.tune import TuneExperiment
 
         how = replace(how, command=["tune", *words])
         display = TuneDisplay({"table": "--json" not in flags})

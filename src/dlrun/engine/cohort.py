@@ -19,8 +19,7 @@ from dlrun.data.splits import Split
 from dlrun.engine.components import Component, signature
 from dlrun.engine.models.model import LayerSpec
 
-# Numbers that torch's elementwise loops take at once; what is left at a tensor's end goes through other instructions.
-VECTOR = 64 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else 32
+VECTOR = 32  # numbers that torch's elementwise loops take at once; what is left at a tensor's end goes through other instructions
 MOST_PADDING = 0.25  # of the runs; in small models, where more rows hardly take more time, twice as many
 
 Threshold = float | str  # of the probability of a class: a number, or f1 or youden, by which one is chosen (see thresholds.py)

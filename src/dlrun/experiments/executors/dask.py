@@ -10,7 +10,7 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import asdict
 from typing import Any
@@ -26,14 +26,13 @@ from dlrun.experiments.checkpoints import Keep
 from dlrun.experiments.executors.base import Executor, Report, Task
 from dlrun.experiments.planning.cohorts import Planned
 from dlrun.experiments.train import train, versions
-from dlrun.isolation import POLL, DiedError, StartError, packed, told, unpacked
+from dlrun.isolation import POLL, DiedError, StartError, now_and_then, packed, told, unpacked
 from dlrun.results.checkpoints import SavedCheckpoint
 from dlrun.results.formats import RunFiles
 
 ANSWER = 10.0  # seconds that a scheduler has for its answer
 GRACE = 3.0  # seconds that a cohort which is asked to stop has for handing over what it has
 LOSSES = 3  # times that a cohort which has not begun may lose its data with a worker
-REPORT = 0.1  # seconds between two reports of progress
 
 
 class Dask(Executor):
@@ -263,7 +262,7 @@ def _train(given: bytes, datasets: Sequence[Data], about: tuple[str, str, Sequen
             cohort, threads, digests = unpacked(given, datasets)
             torch.set_num_threads(threads)
             own_code.adopt(digests)
-            report = _reporter(lambda progress: get_worker().log_event(name, (key, asdict(progress))))
+            report = now_and_then(lambda progress: get_worker().log_event(name, (key, asdict(progress))))
             files = train(cohort, report=report, interrupted=lambda: name in _asked, keep=keep)
             stopped = any(item.record.status == "interrupted" for item in files)
             answer: tuple[str, Any, SavedCheckpoint | None] = "done", files, kept[0] if stopped and kept else None
@@ -278,16 +277,3 @@ def _check_versions(wanted: Mapping[str, str]) -> None:
     other = [f"{name} {here[name]} and not {wanted[name]}" for name in wanted if here.get(name) != wanted[name]]
     if other:
         raise StartError(f"a Dask worker has {', '.join(other)}: its figures could differ; install the same versions there")
-
-
-def _reporter(send: Callable[[Progress], None]) -> Report:
-    last = 0.0
-
-    def report(progress: Progress) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= REPORT:
-            last = now
-            send(progress)
-
-    return report

@@ -11,20 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from dlrun.errors import InputError, nearest
-
 PRUNERS = ("none", "halving", "hyperband")
-
-
-def check(name: str) -> str:
-    """The name of a pruner.
-
-    Raises:
-        InputError: there is no such pruner.
-    """
-    if name not in PRUNERS:
-        raise InputError(f"pruner={name}: takes {', '.join(PRUNERS)}{nearest(name, PRUNERS)}")
-    return name
 
 
 def rungs(epochs: int, *, batch: int, eta: int, least: int | None = None, every: int = 1) -> tuple[int, ...]:

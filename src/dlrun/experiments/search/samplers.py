@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from dlrun.config.composing.spaces import Dimension, Value
-from dlrun.errors import InputError, nearest
+from dlrun.errors import InputError
 
 SAMPLERS = ("tpe", "random", "grid")
 STARTUP = 10  # trials that are drawn at random before tpe looks at them
@@ -53,17 +53,6 @@ def optuna() -> ModuleType:
         raise InputError(f"dlrun tune needs {error.name}, which is not installed; run: pip install 'dlrun[tune]'") from error
     library.logging.set_verbosity(library.logging.ERROR)
     return library
-
-
-def check(name: str) -> str:
-    """The name of a sampler.
-
-    Raises:
-        InputError: there is no such sampler.
-    """
-    if name not in SAMPLERS:
-        raise InputError(f"sampler={name}: takes {', '.join(SAMPLERS)}{nearest(name, SAMPLERS)}")
-    return name
 
 
 def propose(

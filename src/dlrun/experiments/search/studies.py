@@ -7,6 +7,7 @@ It is written, batch by batch, and read only to add no trial twice: what dlrun g
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from dlrun.config.composing.spaces import Dimension
 from dlrun.errors import StoreError
 from dlrun.experiments.search.samplers import Trial, frozen, optuna
+from dlrun.experiments.search.tuned import Tuned
 
 FILE = "optuna.sqlite"
 
@@ -78,3 +80,39 @@ class Studies:
             raise
         except Exception as error:  # of whatever database it is
             raise StoreError(f"storage={self.url}: {' '.join(str(error).split())[:300]}") from error
+
+
+class Mirror:
+    """Writes trials to a storage while the next ones train."""
+
+    def __init__(self, url: str, about: Mapping[str, Any]) -> None:
+        self._about = about
+        self._writer = ThreadPoolExecutor(1, "dlrun-studies")
+        self._studies = self._writer.submit(Studies, url)
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> "Mirror":
+        self._studies.result()
+        return self
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        try:
+            if kind is None:
+                self._settle()
+        finally:
+            self._writer.shutdown(wait=True, cancel_futures=kind is not None)
+
+    def keep(self, tuned: Sequence[Tuned]) -> None:
+        """Write what is new, when what was before is written."""
+        self._settle()
+        now = [(each, tuple(each.trials)) for each in tuned]
+        self._writing = self._writer.submit(self._write, now)
+
+    def _write(self, now: Sequence[tuple[Tuned, Sequence[Trial]]]) -> None:
+        studies = self._studies.result()
+        for each, trials in now:
+            studies.keep(each.study, each.space, trials, maximize=each.maximize, about=self._about)
+
+    def _settle(self) -> None:
+        if self._writing is not None:
+            self._writing.result()

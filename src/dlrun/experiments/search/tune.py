@@ -11,7 +11,6 @@ what is reported (see experiments/tuning).
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import accumulate, pairwise
@@ -31,7 +30,8 @@ from dlrun.experiments.events import Listener, Listeners
 from dlrun.experiments.experiment import How, Reports, Result, SweepExperiment
 from dlrun.experiments.search import pruning, samplers
 from dlrun.experiments.search.samplers import Trial, Values
-from dlrun.experiments.search.studies import Studies, default_url
+from dlrun.experiments.search.settings import Search
+from dlrun.experiments.search.studies import Mirror, default_url
 from dlrun.experiments.search.tuned import PRUNED, Tuned, Tuning, Words, trial_of
 from dlrun.experiments.search.tuned import notes as noted
 from dlrun.experiments.sections import place
@@ -42,70 +42,6 @@ from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep
 
 TUNING = "tuning"  # in the settings of a sweep: the trials of each configuration
-
-
-@dataclass(frozen=True)
-class Search:
-    """How to search.
-
-    Args:
-        budget: trials of each configuration; with a pruner, as many as train no more epochs than so many do to their end.
-        batch: how many of them are proposed, and trained, at once.
-        sampler: see samplers.SAMPLERS.
-        sampler_seed: of what is drawn.
-        fresh: seeds with which the best settings and the defaults are reported.
-        storage: an Optuna storage for the trials; one in the output folder when empty.
-        pruner: see pruning.PRUNERS.
-        eta: of n trials n // eta go on from a rung, and the next rung has eta times the epochs.
-        min_epochs: of the lowest rung; 0 for as many rungs as it takes to choose one trial of a batch.
-
-    Raises:
-        InputError: a number is out of range, or there is no such sampler or pruner.
-    """
-
-    budget: int = 32
-    batch: int = 16
-    sampler: str = "tpe"
-    sampler_seed: int = 0
-    fresh: int = 10
-    storage: str = ""
-    pruner: str = "none"
-    eta: int = 3
-    min_epochs: int = 0
-
-    def __post_init__(self) -> None:
-        samplers.check(self.sampler)
-        pruning.check(self.pruner)
-        least = {"budget": 1, "batch": 1, "sampler_seed": 0, "fresh": 2, "eta": 2, "min_epochs": 0}
-        raise_all(
-            [f"{key}={getattr(self, key)}: must be at least {low}" for key, low in least.items() if getattr(self, key) < low]
-        )
-
-    @property
-    def prunes(self) -> bool:
-        """Whether trials may end at a rung."""
-        return self.pruner != "none"
-
-    def trials(self, epochs: int, every: int) -> int:
-        """How many trials a configuration has, whose trials train ``epochs`` epochs: with a pruner, those of whole batches.
-
-        Raises:
-            InputError: not one batch is within the budget.
-        """
-        if not self.prunes:
-            return self.budget
-        each = pruning.cost(self.paths(self.batch, epochs, every), eta=self.eta)
-        if each > self.budget * epochs:
-            raise InputError(
-                f"budget={self.budget}: a batch of {self.batch} trials with pruner={self.pruner} trains {each:,} epochs, more "
-                f"than {self.budget} times trainer.epochs={epochs}; type budget={math.ceil(each / epochs)}, or a smaller batch"
-            )
-        return self.budget * epochs // each * self.batch
-
-    def paths(self, count: int, epochs: int, every: int) -> list[tuple[int, ...]]:
-        """The rungs of each of ``count`` trials of a batch."""
-        found = pruning.rungs(epochs, batch=self.batch, eta=self.eta, least=self.min_epochs or None, every=every)
-        return pruning.paths(self.pruner, count, found, eta=self.eta)
 
 
 @dataclass
@@ -261,7 +197,7 @@ class TuneExperiment:
         """
         storage = self._search.storage or default_url(self._store.root)
         self._store.prepare()
-        with _Mirror(storage, {"command": " ".join(self._how.command)}) as mirror:
+        with Mirror(storage, {"command": " ".join(self._how.command)}) as mirror:
             stopped = False
             while not stopped and (proposed := self._proposed()):
                 stopped = self._tried(proposed)
@@ -401,42 +337,6 @@ def _epochs(job: Composed) -> tuple[int, int]:
     trainer = job.config.get("trainer") or {}
     usual = Trainer()
     return int(trainer.get("epochs", usual.epochs)), int(trainer.get("evaluate_every", usual.evaluate_every))
-
-
-class _Mirror:
-    """Writes trials to a storage while the next ones train."""
-
-    def __init__(self, url: str, about: Mapping[str, Any]) -> None:
-        self._about = about
-        self._writer = ThreadPoolExecutor(1, "dlrun-studies")
-        self._studies = self._writer.submit(Studies, url)
-        self._writing: Future[None] | None = None
-
-    def __enter__(self) -> "_Mirror":
-        self._studies.result()
-        return self
-
-    def __exit__(self, kind: Any, *_: object) -> None:
-        try:
-            if kind is None:
-                self._settle()
-        finally:
-            self._writer.shutdown(wait=True, cancel_futures=kind is not None)
-
-    def keep(self, tuned: Sequence[Tuned]) -> None:
-        """Write what is new, when what was before is written."""
-        self._settle()
-        now = [(each, tuple(each.trials)) for each in tuned]
-        self._writing = self._writer.submit(self._write, now)
-
-    def _write(self, now: Sequence[tuple[Tuned, Sequence[Trial]]]) -> None:
-        studies = self._studies.result()
-        for each, trials in now:
-            studies.keep(each.study, each.space, trials, maximize=each.maximize, about=self._about)
-
-    def _settle(self) -> None:
-        if self._writing is not None:
-            self._writing.result()
 
 
 def _folds(job: Composed) -> int:
