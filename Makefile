@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 KERNEL := $(VENV)/.kernel
 PEERS := .venv-peers
+DIST := .venv-dist
+WHEELS := manylinux_2_17_x86_64 manylinux_2_17_aarch64 any
+PINS ?=
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 # Python may keep what it compiles, whatever the environment says: the tests start hundreds of processes.
@@ -21,7 +24,7 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 WORKFLOWS := $(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows docs/workflows/*.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow faults loggers wide floats check format lint types bench bench-engine bench-peers simulate venv clean distclean
+.PHONY: help run test slow faults loggers wide floats dist try-dist oldest newest check format lint types bench bench-engine bench-peers simulate venv clean distclean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -78,6 +81,29 @@ bench-peers: $(KERNEL) $(PEERS)/.ready ## dlrun beside its peers and a C program
 simulate: $(KERNEL) ## how often verdicts are wrong, 2,000 simulations a cell: the tables of docs/statistics.md
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/simulate.py $(ARGS)
 
+dist: $(DIST)/.ready ## dist/: an sdist, wheels with the kernel for Linux on x86-64 and arm64, and one without it
+	rm -rf dist
+	$(DIST)/bin/python -m build --sdist
+	@set -e; for platform in $(WHEELS); do \
+		mkdir -p build/$$platform; tar -xf dist/dlrun-*.tar.gz -C build/$$platform --strip-components 1; \
+		DLRUN_WHEEL=$$platform DLRUN_ZIG=$(abspath $(DIST))/bin/python $(DIST)/bin/python -m build --wheel --outdir dist build/$$platform; \
+		rm -rf build/$$platform; done
+	$(DIST)/bin/twine check --strict dist/*
+
+try-dist: dist $(READY) ## install what lies in dist/ in empty environments of every Python that is here, with a compiler and without
+	@DLRUN_PINS="$(PINS)" $(BIN)/python -m pytest -m dist tests/test_dist.py $(ARGS)
+
+oldest newest: ## the tests with the oldest, or newest, versions that pyproject.toml allows: make oldest PINS=torch==2.13.0
+	$(PYTHON) -m venv --clear $(VENV)-$@
+	$(VENV)-$@/bin/python -m pip install --quiet uv $(PINS)
+	$(VENV)-$@/bin/uv pip install --python $(VENV)-$@/bin/python --resolution $(if $(filter oldest,$@),lowest-direct,highest) -e '.[dev]' $(PINS)
+	@OMP_NUM_THREADS=1 $(VENV)-$@/bin/python -m pytest -n auto $(ARGS)
+
+$(DIST)/.ready: constraints.txt
+	$(PYTHON) -m venv $(DIST)
+	$(DIST)/bin/python -m pip install --quiet -c constraints.txt build twine ziglang
+	@touch $@
+
 $(PEERS)/.ready: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install $(TORCH)
@@ -102,4 +128,4 @@ clean: ## remove caches and built packages; outputs/ stays
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-*

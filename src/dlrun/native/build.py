@@ -20,14 +20,15 @@ SOURCE = HERE / "kernel.c"
 # No -ffast-math: rounding is part of what is promised. Fusing is written out in the source (see vector.h).
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wno-psabi")
 MACHINES = {"x86_64": "-march=x86-64-v3", "amd64": "-march=x86-64-v3", "aarch64": "-march=armv8-a", "arm64": "-march=armv8-a"}
+ZIG = {"x86_64": "x86_64_v3", "aarch64": "generic"}  # its names of the same processors
 
 
-def library() -> Path:
-    """Where the library lies that is made of these sources for this machine: a name that no other sources give."""
+def library(machine: str | None = None) -> Path:
+    """Where the library of these sources lies for a machine, by default this one: a name that no other sources give."""
     digest = sha256(repr(FLAGS).encode())
     for source in sorted(HERE.glob("*.[ch]")):
         digest.update(source.read_bytes())
-    return HERE / f"kernel-{platform.machine().lower()}-{digest.hexdigest()[:12]}.so"
+    return HERE / f"kernel-{(machine or platform.machine()).lower()}-{digest.hexdigest()[:12]}.so"
 
 
 def compiler() -> str | None:
@@ -52,14 +53,30 @@ def build(*flags: str, to: Path | None = None) -> Path | None:
     place = to or library()
     if to is None and place.exists():
         return place
-    beside = place.with_suffix(f".{os.getpid()}")  # so that nobody loads half a library
-    command = [found, *FLAGS, target, *flags, "-shared", str(SOURCE), "-o", str(beside)]
-    subprocess.run(command, check=True, capture_output=True)
-    beside.replace(place)
+    _compile([found, *FLAGS, target, *flags], place)
     if to is None:
         for other in set(HERE.glob("kernel-*.so")) - {place}:
             other.unlink(missing_ok=True)
     return place
+
+
+def cross(machine: str, glibc: str, python: str = sys.executable) -> Path:
+    """Compile the kernel for Linux on ``x86_64`` or ``aarch64``, for that glibc and newer ones: where the library lies.
+
+    Args:
+        python: of an environment in which the package ziglang is.
+
+    Raises:
+        subprocess.CalledProcessError: ziglang is not there, or refuses the source; what it says is in ``stderr``.
+    """
+    zig = [python, "-m", "ziglang", "cc", "-target", f"{machine}-linux-gnu.{glibc}", f"-mcpu={ZIG[machine]}", "-s"]
+    return _compile([*zig, *FLAGS], library(machine))
+
+
+def _compile(command: list[str], place: Path) -> Path:
+    beside = place.with_suffix(f".{os.getpid()}")  # so that nobody loads half a library
+    subprocess.run([*command, "-shared", str(SOURCE), "-o", str(beside)], check=True, capture_output=True)
+    return beside.replace(place)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@
 // that are asked for before the next one begins, so that its parameters stay in the cache.
 
 #include <stdlib.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "vector.h"
 
@@ -278,10 +281,15 @@ EXPORT const char *dlrun_layers(void) { return LAYERS(NAME); }
 
 EXPORT int dlrun_slots(int optimizer, int flags) { return optimizer_slots(optimizer, flags); }
 
-// Whether this processor has the instructions that the kernel is made of
+// Whether this processor has the instructions that the kernel is made of, and the system keeps their registers.
+// __builtin_cpu_supports would say so too, but not where zig compiles: there it is 0 for everything.
 EXPORT int dlrun_runs_here(void) {
 #if defined(__x86_64__)
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const unsigned wanted = bit_FMA | bit_OSXSAVE | bit_AVX, registers = 6;  // xmm and ymm
+  unsigned a, b, c, d, kept, high;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || (c & wanted) != wanted) return 0;
+  __asm__("xgetbv" : "=a"(kept), "=d"(high) : "c"(0));
+  return (kept & registers) == registers && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2) != 0;
 #else
   return 1;
 #endif
