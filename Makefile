@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 KERNEL := $(VENV)/.kernel
+SITE := $(VENV)/.site
 PEERS := .venv-peers
 DIST := .venv-dist
 WHEELS := manylinux_2_17_x86_64 manylinux_2_17_aarch64 any
@@ -24,13 +25,16 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 WORKFLOWS := $(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows docs/workflows/*.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow faults loggers wide floats dist try-dist oldest newest check format lint types bench bench-engine bench-peers simulate venv clean distclean
+.PHONY: help run docs test slow faults loggers wide floats dist try-dist oldest newest check format lint types bench bench-engine bench-peers simulate venv clean distclean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 run: $(KERNEL) ## train: make run ARGS="dataset=xor activation=tanh"
 	@$(BIN)/dlrun $(ARGS)
+
+docs: $(KERNEL) $(SITE) ## build the site: docs/_build/html/index.html
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html $(ARGS) docs docs/_build/html
 
 test: $(KERNEL) ## run the tests: make test ARGS="-k optimizers"
 	@$(TESTS) $(ARGS)
@@ -119,12 +123,16 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(SITE): $(READY)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[docs]'
+	@touch $@
+
 $(KERNEL): $(READY) $(wildcard src/dlrun/native/*.[ch]) src/dlrun/native/build.py
 	$(BIN)/python -m dlrun.native.build
 	@touch $@
 
 clean: ## remove caches and built packages; outputs/ stays
-	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -rf dist build docs/_build docs/catalogue .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too

@@ -1,6 +1,6 @@
 """How often a learner that is better on new rows is found to be: gelu against tanh on Friedman's function (1991, "MARS").
 
-    .venv/bin/python benchmarks/new_rows.py        a few minutes; the figures of docs/results.md
+    .venv/bin/python benchmarks/new_rows.py        a few minutes; the figures of docs/verdicts.md
 
 40 samples of 200 rows, 20 runs of each activation: as 20 seeds, 5 folds x 4 seeds, and 10 folds x 2 seeds.
 """

@@ -68,7 +68,8 @@ def main() -> None:
             console.print(Text.from_ansi(printed(command, folder).replace(folder, "~")))
             console.print()
     target = Path(__file__).with_name("terminal.svg")
-    target.write_text(console.export_svg(title="dlrun"), encoding="utf-8")
+    drawn = re.sub(r"\n *@font-face \{.*?\}", "", console.export_svg(title="dlrun"), flags=re.DOTALL)  # fonts of another host
+    target.write_text(drawn, encoding="utf-8")
     print(target)
 
 

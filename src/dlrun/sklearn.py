@@ -210,7 +210,7 @@ class DlrunClassifier(ClassifierMixin, _Networks):  # type: ignore[misc]
 
     Args:
         hidden, activation, optimizer, loss, lr, epochs, batch_size, regularizer, seeds, validation, overrides, random_state: as
-            ``dlrun show`` explains them, and the page docs/after-training.md.
+            ``dlrun show`` explains them, and the page docs/sklearn.md.
 
     Attributes:
         classes_: the classes, [K].
@@ -256,7 +256,7 @@ class DlrunRegressor(RegressorMixin, _Networks):  # type: ignore[misc]
 
     Args:
         hidden, activation, optimizer, loss, lr, epochs, batch_size, regularizer, seeds, validation, overrides, random_state: as
-            ``dlrun show`` explains them, and the page docs/after-training.md.
+            ``dlrun show`` explains them, and the page docs/sklearn.md.
 
     Attributes:
         networks_: what was trained, one for each seed that did not diverge.

@@ -41,6 +41,8 @@ def test_runs_are_found_by_settings_and_results(call: Call, store: Store) -> Non
         "optimizer=adam": 4,
         "dataset.standardize=true": 4,
         "task=binary": 4,
+        "regularizer=[]": 4,
+        "regularizer=[l1]": 0,
         store.ids()[0][:6]: 1,
     }.items():
         code, out, _ = call("runs", where, "--json")

@@ -20,7 +20,7 @@ QUICK = ("trainer=smoke", "baseline=[]", "logger=none")
 
 
 def onnx_columns(table: pd.DataFrame) -> dict[str, Any]:
-    """A table as the inputs of a graph: what docs/after-training.md says."""
+    """A table as the inputs of a graph: what docs/export.md says."""
     texts = table[["city", "garden"]].astype(object).where(table[["city", "garden"]].notna(), "")
     days = pd.to_datetime(table["day"]).to_numpy().astype("datetime64[D]").astype(np.float64)
     columns = {name: table[name].to_numpy(np.float64) for name in ("size", "rooms")}

@@ -12,10 +12,10 @@ from dlrun.results.sweeps import Sweep
 USAGE = """\
 usage: dlrun resume [SWEEP] [--retry-failed] [--import MODULE] [--json] [output_dir=PATH]
 
-Trains the runs of a sweep that have not ended yet, each from its beginning, and writes its comparison anew. SWEEP is a folder,
-its name, the name that the sweep was given, or latest (also when left out). Runs that have ended are not trained again;
---retry-failed makes an exception for those that failed. Modules that the sweep imported have to be named again, since a folder
-may come from anybody.
+Trains the runs of a sweep that have not ended yet, on from their last checkpoint if there is one, and writes its comparison
+anew. SWEEP is a folder, its name, the name that the sweep was given, or latest (also when left out). Runs that have ended are
+not trained again; --retry-failed makes an exception for those that failed. Modules that the sweep imported have to be named
+again, since a folder may come from anybody.
 
 Examples:
   dlrun resume

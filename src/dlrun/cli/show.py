@@ -91,7 +91,7 @@ def run(words: Sequence[str]) -> int:
     of_runs = [word for word in arguments.overrides if is_run(Store.at(), word)]
     found = [_find(word) for word in arguments.overrides if word not in of_runs]
     if JSON in arguments.flags:
-        show_json([*map(show_run.content, of_runs), *(_content(group, name) for group, name in found)])
+        show_json([*map(show_run.content, of_runs), *(explained(group, name) for group, name in found)])
         return 0
     output = console()
     for word in of_runs:
@@ -122,8 +122,8 @@ def _find(word: str) -> tuple[str, str]:
     raise InputError(f"show {word}: no such option; dlrun ls lists them{nearest(word, known)}")
 
 
-def _content(group: str, name: str) -> dict[str, Any]:
-    """An option as ``--json`` prints it."""
+def explained(group: str, name: str) -> dict[str, Any]:
+    """An option as ``--json`` prints it and the site shows it: what it is, its keys with defaults and meanings."""
     content, said = registry.load_option(group, name), COMMON.get(group, {}) | registry.comments(group, name)
     allowed = _allowed_in_common(group) | _allowed(_component(str(content.get("_target_", ""))))
     keys = [key for key in content if key not in ("_target_", "defaults")] if group != registry.CLAIM else []

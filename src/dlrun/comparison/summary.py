@@ -11,7 +11,7 @@ The interval of the mean of n values is one of three, by what the metric can be.
 A metric without a bound is bounded by 0 where the whole table has positive values of it alone, as of a loss.
 
 Skewed values make the third too narrow: of 10 lognormal values it covers the mean in 83%, Cox's in 94%. Where the spread is small
-beside the distance to the bound all three agree. By simulation (docs/results.md) they cover in 93 to 97% from 10 values on.
+beside the distance to the bound all three agree. By simulation (docs/verdicts.md) they cover in 93 to 97% from 10 values on.
 """
 
 import math

@@ -9,6 +9,7 @@ from dlrun import registry
 from dlrun.errors import InputError, StoreError, nearest
 from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
+from dlrun.suggestions.values import show
 
 LEAST = 4  # characters of an id that name a run
 _ID = re.compile(rf"[0-9a-f]{{{LEAST},64}}")
@@ -80,6 +81,7 @@ def _values(record: RunRecord, config: Mapping[str, Any], note: str) -> Iterator
     yield from registry.leaves(config)
     yield from record.metrics.items()
     yield from record.choices.items()
+    yield "regularizer", [*config.get("regularizer", {})]
     for name in ("id", "status", "reason", "name", "seed", "fold", "finished", "epochs", "parameters"):
         yield name, getattr(record, name)
     yield "task", record.data.get("task")
@@ -89,6 +91,6 @@ def _values(record: RunRecord, config: Mapping[str, Any], note: str) -> Iterator
 def _is(value: Any, text: str) -> bool:
     """Whether a value is what a text says, as a number where both are numbers."""
     if isinstance(value, list):
-        return "".join(str(value).split()) == "".join(text.split())
+        return show(value) == "".join(text.split())
     said = registry.scalar(text)
     return str(value) == text or (type(value) is not bool and type(said) is not bool and said == value) or said is value

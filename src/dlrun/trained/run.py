@@ -356,7 +356,7 @@ def _columns(given: Any, names: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 def _numbers(given: Any) -> NDArray[np.float64]:
     try:
-        rows = np.ascontiguousarray(np.asarray(given, dtype=np.float64))
+        rows = np.require(np.asarray(given, dtype=np.float64), requirements=["C", "W"])  # those of a DataFrame are read-only
     except (TypeError, ValueError) as error:
         raise DataError(f"predict: takes numbers ({error})") from error
     if np.isinf(rows).any():
