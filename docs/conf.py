@@ -18,19 +18,19 @@ nitpick_ignore_regex = [
     # what others document, on pages that the build would have to ask the network for
     ("py:.*", r"(numpy|np|pandas|pd|torch|pathlib|os|collections|typing|types|sklearn)\..*"),
     ("py:class", r"dlrun\.(results|data|experiments)\..*"),  # what signatures mention and nobody calls
-    ("py:.*", r"(Any|ArrayLike|NDArray|Path|PathLike|Tensor|ModuleType|Mapping|Sequence|Callable|optional)"),
+    ("py:.*", r"(Any|ArrayLike|NDArray|float64|Path|PathLike|Tensor|ModuleType|Mapping|Sequence|Callable|optional)"),
 ]
 smartquotes = False  # two hyphens are a flag
 
 myst_heading_anchors = 3
 
-autodoc_class_signature = "separated"  # a class is made by dlrun, not by its reader; those of a reader show their __init__
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 
 nb_execution_in_temp = True
+nb_execution_timeout = -1  # a machine may be busy
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 
