@@ -9,6 +9,7 @@ Shapes: R runs, S splits, N rows (n in one subset), B batch rows.
 
 import copy
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -72,8 +73,11 @@ class Batches:
         self._weights = None if data.weights is None else self._scaled_weights(data.weights[order])
         self._x: Tensor | None = None
         self._raw: Tensor | None = None
+        self._lanes: Tensor | None = None
         if materialized(data, splits, dtype):
-            self._x = torch.cat([self._copies(data.x, order[piece], p) for piece, p in zip(pieces, stacked, strict=True)])
+            self._x = self._place_for(data, order)
+            for piece, p in zip(pieces, stacked, strict=True):
+                self._copy(data.x, order[piece], p, self._x[piece])
         elif data.modality.integral:
             self._raw, self._order = data.x.to(device), order.to(device)
         else:
@@ -86,18 +90,22 @@ class Batches:
         self._fit = [values.to(device=device, dtype=dtype) for values in (fill, shift, factor)]
         self._assign(torch.tensor(list(split_of), device=device))
 
-    def _copies(self, x: Tensor, order_SN: Tensor, preprocessing: Preprocessing) -> Tensor:
-        """The scaled inputs of some splits, so many rows at a time that nothing of size is held beside them."""
+    def _place_for(self, data: Data, order_SN: Tensor) -> Tensor:
+        """Where the scaled inputs of all splits will lie: what the kernel may read, with room for the targets behind each row."""
+        if not data.x.is_floating_point():
+            return torch.empty(*order_SN.shape, *data.shape, dtype=data.x.dtype, device=self.device)
+        if (self.device.type, self.dtype) != ("cpu", torch.float32):
+            return torch.empty(*order_SN.shape, *data.shape, dtype=self.dtype, device=self.device)
+        inputs = math.prod(data.shape)
+        self._lanes = torch.zeros(*order_SN.shape, fours(inputs + math.prod(self._y.shape[2:])))
+        return self._lanes[..., :inputs].view(*order_SN.shape, *data.shape)
+
+    def _copy(self, x: Tensor, order_SN: Tensor, preprocessing: Preprocessing, to: Tensor) -> None:
+        """Scale the inputs of some splits, so many rows at a time that nothing of size is held beside them."""
         together = max(1, CHUNK_NUMBERS // (len(order_SN) * x[0].numel()))
-        first, *others = torch.split(order_SN, together, dim=1)
-        found = self._inputs(x[first], preprocessing)
-        if not others:
-            return found.to(self.device)
-        copies = torch.empty(*order_SN.shape, *x.shape[1:], dtype=found.dtype, device=self.device)
-        copies[:, : first.shape[1]] = found
-        for place, rows in enumerate(others, 1):
-            copies[:, place * together : place * together + rows.shape[1]] = self._inputs(x[rows], preprocessing)
-        return copies
+        for start in range(0, order_SN.shape[1], together):
+            rows = order_SN[:, start : start + together]
+            to[:, start : start + together] = self._inputs(x[rows], preprocessing)
 
     def _inputs(self, x: Tensor, preprocessing: Preprocessing) -> Tensor:
         """Scaled inputs in the cohort's type; numbers of words stay whole."""
@@ -219,7 +227,7 @@ class Batches:
         """The rows at the same places of every run's split: x [R, n, *shape], y [R, n, ...]."""
         y = self.targets(here)
         if self._x is not None:
-            return self._each_run(self._x[:, here]), y
+            return self._each_run(self._x[:, here].contiguous()), y
         assert self._raw is not None
         return self._scale(self._raw[self._each_run(self._order[:, here])]), y
 
@@ -227,12 +235,13 @@ class Batches:
         """The targets at the same places of every run's split, as they are trained on: [R, n, ...]."""
         return self._each_run(self._y[:, here])
 
-    def prepared(self) -> tuple[Tensor, Tensor, Tensor] | None:
+    def prepared(self) -> tuple[Tensor, Tensor, Tensor, Tensor | None] | None:
         """All rows in the order of each split, scaled: x [S, N, *shape], y [S, N, ...], and the split of each run [R].
 
-        None where they are too many to be scaled beforehand.
+        Where the kernel may read x, the last is the tensor [S, N, n] of which it is a part: a row has whole ``fours`` of numbers,
+        and room for its targets behind the inputs. None where rows are too many to be scaled beforehand.
         """
-        return None if self._x is None else (self._x, self._y, self.split_of)
+        return None if self._x is None else (self._x, self._y, self.split_of, self._lanes)
 
     def true(self, here: Tensor | slice) -> Tensor:
         """The targets at the same places of every run's split as the data has them, in float64 if they are numbers: [R, n, ...].
@@ -280,6 +289,11 @@ class Batches:
         """Regression outputs or targets [R, n, K] in the units of the data, in float64."""
         shift, factor = self._units
         return values.double() / factor + shift
+
+
+def fours(numbers: int) -> int:
+    """So many numbers, filled up to fours, of which the kernel reads rows."""
+    return -(-numbers // 4) * 4
 
 
 def materialized(data: Data, splits: Sequence[Split], dtype: torch.dtype) -> bool:

@@ -108,7 +108,7 @@ class Native:
         prepared = table.prepared()
         assert prepared is not None
         x, y = (values.flatten(2) if values.dim() > 2 else values.unsqueeze(2) for values in prepared[:2])
-        self._samples = plan.samples(x, y) if samples is None else samples
+        self._samples = plan.samples(x, y, prepared[3]) if samples is None else samples
         seeds = [train_step.seeds[row] for row in lanes.rows.tolist()]
         keys = [streams.seeded(seeds, name) for name in ("order", "dropout", "augment")]
         drawn = torch.empty(len(seeds) * table.sizes["train"], dtype=torch.int32)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dlrun.components.regularizers import LabelSmoothing
+from dlrun.engine.batches import fours
 from dlrun.engine.cohort import CohortRun
 from dlrun.engine.lanes.changes import softens
 from dlrun.engine.lanes.columns import Columns, UnfitError
@@ -108,16 +109,21 @@ class Lanes:
         return runs if bool((self.lane == torch.arange(runs)).all()) else None
 
 
-def samples(x: Tensor, y: Tensor) -> Tensor:
+def samples(x: Tensor, y: Tensor, place: Tensor | None = None) -> Tensor:
     """Inputs and targets side by side, filled up to fours, as the kernel reads them: [S, N, D] and [S, N, T] to [S, N, n].
 
-    Numbers of words and of classes are int32.
+    Numbers of words and of classes are int32. Where x lies in its ``place`` already, y is put beside it.
     """
     inputs, numbers = x.shape[2], x.shape[2] + y.shape[2]
-    found = torch.zeros(*x.shape[:2], -(-numbers // 4) * 4)
-    for values, places in ((x, slice(0, inputs)), (y, slice(inputs, numbers))):
-        (found if values.is_floating_point() else found.view(torch.int32))[..., places] = values
+    found = torch.zeros(*x.shape[:2], fours(numbers)) if place is None else place
+    if place is None:
+        _as(x, found)[..., :inputs] = x
+    _as(y, found)[..., inputs:numbers] = y
     return found
+
+
+def _as(values: Tensor, lanes: Tensor) -> Tensor:
+    return lanes if values.is_floating_point() else lanes.view(torch.int32)
 
 
 @cache
