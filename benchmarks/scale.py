@@ -1,6 +1,6 @@
 """What a sweep over many workers would take, simulated from two small ones: the table of docs/scale.md.
 
-    python benchmarks/scale.py                      1,000,000 runs on 1 to 1,000 workers
+    python benchmarks/scale.py                      1,000,000 runs on 1 to 1,000 workers, small ones and LARGE ones
     python benchmarks/scale.py --check 100000       so many runs on two workers here, simulated and then trained; wants quiet
 
 Two sweeps on Dask workers of this machine, of FEW and of MORE runs, tell what the command and a worker compute for a run: seconds
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -27,6 +27,8 @@ import psutil
 FEW, MORE = 2_000, 20_000
 ROWS = 1024  # of a cohort, where the cache does not want fewer
 WIDTHS = 5
+LARGE = 0.1  # seconds that a run trains
+LOST = (math.inf, 1.0, 0.1)  # mean hours until a worker is lost
 TOLERANCE = 0.2
 TINY = 1e-9
 
@@ -189,11 +191,14 @@ def main() -> None:
         sys.exit(abs(told / took - 1) > TOLERANCE)
     size, memory = (given.runs * each / 1e9 for each in (run.store, run.memory))
     print(f"{given.runs:,} runs: {given.runs / ROWS:,.0f} cohorts, a store of {size:.1f} GB, memory {memory:.1f} GB")
-    for workers in (1, 10, 100, 1000):
-        minutes = [
-            simulated(given.runs, workers, base, run, idle, cores=None, lost_after=hours * 3600) / 60 for hours in (1e9, 1)
-        ]
-        print(f"{workers:>5} workers: {minutes[0]:.1f} min; each lost once an hour: {minutes[1]:.1f} min")
+    for seconds in (run.worker, LARGE):
+        print(f"a run trains for {1000 * seconds:.1f} ms")
+        for workers in (1, 10, 100, 1000):
+            told = [
+                simulated(given.runs, workers, base, replace(run, worker=seconds), idle, cores=None, lost_after=hours * 3600)
+                for hours in LOST
+            ]
+            print(f"| {workers:,} | " + " | ".join(f"{each / 60:.0f}" for each in told) + " |")
 
 
 if __name__ == "__main__":
