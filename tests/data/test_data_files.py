@@ -25,7 +25,7 @@ from dlrun.data.preprocessing import fit
 from dlrun.data.sources import files, kept
 from dlrun.data.sources.files import csv
 from dlrun.data.splits import split
-from dlrun.data.table import columns as draft
+from dlrun.data.table import builder as draft
 from dlrun.data.table import delimited, tabular
 from dlrun.data.table.encoding import Encoding, encode
 from dlrun.errors import DataError

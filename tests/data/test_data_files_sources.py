@@ -245,7 +245,7 @@ def test_openml_settings(recorded: str) -> None:
 
 
 def test_a_frame_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlrun.data.table.columns.DOUBLE", 0)
+    monkeypatch.setattr("dlrun.data.table.builder.DOUBLE", 0)
     frame = pd.DataFrame({"a": [1.7e9 + i for i in range(20)], "b": [-9.0, *range(19)], "y": [i * 1.5 for i in range(20)]})
     before = frame.copy(deep=True)
     data = of_frame("my table", frame, targets=["y"], missing=["-9"])

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from dlrun.baselines import estimators
+from dlrun.baselines import estimators, library
 from dlrun.baselines import rows as baselines
 from dlrun.baselines.rows import Fold, baseline_problems, beside, names_of
 from dlrun.comparison.table import Row
@@ -94,7 +94,7 @@ def candidates(name: str, task: str, seed: int) -> list[Any]:
         "mean": [DummyRegressor() if values else DummyClassifier(strategy="prior")],
         "linear": [linear_model.LinearRegression()],
         "ridge": [linear_model.Ridge(alpha=alpha) for alpha in estimators.RIDGE],
-        "lasso": [linear_model.Lasso(alpha=alpha, max_iter=10_000) for alpha in estimators.LASSO],
+        "lasso": [linear_model.Lasso(alpha=alpha, max_iter=10_000) for alpha in library.LASSO],
         "logistic": logistic[:1],
         "polynomial": [
             make_pipeline(*products, model)
@@ -104,7 +104,7 @@ def candidates(name: str, task: str, seed: int) -> list[Any]:
             DecisionTreeRegressor(max_depth=depth, random_state=seed)
             if values
             else each(DecisionTreeClassifier(max_depth=depth, random_state=seed))
-            for depth in estimators.DEPTHS
+            for depth in library.DEPTHS
         ],
         "boosting": [
             HistGradientBoostingRegressor(random_state=seed)

@@ -15,6 +15,7 @@ import dlrun
 from dlrun.baselines import estimators
 from dlrun.baselines.ratings import DAMPING, RANKS
 from dlrun.baselines.rows import Fold, beside
+from dlrun.baselines.sample import Sample
 from dlrun.data.dataset import Data
 from dlrun.data.interactions import read
 from dlrun.data.preprocessing import Scalings, fit, fit_each
@@ -167,7 +168,7 @@ def predictions_of(name: str, fold: Fold) -> Any:
         device=torch.device("cpu"),
     )
     (x, y), held = table.subset("train"), table.subset("validation")
-    sample = estimators.Sample(
+    sample = Sample(
         task=dlrun.components.tasks.TASKS["recommendation"],
         outputs=1,
         x=x,

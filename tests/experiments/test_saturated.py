@@ -115,7 +115,7 @@ def test_the_log_loss_of_baselines_is_scikit_learns(source: Callable[[], Data], 
     subset[fold.split.validation] = NONE
     made = {(0, None): replace(fold, split=Split(subset))}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dlrun.baselines.estimators.DEPTHS", (None,))
+        patch.setattr("dlrun.baselines.library.DEPTHS", (None,))
         (row,), _ = beside([name], made, "log_loss", {})
     p = model.predict_proba(data.x[test])
     assert row.metrics["test/log_loss"] == pytest.approx(sk.log_loss(data.y[test].ravel(), p), rel=1e-6)

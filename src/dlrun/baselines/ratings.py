@@ -9,43 +9,36 @@ A user or an item without training rows gets what is left without it: the mean o
 Shapes: S splits, n rows, V users and items together; x int64 [S, n, 2], y [S, n, 1].
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from dlrun.baselines.estimators import Predict, Sample
+from dlrun.baselines.sample import Predict, Sample, chosen
 
 DAMPING = (0.0, 1.0, 3.0, 10.0, 30.0)  # ratings that say 0, added to those of each user and item
 RANKS = (1, 2, 4, 8, 16)
 _SWEEPS = 20
 
 
-def user_mean(sample: "Sample") -> "Predict":
+def user_mean(sample: Sample) -> Predict:
     """The mean rating of the user."""
     return _added(sample, _effects(sample, 0.0, (0,), 1))
 
 
-def item_mean(sample: "Sample") -> "Predict":
+def item_mean(sample: Sample) -> Predict:
     """The mean rating of the item."""
     return _added(sample, _effects(sample, 0.0, (1,), 1))
 
 
-def biases(sample: "Sample") -> "Predict":
+def biases(sample: Sample) -> Predict:
     """Min (r - mean - b_u - b_i)^2 + damping (|b_u|^2 + |b_i|^2); the damping is chosen."""
-    from dlrun.baselines.estimators import chosen
-
     return chosen(sample, [_added(sample, _effects(sample, damping, (1, 0), _SWEEPS)) for damping in DAMPING])
 
 
-def svd(sample: "Sample") -> "Predict":
+def svd(sample: Sample) -> Predict:
     """Biases, and a product of low rank of what they leave; the rank is chosen."""
     from scipy.sparse import csr_array
     from scipy.sparse.linalg import svds
-
-    from dlrun.baselines.estimators import chosen
 
     base = biases(sample)
     left = (sample.y - base(sample.x))[..., 0].numpy()
@@ -59,7 +52,7 @@ def svd(sample: "Sample") -> "Predict":
         vectors.append((u[:, ::-1] * s[::-1], v[::-1].T))
     of_users, of_items = (torch.from_numpy(np.stack([pair[place] for pair in vectors])) for place in (0, 1))
 
-    def ranked(count: int) -> "Predict":
+    def ranked(count: int) -> Predict:
         def predict(x: Tensor) -> Tensor:
             rows, columns = _pair(sample, x)
             product = _of_each(of_users[..., :count], rows) * _of_each(of_items[..., :count], columns)
@@ -70,7 +63,7 @@ def svd(sample: "Sample") -> "Predict":
     return chosen(sample, [ranked(count) for count in RANKS if count <= rank] or [base])
 
 
-def _pair(sample: "Sample", x: Tensor) -> tuple[Tensor, Tensor]:
+def _pair(sample: Sample, x: Tensor) -> tuple[Tensor, Tensor]:
     """The places of user and item in a matrix whose first row and column, those of unknown ones, are empty."""
     return x[..., 0], (x[..., 1] - sample.users).clamp_min(0)
 
@@ -80,7 +73,7 @@ def _of_each(vectors: Tensor, places: Tensor) -> Tensor:
     return vectors.gather(1, places.unsqueeze(2).expand(-1, -1, vectors.shape[2]))
 
 
-def _effects(sample: "Sample", damping: float, columns: tuple[int, ...], sweeps: int) -> Tensor:
+def _effects(sample: Sample, damping: float, columns: tuple[int, ...], sweeps: int) -> Tensor:
     """What each user and item adds to the mean, [S, V + 1], found for those of one column at a time; 0 for unknown ones."""
     y = (sample.y - sample.y.mean(1, keepdim=True))[..., 0]
     effects = torch.zeros(len(y), sample.words + 1, dtype=y.dtype)
@@ -95,6 +88,6 @@ def _effects(sample: "Sample", damping: float, columns: tuple[int, ...], sweeps:
     return effects
 
 
-def _added(sample: "Sample", effects: Tensor) -> "Predict":
+def _added(sample: Sample, effects: Tensor) -> Predict:
     centre = sample.y.mean(1, keepdim=True)
     return lambda x: centre + effects.gather(1, x.flatten(1)).view(x.shape).sum(2, keepdim=True)

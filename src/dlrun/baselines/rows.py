@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlrun.baselines.estimators import ESTIMATORS, TFIDF, Predict, Sample
+from dlrun.baselines.estimators import ESTIMATORS, TFIDF
+from dlrun.baselines.sample import Predict, Sample
 from dlrun.comparison.factors import Factor
 from dlrun.comparison.table import BASELINE, Row
 from dlrun.components.tasks import TASKS, Link, Task

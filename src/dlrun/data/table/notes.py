@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dlrun.data.table.advice import naming
+from dlrun.data.table.builder import TableBuilder
 from dlrun.data.table.cells import Kind, is_missing, listed, shown
-from dlrun.data.table.columns import Column, TableBuilder
+from dlrun.data.table.columns import Column
 from dlrun.data.table.encoding import Encoding
 from dlrun.data.table.hints import Hint
 

@@ -9,8 +9,9 @@ import numpy as np
 from dlrun.data.table.advice import naming
 from dlrun.data.table.amounts import PLAIN, codes_in, number, plainly
 from dlrun.data.table.aside import LABELS
+from dlrun.data.table.builder import TableBuilder
 from dlrun.data.table.cells import SPELLINGS, Cells, Texts, listed, recognized
-from dlrun.data.table.columns import Column, TableBuilder
+from dlrun.data.table.columns import Column
 from dlrun.data.table.delimited import FEWEST_ROWS, Delimited, Piece
 from dlrun.data.table.quoted import column_texts, marked
 from dlrun.errors import DataError

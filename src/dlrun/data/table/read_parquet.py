@@ -8,8 +8,9 @@ from typing import Any
 
 from dlrun.data.table.arrow import cells_of_array, kind_of_type
 from dlrun.data.table.aside import LABELS, Aside
+from dlrun.data.table.builder import TableBuilder
 from dlrun.data.table.cells import Kind, listed, shown
-from dlrun.data.table.columns import Column, TableBuilder
+from dlrun.data.table.columns import Column
 from dlrun.data.table.foreign import foreign
 from dlrun.data.table.tabular import chosen
 from dlrun.data.table.textfile import GZIP, open_file

@@ -6,17 +6,13 @@ regularizers. Inside a cohort everything else may differ from row to row.
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import torch
 
-from dlrun import isolation, own_modules
-from dlrun.components.losses import per_row
-from dlrun.components.regularizers import Augmentation
-from dlrun.components.tasks import TASKS
+from dlrun import isolation
 from dlrun.config import own_code
 from dlrun.config.checks.data import read as read_dataset
 from dlrun.config.checks.watched_metrics import check_watched
@@ -27,19 +23,15 @@ from dlrun.data import balance, look
 from dlrun.data.clustering import for_task
 from dlrun.data.dataset import Data
 from dlrun.data.interactions import cold
-from dlrun.data.modality import TABLE
 from dlrun.data.preparation import Preparation
 from dlrun.data.preprocessing import Scalings, fit_each
 from dlrun.data.splits import Splits, is_drawn, splits
 from dlrun.engine.cohort import Cohort, CohortRun, Settings
 from dlrun.engine.components import Component, signature
 from dlrun.engine.models import module
-from dlrun.engine.step import TrainStep, blueprint_of
-from dlrun.engine.thresholds import is_chosen
-from dlrun.errors import InputError, plural
-from dlrun.experiments.planning import cost
+from dlrun.engine.step import blueprint_of
+from dlrun.experiments.planning import checks, cost
 from dlrun.results.checkpoints import SavedCheckpoint
-from dlrun.suggestions.values import show
 
 
 @dataclass(frozen=True)
@@ -186,11 +178,7 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
     wanted = sorted({*places.values()})
     planned = []
     for keys, made in datasets.splits(data, preparation, wanted):
-        train = made[0].sizes[0]
-        _check(first, data, train)
-        _check_weights(specs, data)
-        _check_row_weights(specs, data, made)
-        _check_thresholds(specs, made)
+        checks.check(specs, data, made)
         check_watched(specs, data, keys, made)
         place = {key: number for number, key in enumerate(keys)}
         rows = [spec for spec in specs if places[id(spec)] in place]
@@ -203,7 +191,7 @@ def _cohorts(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
             settings=settings_of(first, data.outputs),
         )
         cost.check_memory(cohort)
-        _fits(cohort, train)
+        checks.check_layers(cohort)
         planned += _stacked(Planned(cohort, tuple(rows), notes=datasets.notes(data, preparation, wanted)))
     return planned
 
@@ -250,30 +238,6 @@ def _alone(settings: Settings, data: Data, activation: Component) -> str:
     return module.tried(blueprint_of(settings, data, activation)).alone
 
 
-def _fits(cohort: Cohort, train: int) -> None:
-    """Raise an InputError where the layers do not fit the data, or batches of ``train`` rows the layers."""
-    size = cohort.settings.batch_size
-    members = TASKS[cohort.data.task].members or 1
-    given = cohort.runs[:1], cohort.data, cohort.settings, size * members
-    try:
-        least = isolation.call(_normalized, *given) if cost.has_own(cohort.runs[0], cohort.settings) else _normalized(*given)
-    except InputError:
-        raise
-    except (Exception, SystemExit):  # a component of the user's own: training will tell which run it spoils, and the others go on
-        return
-    if least <= 1:
-        more = f"type trainer.batch_size={min(16, train)}, or " if train > 1 else ""
-        raise InputError(
-            f"trainer.batch_size={size}: batch_norm subtracts the mean over the batch, and of a batch of one row nothing is left "
-            f"to learn from; {more}leave batch_norm out of regularizer"
-        )
-
-
-def _normalized(runs: Sequence[CohortRun], data: Data, settings: Settings, rows: int) -> float:
-    """Of how many numbers the layers take a mean over a batch, where they take the fewest."""
-    return TrainStep(runs, data, settings).model.averaged(rows)
-
-
 def settings_of(spec: RunSpec, outputs: int) -> Settings:
     """What the engine is told of a run beside its row, for data with that many outputs."""
     trainer = spec.trainer
@@ -291,99 +255,6 @@ def settings_of(spec: RunSpec, outputs: int) -> Settings:
         module=spec.module,
         predictions=spec.config.get("predictions", True),
     )
-
-
-_FACTS = {
-    "anomalies": "which rows are anomalies; type dataset=reconstruction",
-    "members": "the classes of the members of its pairs; type dataset=pairs",
-    "known": "the classes of its rows; type dataset=clusters",
-    "liked": "which items users like; type dataset=ratings",
-}
-
-
-def _check(spec: RunSpec, data: Data, train: int) -> None:
-    """What a config and its data say together."""
-    found = []
-    if spec.trainer.batch_size > train:
-        found.append(
-            f"trainer.batch_size={spec.trainer.batch_size}: "
-            f"there {'is' if train == 1 else 'are'} {plural(train, 'training row')}; "
-            f"type trainer.batch_size={train} for full batches"
-        )
-    if data.clusters > train:
-        found.append(f"dataset.clusters={data.clusters}: more than the {plural(train, 'training row')}; take fewer clusters")
-    for part in spec.row.regularizers:
-        kind = part.values.get("kind")
-        fit = data.modality.augmentations
-        if part.function is Augmentation and kind not in fit:
-            other = f"type kind={', '.join(fit[:-1])} or {fit[-1]}" if fit else f"leave {part.name} out"
-            needs = "images" if fit else "numbers"
-            what = f"{data.name} is {data.modality.name}" if data.modality is TABLE else f"{data.name} has {data.modality.name}"
-            found.append(f"regularizer.{part.name}.kind={kind}: needs {needs}, and {what}; {other}")
-        if kind == "mixup" and spec.trainer.batch_size == 1 < train:
-            found.append(
-                f"regularizer.{part.name}.kind=mixup: mixes the rows of a batch, and trainer.batch_size=1 leaves one; "
-                f"type trainer.batch_size={min(16, train)}"
-            )
-    if spec.outputs and TASKS[data.task].scaled and data.outputs > 1:
-        found.append(f"loss.tau: a list gives one output a level, and {data.name} has {data.outputs} targets; give one level")
-    known = TASKS[data.task].metrics.get(spec.metric)
-    if known is not None and known.fact and known.fact not in data.facts:
-        found.append(f"metric={spec.metric}: {data.name} does not say {_FACTS[known.fact]}")
-    if found:
-        raise InputError(*found)
-
-
-def _check_weights(specs: Sequence[RunSpec], data: Data) -> None:
-    """Lists of one number a class, in losses, must have as many as there are classes."""
-    found = []
-    for part in {id(spec.row.loss): spec.row.loss for spec in specs}.values():
-        for name in ("class_weight", "pos_weight", "alpha"):
-            value = part.values.get(name)
-            if isinstance(value, list | tuple) and len(value) != data.outputs:
-                classes = f" ({', '.join(data.classes)})" if data.classes else ""
-                found.append(f"loss.{name}={show(value)}: {data.name} has {data.outputs} outputs{classes}; give each one number")
-    if found:
-        raise InputError(*dict.fromkeys(found))
-
-
-def _check_row_weights(specs: Sequence[RunSpec], data: Data, made: Splits) -> None:
-    """Weights of rows need training rows that weigh something, losses with a value for each row, and no rows that are mixed."""
-    if data.weights is None:
-        return
-    weightless = [number for number, split in enumerate(made) if not bool(data.weights[split.train].any())]
-    found = [f"dataset.weight: all training rows of {data.name} weigh 0; give some a weight above 0"] * bool(weightless)
-    for part in {id(spec.row.loss): spec.row.loss for spec in specs}.values():
-        if not own_modules.is_own(part.target):
-            continue
-        with suppress(Exception, SystemExit):  # what else is wrong with it, training will tell
-            if not isolation.call(_has_rows, part, data.task, specs[0].outputs or data.outputs):
-                found.append(
-                    f"dataset.weight: loss={part.name} gives one number a run, in which rows cannot be weighted; let it return "
-                    "one for each row, [R, B], or leave dataset.weight out"
-                )
-    for part in specs[0].row.regularizers:
-        if part.values.get("kind") == "mixup":
-            found.append(
-                f"regularizer.{part.name}.kind=mixup: mixes rows, which dataset.weight weighs one by one; leave one of them out"
-            )
-    if found:
-        raise InputError(*dict.fromkeys(found))
-
-
-def _check_thresholds(specs: Sequence[RunSpec], made: Splits) -> None:
-    """A threshold is chosen on validation rows, of which there must be some."""
-    chosen = [spec.row.threshold for spec in specs if is_chosen(spec.row.threshold)]
-    if chosen and not made[0].sizes[1]:
-        raise InputError(
-            f"threshold={chosen[0]}: is chosen on validation rows, and there are none; type dataset.validation=0.2, or a number"
-        )
-
-
-def _has_rows(part: Component, task: str, outputs: int) -> bool:
-    """Whether a loss gives a value for each row."""
-    target = TASKS[task].target(2, outputs).unsqueeze(0)
-    return per_row(part.function(torch.full((1, 2, outputs), 0.5), target, **part.values)) is not None
 
 
 def _key(part: Component) -> str:
