@@ -7,9 +7,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dlrun.cli.terminal.screen import show_json
 from dlrun.experiments.events import Listener
 from dlrun.report.files import contents
-from dlrun.results.record import MEASURED, RunRecord, plain
+from dlrun.results.record import MEASURED, RunRecord
 
 if TYPE_CHECKING:
     from dlrun.experiments.experiment import Result
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
     from dlrun.results.sweeps import Cell, Sweep
 
 Content = dict[str, Any]
-
-
-def show_json(content: Any) -> None:
-    """Print a document."""
-    print(json.dumps(plain(content, "", []), indent=1, allow_nan=False))
 
 
 class JsonDisplay(Listener):

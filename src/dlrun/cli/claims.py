@@ -1,14 +1,14 @@
 """``dlrun claims``: trains what statements about networks ask for, and gives a verdict on each."""
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlrun import registry
+from dlrun.cli.arguments import JSON
 from dlrun.cli.stored import flags_of
-from dlrun.cli.terminal.screen import console, waiting, write_line
+from dlrun.cli.terminal.screen import console, show_json, waiting, write_line
 from dlrun.errors import InputError, check_working_folder, nearest, plural, printable
 from dlrun.results.files import write_named
 
@@ -47,11 +47,11 @@ FEWEST = 5  # seeds; with fewer no comparison has a verdict
 def run(words: Sequence[str]) -> int:
     """Test the claims. Returns the exit code."""
     check_working_folder()
-    rest, flags = flags_of(words, valued=VALUED, switches=("--json",))
+    rest, flags = flags_of(words, valued=VALUED, switches=(JSON,))
     settings = [word for word in rest if "=" in word and not word.startswith("-")]
     wrong = [word for word in rest if word.startswith("-")]
     if wrong:
-        known = (*VALUED, "--json")
+        known = (*VALUED, JSON)
         raise InputError(f"{wrong[0]}: dlrun claims takes {', '.join(known)} and settings{nearest(wrong[0], known)}")
     if "--config-dir" in flags:
         registry.add_folder(flags["--config-dir"])
@@ -74,8 +74,8 @@ def run(words: Sequence[str]) -> int:
         code = error.exit_code
         write_line(str(error))
     code = code or int(any(outcome.failed for found in outcomes for outcome in found))
-    if "--json" in flags:
-        print(json.dumps([outcome.content() for found in outcomes for outcome in found], indent=1, allow_nan=False))
+    if JSON in flags:
+        show_json([outcome.content() for found in outcomes for outcome in found])
     elif outcomes:
         _show(outcomes)
     if target is not None and outcomes and code in (0, 1):

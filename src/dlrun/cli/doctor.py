@@ -1,6 +1,5 @@
 """``dlrun doctor``: check that dlrun works here, and that what is kept is what was written."""
 
-import json
 import os
 import platform
 import shutil
@@ -10,6 +9,7 @@ from typing import Any
 
 from dlrun import __version__
 from dlrun.cli.stored import JSON, split
+from dlrun.cli.terminal.screen import show_json
 from dlrun.errors import InputError, StoreError, plural, printable
 from dlrun.native.load import described
 from dlrun.results import claims, database
@@ -53,7 +53,7 @@ def run(words: Sequence[str]) -> int:
     found["store"] = _store(store, say)
     found["well"] = all(part["well"] for part in found.values() if isinstance(part, dict))
     if JSON in flags:
-        print(json.dumps(found, indent=1))
+        show_json(found)
     return 0 if found["well"] else 1
 
 

@@ -1,12 +1,12 @@
 """``dlrun evaluate``: the metrics of runs on a file of rows whose targets are known."""
 
-import json
 from collections.abc import Mapping, Sequence
 
+from dlrun.cli.arguments import JSON
 from dlrun.cli.predict import ensemble_and_file, tell
 from dlrun.cli.report import own_code
 from dlrun.cli.stored import split
-from dlrun.cli.terminal.screen import console, waiting
+from dlrun.cli.terminal.screen import console, show_json, waiting
 
 USAGE = """\
 usage: dlrun evaluate RUN ... FILE [--json] [--device D] [--import MODULE] [output_dir=PATH]
@@ -26,7 +26,7 @@ Examples:
 
 def run(words: Sequence[str]) -> int:
     """Measure, and print. Returns the exit code."""
-    store, rest, flags = split(own_code(words), "evaluate", valued=("--device",), switches=("--json",))
+    store, rest, flags = split(own_code(words), "evaluate", valued=("--device",), switches=(JSON,))
     runs, file, notes = ensemble_and_file(store, rest, "evaluate", flags.get("--device", "cpu"))
     with waiting("measuring"):
         from dlrun.trained.of_file import FileRows
@@ -35,17 +35,13 @@ def run(words: Sequence[str]) -> int:
         found, together, count = rows.measured()
     tell([*notes, *rows.notes])
     tests = [run.metrics for run in runs.runs]
-    if "--json" in flags:
-        several = [{"id": each.id, "metrics": _finite(metrics)} for each, metrics in zip(runs.runs, found, strict=True)]
+    if JSON in flags:
+        several = [{"id": each.id, "metrics": dict(metrics)} for each, metrics in zip(runs.runs, found, strict=True)]
         content = {"file": rows.file.name, "rows": count, "runs": several}
-        print(json.dumps(content | ({"ensemble": _finite(together)} if len(found) > 1 else {}), indent=1, allow_nan=False))
+        show_json(content | ({"ensemble": dict(together)} if len(found) > 1 else {}))
         return 0
     _table(f"{rows.file.name}: {count:,} rows", found, together, tests)
     return 0
-
-
-def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if abs(value) < float("inf") else None for name, value in metrics.items()}
 
 
 def _table(

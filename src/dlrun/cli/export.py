@@ -1,12 +1,11 @@
 """``dlrun export``: write runs as folders, or in the formats of others."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from dlrun.cli.report import own_code
 from dlrun.cli.stored import JSON, split
-from dlrun.cli.terminal.screen import waiting
+from dlrun.cli.terminal.screen import show_json, waiting
 from dlrun.errors import InputError, nearest, printable
 from dlrun.results.find import one
 
@@ -54,7 +53,7 @@ def run(words: Sequence[str]) -> int:
             from dlrun.trained.export import export
         written = [export(each, form, to or store.root / "exports") for each in [named(store, word) for word in rest]]
     if JSON in flags:
-        print(json.dumps([{"files": [str(path) for path in paths], "lines": lines} for paths, lines in written], indent=1))
+        show_json([{"files": [str(path) for path in paths], "lines": lines} for paths, lines in written])
         return 0
     for paths, lines in written:
         print("".join(f"{printable(str(path))}\n" for path in paths), end="")

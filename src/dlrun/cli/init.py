@@ -1,11 +1,11 @@
 """``dlrun init``: a folder to begin with, for components of the user's own."""
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dlrun.cli.arguments import JSON
+from dlrun.cli.terminal.screen import show_json
 from dlrun.errors import InputError, StoreError
 from dlrun.results.files import write_named
 
@@ -41,7 +41,7 @@ def run(words: Sequence[str]) -> int:
         raise StoreError(f"{folder}: cannot be written ({error.strerror or error})") from error
     written = [str(write_named(path, content)) for path, content in contents.items()]
     if as_json:
-        print(json.dumps({"folder": str(folder), "files": written, "command": COMMAND}, indent=1))
+        show_json({"folder": str(folder), "files": written, "command": COMMAND})
         return 0
     print("\n".join(written))
     print("\nNow type:")

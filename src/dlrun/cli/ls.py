@@ -1,13 +1,12 @@
 """``dlrun ls``: what can be selected, read from the conf tree."""
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from dlrun import registry
 from dlrun.cli.arguments import IMPORT, JSON, parse
-from dlrun.cli.terminal.screen import console, write_line
+from dlrun.cli.terminal.screen import console, show_json, write_line
 
 USAGE = """\
 usage: dlrun ls [group ...] [--json] [--config-dir FOLDER] [--import MODULE]
@@ -36,7 +35,7 @@ def run(words: Sequence[str]) -> int:
         registry.check_group(group)
     listed = {group: registry.options(group) for group in arguments.overrides or registry.groups()}
     if JSON in arguments.flags:
-        print(json.dumps({group: _described(group, names) for group, names in listed.items()}, indent=1))
+        show_json({group: _described(group, names) for group, names in listed.items()})
     elif sys.stdout.isatty():
         _tables(listed)
     else:

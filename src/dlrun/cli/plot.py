@@ -1,12 +1,12 @@
 """``dlrun plot``: one chart of a run or a sweep, to a file or in the terminal."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from dlrun.cli.compare import compared
 from dlrun.cli.report import boundaries, own_code
 from dlrun.cli.stored import JSON, split
+from dlrun.cli.terminal.screen import show_json
 from dlrun.errors import InputError, nearest, printable
 from dlrun.results.files import write_named
 
@@ -73,13 +73,16 @@ def run(words: Sequence[str]) -> int:
     if not charts:
         raise InputError(f"{kind}: {nothing(kind)}")
     if target is None:
-        print(json.dumps({"charts": [standing(chart) for chart in charts]}, indent=1))
+        show_json({"charts": [standing(chart) for chart in charts]})
         return 0
     path, files = Path(target), []
     for number, chart in enumerate(charts, 1):
         file = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
         files.append(str(write_named(file, drawn(chart, path.suffix))))
-    print(json.dumps({"files": files}, indent=1) if JSON in flags else printable("\n".join(files)))
+    if JSON in flags:
+        show_json({"files": files})
+    else:
+        print(printable("\n".join(files)))
     return 0
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlrun.cli.arguments import JSON
 from dlrun.cli.report import own_code
 from dlrun.cli.stored import split
 from dlrun.cli.terminal.screen import waiting
@@ -45,12 +46,12 @@ WRITTEN = (".csv", ".parquet", ".json", ".npy")
 
 def run(words: Sequence[str]) -> int:
     """Predict, and print or write. Returns the exit code."""
-    store, rest, flags = split(own_code(words), "predict", valued=FLAGS, switches=("--json",), lists=("--keep",))
+    store, rest, flags = split(own_code(words), "predict", valued=FLAGS, switches=(JSON,), lists=("--keep",))
     target = flags.get("-o") or flags.get("--output") or ""
-    suffix = Path(target).suffix.lower() if target else ".json" if "--json" in flags else ".csv"
+    suffix = Path(target).suffix.lower() if target else ".json" if JSON in flags else ".csv"
     if suffix not in WRITTEN:
         raise InputError(f"-o {target}: takes a name that ends in {', '.join(WRITTEN)}")
-    if target and "--json" in flags and suffix != ".json":
+    if target and JSON in flags and suffix != ".json":
         raise InputError(f"--json -o {target}: give one of the two; -o FILE.json writes JSON")
     runs, file, notes = ensemble_and_file(store, rest, "predict", flags.get("--device", "cpu"))
     with waiting("predicting"):

@@ -1,6 +1,5 @@
 """``dlrun report``: one HTML file of sweeps or of a run."""
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 from dlrun.cli.arguments import split_imports
 from dlrun.cli.compare import compared
 from dlrun.cli.stored import JSON, split
+from dlrun.cli.terminal.screen import show_json
 from dlrun.errors import InputError, plural, printable
 from dlrun.results.files import write_named
 
@@ -66,7 +66,7 @@ def run(words: Sequence[str]) -> int:
     if "--figures" in flags:
         files += save(charts, Path(flags["--figures"]))
     if JSON in flags:
-        print(json.dumps({"files": [str(path) for path in files], "charts": [*charts]}, indent=1))
+        show_json({"files": [str(path) for path in files], "charts": [*charts]})
         return 0
     print(printable(f"{target}: {plural(len(charts), 'chart')}, {len(page) / 1e6:.1f} MB"))
     if len(files) > 1:

@@ -4,7 +4,9 @@ import json
 import sys
 from collections.abc import Sequence
 
+from dlrun.cli.arguments import JSON
 from dlrun.cli.stored import split
+from dlrun.cli.terminal.screen import show_json
 from dlrun.errors import InputError, plural, printable
 from dlrun.results.find import Found, find
 
@@ -27,7 +29,7 @@ LIMIT = 20
 
 def run(words: Sequence[str]) -> int:
     """List or delete runs. Returns the exit code: 1 when some are damaged."""
-    store, rest, flags = split(words, "runs", valued=("--limit",), switches=("--json", "--yes"))
+    store, rest, flags = split(words, "runs", valued=("--limit",), switches=(JSON, "--yes"))
     deletes = rest[:1] == ["delete"]
     where = rest[1:] if deletes else rest
     if deletes and not where:
@@ -42,9 +44,9 @@ def run(words: Sequence[str]) -> int:
         if "--yes" not in flags:
             raise InputError(f"runs delete: would remove {plural(len(found), 'run')} for ever; type --yes to do so")
         print(f"{plural(store.delete(each.record.id for each in found), 'run')} deleted")
-    elif "--json" in flags:
+    elif JSON in flags:
         shown = found[: int(limit)] if "--limit" in flags else found
-        print(json.dumps([json.loads(each.record.to_json()) | {"note": each.note} for each in shown], indent=1))
+        show_json([json.loads(each.record.to_json()) | {"note": each.note} for each in shown])
     else:
         _table(found, int(limit))
     return 1 if damaged else 0

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dlrun.cli.arguments import parse
+from dlrun.cli.arguments import JSON, parse
 from dlrun.cli.stored import flags_of
+from dlrun.cli.terminal.screen import show_json
 from dlrun.cli.train import start
 from dlrun.errors import InputError, plural, printable
 
@@ -63,7 +64,7 @@ def run(words: Sequence[str]) -> int:
         how = replace(how, command=["settle", *words])
         found = SettleExperiment(jobs, compose, how, [SettleDisplay({"table": False})], **asked).run()
         if shows_json:
-            print(json.dumps(found.content(), indent=1))
+            show_json(found.content())
         else:
             _show(found)
         return found.code
@@ -73,11 +74,11 @@ def run(words: Sequence[str]) -> int:
 
 def _taken_apart(words: Sequence[str]) -> tuple[list[str], dict[str, Any], bool]:
     """The words of the sweep, with those flags that are settings of it; what else was asked; whether JSON is wanted."""
-    rest, flags = flags_of(words, valued=(*SETTINGS, *NUMBERS), switches=("--json",))
+    rest, flags = flags_of(words, valued=(*SETTINGS, *NUMBERS), switches=(JSON,))
     settings = {SETTINGS[name]: value for name, value in flags.items() if name in SETTINGS}
     rest += [f"{key}={value if _PLAIN.fullmatch(value) else json.dumps(value)}" for key, value in settings.items()]
     asked = {ARGUMENTS[name]: _number(name, value) for name, value in flags.items() if name in NUMBERS}
-    return rest, asked, "--json" in flags
+    return rest, asked, JSON in flags
 
 
 def _number(name: str, value: str) -> float:

@@ -11,9 +11,8 @@ from rich.text import Text
 from dlrun import registry
 from dlrun.cli import show_run
 from dlrun.cli.arguments import IMPORT, JSON, parse
-from dlrun.cli.as_json import show_json
 from dlrun.cli.terminal.drawing import draw, is_curve
-from dlrun.cli.terminal.screen import console
+from dlrun.cli.terminal.screen import console, show_json
 from dlrun.errors import InputError, check_working_folder, nearest
 from dlrun.results.find import is_run
 from dlrun.results.store import Store

@@ -162,8 +162,7 @@ def _show(tried: Sequence[Tried], flags: dict[str, str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dlrun.cli.as_json import show_json
-    from dlrun.cli.terminal.screen import console, write_line
+    from dlrun.cli.terminal.screen import console, show_json, write_line
     from dlrun.results.files import write_named
 
     failed = [each for each in tried if each.why]

@@ -28,7 +28,8 @@ def run(words: Sequence[str]) -> int:
     sweep.refresh(Store(sweep.folder.parent.parent), damaged.append)
     lacking, owner = sweep.settings.get("lacking"), sweep.owner()
     if switches:
-        from dlrun.cli.as_json import of_sweep, show_json
+        from dlrun.cli.as_json import of_sweep
+        from dlrun.cli.terminal.screen import show_json
 
         more = {"owner": owner or None, "checkpoints": _kept(sweep), "lacking": lacking or None, "damaged": damaged}
         show_json({"sweep": of_sweep(sweep), **more})

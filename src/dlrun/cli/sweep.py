@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from dlrun.cli.as_json import JsonDisplay, of_plan, show_json
+from dlrun.cli.as_json import JsonDisplay, of_plan
 from dlrun.cli.terminal.experiment import SweepDisplay
-from dlrun.cli.terminal.screen import console
+from dlrun.cli.terminal.screen import console, show_json
 from dlrun.cli.terminal.sweep import show_plan
 from dlrun.cli.terminal.sweep_table import notice
 from dlrun.config.composing.composed import Composed

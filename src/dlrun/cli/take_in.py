@@ -1,11 +1,11 @@
 """``dlrun import``: take run folders, and output folders of an older dlrun, into the store."""
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from dlrun.cli.stored import JSON, split
+from dlrun.cli.terminal.screen import show_json
 from dlrun.errors import InputError, plural, printable
 from dlrun.results.takein import take_in
 
@@ -34,7 +34,7 @@ def run(words: Sequence[str]) -> int:
         if JSON not in flags:
             print(printable(f"{word}: {plural(runs, 'run')} and {plural(sweeps, 'sweep')} taken in"))
     if JSON in flags:
-        print(json.dumps({"taken": taken, "damaged": damaged}, indent=1))
+        show_json({"taken": taken, "damaged": damaged})
     for line in damaged:
         print(f"warning: {printable(line)}", file=sys.stderr)
     return 1 if damaged else 0

@@ -1,6 +1,5 @@
 """``dlrun tune``: search settings for each configuration, and report the best with seeds that chose nothing."""
 
-import json
 import math
 import shlex
 import sys
@@ -9,8 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dlrun import registry
-from dlrun.cli.arguments import parse
+from dlrun.cli.arguments import JSON, parse
 from dlrun.cli.stored import flags_of
+from dlrun.cli.terminal.screen import show_json
 from dlrun.cli.train import start
 from dlrun.errors import nearest, plural, printable, raise_all
 
@@ -58,7 +58,7 @@ SHARES = (16, 4, 1)  # the best is shown after a 16th, a quarter and all of the 
 
 def run(words: Sequence[str]) -> int:
     """Tune. Returns the exit code."""
-    rest, flags = flags_of(words, valued=(), switches=("--json",))
+    rest, flags = flags_of(words, valued=(), switches=(JSON,))
     arguments = parse(rest)
     arguments.overrides, asked = _asked(arguments.overrides)
     arguments.flags["--multirun"] = ""
@@ -74,11 +74,11 @@ def run(words: Sequence[str]) -> int:
         from dlrun.experiments.search.tune import TuneExperiment
 
         how = replace(how, command=["tune", *words])
-        display = TuneDisplay({"table": "--json" not in flags})
+        display = TuneDisplay({"table": JSON not in flags})
         experiment = TuneExperiment(jobs, compose, how, [display], searched=searched, search=Search(**asked))
         found = experiment.run()
-        if "--json" in flags:
-            print(json.dumps(found.content(), indent=1))
+        if JSON in flags:
+            show_json(found.content())
         else:
             _show(found)
         return found.code

@@ -1,10 +1,11 @@
 """What the verbs share about the terminal: its size, whether it can be redrawn, what may be written to it."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from dlrun.errors import printable
 
@@ -23,6 +24,17 @@ def write_line(line: str, stream: TextIO | None = None, *, mark: str = "") -> No
         with suppress(BrokenPipeError, ValueError):  # closed by the reader, or by the program that imports dlrun
             stream.write(f"{mark}{printable(line)}\n")
             stream.flush()
+
+
+def show_json(content: Any) -> None:
+    """Print one JSON document. Numbers that are not finite are null in it."""
+    try:
+        text = json.dumps(content, indent=1, allow_nan=False)
+    except (TypeError, ValueError):
+        from dlrun.results.record import plain
+
+        text = json.dumps(plain(content, "", []), indent=1)
+    print(text)
 
 
 def rewrite_line(line: str, before: str) -> None:
