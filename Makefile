@@ -28,7 +28,7 @@ WORKFLOWS := $(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-work
 .PHONY: help run docs test slow faults loggers wide floats dist try-dist oldest newest check format lint types bench bench-engine bench-peers simulate venv clean distclean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 run: $(KERNEL) ## train: make run ARGS="dataset=xor activation=tanh"
 	@$(BIN)/dlrun $(ARGS)

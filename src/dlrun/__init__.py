@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dlrun.api import compare, ensemble, load, run, settle, sweep
     from dlrun.trained import Ensemble, Run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Ensemble", "Run", "__version__", "compare", "ensemble", "load", "run", "settle", "sweep"]
 
 
