@@ -1,22 +1,14 @@
-"""Sweeps on Dask: here with a client that trains at once and loses workers when asked to, and slowly with a real cluster."""
+"""Sweeps on Dask: here with a client that trains at once and loses workers when asked; test_clusters.py has the real library."""
 
 import importlib.machinery
-import os
-import re
-import signal
-import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from dlrun.experiments.executors import dask
-from dlrun.results.store import Store
-from kept import results
 
 Call = Callable[..., tuple[int, str, str]]
 Outputs = Callable[..., dict[str, dict[str, Any]]]
@@ -45,14 +37,14 @@ class Inline:
         self.scattered += 1
         return types.SimpleNamespace(status="finished", data=data)
 
-    def submit(self, train: Any, given: bytes, references: Any, about: Any, *, key: str, **how: Any) -> Any:
+    def submit(self, train: Any, parcel: Any, references: Any, *, key: str, **how: Any) -> Any:
         self.submitted += 1
         datasets = [reference.data for reference in references]
         future = types.SimpleNamespace(key=key, status="pending", cancel=lambda **how: None, add_done_callback=lambda call: None)
         future.done = lambda: future.status == "finished"
 
         def result(timeout: float) -> bytes:
-            answer: bytes = train(given, datasets, about)
+            answer: bytes = train(parcel, datasets)
             return answer
 
         future.result = result
@@ -60,7 +52,7 @@ class Inline:
         if lost == -1:  # its data
             future.status = "lost"
         for _ in range(2 * max(lost, 0)):
-            self.hear_later.append((0.0, (key, None)))
+            self.hear_later.append((0.0, (parcel.key, None)))
         future.status = future.status if lost else "finished"
         return future
 
@@ -120,66 +112,9 @@ def test_a_run_that_loses_every_worker_fails_alone(call: Call, outputs: Outputs,
     assert {record["reason"] for record in outputs().values()} == {"the process that trained it ended: Dask lost its worker"}
 
 
-def test_without_the_extra(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlrun.experiments.executors.find_spec", lambda name: None)
-    code, _, err = call(*SWEEP, *ON_DASK)
-    assert (code, "run: pip install 'dlrun[dask]'" in err) == (2, True)
-
-
-def test_an_address_is_of_dask(call: Call) -> None:
-    code, _, err = call(*SWEEP, "hydra.launcher.address=tcp://127.0.0.1:1")
-    assert (code, "type hydra.launcher.executor=dask too" in err) == (2, True)
-
-
 @pytest.mark.filterwarnings("default")
 def test_nothing_answers(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed", reason="pip install 'dlrun[dask]'")
     monkeypatch.setattr(dask, "ANSWER", 0.1)
     code, _, err = call(*SWEEP, ON_DASK[0], "hydra.launcher.address=tcp://127.0.0.1:1")
     assert (code, "hydra.launcher.address=tcp://127.0.0.1:1: no Dask scheduler answers" in err) == (2, True)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("ends", ["worker", "interrupt"])
-def test_a_real_cluster(folder: Path, ends: str) -> None:
-    """5,000 runs: a worker is killed and all are done, or Ctrl-C and the same command again."""
-    pytest.importorskip("distributed", reason="pip install 'dlrun[dask]'")
-    sweep = ("-m", "dataset=moons", "model.hidden=[3],[4],[5],[6],[7]", "seed=range(0,1000)", "trainer.epochs=20", "baseline=[]")
-
-    def start(*words: str) -> "subprocess.Popen[str]":
-        words = (sys.executable, "-m", "dlrun", *sweep, *words)
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            words, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
-        )
-
-    child = start(*ON_DASK, "output_dir=dask")
-    said = ""
-    assert child.stdout is not None
-    while not re.search(r"[2-4],000 training", said):
-        line = child.stdout.readline()
-        assert line, said
-        said += line
-    if ends == "worker":
-        workers = [one for one in psutil.Process(child.pid).children() if "spawn_main" in " ".join(one.cmdline())]
-        assert len(workers) == 2
-        workers[0].kill()
-        said += child.communicate()[0]
-    else:
-        os.kill(child.pid, signal.SIGINT)
-        said += child.communicate()[0]
-        assert child.returncode == 130, said
-        child = start(*ON_DASK, "output_dir=dask")
-        said = child.communicate()[0]
-    assert (child.returncode, "5,000 runs: 5000 done" in said) == (0, True), said
-    alone = start(*ALONE, "output_dir=alone")
-    assert "5000 done" in alone.communicate()[0]
-    there, found = results(folder / "alone"), results(folder / "dask")
-    assert found.keys() == there.keys()
-    for run, record in found.items():  # what was interrupted is cut anew into cohorts
-        same = there[run]["metrics"] if ends == "worker" else pytest.approx(there[run]["metrics"], rel=1e-6, abs=1e-6)
-        assert record["metrics"] == same
-    mine, theirs = Store(folder / "dask"), Store(folder / "alone")
-    for run in [*found][::50]:  # trained by the kernel: the same bits in any cohort
-        weights = theirs.weights(run)
-        assert all((value == weights[name]).all() for name, value in mine.weights(run).items())

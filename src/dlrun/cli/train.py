@@ -245,13 +245,14 @@ class Session:
         with waiting("loading torch"):
             from dlrun.cli.sweep import carry_out
             from dlrun.config.composing.compose import Composer
+            from dlrun.config.composing.composed import launcher
             from dlrun.experiments.experiment import How
 
         self._trust()
         for name, value in (config.hydra.job.get("env_set") or {}).items():  # Hydra sets them for single runs alone
             _set(str(name), str(value))
         composer = Composer(loader, config)
-        how = How(self.arguments.command(), config.hydra.launcher, self.resume, self.retry_failed, plan_only=self.plan_only)
+        how = How(self.arguments.command(), launcher(config.hydra), self.resume, self.retry_failed, plan_only=self.plan_only)
         if self.settle is not None:
             self.code = self.settle(jobs, composer.compose, how)
         else:

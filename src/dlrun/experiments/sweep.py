@@ -20,9 +20,9 @@ from dlrun.config.composing.composed import Composed
 from dlrun.config.spec import RunSpec
 from dlrun.engine.progress import Progress
 from dlrun.errors import InputError
-from dlrun.experiments.checkpoints import Keep, going_on, keeping
+from dlrun.experiments.checkpoints import going_on, keeping
 from dlrun.experiments.events import Listener
-from dlrun.experiments.executors import AUTO, check_name, choose, scheduling, slots
+from dlrun.experiments.executors import AUTO, Site, check_name, choose, scheduling, slots
 from dlrun.experiments.planning.cohorts import Datasets, Planned, plan, together
 from dlrun.experiments.planning.cut import Needs, cut, free_bytes, needs
 from dlrun.experiments.planning.folds import every_fold
@@ -51,19 +51,21 @@ class Options:
     processes: int | None = None  # None: as many as cores, where the work repays their start
     executor: str = AUTO
     address: str = ""  # of a cluster
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # what its workers or jobs ask for
 
     @classmethod
     def of(cls, config: Mapping[str, Any], launcher: Mapping[str, Any]) -> "Options":
         """What a composed config and the settings of the cohort launcher say."""
-        address = str(launcher.get("address") or "")
+        address, parameters = str(launcher.get("address") or ""), launcher.get("parameters") or {}
         return cls(
             folders=bool(config.get("folders")),
             reuse=bool(config.get("reuse", True)),
             retry_failed=bool(config.get("retry_failed")),
             memory_share=float(launcher.get("memory_share", MEMORY_SHARE)),
             processes=launcher.get("processes"),
-            executor=check_name(str(launcher.get("executor", AUTO)), address),
+            executor=check_name(str(launcher.get("executor", AUTO)), address, parameters),
             address=address,
+            parameters=parameters,
         )
 
 
@@ -221,7 +223,7 @@ def carry_out(
                 wanted = {id(grid.specs[run]) for run in mine} - {id(spec) for group in begun for spec in group.specs}
                 work = pieces([*begun, *(rows for group in grid.cohorts if (rows := _only(group, wanted)))], options)
                 claimed = set(mine)
-                for files in _trained(work, options, tell, ledger.progress, interruption, keeping(store, tell)):
+                for files in _trained(work, options, store, tell, ledger.progress, interruption):
                     ledger.keep([item for item in files if item.record.id in claimed])  # others had ended when it went on
             left = dict.fromkeys(run for run in left if run in claim.others)
             if left and not interruption():
@@ -286,13 +288,14 @@ class _Ledger:
 def _trained(
     work: Sequence[tuple[Planned, Needs]],
     options: Options,
+    store: Store,
     tell: Listener,
     report: Report,
     interruption: Interruption,
-    keep: Keep,
 ) -> Iterator[list[RunFiles]]:
     """Train cohorts, in this process or in several, and hand out what comes of each."""
-    shares = scheduling.shares(work, slots(options.processes, options.address), options.executor)
+    site, keep = Site(options.address, options.parameters, store.root), keeping(store, tell)
+    shares = scheduling.shares(work, slots(options.processes, options.executor, site), options.executor)
     begun, all_of_them = 0, sum(len(part) for part, _ in shares)
 
     def started(group: Planned) -> None:
@@ -302,7 +305,7 @@ def _trained(
 
     for part, count in shares:
         cohorts, count = [group for group, _ in part], min(count, len(part))
-        executor = choose(cohorts, count, interruption, options.executor, options.address)
+        executor = choose(cohorts, count, interruption, options.executor, site)
         yield from scheduling.train_all(part, executor, started=started, report=report, interrupted=interruption, keep=keep)
 
 

@@ -39,7 +39,7 @@ class CohortSweeper(BasicSweeper):
 class CohortLauncher(Launcher):
     """Hands all jobs to dlrun, which trains them together."""
 
-    def __init__(self, memory_share: float, processes: int | None, executor: str, address: str) -> None:
+    def __init__(self, memory_share: float, processes: int | None, executor: str, address: str, parameters: Any) -> None:
         """The settings are read from the config by dlrun itself."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -77,8 +77,9 @@ class CohortLauncherConf:
     _target_: str = "hydra_plugins.dlrun_plugins.sweeps.CohortLauncher"
     memory_share: float = 0.25  # of the memory that is free
     processes: int | None = None  # those of what torch trains: as many as cores, where the work repays their start
-    executor: str = "auto"  # serial, processes, dask, or what the work repays
-    address: str = ""  # of a Dask scheduler; where it is empty, Dask starts workers here
+    executor: str = "auto"  # serial, processes, dask, ray, submitit, or what the work repays
+    address: str = ""  # of a Dask scheduler or a Ray cluster; where it is empty, they start workers here
+    parameters: Any = None  # a mapping: what Ray's actors or submitit's jobs ask for
 
 
 store = ConfigStore.instance()

@@ -102,6 +102,11 @@ def typed(settings: "DictConfig", whose: str = "task") -> list[str]:
     return [str(word) for word in OmegaConf.to_container(settings.overrides[whose]) or ()]
 
 
+def launcher(settings: "DictConfig") -> dict[str, Any]:
+    """The settings of the launcher, of which some are nested, in plain containers."""
+    return cast(dict[str, Any], OmegaConf.to_container(settings.launcher, resolve=True))
+
+
 def _resolved(task: "DictConfig", raw: Config) -> Config:
     """The config with its interpolations resolved.
 

@@ -20,7 +20,7 @@ from dlrun import registry
 from dlrun.config.checks.untrusted import Rules
 from dlrun.config.checks.words import Caller
 from dlrun.config.composing.compose import Composer
-from dlrun.config.composing.composed import Composed, read, typed
+from dlrun.config.composing.composed import Composed, launcher, read, typed
 from dlrun.config.composing.explain import UNREADABLE, cause, explain
 from dlrun.config.composing.grammar import items, plain, word, words_of
 from dlrun.config.composing.grid import expand
@@ -110,7 +110,7 @@ def _sweep(overrides: Sequence[str], folder: Path | None) -> Iterator[tuple[list
         params = OmegaConf.to_container(master.hydra.sweeper.get("params") or OmegaConf.create({}))
         swept = words_of(cast(dict[str, Any], params), takes_list)
         jobs = expand([*swept, *typed(master.hydra)], loader, zipped=master.get("zip"))
-        yield jobs, Composer(loader, master), dict(master.hydra.launcher)
+        yield jobs, Composer(loader, master), launcher(master.hydra)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from dlrun.errors import nearest
 EFFECTIVE = {
     "mode": "RUN or MULTIRUN: whether values that a file lists are swept over",
     "searchpath": "more folders with options",
-    "launcher": "how a sweep is carried out: processes, memory_share, executor and address of dlrun's own launcher",
+    "launcher": "how a sweep is carried out: processes, memory_share, executor, address and parameters of dlrun's own launcher",
     "sweeper": "what is swept: params of dlrun's own sweeper",
     "callbacks": "code of the user's own around runs that the command starts",
     "job_logging": "what Python's logging does with messages of the user's own code",

@@ -1,7 +1,10 @@
 """What an executor is: it takes cohorts, and tells what became of each."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from dlrun.engine.progress import Progress
 from dlrun.experiments.checkpoints import Keep
@@ -10,6 +13,21 @@ from dlrun.results.formats import RunFiles
 
 Report = Callable[[Progress], None]
 Interrupted = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where workers are, and what they get.
+
+    Args:
+        address: of a cluster; empty for this machine.
+        parameters: what each worker or job asks of the system that starts it, in that system's own words.
+        folder: the output root, below which jobs and the command may exchange files.
+    """
+
+    address: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path("outputs")
 
 
 class Task(ABC):
