@@ -64,7 +64,8 @@ def start(folder: Path) -> Iterator[Start]:
     yield begin
     for child in children:
         child.kill()
-        child.communicate()
+        with child:  # closes its pipe
+            pass
 
 
 def kill_a_worker(child: "subprocess.Popen[str]", words: str) -> None:
