@@ -100,7 +100,7 @@ def test_a_real_cluster(start: Start, alone: Store, folder: Path, system: str, e
     if system == "submitit":  # a job takes seconds to begin
         while not [*folder.glob("there/submitit/*/*.begun")]:
             assert child.poll() is None
-    while not re.search(r"[2-4],000 training", said):
+    while not re.search(r"training, cohort [2-5]", said):
         line = child.stdout.readline()
         assert line, said
         said += line
