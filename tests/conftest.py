@@ -72,7 +72,7 @@ def nursery(interposer: str | None) -> Iterator[Callable[[], Nursery]]:
 def forked_workers(request: pytest.FixtureRequest, nursery: Callable[[], Nursery], monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers are forked, but for the tests that are marked ``starts_workers``."""
     if sys.platform == "linux" and request.node.get_closest_marker("starts_workers") is None:
-        monkeypatch.setattr("dlrun.isolation.start_python", lambda kept: nursery().start(kept))
+        monkeypatch.setattr("dlrun.isolation.worker.start_python", lambda kept: nursery().start(kept))
 
 
 @pytest.fixture

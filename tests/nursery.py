@@ -47,7 +47,7 @@ class Nursery:
         theirs.close()
 
     def start(self, kept: tuple[int, int]) -> "Child":
-        """In place of ``isolation.start_python``."""
+        """In place of ``isolation.worker.start_python``."""
         status, theirs = socket.socketpair()
         given = {"path": sys.path, "environment": dict(os.environ), "folder": _folder()}
         with theirs:
@@ -178,7 +178,7 @@ def serve(descriptor: int) -> None:
     import dlrun.cli.sweep
     import dlrun.cli.train
     import dlrun.experiments.executors.scheduling
-    import dlrun.isolation_worker
+    import dlrun.isolation.child
     import dlrun.own_modules  # noqa: F401 (with torch)
 
     gc.freeze()
@@ -216,7 +216,7 @@ def _watch(given: dict[str, object], connection: int, trace: int, status: int, o
         os.environ.update(given["environment"])
         if given["folder"] is not None:
             os.chdir(given["folder"])
-        from dlrun.isolation_worker import serve as work
+        from dlrun.isolation.child import serve as work
 
         work(connection, trace, watcher)
         os._exit(0)
@@ -256,22 +256,22 @@ def _become_command(given: dict[str, Any], status: int, out: int, err: int) -> N
             assert spec is not None
             assert spec.loader is not None
             spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    import dlrun.isolation
+    import dlrun.isolation.worker
 
-    dlrun.isolation.start_python = _fork_worker
+    dlrun.isolation.worker.start_python = _fork_worker
 
 
 def _fork_worker(kept: tuple[int, int]) -> Forked:
-    """In place of ``isolation.start_python``, in a command that was forked itself."""
+    """In place of ``isolation.worker.start_python``, in a command that was forked itself."""
     parent = os.getpid()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     child = os.fork()
     if child == 0:
-        _prctl(_PR_SET_NAME, b"isolation_worke")  # 15 characters at most
+        _prctl(_PR_SET_NAME, b"isolation.child")  # 15 characters at most
         low, high = sorted(kept)
         for first, last in ((3, low), (low + 1, high), (high + 1, os.sysconf("SC_OPEN_MAX"))):
             os.closerange(first, last)
-        from dlrun.isolation_worker import serve as work
+        from dlrun.isolation.child import serve as work
 
         try:
             work(*kept, parent)

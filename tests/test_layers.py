@@ -20,7 +20,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "components": set(),
     "data": set(),
     "isolation": {"data"},
-    "isolation_worker": {"isolation"},
     "native": set(),
     "engine": {"components", "data", "native"},
     "results": set(),
@@ -88,7 +87,7 @@ def test_imports_point_downwards(file: Path) -> None:
 
 def test_every_layer_is_known() -> None:
     packages = {folder.name for folder in (SOURCE / "dlrun").iterdir() if (folder / "__init__.py").exists()}
-    assert packages == set(MAY_IMPORT) - {"isolation", "isolation_worker"}
+    assert packages == set(MAY_IMPORT)
 
 
 def test_plugins_are_light() -> None:

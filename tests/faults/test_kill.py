@@ -164,9 +164,9 @@ STILLBORN = """
 import os
 from pathlib import Path
 
-from dlrun import isolation_worker
+from dlrun.isolation import child
 
-begin = isolation_worker._begin
+begin = child._begin
 
 def late(*given):
     number = len(list(Path().glob("out/worker*")))
@@ -175,7 +175,7 @@ def late(*given):
         os._exit(1)
     begin(*given)
 
-isolation_worker._begin = late
+child._begin = late
 """
 
 
@@ -199,7 +199,7 @@ def living(child: Any) -> list[int]:
 
 def workers(processes: list[int]) -> list[int]:
     """Those that train: not the parent."""
-    return [process for process in processes[1:] if "isolation_worke" in command_of(process)]
+    return [process for process in processes[1:] if "isolation.child" in command_of(process)]
 
 
 def command_of(process: int) -> str:

@@ -58,9 +58,9 @@ LATE = """
 import time
 from pathlib import Path
 
-from dlrun import isolation_worker
+from dlrun.isolation import child
 
-begin = isolation_worker._begin
+begin = child._begin
 
 def late(*given):
     number = len(list(Path().glob("worker*")))
@@ -69,7 +69,7 @@ def late(*given):
         time.sleep(1)
     begin(*given)
 
-isolation_worker._begin = late
+child._begin = late
 """
 
 DEADLY = """

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from dlrun.experiments.executors import dask
+from six_runs import SWEEP, same_as_alone
 
 Call = Callable[..., tuple[int, str, str]]
 Outputs = Callable[..., dict[str, dict[str, Any]]]
 
-SWEEP = ("-m", "dataset=moons", "model.hidden=[3],[4]", "seed=0,1,2", "trainer=smoke", "baseline=[]")
 ON_DASK = ("hydra.launcher.executor=dask", "hydra.launcher.processes=2")
-ALONE = ("hydra.launcher.executor=serial", "hydra.launcher.processes=2")  # the same cohorts: torch rounds metrics by their size
 
 
 class Inline:
@@ -96,12 +95,7 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Inline]:
 
 @pytest.mark.parametrize(("lost", "submitted"), [((), 6), ((1,), 7), ((-1, 0, -1), 8)], ids=["none", "a worker", "data"])
 def test_same_bits(call: Call, outputs: Outputs, inline: Any, lost: tuple[int, ...], submitted: int) -> None:
-    assert call(*SWEEP, *ALONE)[0] == 0
-    there = {run: record["metrics"] for run, record in outputs().items()}
-    client = inline(*lost)
-    code, out, err = call(*SWEEP, *ON_DASK, "reuse=false")
-    assert (code, "6 runs: 6 done" in out) == (0, True), err
-    assert {run: record["metrics"] for run, record in outputs().items()} == there
+    client = same_as_alone(call, outputs, lambda: inline(*lost), *ON_DASK)
     assert (client.scattered, client.submitted) == (1, submitted)
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from six_runs import SWEEP, same_as_alone
+
 Call = Callable[..., tuple[int, str, str]]
 Outputs = Callable[..., dict[str, dict[str, Any]]]
 
-SWEEP = ("-m", "dataset=moons", "model.hidden=[3],[4]", "seed=0,1,2", "trainer=smoke", "baseline=[]")
 ON_RAY = "hydra.launcher.executor=ray"
-ALONE = ("hydra.launcher.executor=serial", "hydra.launcher.processes=2")  # the same cohorts: torch rounds metrics by their size
 
 
 class RayError(Exception):
@@ -118,12 +118,8 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Inline]:
 
 @pytest.mark.parametrize(("lost", "started"), [((), 2), ((2,), 3), ((1, 0, 1), 4)], ids=["none", "at work", "before"])
 def test_same_bits(call: Call, outputs: Outputs, inline: Any, lost: tuple[int, ...], started: int) -> None:
-    assert call(*SWEEP, *ALONE)[0] == 0
-    there = {run: record["metrics"] for run, record in outputs().items()}
-    ray, before = inline(*lost), signal.getsignal(signal.SIGTERM)
-    code, out, err = call(*SWEEP, ON_RAY, "hydra.launcher.processes=2", "reuse=false")
-    assert (code, "6 runs: 6 done" in out) == (0, True), err
-    assert {run: record["metrics"] for run, record in outputs().items()} == there
+    before = signal.getsignal(signal.SIGTERM)
+    ray = same_as_alone(call, outputs, lambda: inline(*lost), ON_RAY, "hydra.launcher.processes=2")
     assert (ray.put_, ray.started) == (1, started)
     assert (len(ray.joined), ray.joined[0]["address"], ray.joined[-1]) == (2, "local", {})
     assert signal.getsignal(signal.SIGTERM) is before

@@ -12,13 +12,12 @@ from dlrun.experiments.executors import remote
 from dlrun.experiments.executors.base import Task
 from dlrun.experiments.executors.remote import LostError, Parcel, Remote, Sent, work
 from dlrun.isolation import DiedError
+from six_runs import SWEEP, same_as_alone
 
 Call = Callable[..., tuple[int, str, str]]
 Outputs = Callable[..., dict[str, dict[str, Any]]]
 
-SWEEP = ("-m", "dataset=moons", "model.hidden=[3],[4]", "seed=0,1,2", "trainer=smoke", "baseline=[]")
 ON_INLINE = ("hydra.launcher.executor=inline", "hydra.launcher.processes=2")
-ALONE = ("hydra.launcher.executor=serial", "hydra.launcher.processes=2")  # the same cohorts: torch rounds metrics by their size
 
 
 class Inline(Remote):
@@ -81,19 +80,11 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Inline]]:
     return make
 
 
-def metrics(outputs: Outputs) -> dict[str, Any]:
-    return {run: record["metrics"] for run, record in outputs().items()}
-
-
 @pytest.mark.parametrize(
     ("fates", "sent"), [((), 6), (("died",), 7), (("lost", "", "lost"), 8), (("2",), 7)], ids=["none", "died", "lost", "ends"]
 )
 def test_same_bits(call: Call, outputs: Outputs, inline: Any, fates: tuple[str, ...], sent: int) -> None:
-    assert call(*SWEEP, *ALONE)[0] == 0
-    there, made = metrics(outputs), inline(*fates)
-    code, out, err = call(*SWEEP, *ON_INLINE, "reuse=false")
-    assert (code, "6 runs: 6 done" in out) == (0, True), err
-    assert metrics(outputs) == there
+    made = same_as_alone(call, outputs, lambda: inline(*fates), *ON_INLINE)
     assert [executor.sent for executor in made] == [sent]
 
 

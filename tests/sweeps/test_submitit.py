@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from dlrun.experiments.executors import submitit
+from six_runs import SWEEP, same_as_alone
 
 Call = Callable[..., tuple[int, str, str]]
 Outputs = Callable[..., dict[str, dict[str, Any]]]
 
-SWEEP = ("-m", "dataset=moons", "model.hidden=[3],[4]", "seed=0,1,2", "trainer=smoke", "baseline=[]")
 ON_JOBS = ("hydra.launcher.executor=submitit", "hydra.launcher.processes=2")
-ALONE = ("hydra.launcher.executor=serial", "hydra.launcher.processes=2")  # the same cohorts: torch rounds metrics by their size
 
 
 class UncompletedJobError(RuntimeError):
@@ -107,12 +106,7 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Inline]:
     ("fates", "submitted"), [((), 6), (("killed",), 7), (("early", "done", "broken"), 8)], ids=["none", "at work", "before"]
 )
 def test_same_bits(call: Call, outputs: Outputs, inline: Any, folder: Path, fates: tuple[str, ...], submitted: int) -> None:
-    assert call(*SWEEP, *ALONE)[0] == 0
-    there = {run: record["metrics"] for run, record in outputs().items()}
-    jobs = inline(*fates)
-    code, out, err = call(*SWEEP, *ON_JOBS, "reuse=false")
-    assert (code, "6 runs: 6 done" in out) == (0, True), err
-    assert {run: record["metrics"] for run, record in outputs().items()} == there
+    jobs = same_as_alone(call, outputs, lambda: inline(*fates), *ON_JOBS)
     assert jobs.submitted == submitted
     assert not (folder / "outputs" / "submitit").exists()
 

@@ -73,7 +73,7 @@ class Batches:
         self._weights = None if data.weights is None else self._scaled_weights(data.weights[order])
         self._x: Tensor | None = None
         self._raw: Tensor | None = None
-        self._lanes: Tensor | None = None
+        self._samples: Tensor | None = None
         if materialized(data, splits, dtype):
             self._x = self._place_for(data, order)
             for piece, p in zip(pieces, stacked, strict=True):
@@ -97,8 +97,8 @@ class Batches:
         if (self.device.type, self.dtype) != ("cpu", torch.float32):
             return torch.empty(*order_SN.shape, *data.shape, dtype=self.dtype, device=self.device)
         inputs = math.prod(data.shape)
-        self._lanes = torch.zeros(*order_SN.shape, fours(inputs + math.prod(self._y.shape[2:])))
-        return self._lanes[..., :inputs].view(*order_SN.shape, *data.shape)
+        self._samples = torch.zeros(*order_SN.shape, fours(inputs + math.prod(self._y.shape[2:])))
+        return self._samples[..., :inputs].view(*order_SN.shape, *data.shape)
 
     def _copy(self, x: Tensor, order_SN: Tensor, preprocessing: Preprocessing, to: Tensor) -> None:
         """Scale the inputs of some splits, so many rows at a time that nothing of size is held beside them."""
@@ -241,7 +241,7 @@ class Batches:
         Where the kernel may read x, the last is the tensor [S, N, n] of which it is a part: a row has whole ``fours`` of numbers,
         and room for its targets behind the inputs. None where rows are too many to be scaled beforehand.
         """
-        return None if self._x is None else (self._x, self._y, self.split_of, self._lanes)
+        return None if self._x is None else (self._x, self._y, self.split_of, self._samples)
 
     def true(self, here: Tensor | slice) -> Tensor:
         """The targets at the same places of every run's split as the data has them, in float64 if they are numbers: [R, n, ...].

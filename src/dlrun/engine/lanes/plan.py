@@ -122,8 +122,9 @@ def samples(x: Tensor, y: Tensor, place: Tensor | None = None) -> Tensor:
     return found
 
 
-def _as(values: Tensor, lanes: Tensor) -> Tensor:
-    return lanes if values.is_floating_point() else lanes.view(torch.int32)
+def _as(values: Tensor, place: Tensor) -> Tensor:
+    """The place as it is for such values."""
+    return place if values.is_floating_point() else place.view(torch.int32)
 
 
 @cache

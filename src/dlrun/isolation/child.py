@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from dlrun.isolation import DATA, STOP, now_and_then, told, unpacked
+from dlrun.isolation.travel import DATA, STOP, now_and_then, told, unpacked
 
 LOOK = 0.05  # seconds between two looks for the message that asks to stop
 
