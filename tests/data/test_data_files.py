@@ -26,8 +26,9 @@ from dlrun.data.sources import files, kept
 from dlrun.data.sources.files import csv
 from dlrun.data.splits import split
 from dlrun.data.table import builder as draft
-from dlrun.data.table import delimited, tabular
+from dlrun.data.table import tabular
 from dlrun.data.table.encoding import Encoding, encode
+from dlrun.data.table.text import delimited
 from dlrun.errors import DataError
 
 Read = Callable[..., Data]

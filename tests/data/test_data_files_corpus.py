@@ -14,7 +14,7 @@ import pytest
 
 from dlrun.data.sources.files import csv
 from dlrun.data.splits import split
-from dlrun.data.table import textfile
+from dlrun.data.table.text import textfile
 from dlrun.errors import DataError
 
 pytestmark = pytest.mark.fault("table files of the corpus")

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dlrun.data.sources.files import csv
-from dlrun.data.table.delimited import Delimited
-from dlrun.data.table.textfile import examine
+from dlrun.data.table.text.delimited import Delimited
+from dlrun.data.table.text.textfile import examine
 from dlrun.errors import DataError
 
 pytestmark = pytest.mark.fault("table files of the corpus")

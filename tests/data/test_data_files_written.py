@@ -11,8 +11,8 @@ import pytest
 
 from dlrun.data.dataset import Data
 from dlrun.data.sources.files import csv
-from dlrun.data.table import delimited
-from dlrun.data.table.records import Cutter, Lines
+from dlrun.data.table.text import delimited
+from dlrun.data.table.text.records import Cutter, Lines
 from dlrun.errors import DataError
 
 Read = Callable[..., Data]

@@ -23,7 +23,7 @@ from dlrun.data.dataset import Data
 from dlrun.data.modality import TABLE
 from dlrun.data.splits import Split
 from dlrun.data.table.advice import naming
-from dlrun.data.table.cells import shown
+from dlrun.data.table.values.cells import shown
 from dlrun.errors import plural
 
 DECIDES = 0.01  # of the error without the column: no more is left by one that decides the target

@@ -19,7 +19,7 @@ from dlrun import streams
 from dlrun.data import design
 from dlrun.data.dataset import TEST, TRAIN, VALIDATION, Data
 from dlrun.data.table.advice import marking
-from dlrun.data.table.amounts import number
+from dlrun.data.table.values.amounts import number
 from dlrun.errors import DataError
 
 Counts = NDArray[np.int64]

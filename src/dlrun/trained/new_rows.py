@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from dlrun.data.table.cells import listed, shown
-from dlrun.data.table.delimited import Delimited
-from dlrun.data.table.quoted import column_texts, marked
-from dlrun.data.table.textfile import examine, located, open_file
+from dlrun.data.table.text.delimited import Delimited
+from dlrun.data.table.text.quoted import column_texts, marked
+from dlrun.data.table.text.textfile import examine, located, open_file
+from dlrun.data.table.values.cells import listed, shown
 from dlrun.errors import DataError, nearest
 
 PIECE = 1 << 13  # rows read together

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlrun.data.table.cells import Texts, is_missing, listed, shown, text_of
 from dlrun.data.table.encoding import ColumnCode, Encoding, encode
-from dlrun.data.table.typed import typed
+from dlrun.data.table.values.cells import Texts, is_missing, listed, shown, text_of
+from dlrun.data.table.values.typed import typed
 from dlrun.errors import DataError, plural
 from dlrun.trained.ensemble import Ensemble
 from dlrun.trained.new_rows import Piece, opened
@@ -221,8 +221,8 @@ def _numbered(text: str, places: dict[str, int]) -> int:
 def _texts(values: Any) -> Texts:
     if isinstance(values, Texts):
         return values
-    from dlrun.data.table.cells import texts_of
-    from dlrun.data.table.typed import written
+    from dlrun.data.table.values.cells import texts_of
+    from dlrun.data.table.values.typed import written
 
     kind, cells = typed(values)
     return cells if isinstance(cells, Texts) else texts_of([written(kind, value) for value in cells.tolist()])

@@ -18,13 +18,13 @@ from dlrun.components.tasks import TableTask
 from dlrun.data.dataset import Data
 from dlrun.data.sources.kept import file_key, once
 from dlrun.data.table.aside import Aside
-from dlrun.data.table.cells import shown
 from dlrun.data.table.columns import Column
-from dlrun.data.table.delimited import Delimited
-from dlrun.data.table.read_csv import read_csv
 from dlrun.data.table.read_parquet import read_parquet
 from dlrun.data.table.tabular import chosen, to_data
-from dlrun.data.table.textfile import examine, located
+from dlrun.data.table.text.delimited import Delimited
+from dlrun.data.table.text.read_csv import read_csv
+from dlrun.data.table.text.textfile import examine, located
+from dlrun.data.table.values.cells import shown
 from dlrun.errors import DataError
 
 Name = str | int | float  # a name such as 2024 arrives as a number

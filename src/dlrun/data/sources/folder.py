@@ -17,10 +17,10 @@ from dlrun.components.tasks import BINARY, MULTICLASS
 from dlrun.data.dataset import Data
 from dlrun.data.sources.draws import check_size
 from dlrun.data.sources.kept import once
-from dlrun.data.table.cells import listed, shown
-from dlrun.data.table.delimited import Delimited
 from dlrun.data.table.positive import with_positive
-from dlrun.data.table.textfile import examine, located
+from dlrun.data.table.text.delimited import Delimited
+from dlrun.data.table.text.textfile import examine, located
+from dlrun.data.table.values.cells import listed, shown
 from dlrun.errors import DataError
 
 Side = Annotated[int, Interval(4, 1024)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dlrun import memory
 from dlrun.data.dataset import Data
-from dlrun.data.table.textfile import open_file
+from dlrun.data.table.text.textfile import open_file
 from dlrun.errors import DataError
 
 Key = tuple[object, ...]

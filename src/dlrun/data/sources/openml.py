@@ -10,8 +10,8 @@ from dlrun.data.dataset import Data
 from dlrun.data.sources.files import Name, Names, named_aside, words
 from dlrun.data.sources.kept import once
 from dlrun.data.table.aside import Aside
-from dlrun.data.table.cells import listed, shown
 from dlrun.data.table.tabular import of_frame
+from dlrun.data.table.values.cells import listed, shown
 from dlrun.errors import DataError
 
 _PATIENCE = 60.0  # seconds until a download that failed is tried again

@@ -15,10 +15,10 @@ from dlrun.data.dataset import Amount, Data, Seed, Several
 from dlrun.data.interactions import name
 from dlrun.data.sources.draws import normal, permutation, settled
 from dlrun.data.sources.kept import file_key, once
-from dlrun.data.table.amounts import number
-from dlrun.data.table.cells import is_missing, shown
-from dlrun.data.table.delimited import Delimited
-from dlrun.data.table.textfile import examine, located
+from dlrun.data.table.text.delimited import Delimited
+from dlrun.data.table.text.textfile import examine, located
+from dlrun.data.table.values.amounts import number
+from dlrun.data.table.values.cells import is_missing, shown
 from dlrun.errors import DataError, nearest
 
 _LOW, _HIGH, _MEAN = 1.0, 5.0, 3.4

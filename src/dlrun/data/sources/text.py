@@ -15,12 +15,12 @@ from dlrun.components.tasks import BINARY, MULTICLASS, REGRESSION, TASKS
 from dlrun.data.dataset import Data
 from dlrun.data.sequences import UNKNOWN_WORD, numbered, words_of
 from dlrun.data.sources.kept import file_key, once
-from dlrun.data.table.amounts import number
-from dlrun.data.table.cells import is_missing, shown
-from dlrun.data.table.delimited import Delimited
 from dlrun.data.table.positive import with_positive
-from dlrun.data.table.quoted import column_texts
-from dlrun.data.table.textfile import examine, located
+from dlrun.data.table.text.delimited import Delimited
+from dlrun.data.table.text.quoted import column_texts
+from dlrun.data.table.text.textfile import examine, located
+from dlrun.data.table.values.amounts import number
+from dlrun.data.table.values.cells import is_missing, shown
 from dlrun.errors import DataError, nearest
 
 Name = str | int | float

@@ -9,8 +9,8 @@ import re
 import shlex
 from collections.abc import Sequence
 
-from dlrun.data.table.amounts import number
-from dlrun.data.table.cells import text_of, truth
+from dlrun.data.table.values.amounts import number
+from dlrun.data.table.values.cells import text_of, truth
 from dlrun.errors import closest, printable
 
 _LONGEST_MARK = 40

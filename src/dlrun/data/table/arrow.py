@@ -15,7 +15,7 @@ Shapes: n rows.
 from typing import Any
 from uuid import UUID
 
-from dlrun.data.table.cells import Cells, Floats, Kind, merged
+from dlrun.data.table.values.cells import Cells, Floats, Kind, merged
 
 _PER_DAY = {"s": 86400, "ms": 86400e3, "us": 86400e6}
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from dlrun.data.dataset import TEST, TRAIN, VALIDATION
 from dlrun.data.table.advice import meant
-from dlrun.data.table.cells import Kind, Texts, listed, shown
+from dlrun.data.table.values.cells import Kind, Texts, listed, shown
 from dlrun.errors import DataError
 
 SPLIT, GROUP, TIME, WEIGHT = "split_column", "group", "time", "weight"

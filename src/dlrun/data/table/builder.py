@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from dlrun.data.dataset import TEST, TRAIN
 from dlrun.data.table import aside
 from dlrun.data.table.advice import marking, naming
-from dlrun.data.table.amounts import PLAIN, Form, form_of
-from dlrun.data.table.cells import Cells, Floats, Marks, Texts, outnumber, read, recognized, shown, texts_of
 from dlrun.data.table.columns import MOST_CATEGORIES, Column
-from dlrun.data.table.dates import date_parts, days_first, is_short
 from dlrun.data.table.hints import as_amounts
-from dlrun.data.table.typed import WANTS, mark_numbers, parser
+from dlrun.data.table.values.amounts import PLAIN, Form, form_of
+from dlrun.data.table.values.cells import Cells, Floats, Marks, Texts, outnumber, read, recognized, shown, texts_of
+from dlrun.data.table.values.dates import date_parts, days_first, is_short
+from dlrun.data.table.values.typed import WANTS, mark_numbers, parser
 from dlrun.errors import DataError
 
 DOUBLE = 1 << 22  # numbers up to which a table is kept in float64; larger ones are in float32, which training uses anyway

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.data.table.amounts import PLAIN, Form, is_code, number
-from dlrun.data.table.cells import Floats, Kind
-from dlrun.data.table.dates import DATE_PARTS
+from dlrun.data.table.values.amounts import PLAIN, Form, is_code, number
+from dlrun.data.table.values.cells import Floats, Kind
+from dlrun.data.table.values.dates import DATE_PARTS
 
 MOST_CATEGORIES = 1000
 

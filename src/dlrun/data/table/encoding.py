@@ -22,11 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlrun.data.table.amounts import GROUPINGS, Form
-from dlrun.data.table.cells import Cells, Floats, Kind, Texts, read, shown
-from dlrun.data.table.dates import DATE_PARTS, date_parts
 from dlrun.data.table.matching import matched
-from dlrun.data.table.typed import WANTS, mark_numbers, parser, typed, written
+from dlrun.data.table.values.amounts import GROUPINGS, Form
+from dlrun.data.table.values.cells import Cells, Floats, Kind, Texts, read, shown
+from dlrun.data.table.values.dates import DATE_PARTS, date_parts
+from dlrun.data.table.values.typed import WANTS, mark_numbers, parser, typed, written
 from dlrun.errors import DataError
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from dlrun.data.table.advice import setting
-from dlrun.data.table.amounts import GROUPINGS, grouping, matched, number, sign_of
-from dlrun.data.table.cells import Marks, is_missing
-from dlrun.data.table.dates import is_short
+from dlrun.data.table.values.amounts import GROUPINGS, grouping, matched, number, sign_of
+from dlrun.data.table.values.cells import Marks, is_missing
+from dlrun.data.table.values.dates import is_short
 
 Hint = tuple[str, str]  # one of the texts, and what to do
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlrun.data.table.amounts import exactly
-from dlrun.data.table.cells import Cells, Kind, Texts, is_missing, listed, merged, shown, text_of
-from dlrun.data.table.typed import counted, mark_numbers, parser, written
+from dlrun.data.table.values.amounts import exactly
+from dlrun.data.table.values.cells import Cells, Kind, Texts, is_missing, listed, merged, shown, text_of
+from dlrun.data.table.values.typed import counted, mark_numbers, parser, written
 
 if TYPE_CHECKING:
     from dlrun.data.table.encoding import ColumnCode, Encoding

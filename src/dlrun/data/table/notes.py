@@ -6,10 +6,10 @@ import numpy as np
 
 from dlrun.data.table.advice import naming
 from dlrun.data.table.builder import TableBuilder
-from dlrun.data.table.cells import Kind, is_missing, listed, shown
 from dlrun.data.table.columns import Column
 from dlrun.data.table.encoding import Encoding
 from dlrun.data.table.hints import Hint
+from dlrun.data.table.values.cells import Kind, is_missing, listed, shown
 
 _EXACT = 2.0**53  # beyond it a float no longer stands for one whole number
 _WORDS: Mapping[Kind, str] = {

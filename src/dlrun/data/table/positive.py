@@ -5,7 +5,7 @@ from dataclasses import replace
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.data.table.advice import meant, naming
-from dlrun.data.table.cells import listed, shown
+from dlrun.data.table.values.cells import listed, shown
 from dlrun.errors import DataError
 
 

@@ -9,11 +9,11 @@ from typing import Any
 from dlrun.data.table.arrow import cells_of_array, kind_of_type
 from dlrun.data.table.aside import LABELS, Aside
 from dlrun.data.table.builder import TableBuilder
-from dlrun.data.table.cells import Kind, listed, shown
 from dlrun.data.table.columns import Column
-from dlrun.data.table.foreign import foreign
 from dlrun.data.table.tabular import chosen
-from dlrun.data.table.textfile import GZIP, open_file
+from dlrun.data.table.text.foreign import foreign
+from dlrun.data.table.text.textfile import GZIP, open_file
+from dlrun.data.table.values.cells import Kind, listed, shown
 from dlrun.errors import DataError
 
 _BATCH = 1 << 16  # rows of a Parquet file read together

@@ -19,15 +19,15 @@ from dlrun.data.dataset import Data
 from dlrun.data.table.advice import meant, naming
 from dlrun.data.table.aside import GROUP, LABELS, NOTHING, TIME, WEIGHT, Aside, described, groups_of
 from dlrun.data.table.builder import DOUBLE, TableBuilder, check_memory
-from dlrun.data.table.cells import Texts, kind_of, listed, merged, shown, text_of, texts_of
 from dlrun.data.table.columns import MOST_CATEGORIES, Column
-from dlrun.data.table.dates import DATE_PARTS
 from dlrun.data.table.encoding import ColumnCode, Encoding
 from dlrun.data.table.hints import as_amounts, as_dates
 from dlrun.data.table.notes import hinted, left_out, named, notes_of
 from dlrun.data.table.positive import with_positive
 from dlrun.data.table.target import target_of
-from dlrun.data.table.typed import counted, typed
+from dlrun.data.table.values.cells import Texts, kind_of, listed, merged, shown, text_of, texts_of
+from dlrun.data.table.values.dates import DATE_PARTS
+from dlrun.data.table.values.typed import counted, typed
 from dlrun.errors import DataError
 
 if TYPE_CHECKING:

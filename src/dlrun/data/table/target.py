@@ -24,8 +24,8 @@ from torch import Tensor
 
 from dlrun.components.tasks import BINARY, MULTICLASS, MULTILABEL, REGRESSION, TASKS, Task
 from dlrun.data.table.advice import naming
-from dlrun.data.table.cells import listed, shown, text_of, truth
 from dlrun.data.table.columns import Column
+from dlrun.data.table.values.cells import listed, shown, text_of, truth
 from dlrun.errors import DataError, nearest
 
 SERVED = tuple(name for name, task in TASKS.items() if task.tabular)

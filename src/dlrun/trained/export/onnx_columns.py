@@ -14,7 +14,7 @@ import numpy as np
 
 from dlrun.data.table.encoding import ColumnCode, Encoding
 from dlrun.data.table.matching import missing_category
-from dlrun.data.table.typed import mark_numbers
+from dlrun.data.table.values.typed import mark_numbers
 from dlrun.trained.export.onnx_nodes import Nodes
 
 TEXTS = ("categorical", "boolean")  # the kinds of columns whose inputs are texts

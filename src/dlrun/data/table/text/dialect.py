@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import islice, zip_longest
 
 from dlrun.data.table.advice import setting
-from dlrun.data.table.amounts import GROUPINGS
-from dlrun.data.table.cells import is_missing
-from dlrun.data.table.records import Cutter, Lines
-from dlrun.data.table.textfile import TextFile
+from dlrun.data.table.text.records import Cutter, Lines
+from dlrun.data.table.text.textfile import TextFile
+from dlrun.data.table.values.amounts import GROUPINGS
+from dlrun.data.table.values.cells import is_missing
 
 SEPARATORS = (",", ";", "\t", "|")
 SAMPLE_LINES = 200

@@ -17,10 +17,10 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from dlrun.data.table.amounts import number
-from dlrun.data.table.cells import is_missing, listed, shown
-from dlrun.data.table.dates import is_date
-from dlrun.data.table.records import Record
+from dlrun.data.table.text.records import Record
+from dlrun.data.table.values.amounts import number
+from dlrun.data.table.values.cells import is_missing, listed, shown
+from dlrun.data.table.values.dates import is_date
 from dlrun.errors import DataError
 
 _LOOKED_AT = 20  # rows by which it is told what a column holds

@@ -19,8 +19,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, cast
 
-from dlrun.data.table.cells import shown
-from dlrun.data.table.foreign import foreign
+from dlrun.data.table.text.foreign import foreign
+from dlrun.data.table.values.cells import shown
 from dlrun.errors import DataError, nearest
 
 RATIO = 100  # a gzip file of numbers unpacks to 3 to 20 times its size

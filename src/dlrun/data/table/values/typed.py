@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.data.table.amounts import PLAIN, Form, number, plainly
-from dlrun.data.table.cells import Cells, Floats, Kind, text_of, texts_of, truth
-from dlrun.data.table.dates import day, hour
+from dlrun.data.table.values.amounts import PLAIN, Form, number, plainly
+from dlrun.data.table.values.cells import Cells, Floats, Kind, text_of, texts_of, truth
+from dlrun.data.table.values.dates import day, hour
 from dlrun.errors import DataError
 
 WANTS: dict[Kind, str] = {

@@ -17,8 +17,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.data.table.amounts import PLAIN, Form, form_of
-from dlrun.data.table.dates import is_date, is_short, is_time, short_years
+from dlrun.data.table.values.amounts import PLAIN, Form, form_of
+from dlrun.data.table.values.dates import is_date, is_short, is_time, short_years
 
 Floats = NDArray[np.float64]
 Kind = Literal["numeric", "boolean", "date", "time", "categorical"]

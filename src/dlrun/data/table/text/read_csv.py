@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from dlrun.data.table.advice import naming
-from dlrun.data.table.amounts import PLAIN, codes_in, number, plainly
 from dlrun.data.table.aside import LABELS
 from dlrun.data.table.builder import TableBuilder
-from dlrun.data.table.cells import SPELLINGS, Cells, Texts, listed, recognized
 from dlrun.data.table.columns import Column
-from dlrun.data.table.delimited import FEWEST_ROWS, Delimited, Piece
-from dlrun.data.table.quoted import column_texts, marked
+from dlrun.data.table.text.delimited import FEWEST_ROWS, Delimited, Piece
+from dlrun.data.table.text.quoted import column_texts, marked
+from dlrun.data.table.values.amounts import PLAIN, codes_in, number, plainly
+from dlrun.data.table.values.cells import SPELLINGS, Cells, Texts, listed, recognized
 from dlrun.errors import DataError
 
 _SEARCHED = 8  # pieces that are all searched for codes such as 007; of the others every 2^k-th, as it takes a sixth of reading

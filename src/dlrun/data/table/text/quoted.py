@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from dlrun.data.table.cells import Texts, merged
+from dlrun.data.table.values.cells import Texts, merged
 
 BARE = ("NA", "NULL", "null", "NaN", "nan")  # words that mean a missing value where they stand bare among quoted texts
 MARK = "\ue000"  # a character without a meaning, put in front of a cell that stood in quotes

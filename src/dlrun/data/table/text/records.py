@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from dlrun.data.table.cells import shown
+from dlrun.data.table.values.cells import shown
 from dlrun.errors import DataError
 
 LONGEST_ROW = 1 << 20  # characters of one row with line breaks in quotes; longer ones are a quote that was never closed

@@ -16,11 +16,11 @@ from io import StringIO
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from dlrun.data.table.cells import listed, shown
-from dlrun.data.table.dialect import Dialect, found_cutter, found_dialect, sampled
-from dlrun.data.table.header import read_header, separator_line
-from dlrun.data.table.records import Lines, Record
-from dlrun.data.table.textfile import TextFile
+from dlrun.data.table.text.dialect import Dialect, found_cutter, found_dialect, sampled
+from dlrun.data.table.text.header import read_header, separator_line
+from dlrun.data.table.text.records import Lines, Record
+from dlrun.data.table.text.textfile import TextFile
+from dlrun.data.table.values.cells import listed, shown
 from dlrun.errors import DataError
 
 if TYPE_CHECKING:
