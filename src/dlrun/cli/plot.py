@@ -25,6 +25,7 @@ KINDS = {
     "sensitivity": "the metric against a setting that is a number",
     "means": "the metric by each of several settings",
     "heatmap": "the metric by two settings",
+    "budget": "the best on validation rows after each trial of dlrun tune",
     "ranks": "average ranks over three datasets or more, and the critical difference",
 }
 
@@ -58,18 +59,16 @@ def run(words: Sequence[str]) -> int:
     kind = kinds[0]
     target = flags.get("-o") or flags.get("--output")
     stored, sections = compared(store, [word for word in rest if word != kind], flags)
-    from dlrun.report.evidence import Evidence
-
-    evidence = Evidence(stored.store, stored.records)
     if target is None and JSON not in flags:
         from dlrun.cli.terminal.charts import show
+        from dlrun.report.evidence import Evidence
 
-        show(kind, sections, evidence)
+        show(kind, sections, Evidence(stored.store, stored.records))
         return 0
     from dlrun.report.build import charts_of
     from dlrun.report.figures import drawn, standing
 
-    charts = charts_of(kind, sections, evidence, boundaries)
+    charts = charts_of(kind, sections, stored, boundaries)
     if not charts:
         raise InputError(f"{kind}: {nothing(kind)}")
     if target is None:
@@ -97,6 +96,7 @@ def nothing(kind: str) -> str:
         "boundary": "the models of these runs do not have two inputs, have no weights, or need --import",
         "curves": "these runs have no history",
         "gradients": "these models have one layer, or were not measured",
+        "budget": "no dlrun tune chose these runs, or none of its trials has a value",
         "ranks": "there are no three datasets on which the same groups were measured",
     }
     return of_settings.get(kind, "these runs have no predictions of that kind (see predictions=false), or are of another task")

@@ -108,6 +108,24 @@ def lower_is_better(metric: str) -> bool:
     )
 
 
+def best_so_far(values: Iterable[float | None], metric: str) -> list[float]:
+    """The best of a metric's values up to each of them, b_t = max(v_1 ... v_t) or their min; NaN while there is none.
+
+    Args:
+        values: in the order in which they came; None where there is no value.
+
+    Raises:
+        InputError: neither more nor less of the metric is better, or that is not known.
+    """
+    better = min if lower_is_better(metric) else max
+    found, best = [], math.nan
+    for value in values:
+        if value is not None:
+            best = value if math.isnan(best) else better(best, value)
+        found.append(best)
+    return found
+
+
 def explained(metric: str) -> bool:
     """Whether it is known when this metric has no value."""
     return metric.rpartition("/")[2] in _UNDEFINED

@@ -16,12 +16,13 @@ from dlrun.report.charts.compared import comparison_charts
 from dlrun.report.charts.factors import sensitivity
 from dlrun.report.charts.predicted import predicted_charts
 from dlrun.report.charts.ranks import ranks_chart
+from dlrun.report.charts.searched import search_chart, searches
 from dlrun.report.charts.training import training_charts
 from dlrun.report.evidence import Evidence, Predicted
 from dlrun.report.html.page import OverDatasets, Part
 from dlrun.report.predictions import hardest
 from dlrun.report.sections import Section, ranked
-from dlrun.report.stored import Stored, compare
+from dlrun.report.stored import TUNING, Stored, compare
 from dlrun.results.record import RunRecord
 
 MOST_PREDICTED = 20  # runs whose predictions are put together
@@ -36,7 +37,7 @@ def parts(sections: Sequence[Section], stored: Stored, boundaries: Boundaries) -
     """What the page has of each section."""
     evidence = Evidence(stored.store, stored.records)
     searched = _searched(stored)
-    return [_part(section, evidence, boundaries, searched) for section in sections]
+    return [_part(section, evidence, boundaries, stored, searched) for section in sections]
 
 
 def over_datasets(sections: Sequence[Section]) -> OverDatasets | None:
@@ -66,12 +67,20 @@ def _chosen_by(searched: Stored, section: Section) -> Iterator[Chart]:
                 yield replace(chart, caption=f"{chart.caption} These runs chose the value; the table is of others.")
 
 
-def _part(section: Section, evidence: Evidence, boundaries: Boundaries, searched: Stored | None) -> Part:
+def _searches(stored: Stored, section: Section) -> Iterator[Chart]:
+    """What ``dlrun tune`` got for its budget."""
+    contents = {sweep.folder.name: sweep.settings[TUNING] for sweep in stored.sweeps if TUNING in sweep.settings}
+    found = searches(contents, section.dataset, section.settings)
+    if found:
+        yield search_chart(found)
+
+
+def _part(section: Section, evidence: Evidence, boundaries: Boundaries, stored: Stored, searched: Stored | None) -> Part:
     group = _best(section)
     predicted = _predicted(group, evidence)
     whose = "" if group is None else name_of(group)
     chosen_by = _chosen_by(searched, section) if searched else ()
-    charts = (*chosen_by, *_charts(section, evidence, predicted, whose, boundaries))
+    charts = (*_searches(stored, section), *chosen_by, *_charts(section, evidence, predicted, whose, boundaries))
     runs = [row.id for item in section.compared for row in item.group.rows if row.id in evidence.records]
     facts = _facts(evidence.records[runs[0]]) if len(runs) == 1 else {}
     return Part(section, evidence.records, charts, whose, hardest(predicted) if predicted else (), facts)
@@ -143,7 +152,7 @@ def about(stored: Stored) -> dict[str, str]:
     return found
 
 
-def charts_of(kind: str, sections: Sequence[Section], evidence: Evidence, boundaries: Boundaries) -> list[Chart]:
+def charts_of(kind: str, sections: Sequence[Section], stored: Stored, boundaries: Boundaries) -> list[Chart]:
     """The charts of one kind, such as ``curves``; none where there is nothing for it.
 
     Raises:
@@ -153,11 +162,12 @@ def charts_of(kind: str, sections: Sequence[Section], evidence: Evidence, bounda
         over = over_datasets(sections)
         return [] if over is None else [over.chart]
     wants = boundaries if kind == "boundary" else lambda evidence, planes: []
+    evidence = Evidence(stored.store, stored.records)
     found: list[Chart] = []
     for section in sections:
         group = _best(section)
         if group is None:
             raise StoreError("none of these runs was measured; dlrun status says what became of them")
         every = _charts(section, evidence, _predicted(group, evidence), name_of(group), wants)
-        found += [chart for chart in every if chart.name == kind]
+        found += [chart for chart in (*_searches(stored, section), *every) if chart.name == kind]
     return found

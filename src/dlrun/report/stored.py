@@ -27,6 +27,7 @@ from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep
 
 SETTLED = "settled"  # in the settings of a sweep: that its seeds were added until it was settled, and what came of it
+TUNING = "tuning"  # in the settings of a sweep: the trials of each configuration that was tuned
 BESIDE = "beside"  # in the settings of a sweep: what baselines got, by the data
 
 

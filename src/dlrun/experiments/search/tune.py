@@ -38,10 +38,9 @@ from dlrun.experiments.sections import place
 from dlrun.experiments.settle import seeds_of
 from dlrun.experiments.signals import Interruption
 from dlrun.report.sections import Place
+from dlrun.report.stored import TUNING
 from dlrun.results.store import Store
 from dlrun.results.sweeps import Cell, Sweep
-
-TUNING = "tuning"  # in the settings of a sweep: the trials of each configuration
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.comparison.factors import Factor, label
-from dlrun.comparison.measures import lower_is_better
+from dlrun.comparison.measures import best_so_far, lower_is_better
 from dlrun.config.composing.composed import Composed
 from dlrun.config.composing.grammar import word
 from dlrun.config.composing.spaces import Dimension
@@ -57,12 +57,7 @@ class Tuned:
 
     def curve(self) -> list[float]:
         """The best quality after each trial; NaN while there is none."""
-        found, best = [], math.nan
-        for trial in self.trials:
-            if trial.quality is not None:
-                best = trial.quality if math.isnan(best) else (max if self.maximize else min)(best, trial.quality)
-            found.append(best)
-        return found
+        return best_so_far((trial.quality for trial in self.trials), self.at.metric)
 
     def settings(self, number: int) -> Words:
         """The words that give a trial's settings."""
