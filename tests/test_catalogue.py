@@ -77,6 +77,7 @@ CATALOGUE: dict[str, dict[str, dict[str, Any]]] = {  # group -> name -> its para
         "perceptron": {},
         "mlp": {"init": "default", "head": "auto"},
         "deep_mlp": {"depth": 10, "width": 32},
+        "residual_mlp": {"depth": 3, "width": 32},
         "approximator": {"width": 64},
         "cnn": {"hidden": [128]},
         "segmenter": {},

@@ -183,6 +183,25 @@ class Dot(nn.Module):
         return torch.einsum("bc,bc->b", x[..., 0], x[..., 1])[:, None] + self.bias
 
 
+class Fork(nn.Module):
+    """Passes on its input, and keeps it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.kept = x
+        return x
+
+
+class Add(nn.Module):
+    """Adds what a fork keeps."""
+
+    def __init__(self, fork: Fork) -> None:
+        super().__init__()
+        self._fork = [fork]  # in a list, so that it is not a module of this one
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self._fork[0].kept
+
+
 def activation(run: Any) -> nn.Module:
     values = dict(run.activation.values)
     kind = run.activation.target.rpartition(".")[2]
@@ -200,6 +219,7 @@ def network(run: Any, settings: Any, shape: tuple[int, ...], weights: Mapping[st
     around = [(part.function.__name__, part.values) for part in run.regularizers]
     activations = 0
     vectors: Words | None = None
+    forks: list[Fork] = []
     for spec in settings.layers:
         options = dict(spec.options)
         added: list[nn.Module] = []
@@ -231,6 +251,12 @@ def network(run: Any, settings: Any, shape: tuple[int, ...], weights: Mapping[st
             added.append(Factors(words, spec.size))
         elif spec.kind == "tower":
             added.append(Tower(shape[0], spec.size))
+        elif spec.kind == "fork":
+            added.append(fork := Fork())
+            forks.append(fork)
+        elif spec.kind == "add":
+            modules.append(Add(forks.pop()))
+            continue
         elif spec.kind == "dot":
             added.append(Dot())
         elif spec.kind == "max_pool1d":

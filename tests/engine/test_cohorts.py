@@ -212,6 +212,7 @@ def test_a_diverging_run_leaves_the_others_bit_for_bit(dataset: str, dtype: str,
             "dataset.test": 0.95,
             "trainer.max_steps": 3,
         },
+        {"dataset": "moons", "model": "residual_mlp", "model.width": 9, "trainer.max_steps": 20},
         {"dataset": "sentences", "dataset.rows": 200, "model": "bag_of_words", "trainer.max_steps": 6},
         {"dataset": "signals", "dataset.rows": 100, "dataset.length": 20, "model": "cnn1d", "trainer.max_steps": 3},
         pytest.param(
@@ -221,7 +222,19 @@ def test_a_diverging_run_leaves_the_others_bit_for_bit(dataset: str, dtype: str,
         {"dataset": "signals", "dataset.rows": 60, "dataset.length": 9, "model": "gru1d", "model.units": 3}
         | {"trainer.batch_size": 4, "trainer.max_steps": 3},
     ],
-    ids=["notes", "odd sizes", "activations", "optimizers", "cnn", "words", "signals", "gru", "attention", "gru of signals"],
+    ids=[
+        "notes",
+        "odd sizes",
+        "activations",
+        "optimizers",
+        "cnn",
+        "residual",
+        "words",
+        "signals",
+        "gru",
+        "attention",
+        "gru of signals",
+    ],
 )
 @pytest.mark.parametrize("broken", [63, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.fault("NaN and infinity in one run of many")

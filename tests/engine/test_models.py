@@ -162,6 +162,21 @@ def test_gradients_of_a_cnn_with_layers_around_its_activations(
     compare(cohort, plain, plain_gradients)
 
 
+def test_gradients_around_layers_and_within_each_other(
+    cohort_of: Callable[..., Cohort], plain: Callable[..., Any], plain_gradients: Callable[..., Any]
+) -> None:
+    """Residual connections of images and of tables, one in another, the first before anything that is trained."""
+    inner = [{"conv2d": 3}, "activation", {"residual": [{"conv2d": 3}, "activation"]}]
+    layers = [{"residual": [{"conv2d": 1}]}, {"conv2d": 3, "stride": 3}, {"residual": inner}, "activation", "flatten"]
+    cohort = cohort_of(
+        dataset="digits",
+        activation=("tanh", "elu", "tanh"),
+        regularizer=["batch_norm", "dropout"],
+        **{"model.layers": [*layers, {"residual": ["activation"]}, "output"], "regularizer.dropout.p": 0.25},
+    )
+    compare(cohort, plain, plain_gradients)
+
+
 @pytest.mark.parametrize(("dataset", "model"), [("iris", "mlp"), ("shapes", "segmenter")])
 def test_gradients_through_heads_which_may_differ(
     dataset: str, model: str, cohort_of: Callable[..., Cohort], plain: Callable[..., Any], plain_gradients: Callable[..., Any]
@@ -254,6 +269,12 @@ def test_expand_writes_hidden_and_repeat_out() -> None:
     ]
     assert expand([{"hidden": None, "depth": 2, "width": 7}, "output"]) == expand([{"hidden": [7, 7]}, "output"])
     assert expand([{"hidden": [3], "depth": 2, "width": 7}, "output"]) == expand([{"hidden": 3}, "output"])
+    assert [layer.kind for layer in expand([{"residual": [{"residual": ["activation"]}]}, "output"])] == [
+        *["fork"] * 2,
+        "activation",
+        *["add"] * 2,
+        "output",
+    ]
     assert expand([{"conv2d": 4, "stride": 2}, "output"])[0] == LayerSpec(
         "conv2d", 4, (("kernel", 3), ("padding", 1), ("stride", 2))
     )
@@ -279,6 +300,10 @@ def test_expand_writes_hidden_and_repeat_out() -> None:
         ([{"hidden": None, "depth": -1, "width": 0}, "output"], "model.depth=-1"),
         ([{"repeat": -1, "layers": ["activation"]}, "output"], "repeat=-1"),
         ([{"activation": "relu"}, "output"], "activation takes no size, and was given relu"),
+        ([{"residual": 3}, "output"], "residual=3: must be a list of layers, such as [{linear: 32}, activation]"),
+        ([{"residual": []}, "output"], "residual=[]: must be a list of layers"),
+        ([{"residual": ["activaton"]}, "output"], "did you mean 'activation'?"),
+        (["fork", "output"], "no layer is called 'fork'"),
         ([["flatten"], "output"], "no layer is called"),
         ([3, "output"], "no layer is called '3'"),
     ],
@@ -303,6 +328,13 @@ def test_all_problems_of_a_list_are_told_at_once() -> None:
         ("digits", ["max_pool2d"] * 4 + ["flatten", "output"], "leaves nothing"),
         ("digits", ["output"], "put flatten before output"),
         ("iris", ["output", {"linear": 2}], "multiclass data wants 3 numbers"),
+        (
+            "iris",
+            [{"residual": [{"linear": 5}]}, "output"],
+            r"shape \[4\], to what comes out, of shape \[5\]; let its last layer",
+        ),
+        ("iris", [{"residual": ["output"]}], r"shape \[4\], to what comes out, of shape \[3\]"),
+        ("sentences", [{"residual": [{"embedding": 3}]}, "mean", "output"], "residual needs numbers, but the rows are sequences"),
         ("shapes", ["flatten", "output"], "type model=segmenter"),
         ("shapes", [{"conv2d": 2, "stride": 3}, "output"], "wants 2 numbers for each of 16 x 16 pixels"),
     ],

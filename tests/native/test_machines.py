@@ -59,6 +59,7 @@ COHORTS: Mapping[str, tuple[int, Sequence[dict[str, Any]]]] = {
     "triplets": (60, seeds(2, dataset="triplets", **PAIRS)),
     "cnn": (10, seeds(2, dataset="digits", model="cnn", activation="gelu", **{"model.hidden": [7], "trainer.batch_size": 5})),
     "cnn1d": (10, seeds(2, dataset="signals", model="cnn1d", regularizer=["batch_norm"], **{"trainer.batch_size": 5})),
+    "residual": (60, seeds(2, dataset="iris", model="residual_mlp", regularizer=["dropout"], **TABLE)),
     "words": (30, seeds(2, dataset="sentences", model="bag_of_words")),
     "noise": (30, seeds(2, dataset="diabetes", regularizer=["augmentation"], **TABLE)),
     "mixup": (30, seeds(2, dataset="iris", regularizer=["augmentation"], **TABLE | {"regularizer.augmentation.kind": "mixup"})),

@@ -89,12 +89,12 @@ class Model:
         if self.headed:
             self._add("head", self.shape)
 
-    def _add(self, kind: str, shape: tuple[int, int, int], parameters: int = 0, **fields: int) -> None:
+    def _add(self, kind: str, shape: tuple[int, int, int], parameters: int = 0, fork: int = 0, **fields: int) -> None:
         channels, height, width = self.shape
         made = Layer(kind=kinds("layers")[kind], theta=self.parameters, buffer=self.buffers, numbers=self.numbers, **fields)
         made.channels, made.height, made.width = self.shape
         made.inputs, made.outputs = channels * height * width, math.prod(shape)
-        made.part = len(self.layers) if kind == "dropout" else 0
+        made.part = len(self.layers) if kind == "dropout" else fork
         self.parameters += parameters
         self.layers.append(made)
         self.shape = shape
@@ -105,9 +105,18 @@ class Model:
         self._add("linear", (outputs, 1, 1), (inputs + 1) * outputs)
 
     def _any(self) -> None:
-        kind = self.draw.choice(["activation", "dropout", "batch_norm", "linear" if self.flat else "activation"])
+        kind = self.draw.choice(["activation", "dropout", "batch_norm", "linear" if self.flat else "activation", "residual"])
         if kind == "linear":
             self._linear(self.draw.randint(1, 17))
+        elif kind == "residual":
+            fork = len(self.layers)
+            self._add("fork", self.shape)
+            width = self.shape[0]
+            for _ in range(self.draw.randint(0, 2)):
+                self._any()
+            if self.shape[0] != width:
+                self._linear(width)
+            self._add("add", self.shape, fork=fork)
         elif kind == "activation":
             self._add(kind, self.shape, kernel=self.shape[0] if self.flat else self.shape[2])
         else:

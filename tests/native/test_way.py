@@ -107,6 +107,15 @@ CONVOLVED = [
 ]
 
 
+AROUND = [
+    {"conv2d": 3, "stride": 2},
+    {"residual": [{"conv2d": 3}, "activation", {"residual": ["activation"]}]},
+    "flatten",
+    {"residual": [{"residual": [{"linear": 48}, "activation"]}]},
+    "output",
+]
+
+
 @pytest.mark.parametrize(
     ("dataset", "given"),
     [
@@ -127,6 +136,8 @@ CONVOLVED = [
         ("reconstruction", {"model": "autoencoder"}),
         ("pairs", {"model": "embedder"}),
         ("triplets", {"model": "embedder"}),
+        ("moons", {"model": "residual_mlp", "model.width": 7, "regularizer": ["batch_norm", "dropout"]}),
+        ("digits", {"model": "cnn", "model.layers": AROUND, "trainer.max_steps": 20}),
         ("digits", {"model": "cnn", "trainer.max_steps": 20}),
         ("digits", {"model": "cnn", "regularizer": ["batch_norm", "dropout"], "trainer.max_steps": 20}),
         ("signals", {"model": "cnn1d", "trainer.max_steps": 20}),

@@ -98,6 +98,21 @@ def test_weights_load_into_the_sequential_that_is_printed(call: Call, words: tup
         np.testing.assert_allclose(found, run.predict(x.numpy()), rtol=1e-5, atol=1e-6)
 
 
+def test_residual_connections_are_exported(folder: Path) -> None:
+    run = dlrun.run("dataset=wine", "model=residual_mlp", "regularizer=[dropout]", *QUICK, progress=False)
+    x = checked.features(run)
+    (path,), _ = export(run, "torch-export", folder / "there")
+    np.testing.assert_allclose(torch.export.load(path).module()(x).detach(), run.predict(x.numpy()), rtol=1e-5, atol=1e-6)
+    with pytest.raises(InputError, match="has residual connections, which a plain Sequential has no form of; type --format onnx"):
+        export(run, "torch", folder / "there")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    (path,), _ = export(run, "onnx", folder / "there")
+    session = onnxruntime.InferenceSession(path)
+    columns = {each.name: x[:, [place]].numpy() for place, each in enumerate(session.get_inputs())}
+    found = session.run(["probability"], columns)[0]
+    np.testing.assert_allclose(found, run.predict(x.numpy()), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_a_program_of_torch_computes_what_the_run_does(trained: Train, table: pd.DataFrame, folder: Path) -> None:
     run = trained("price", "activation=swish", "activation.beta=2")

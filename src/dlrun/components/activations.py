@@ -79,7 +79,8 @@ def leaky_relu_backward(grad: Tensor, x: Tensor, y: Tensor, *, negative_slope: R
 def elu(x: Tensor, *, alpha: NonNegative = 1.0) -> Tensor:
     """f(x) = x if x > 0 else alpha (e^x - 1); range (-alpha, inf) (Clevert, Unterthiner & Hochreiter 2016)."""
     if isinstance(alpha, Tensor):
-        return torch.where(x > 0, x, torch.expm1(x.clamp(max=0)) * alpha)
+        positive = x > 0
+        return torch.where(positive, x, torch.expm1(x.masked_fill(positive, 0.0)) * alpha)
     return F.elu(x, alpha)
 
 

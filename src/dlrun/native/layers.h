@@ -1,4 +1,4 @@
-// Layers of tables: linear maps, normalization over the batch, dropout.
+// Layers of tables: linear maps, normalization over the batch, dropout; sums of a residual connection.
 //
 // A batch is [rows][width] vectors. Sums run over inputs, rows and outputs in ascending order, whatever the tiling, so that a
 // batch may be cut anywhere. A tile holds eight sums, which with what they are made of fill the sixteen registers of x86-64-v3.
@@ -199,6 +199,10 @@ static void dropout_scale(vw keys, vi limit, vf kept, vf *scale, long count) {
 
 static void multiply(const vf *x, const vf *scale, vf *y, long count) {
   for (long i = 0; i < count; i++) y[i] = x[i] * scale[i];
+}
+
+static void plus(const vf *x, const vf *given, vf *y, long count) {
+  for (long i = 0; i < count; i++) y[i] = x[i] + given[i];
 }
 
 #endif

@@ -36,7 +36,7 @@ static long kept_by(const Layer *layer, long rows) {
     return convolution_keeps(&c, rows);
   }
   if (layer->kind == LAYER_max_pool) return rows * layer->outputs;
-  if (layer->kind == LAYER_dropout) return rows * layer->inputs;
+  if (layer->kind == LAYER_dropout || layer->kind == LAYER_fork) return rows * layer->inputs;
   if (layer->kind == LAYER_batch_norm) return rows * layer->inputs + layer->channels;
   return 0;
 }
@@ -197,6 +197,12 @@ static void forward(const Plan *p, long q, const vf *theta, vf *buffers, Space *
     case LAYER_embedding:
       embedding_forward(theta + layer->theta, (const vi *)x, y, rows, layer->inputs, layer->filters);
       break;
+    case LAYER_fork:
+      memcpy(y, x, (size_t)(rows * layer->inputs) * sizeof *y);
+      break;
+    case LAYER_add:
+      plus(x, s->input[layer->part], y, rows * layer->inputs);
+      break;
     default:
       image_forward(layer, theta, words_of(layer, s), x, y, s->kept[i], rows);
     }
@@ -241,6 +247,13 @@ static void backward(const Plan *p, long q, const vf *theta, vf *buffers, Space 
     }
     case LAYER_embedding:
       embedding_backward(dy, (const vi *)x, s->theta + layer->theta, rows, layer->inputs, layer->filters, layer->kernel);
+      break;
+    case LAYER_fork: // what an add kept here has gone around the layers between
+      plus(dy, s->kept[i], dx, rows * layer->inputs);
+      break;
+    case LAYER_add:
+      memcpy(s->kept[layer->part], dy, (size_t)(rows * layer->inputs) * sizeof *dy);
+      memcpy(dx, dy, (size_t)(rows * layer->inputs) * sizeof *dx);
       break;
     default:
       image_backward(layer, theta, words_of(layer, s), dy, first ? NULL : dx, s->theta, s->kept[i], rows);

@@ -9,7 +9,7 @@
 
 // The names of layers, in the order of their numbers
 #define LAYERS(X)                                                                                                                \
-  X(linear) X(activation) X(head) X(dropout) X(batch_norm) X(convolution) X(max_pool) X(mean) X(upsample) X(embedding)
+  X(linear) X(activation) X(head) X(dropout) X(batch_norm) X(convolution) X(max_pool) X(mean) X(upsample) X(embedding) X(fork) X(add)
 enum {
 #define AS_LAYER(name) LAYER_##name,
   LAYERS(AS_LAYER)
@@ -22,7 +22,7 @@ typedef struct {
   int64_t kind, inputs, outputs; // numbers of a row, before and after
   int64_t theta, buffer;         // its first parameter and its first buffer
   int64_t numbers;               // its first number among those of a block
-  int64_t part;                  // of the stream of dropout; of an activation, whether its numbers are learned
+  int64_t part;                  // of the stream of dropout; of an activation, whether its numbers are learned; of an add, its fork
   int64_t channels, height, width; // of a row: a table's has places of 1 x 1, a signal's a height of 1
   int64_t filters, out_height, out_width;
   int64_t kernel_height, kernel, stride, padding_height, padding; // also windows of pooling; of an activation, the last axis; words

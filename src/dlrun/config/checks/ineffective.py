@@ -21,7 +21,7 @@ def unused_keys(
         return (*found, *(() if takes_activation(module) else ("activation",)))
     model = config["model"]
     if not _has_hidden(model):
-        found += [f"model.{key}" for key in WIDTHS if key in model]
+        found += ["model.hidden"] if "hidden" in model else []
     elif model.get("hidden") is not None:
         found += [f"model.{key}" for key in WIDTHS[1:] if key in model]
     if not any(layer.kind == "activation" for layer in layers):

@@ -80,6 +80,8 @@ class Problems:
         for entry in layers if isinstance(layers, list | tuple) else ():
             if isinstance(entry, Mapping) and "repeat" in entry:
                 self._layers(entry.get("layers"), f"{where}: repeat.layers")
+            if isinstance(entry, Mapping) and "residual" in entry:
+                self._layers(entry["residual"], f"{where}: residual")
 
     def part(self, values: Mapping[str, Any], where: str, choices: Mapping[str, str], omit: Sequence[str] = ()) -> Component:
         """The component that a group's config names; a stand-in when something is wrong with it."""

@@ -21,11 +21,13 @@ from dlrun.engine.lanes.library import Layer, kernel, kinds
 from dlrun.engine.lanes.pointwise import Functions
 from dlrun.engine.lanes.updates import Updates
 from dlrun.engine.layers import (
+    Add,
     BatchNorm,
     Convolution,
     Dropout,
     Embedding,
     Flatten,
+    Fork,
     Linear,
     MaxPool1d,
     MaxPool2d,
@@ -187,7 +189,8 @@ def layers(train_step: TrainStep, columns: Columns) -> list[Layer]:
     flat = len(sample) == 1
     theta = {slot.layer: slot.start for slot in reversed(model.layout.slots)}
     buffer = {slot.layer: slot.start for slot in reversed(model.buffers.slots)}
-    found = []
+    found: list[Layer] = []
+    forks: list[int] = []
     for number, layer in enumerate(model.layers):
         if isinstance(layer, Flatten):
             shape, flat = (math.prod(shape), 1, 1), True
@@ -198,6 +201,12 @@ def layers(train_step: TrainStep, columns: Columns) -> list[Layer]:
             made.part = bool(layer.learned)
             kind = "activation" if model.is_activation(number) else "head"
             made.kernel = shape[0] if flat else shape[2]  # the axis of a softmax is the last one
+        elif isinstance(layer, Fork | Add):
+            kind = "fork" if isinstance(layer, Fork) else "add"
+            if isinstance(layer, Fork):
+                forks.append(len(found))
+            else:
+                made.part = forks.pop()
         else:
             kind, shape = _layer(layer, made, shape, columns)
             flat = isinstance(layer, Mean) or (flat and not isinstance(layer, Embedding))

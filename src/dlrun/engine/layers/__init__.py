@@ -8,6 +8,7 @@ attention       attention, positions
 pooling         max_pool2d, max_pool1d, mean, last
 reshaping       upsample, flatten
 towers          factors, tower, dot
+residual        residual: what goes in is added to what comes out
 activation      activation: the selected one, with what regularizers put around it
 normalization   batch_norm, which a regularizer puts before activations
 dropout         dropout, which a regularizer puts behind activations
@@ -27,6 +28,7 @@ from dlrun.engine.layers import (
     normalization,
     pooling,
     reshaping,
+    residual,
     towers,
 )
 from dlrun.engine.layers.activation import Pointwise
@@ -40,11 +42,13 @@ from dlrun.engine.layers.gru import Gru
 from dlrun.engine.layers.normalization import BatchNorm
 from dlrun.engine.layers.pooling import Last, MaxPool1d, MaxPool2d, Mean
 from dlrun.engine.layers.reshaping import Counts, Flatten, Upsample
+from dlrun.engine.layers.residual import Add, Fork
 
 __all__ = [
     "AROUND",
     "LAYER_TYPES",
     "SPREAD",
+    "Add",
     "Around",
     "Attention",
     "BatchNorm",
@@ -55,6 +59,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "Flatten",
+    "Fork",
     "Gru",
     "Last",
     "Layer",
@@ -71,7 +76,7 @@ __all__ = [
     "Upsample",
 ]
 
-FAMILIES = (dense, embedding, convolution, gru, attention, pooling, reshaping, towers, activation)
+FAMILIES = (dense, embedding, convolution, gru, attention, pooling, reshaping, towers, residual, activation)
 
 LAYER_TYPES: dict[str, LayerType] = {each.key: each for family in FAMILIES for each in family.TYPES}
 """By the key that selects them in ``model.layers``."""

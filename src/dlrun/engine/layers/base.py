@@ -29,12 +29,16 @@ from dlrun.errors import InputError
 
 @dataclass(frozen=True)
 class Pass:
-    """One forward pass: training or evaluation, and for training the runs' dropout keys of this step [R]."""
+    """One forward pass: training or evaluation, and for training the runs' dropout keys of this step [R].
+
+    ``forks`` has what layers further on will add; see residual.py.
+    """
 
     training: bool = False
     keys: Tensor | None = None
     words: Tensor | None = None  # of sequences, where there is a word and not the padding behind them: bool [R, B, T]
     dtype: torch.dtype = torch.float32  # of the numbers that sequences become
+    forks: list[tuple[Tensor, list[Tensor]]] = field(default_factory=list)
 
 
 class Layer(ABC):
@@ -112,6 +116,7 @@ class Place:
         activation: makes a layer of the selected activation.
         around: what goes around that.
         number: how many activations stand before.
+        forks: what went into each of the residual connections that it stands in.
     """
 
     sample: Sample
@@ -119,6 +124,7 @@ class Place:
     activation: Callable[[], Layer]
     around: Around
     number: int = 0
+    forks: tuple[Sample, ...] = ()
 
 
 Built = tuple[list[Layer], Sample]
@@ -144,6 +150,7 @@ class LayerType:
         size: the size where none is written; None where one must be.
         options: what may be written beside the size.
         ends: whether it puts out what the task wants, so that a model ends with it.
+        written: whether it is a key of its own; else another key stands for it and others.
     """
 
     key: str
@@ -152,6 +159,7 @@ class LayerType:
     size: int | None = None
     options: Mapping[str, Option] = field(default_factory=dict)
     ends: bool = False
+    written: bool = True
 
 
 def unfit(key: str, needs: str, sample: Sample) -> InputError:

@@ -18,6 +18,7 @@ A layer is a word, or a word with its size and options:
     dot                             their inner product, in the place of output
     hidden: [64, 32]                a linear layer and the activation for each size; (depth: 10, width: 32) instead of a list
     repeat: 3  (layers: [...])      output          a linear map to as many outputs as the task wants (on images: of each pixel)
+    residual: [...]                 what goes into these layers is added to what comes out: between a fork and an add
 
 Sizes follow from the data. Regularizers add layers before the activation (batch_norm) or behind it (dropout).
 """
@@ -48,7 +49,7 @@ class LayerSpec:
 STACKS = {"hidden": "linear", "towers": "tower"}
 """Keys that stand for a layer and the activation, for each of a list of sizes; with the layer."""
 
-_MACROS: dict[str, tuple[str, ...]] = dict.fromkeys(STACKS, ("depth", "width")) | {"repeat": ("layers",)}
+_MACROS: dict[str, tuple[str, ...]] = dict.fromkeys(STACKS, ("depth", "width")) | {"repeat": ("layers",), "residual": ()}
 """Keys that stand for several layers, with their options."""
 
 LAYERS = 20_000  # layers of a model; more are a mistake more often than a wish
@@ -83,6 +84,11 @@ def _expand(layers: Sequence[Any], problems: list[str]) -> list[LayerSpec]:
                 repeated = _expand(options.get("layers") or [], problems)
                 if _few(size * len(repeated), f"model.layers: repeat={size}", problems):
                     flat += repeated * size
+        elif kind == "residual":
+            if isinstance(size, list | tuple) and size:
+                flat += [LayerSpec("fork"), *_expand(size, problems), LayerSpec("add")]
+            else:
+                problems.append(f"model.layers: residual={size}: must be a list of layers, such as [{{linear: 32}}, activation]")
         elif kind:
             flat.append(_single(LAYER_TYPES[kind], size, options, problems))
     return flat
@@ -104,7 +110,7 @@ def _single(each: LayerType, size: Any, options: Mapping[str, Any], problems: li
 def _parse(entry: Any, problems: list[str]) -> tuple[str, Any, dict[str, Any]]:
     """The key of an entry, its size, and the options that are written there; an empty key where something is wrong."""
     words = {entry: None} if isinstance(entry, str) else dict(entry) if isinstance(entry, Mapping) else {}
-    known = {key: tuple(each.options) for key, each in LAYER_TYPES.items()} | _MACROS
+    known = {key: tuple(each.options) for key, each in LAYER_TYPES.items() if each.written} | _MACROS
     kind = next((word for word in words if word in known), None)
     if kind is None:
         word = next(iter(words), str(entry))
@@ -265,7 +271,8 @@ def build(
         coded = len(built) if number < code else coded
         shapes.append(sample.shape)
         numbers += len(made) * math.prod(sample.shape)
-        place = replace(place, sample=sample, number=place.number + (spec.kind == "activation"))
+        forks = (*place.forks, sample) if spec.kind == "fork" else place.forks[: len(place.forks) - (spec.kind == "add")]
+        place = replace(place, sample=sample, number=place.number + (spec.kind == "activation"), forks=forks)
     if head is not None:
         built.append(head)
         numbers += math.prod(place.sample.shape)
@@ -275,5 +282,7 @@ def build(
 def _code(layers: Sequence[LayerSpec]) -> int:
     """How many of the layers make the code of a sample; see ``Model``."""
     kinds = [layer.kind for layer in layers]
-    narrow = [number for number, (kind, after) in enumerate(pairwise(kinds)) if kind == "linear" and after != "activation"]
+    narrow = [
+        number for number, (kind, after) in enumerate(pairwise(kinds)) if kind == "linear" and after not in ("activation", "add")
+    ]
     return narrow[-1] + 1 if narrow else next(number for number, kind in enumerate(kinds) if LAYER_TYPES[kind].ends)

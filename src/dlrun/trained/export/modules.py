@@ -6,6 +6,7 @@
     MaxPool1d, MaxPool2d             the same
     Mean                             AdaptiveAvgPool1d or 2d, Flatten
     Upsample, Flatten, Dropout       the same; dropout is off in eval()
+    the layers of a residual         Residual
     BatchNorm                        BatchNorm1d or 2d with the running statistics
     an activation, the head          the module of its name, with its hyperparameters or what was learnt of them
 
@@ -13,7 +14,7 @@ Shapes: n rows, D features, H units, K outputs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from dlrun.engine.layers.dropout import Dropout
 from dlrun.engine.layers.normalization import BatchNorm
 from dlrun.engine.layers.pooling import MaxPool1d, MaxPool2d, Mean
 from dlrun.engine.layers.reshaping import Flatten, Upsample
+from dlrun.engine.layers.residual import Add, Fork
 from dlrun.engine.predictor import Predictor
 from dlrun.errors import InputError
 from dlrun.trained.run import Run
@@ -41,6 +43,18 @@ class Swish(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[n, ...] to the same."""
         return x * torch.sigmoid(self.beta * x)
+
+
+class Residual(nn.Module):
+    """x + f(x), where f are modules one behind the other."""
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(*modules)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, ...] to the same."""
+        return x + cast(Tensor, self.inner(x))
 
 
 def modules_of(run: Run) -> list[nn.Module]:
@@ -61,9 +75,18 @@ def modules_of(run: Run) -> list[nn.Module]:
         )
     axes = len(run.shape)
     found: list[nn.Module] = []
+    around: list[list[nn.Module]] = []
     for number, layer in enumerate(step.model.layers):
         mine = [values[0] for values in step.parameters[number]]
         kept = [values[0] for values in step.buffers[number]]
+        if isinstance(layer, Fork):
+            around.append(found)
+            found = []
+            continue
+        if isinstance(layer, Add):
+            inner, found = found, around.pop()
+            found.append(Residual(inner))
+            continue
         headed = step.model.headed and number == len(step.model.layers) - 1
         made = _head(layer, predictor) if headed else _module(layer, mine, kept, axes, run)
         found += made

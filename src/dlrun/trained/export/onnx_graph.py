@@ -10,7 +10,7 @@ Shapes: n rows, D features, K outputs or classes.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from dlrun.data.table.encoding import encode
 from dlrun.errors import InputError
 from dlrun.results.files import replace_file
 from dlrun.trained.export.checked import ROWS, agree, features
-from dlrun.trained.export.modules import Swish, modules_of
+from dlrun.trained.export.modules import Residual, Swish, modules_of
 from dlrun.trained.export.onnx_columns import TEXTS, encoded
 from dlrun.trained.export.onnx_nodes import Nodes
 from dlrun.trained.export.program import scale_of
@@ -71,8 +71,7 @@ def graph(run: Run) -> Any:
     x = nodes.add("Mul", nodes.add("Sub", x, nodes.constant(scaling.shift.numpy())), nodes.constant(scaling.factor.numpy()))
     nodes.dtype = np.float64 if run.predictor.settings.dtype == torch.float64 else np.float32
     x = nodes.cast(x, nodes.dtype)
-    for module in modules:
-        x = _node(nodes, module, x)
+    x = _chain(nodes, modules, x)
     _finish(nodes, run, nodes.cast(x, np.float64))
     about = {"run": run.id, "task": run.task.name, "targets": json.dumps(run.targets), "classes": json.dumps(run.classes)}
     return nodes.model(f"run {run.id}", about)
@@ -112,6 +111,12 @@ _LINKS: dict[str, Callable[[Nodes, str], str]] = {
 
 
 # Layers
+
+
+def _chain(nodes: Nodes, modules: Iterable[nn.Module], x: str) -> str:
+    for module in modules:
+        x = _node(nodes, module, x)
+    return x
 
 
 def _node(nodes: Nodes, module: nn.Module, x: str) -> str:
@@ -186,6 +191,7 @@ _MODULES: dict[type[nn.Module], Callable[[Nodes, Any, str], str]] = {
     nn.GELU: lambda nodes, module, x: nodes.add("Gelu", x, approximate=module.approximate),
     nn.SiLU: lambda nodes, module, x: _swish(nodes, 1.0, x),
     Swish: lambda nodes, module, x: _swish(nodes, module.beta, x),
+    Residual: lambda nodes, module, x: nodes.add("Add", x, _chain(nodes, module.inner, x)),
     nn.Softplus: _softplus,
     nn.Mish: lambda nodes, module, x: nodes.add("Mul", x, nodes.add("Tanh", nodes.add("Softplus", x))),
     nn.Hardswish: lambda nodes, module, x: nodes.add("HardSwish", x),

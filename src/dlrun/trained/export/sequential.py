@@ -18,7 +18,7 @@ from torch import nn
 from dlrun.errors import InputError
 from dlrun.results.files import replace_file
 from dlrun.trained.export.checked import agree, features
-from dlrun.trained.export.modules import modules_of
+from dlrun.trained.export.modules import Residual, modules_of
 from dlrun.trained.run import Run
 
 _LINKS = {
@@ -38,10 +38,10 @@ def write(run: Run, folder: Path) -> tuple[list[Path], str]:
     modules = modules_of(run)
     foreign = [module for module in modules if not type(module).__module__.startswith("torch.nn.")]
     if foreign:
-        raise InputError(
-            f"export: run {run.id} has the activation {type(foreign[0]).__name__.lower()} with hyperparameters that no module of "
-            "torch.nn has; type --format onnx or --format torch-export"
-        )
+        what = f"the activation {type(foreign[0]).__name__.lower()} with hyperparameters that no module of torch.nn has"
+        if isinstance(foreign[0], Residual):
+            what = "residual connections, which a plain Sequential has no form of"
+        raise InputError(f"export: run {run.id} has {what}; type --format onnx or --format torch-export")
     model = nn.Sequential(*modules).eval()
     predictor = run.predictor
     x = predictor.preprocessing.inputs(features(run)).to(predictor.settings.dtype)
