@@ -27,6 +27,12 @@ def test_single_runs_are_no_output_of_an_older_dlrun(call: Call, folder: Path) -
     code, _, err = call("compare")
     assert (code, "runs of no sweep are named by settings" in err, "older" in err) == (2, True, False)
     assert call("compare", "dataset=moons")[0] == 0
+    (run,) = Store(folder / "outputs").ids()
+    for verb, name in (("resume", run), ("status", f"outputs/runs/{run}")):
+        said = (
+            f"error: sweep '{name}': is a run; to take it over or to go on with it type its command again: dlrun dataset=moons "
+        )
+        assert call(verb, name)[2].startswith(said)
     (folder / "outputs" / "dlrun.sqlite").unlink()
     assert "type dlrun import" in call("compare")[2]  # runs without a store are those of an older one
 

@@ -95,6 +95,23 @@ def test_ablations(call: Call, folder: Path) -> None:
     assert "optimizer.momentum=0.9: optimizer=adam has no momentum (rmsprop, sgd have one); it takes lr, " in err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("dataset=moons", "loss.class_weight=balanced"), "(bce_with_logits has pos_weight); .*loss.pos_weight=balanced"),
+        (("dataset=iris", "loss.class_weight=balanced"), "(cross_entropy, nll have one); .* or type loss=cross_entropy "),
+        (("dataset=digits", "dataset.clusters=3"), "(clusters has one); .* or type dataset=clusters dataset.clusters=3"),
+        (("optimizer.adam=1",), "the name of an option is no key; type optimizer=adam"),
+    ],
+)
+def test_a_key_of_other_options_names_one_that_goes_with_the_data(
+    call: Call, folder: Path, words: tuple[str, ...], said: str
+) -> None:
+    code, _, err = call("loss=hinge", *words)
+    assert code == 2
+    assert re.search(said.replace("(", r"\(").replace(")", r"\)"), err)
+
+
 def test_a_regularizer_without_effect_is_told(call: Call, folder: Path) -> None:
     code, _, err = call("dataset=moons", "trainer=smoke", "model=linear", "regularizer=[dropout,l2]", "logger=none")
     assert code == 0

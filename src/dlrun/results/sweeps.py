@@ -10,6 +10,7 @@ A sweep knows its runs by id; what became of a run stands in its own row. So a s
 import json
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -141,6 +142,10 @@ class Sweep:
                 sweep = cls.open(path)
                 if sweep.name == wanted:
                     return sweep
+        run = store.finished(Path(wanted).name) if "\0" not in wanted else None
+        if run is not None:
+            again = shlex.join(["dlrun", *run.overrides])
+            raise StoreError(f"sweep {wanted!r}: is a run; to take it over or to go on with it type its command again: {again}")
         names = [path.name for path in folders]
         hint = nearest(wanted, [*names, *(name[_STAMP_LENGTH:] for name in names)])
         if not folders:

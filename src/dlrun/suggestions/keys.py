@@ -98,11 +98,12 @@ def unknown(word: str, key: str, config: Config, choices: Mapping[str, Any]) -> 
     synonym = SYNONYMS.get(wrong.lower(), "")
     if synonym in known and at:
         return f"{word}: no such key; type {at}.{synonym}{setting}"
-    others = [name for name in registry.options(group) if wrong in registry.load_option(group, name)] if at == group else []
-    if others:
+    if at == group and (having := _having(group, (wrong, synonym), config)):
+        meant, others = having
         chosen = f"{group}={choices[group]}" if choices.get(group) else group
-        some = f"{', '.join(others)} {'have' if len(others) > 1 else 'has'} one"
-        select = _select(group, _likely(group, wrong, others), word.lstrip("+"))
+        one = "one" if meant == wrong else meant
+        some = f"{', '.join(others)} {'have' if len(others) > 1 else 'has'} {one}"
+        select = _select(group, _likely(group, meant, others), f"{group}.{meant}{setting}")
         return f"{word}: {chosen} has no {wrong} ({some}); it takes {', '.join(known) or 'no keys'}, or type {select}"
     if key.endswith(wrong) and known:  # what takes no keys is no place that was missed
         home = next(_homes([wrong, synonym] if synonym else [wrong], setting, config), "")
@@ -115,6 +116,15 @@ def unknown(word: str, key: str, config: Config, choices: Mapping[str, Any]) -> 
     return f"{word}: no such key; {at or 'dlrun'} takes {', '.join(known) or 'no keys'}{hint}"
 
 
+def _having(group: str, keys: Sequence[str], config: Config) -> tuple[str, list[str]] | None:
+    """The first of some keys that options of a group have, and those; such as are for the selected dataset's task go before."""
+    task = (config.get("dataset") or {}).get("task")
+    every = {name: registry.load_option(group, name) for name in registry.options(group)}
+    fitting = {name: content for name, content in every.items() if task in content.get("tasks", [task])}
+    found = ((key, [name for name in of if key in of[name]]) for of in (fitting, every) for key in keys if key)
+    return next((each for each in found if each[1]), None)
+
+
 def _of_an_option(word: str, key: str, config: Config) -> str:
     """What to type where a key leads through the name of an option, or through a group without one; nothing elsewhere."""
     group, name, *rest = key.split(".")
@@ -122,7 +132,7 @@ def _of_an_option(word: str, key: str, config: Config) -> str:
     if registry.is_set(group) and name in registry.options(group) and name not in (selected or {}):
         chosen = [str(each) for each in selected or () if each in registry.options(group)]
         return f"{key}: {name} is not selected; add {group}=[{','.join([*chosen, name])}]"
-    if name in registry.options(group) and not registry.is_set(group):
+    if name in registry.options(group) and not registry.is_set(group) and (rest or not _having(group, (name,), config)):
         setting = f" {'.'.join([group, *rest])}={word.partition('=')[2]}" if rest else ""
         return f"{word}: the name of an option is no key; type {group}={name}{setting}"
     if registry.options(group) and selected is None:
