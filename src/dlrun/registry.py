@@ -16,6 +16,7 @@ CLAIM = "claim"  # the group whose options are no part of a config: statements t
 _PACKAGED = Path(__file__).parent / "conf"
 _SOURCE = Path(__file__).parents[2] / "conf"
 _added: list[Path] = []
+MISSING = object()  # where None is a value
 NODES = 100_000  # of one file, at most
 LEVELS = 50  # of lists and keys within each other in one file, at most
 MOST_TOLD = 12  # files told at once
@@ -155,6 +156,18 @@ def leaves(node: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]
             yield from leaves(value, at)
         else:
             yield at, value
+
+
+def value_at(node: Any, key: str, missing: Any = None) -> Any:
+    """What stands under a key such as ``optimizer.lr``, or in a list under its place; ``missing`` where nothing does."""
+    for part in key.split("."):
+        if isinstance(node, Mapping) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            return missing
+    return node
 
 
 def header(group: str, name: str) -> list[str]:

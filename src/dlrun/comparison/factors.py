@@ -59,18 +59,9 @@ def _usual(factors: Mapping[str, Factor], settings: Sequence[str]) -> Iterator[t
         if option.startswith("["):  # a set of options
             name, _, rest = rest.partition(".")
             option = name if name in option.strip("[]").split(",") else ""
-        value = _leaf(group, option, rest)
+        try:
+            value = registry.value_at(registry.content(group, option), rest)
+        except InputError:
+            continue
         if value is not None and "${" not in str(value):
             yield key, typed(value)
-
-
-def _leaf(group: str, option: str, key: str) -> Any:
-    try:
-        found: Any = registry.content(group, option)
-    except InputError:
-        return None
-    for part in key.split("."):
-        if not isinstance(found, Mapping) or part not in found:
-            return None
-        found = found[part]
-    return found

@@ -205,11 +205,10 @@ def _default(keys: Sequence[str], each: Configuration) -> Values | None:
             content: Any = registry.content("regularizer", group)
         else:
             content = registry.content(group, job.choices.get(group, "")) if rest else None
-        for part in rest.split("."):
-            content = content.get(part) if isinstance(content, Mapping) else None
-        if content is None or "${" in str(content):
+        value = registry.value_at(content, rest)
+        if value is None or "${" in str(value):
             return None
-        values.append(typed(content))
+        values.append(typed(value))
     return tuple(values)
 
 
@@ -235,12 +234,9 @@ def _with_seed(job: Composed, seed: int) -> Composed:
 
 def _value(job: Composed, key: str) -> Factor:
     """The value of a setting, or the option of a group."""
-    node: Any = job.config
     if "." not in key and key in job.choices:
         return job.choices[key]
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return typed(node)
+    return typed(registry.value_at(job.config, key))
 
 
 def _rest(factors: Mapping[str, Factor], keys: Sequence[str]) -> dict[str, Factor]:

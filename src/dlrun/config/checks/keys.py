@@ -47,7 +47,8 @@ def of_another_option(override: Override, choices: Sequence[Override]) -> bool:
 def _key_problem(override: Override, config: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
     """What is wrong with an override's key; an empty string when nothing is."""
     word, key, value = override.input_line or "", override.key_or_group, override.value()
-    there, node = _find(config, key)
+    node = registry.value_at(config, key, registry.MISSING)
+    there = node is not registry.MISSING
     if override.is_force_add():
         return ""
     if override.is_add():
@@ -64,16 +65,3 @@ def _key_problem(override: Override, config: Mapping[str, Any], choices: Mapping
         missing = next((str(name) for name in value if name not in node), "")
         return keys.unknown(word, f"{key}.{missing}", config, choices) if missing else ""
     return ""
-
-
-def _find(config: Any, key: str) -> tuple[bool, Any]:
-    """Whether a key is there, and what stands under it."""
-    node = config
-    for part in key.split("."):
-        if isinstance(node, dict) and part in node:
-            node = node[part]
-        elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
-            node = node[int(part)]
-        else:
-            return False, None
-    return True, node

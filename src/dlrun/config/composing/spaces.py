@@ -148,14 +148,9 @@ def _usual(job: Composed) -> list[tuple[str, str]]:
 
 def _has(job: Composed, key: str) -> bool:
     """Whether a configuration has a setting; others are searched over without it."""
-    node: Any = job.config
     if "." not in key and registry.options(key):
         return True
-    for part in key.split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            return False
-        node = node[part]
-    return True
+    return registry.value_at(job.config, key, registry.MISSING) is not registry.MISSING
 
 
 def _dimension(key: str, text: str, job: Composed, *, log: bool = False) -> Dimension:
@@ -187,7 +182,5 @@ def _dimension(key: str, text: str, job: Composed, *, log: bool = False) -> Dime
 
 def _is_whole(job: Composed, key: str) -> bool:
     """Whether a setting has a whole number now."""
-    node: Any = job.config
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return isinstance(node, int) and not isinstance(node, bool)
+    value = registry.value_at(job.config, key)
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dlrun import registry
 from dlrun.comparison.factors import Factor, label
 from dlrun.comparison.measures import best_so_far, lower_is_better
 from dlrun.config.composing.composed import Composed
@@ -195,11 +196,7 @@ def _assigned(each: Tuned, number: int | None) -> dict[str, str]:
 
 def _usual(each: Tuned, key: str) -> str:
     """The value that a setting has without being typed; empty where there is no such setting."""
-    node: Any = each.default.config
     if "." not in key and key in each.default.choices:
         return str(each.default.choices[key])
-    for part in key.split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            return ""
-        node = node[part]
-    return word(node)
+    value = registry.value_at(each.default.config, key, registry.MISSING)
+    return "" if value is registry.MISSING else word(value)
