@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import dlrun
+from dlrun.data.sources.folder import images
 from dlrun.errors import InputError
 from dlrun.trained import new_rows
 from dlrun.trained.chosen import _one_configuration
@@ -53,6 +54,38 @@ def test_rows_stay_in_order_and_go_through_the_preprocessing_of_the_training(
         np.testing.assert_allclose(each["probability dear"], expected, rtol=1e-5)
     new.to_parquet("new.parquet")
     assert call("predict", run.id, "new.parquet")[1] == call("predict", run.id, "new.csv")[1]
+
+
+def test_image_files_are_rows_of_a_run_on_images(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = pytest.importorskip("PIL.Image")
+    draw = np.random.default_rng(0)
+    for number in range(12):
+        place = folder / "photos" / ("day", "night")[number % 2] / f"{number:02}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        image.fromarray(draw.integers(0, 100, (9, 11, 3), np.uint8) + np.uint8(100 * (1 - number % 2))).save(place)
+    words = ("dataset=images", "dataset.path=photos", "dataset.size=8", "dataset.colour=true", "trainer.batch_size=4")
+    run = dlrun.run(*words, *QUICK, progress=False)
+    (folder / "photos" / "day" / "broken.jpg").write_text("none")
+    expected = run.predict(images(path="photos", size=8, colour=True).x)
+    for numbers in (1 << 22, 400):  # all at once, or two by two
+        monkeypatch.setattr(new_rows, "_NUMBERS", numbers)
+        code, out, err = call("predict", run.id, "photos", "--keep", "class")
+        found = read(out)
+        assert (code, list(found)) == (0, ["row", "file", "class", "predicted", "probability night"])
+        assert found.file.tolist() == [
+            f"{kind}/{n:02}.png" for kind, first in (("day", 0), ("night", 1)) for n in range(first, 12, 2)
+        ]
+        np.testing.assert_allclose(found["probability night"], expected, rtol=1e-5)
+        assert "note: photos: 1 file cannot be read and is left out: day/broken.jpg (" in err
+    (one,) = json.loads(call("predict", run.id, "photos/night/03.png", "--json")[1])
+    assert (one["file"], one["probability night"]) == ("03.png", pytest.approx(expected[7], rel=1e-5))
+    measured = json.loads(call("evaluate", run.id, "photos", "--json")[1])
+    right = (found.predicted == found["class"]).mean()
+    assert (measured["rows"], measured["runs"][0]["metrics"]["accuracy"]) == (12, pytest.approx(right))
+    (folder / "empty").mkdir()
+    assert "error: empty: has no image files (.png, .jpg" in call("predict", run.id, "empty")[2]
+    moons = dlrun.run("dataset=moons", *QUICK, progress=False)
+    assert "error: photos: is a folder; give a file" in call("predict", moons.id, "photos")[2]
 
 
 def test_what_is_wrong_with_a_file_is_told_in_a_line(call: Call, trained: Train, table: pd.DataFrame) -> None:

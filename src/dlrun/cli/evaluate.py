@@ -12,9 +12,10 @@ USAGE = """\
 usage: dlrun evaluate RUN ... FILE [--json] [--device D] [--import MODULE] [output_dir=PATH]
        dlrun evaluate SWEEP [WHERE ...] FILE ...
 
-Measures runs on the rows of FILE, which has the columns that they were trained with and the target, as dlrun predict takes them.
-Rows without a target are left out. Prints the metrics of the task beside those of the run's own test rows; of several runs the
-mean and the standard deviation over the runs, and the metrics of the mean of their predictions (the ensemble).
+Measures runs on the rows of FILE, which has the columns that they were trained with and the target, as dlrun predict takes
+them. Rows without a target are left out; the class of an image is its folder in FILE. Prints the metrics of the task beside
+those of the run's own test rows; of several runs the mean and the standard deviation over the runs, and the metrics of the
+mean of their predictions (the ensemble).
 
   --json   {"file", "rows", "runs": [{"id", "metrics": {"rmse": 1.2}}], "ensemble": {...}}
 

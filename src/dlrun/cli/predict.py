@@ -22,10 +22,11 @@ USAGE = """\
 usage: dlrun predict RUN ... FILE [-o OUT] [--keep COLUMNS] [--json] [--device D] [--import MODULE] [output_dir=PATH]
        dlrun predict SWEEP [WHERE ...] FILE ...
 
-Predicts the rows of FILE (.csv, .csv.gz, .parquet, or an array in .npy), which go through the preprocessing of the training;
-prints a line for each, in their order: its number from 0, for classes the likeliest by name and the probabilities, for numbers
-the values in the units of the data. FILE needs the columns that the run was trained with, in any order; others play no part, and
-the target may be absent. A category that the training did not have has no effect, a missing value is filled in as in training.
+Predicts the rows of FILE (.csv, .csv.gz, .parquet, an array in .npy; for runs on images an image file or a folder of them),
+which go through the preprocessing of the training; prints a line for each, in their order: its number from 0, for classes the
+likeliest by name and the probabilities, for numbers the values in the units of the data. FILE needs the columns that the run
+was trained with, in any order; others play no part, and the target may be absent. A category that the training did not have
+has no effect, a missing value is filled in as in training.
 
 Several runs, or all seeds of a configuration of a sweep, are an ensemble: their mean, and "sd", the standard deviation over them.
 

@@ -1,7 +1,10 @@
 """The rows of a file, some thousands at a time, for a model that was trained on others.
 
 A CSV file is read as the training file was (its separator, header and encoding, where the run's settings name them; found out
-otherwise), and a Parquet file by its types. How cells become features is the business of the run's encoding.
+otherwise), a Parquet file by its types, images as large as those of the training. How cells become features is the business of
+the run's encoding.
+
+Shapes: n rows, C channels, S pixels a side.
 """
 
 from abc import ABC, abstractmethod
@@ -11,15 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from dlrun.data.image_files import SUFFIXES, Pixels, below, is_image, pixels
 from dlrun.data.table.text.delimited import Delimited
 from dlrun.data.table.text.quoted import column_texts, marked
 from dlrun.data.table.text.textfile import examine, located, open_file
 from dlrun.data.table.values.cells import listed, shown
-from dlrun.errors import DataError, nearest
+from dlrun.errors import DataError, nearest, plural
 
 PIECE = 1 << 13  # rows read together
 _HOW = ("separator", "header", "skip", "footer", "encoding")  # settings of dataset=csv that say how a file is written
+_IMAGES = "dlrun.data.sources.folder.images"
+_NUMBERS = 1 << 22  # of images read together
 _PARQUET, _NUMPY = b"PAR1", b"\x93NUMPY"
 
 
@@ -28,7 +35,7 @@ class Piece:
     """Some rows.
 
     Args:
-        columns: values of n rows by the name of the column; or one array [n, ...] under "" where rows have no columns.
+        columns: values of n rows by the name of the column; where rows are arrays they are under "" [n, ...].
         places: of each row, for messages: the line of a text file, or the number of the row from 1.
         noun: what ``places`` are.
     """
@@ -51,11 +58,15 @@ class NewRows(ABC):
     Attributes:
         name: of the file, fit for a message.
         names: of its columns; none for an array.
+        arrays: whether its rows are arrays.
+        beside: columns that always stand beside what is predicted.
         notes: what is to know of the file, complete once all pieces were read.
     """
 
     name: str
     names: Sequence[str]
+    arrays: bool = False
+    beside: Sequence[str] = ()
     notes: Sequence[str] = ()
 
     @abstractmethod
@@ -77,7 +88,7 @@ class NewRows(ABC):
 
 
 def opened(path: str, how: Mapping[str, Any], wanted: Collection[str]) -> NewRows:
-    """A file of rows: CSV (gzip too), Parquet, or an array of NumPy (.npy).
+    """A file of rows: CSV (gzip too), Parquet, or an array of NumPy (.npy); for a run on images, an image file or a folder.
 
     Args:
         path: the file.
@@ -89,6 +100,8 @@ def opened(path: str, how: Mapping[str, Any], wanted: Collection[str]) -> NewRow
     """
     try:
         place = located(path)
+        if how.get("_target_") == _IMAGES and (place.is_dir() or is_image(place)):
+            return _Images(place, int(how["size"]), colour=bool(how["colour"]))
         with open_file(place) as stream:
             beginning = stream.read(len(_NUMPY))
         if beginning.startswith(_PARQUET):
@@ -163,6 +176,8 @@ class _Parquet(NewRows):
 
 
 class _Array(NewRows):
+    arrays = True
+
     def __init__(self, place: Path) -> None:
         self.name, self.names = shown(place.name), ()
         try:
@@ -175,3 +190,42 @@ class _Array(NewRows):
         for start in range(0, len(self._rows), PIECE):
             rows = np.array(self._rows[start : start + PIECE])
             yield Piece({"": rows}, range(start + 1, start + 1 + len(rows)), "row")
+
+
+class _Images(NewRows):
+    """Image files, each a row; those that cannot be read are left out. The class of one is the folder that it lies in."""
+
+    arrays, beside, names = True, ("file",), ("file", "class")
+
+    def __init__(self, place: Path, size: int, *, colour: bool) -> None:
+        self.name, self._size, self._colour = shown(place.name or str(place)), size, colour
+        self._home, self._files = (place, below(place)) if place.is_dir() else (place.parent, [Path(place.name)])
+        self._broken: list[str] = []
+        if not self._files:
+            raise DataError(f"{self.name}: has no image files ({', '.join(SUFFIXES)})")
+
+    @property
+    def notes(self) -> Sequence[str]:  # type: ignore[override]
+        """The files that cannot be read."""
+        those = plural(len(self._broken), "file cannot be read and is", "files cannot be read and are")
+        return [f"{those} left out: {', '.join(self._broken[:8])}"] if self._broken else []
+
+    def pieces(self, names: Sequence[str]) -> Iterator[Piece]:
+        """Values from 0 to 1 [n, C, S, S]."""
+        many = max(1, _NUMBERS // (self._size**2 * (3 if self._colour else 1)))
+        for start in range(0, len(self._files), many):
+            read: dict[int, Pixels] = {}
+            for number, file in enumerate(self._files[start : start + many], start):
+                found = pixels(self._home / file, self._size, colour=self._colour)
+                if isinstance(found, str):
+                    self._broken.append(f"{shown(str(file), 60)} ({found})")
+                else:
+                    read[number] = found
+            if read:
+                files = [self._files[number] for number in read]
+                columns = {
+                    "": np.stack(list(read.values())) / 255,
+                    "file": pd.Series([file.as_posix() for file in files], dtype=object),
+                    "class": pd.Series([file.parts[0] if len(file.parts) > 1 else "" for file in files], dtype=object),
+                }
+                yield Piece(columns, [number + 1 for number in read], "image")

@@ -30,7 +30,7 @@ class FileRows:
 
     Args:
         runs: what is applied.
-        path: a CSV, Parquet or .npy file.
+        path: a CSV, Parquet or .npy file, or image files.
         keep: columns of the file that stand beside the predictions.
         labelled: whether the targets are read too.
 
@@ -39,11 +39,12 @@ class FileRows:
     """
 
     def __init__(self, runs: Ensemble, path: str, keep: Sequence[str] = (), *, labelled: bool = False) -> None:
-        self.runs, self._keep = runs, tuple(keep)
+        self.runs = runs
         first = runs.first
         self._targets = first.targets if labelled else ()
         settings = first.config["dataset"]
         self.file = opened(path, settings, (*runs.features, *self._targets))
+        self._keep = tuple(dict.fromkeys((*self.file.beside, *keep)))
         self._unknown: dict[str, list[Any]] = {}
         self._strange: dict[str, str] = {}
         if self.file.names:
@@ -51,14 +52,15 @@ class FileRows:
         elif keep or labelled:
             raise DataError(f"{self.file.name}: is an array, which has no columns; give a table")
         used = {*runs.features, *first.targets, *keep}
-        self._spare = [name for name in self.file.names if name not in used]
+        self._spare = [] if self.file.arrays else [name for name in self.file.names if name not in used]
 
     def _check(self, first: Run) -> None:
         missing = self.file.missing
-        features = self.runs.features if first.encoding is not None or first.vocabulary else ()
+        by_name = not self.file.arrays
+        features = self.runs.features if by_name and (first.encoding is not None or first.vocabulary) else ()
         said = [missing(features, "the run was trained with"), missing(self._targets, "the run predicts")]
         said += [missing(self._keep, "--keep names")]
-        if first.encoding is None and not first.vocabulary:
+        if by_name and first.encoding is None and not first.vocabulary:
             said.append(
                 f"{self.file.name}: is a table, and the run was trained on rows of shape {list(first.shape)}; give them as an "
                 "array of that shape behind the number of rows, in a file of numpy.save (.npy)"
@@ -134,7 +136,7 @@ class FileRows:
 
     def _features(self, run: Run, piece: Piece) -> Tensor:
         """The rows of a piece as a run takes them [n, D]."""
-        if "" in piece.columns and not self.file.names:
+        if self.file.arrays:
             return run.rows(piece.columns[""])
         if run.pairs:
             return run.rows(pd.DataFrame({name: _plain(piece.columns[name]) for name in run.features}))

@@ -3,30 +3,26 @@
 Shapes: N images, C channels (1 grey, 3 colour), S pixels a side.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from dlrun.components.hyperparameters import Interval
 from dlrun.components.tasks import BINARY, MULTICLASS
 from dlrun.data.dataset import Data
+from dlrun.data.image_files import SUFFIXES, Pixels, below, pixels
 from dlrun.data.sources.draws import check_size
 from dlrun.data.sources.kept import once
 from dlrun.data.table.positive import with_positive
 from dlrun.data.table.text.delimited import Delimited
 from dlrun.data.table.text.textfile import examine, located
 from dlrun.data.table.values.cells import listed, shown
-from dlrun.errors import DataError
+from dlrun.errors import DataError, plural
 
 Side = Annotated[int, Interval(4, 1024)]
-Pixels = NDArray[np.uint8]
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 _MOST_CLASSES = 1000
 
 
@@ -77,11 +73,7 @@ def _found(place: Path, known: Mapping[str, str] | None) -> Iterator[tuple[str, 
             )
         yield from known.items()
         return
-    for folder, _, names in os.walk(place):
-        for name in names:
-            below = (Path(folder) / name).relative_to(place)
-            if below.suffix.lower() in SUFFIXES and len(below.parts) > 1:
-                yield below.as_posix(), below.parts[0]
+    yield from ((file.as_posix(), file.parts[0]) for file in below(place) if len(file.parts) > 1)
 
 
 def _labels(path: Path) -> dict[str, str]:
@@ -103,29 +95,30 @@ def _state(path: Path) -> tuple[int, int]:
 
 def _read(place: Path, files: Sequence[tuple[str, str]], size: int, *, colour: bool) -> Data:
     check_size(len(files), 3 if colour else 1, size, size)
-    pixels: list[Pixels] = []
+    read: list[Pixels] = []
     classes: list[str] = []
     broken: list[str] = []
     for name, label in files:
-        found = _pixels(place / name, size, colour=colour)
+        found = pixels(place / name, size, colour=colour)
         if isinstance(found, str):
             broken.append(f"{shown(name, 60)} ({found})")
         else:
-            pixels.append(found)
+            read.append(found)
             classes.append(label)
     named = shown(place.name or str(place))
     distinct = sorted(set(classes))
     if not 2 <= len(distinct) <= _MOST_CLASSES:
         lost = f"; {len(broken):,} files cannot be read: {listed(broken, 3)}" if broken else ""
         raise DataError(f"{named}: has images of {len(distinct):,} classes, and 2 to {_MOST_CLASSES:,} are needed{lost}")
-    notes = [f"{named}: {len(pixels):,} images of {len(distinct):,} classes ({listed(distinct)}), resized to {size} x {size}"]
+    notes = [f"{named}: {len(read):,} images of {len(distinct):,} classes ({listed(distinct)}), resized to {size} x {size}"]
     if broken:
-        notes.append(f"{named}: {len(broken):,} files cannot be read and are left out: {', '.join(broken[:8])}")
+        those = plural(len(broken), "file cannot be read and is", "files cannot be read and are")
+        notes.append(f"{named}: {those} left out: {', '.join(broken[:8])}")
     y = torch.tensor([distinct.index(label) for label in classes])
     task = BINARY if len(distinct) == 2 else MULTICLASS
     return Data(
         named,
-        torch.from_numpy(np.stack(pixels)).double() / 255,
+        torch.from_numpy(np.stack(read)).double() / 255,
         y if task.exclusive else y[:, None].double(),
         task.name,
         task.exclusive_classes(len(distinct)),
@@ -134,18 +127,3 @@ def _read(place: Path, files: Sequence[tuple[str, str]], size: int, *, colour: b
         tuple(distinct),
         notes=tuple(notes),
     )
-
-
-def _pixels(path: Path, size: int, *, colour: bool) -> Pixels | str:
-    """The pixels of a file [C, S, S], upright as its camera says; why it cannot be read where it cannot."""
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise DataError("dataset=images: needs Pillow, which is not installed; run: pip install 'dlrun[images]'") from error
-    try:
-        with Image.open(path) as image:
-            upright: Any = ImageOps.exif_transpose(image).convert("RGB" if colour else "L")
-            found = np.asarray(upright.resize((size, size), Image.Resampling.BILINEAR))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        return shown(str(error).partition(": ")[0] or type(error).__name__, 60)
-    return np.moveaxis(found, 2, 0) if colour else found[None]
