@@ -22,6 +22,7 @@ from dlrun.config.resolver import resolve
 from dlrun.errors import InputError
 from dlrun.experiments.search import pruning, samplers
 from dlrun.experiments.search.samplers import Trial, propose
+from dlrun.experiments.search.settings import Search
 from dlrun.experiments.tuning import TUNED
 from dlrun.registry import load_option
 from dlrun.results.store import Store
@@ -132,6 +133,14 @@ def test_a_smaller_budget_is_the_beginning_of_a_larger_one(sampler: str) -> None
     assert tried(sampler, 11) == longer[:11]
     assert len({trial.values for trial in longer}) == 20
     assert tried(sampler, 8, seed=1) != longer[:8]
+
+
+def test_where_trials_learn_from_those_before_fewer_are_proposed_at_once() -> None:
+    assert Search().at_once == 8
+    assert Search(sampler="random").at_once == Search(sampler="grid").at_once == Search(pruner="halving").at_once == 16
+    assert Search(batch=3).at_once == Search(batch=3, pruner="hyperband").at_once == 3
+    with pytest.raises(InputError, match="batch=0: must be at least 1"):
+        Search(batch=0)
 
 
 def test_tpe_looks_at_what_came_before() -> None:

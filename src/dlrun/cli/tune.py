@@ -33,7 +33,7 @@ is searched over stands in the files of conf/search; words add to that or replac
   optimizer.momentum=0.9                      a value that stays: not searched over
 
   budget=N         trials of each configuration; with a pruner as many more as train the epochs of N trials
-  batch=N          trials of a configuration that are proposed, and trained, at once (16)
+  batch=N          trials of a configuration that are proposed, and trained, at once (8; 16 with a pruner or another sampler)
   sampler=S        tpe (Optuna's, multivariate), random, or grid
   sampler_seed=N   of what is drawn (0)
   pruner=P         none; halving: of the trials of a batch the better third go on after some epochs, of these the better third

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from dlrun.errors import InputError, nearest, raise_all
 from dlrun.experiments.search import pruning, samplers
 
+LEARNING, OTHERS = (
+    8,
+    16,
+)  # trials at once, where each batch learns from those before it, and where it does not or many are compared
+
 
 @dataclass(frozen=True)
 class Search:
@@ -13,7 +18,7 @@ class Search:
 
     Args:
         budget: trials of each configuration; with a pruner, as many as train no more epochs than so many do to their end.
-        batch: how many of them are proposed, and trained, at once.
+        batch: how many of them are proposed, and trained, at once; see ``at_once`` for None.
         sampler: see samplers.SAMPLERS.
         sampler_seed: of what is drawn.
         fresh: seeds with which the best settings and the defaults are reported.
@@ -27,7 +32,7 @@ class Search:
     """
 
     budget: int = 32
-    batch: int = 16
+    batch: int | None = None
     sampler: str = "tpe"
     sampler_seed: int = 0
     fresh: int = 10
@@ -46,8 +51,21 @@ class Search:
         least = {"budget": 1, "batch": 1, "sampler_seed": 0, "fresh": 2, "eta": 2, "min_epochs": 0}
         raise_all(
             problems
-            + [f"{key}={getattr(self, key)}: must be at least {low}" for key, low in least.items() if getattr(self, key) < low]
+            + [
+                f"{key}={value}: must be at least {low}"
+                for key, low in least.items()
+                if (value := getattr(self, key)) is not None and value < low
+            ]
         )
+
+    @property
+    def at_once(self) -> int:
+        """How many trials of a configuration are proposed, and trained, at once.
+
+        Of 64 trials, batches of 8 lose nothing that is measured against one trial at a time, and batches of 16 a little
+        (benchmarks/tune.py). A sampler that does not learn loses nothing either way, and a pruner compares the trials of a batch.
+        """
+        return self.batch or (LEARNING if self.sampler == "tpe" and not self.prunes else OTHERS)
 
     @property
     def prunes(self) -> bool:
@@ -62,15 +80,15 @@ class Search:
         """
         if not self.prunes:
             return self.budget
-        each = pruning.cost(self.paths(self.batch, epochs, every), eta=self.eta)
+        each = pruning.cost(self.paths(self.at_once, epochs, every), eta=self.eta)
         if each > self.budget * epochs:
             raise InputError(
-                f"budget={self.budget}: a batch of {self.batch} trials with pruner={self.pruner} trains {each:,} epochs, more "
+                f"budget={self.budget}: a batch of {self.at_once} trials with pruner={self.pruner} trains {each:,} epochs, more "
                 f"than {self.budget} times trainer.epochs={epochs}; type budget={math.ceil(each / epochs)}, or a smaller batch"
             )
-        return self.budget * epochs // each * self.batch
+        return self.budget * epochs // each * self.at_once
 
     def paths(self, count: int, epochs: int, every: int) -> list[tuple[int, ...]]:
         """The rungs of each of ``count`` trials of a batch."""
-        found = pruning.rungs(epochs, batch=self.batch, eta=self.eta, least=self.min_epochs or None, every=every)
+        found = pruning.rungs(epochs, batch=self.at_once, eta=self.eta, least=self.min_epochs or None, every=every)
         return pruning.paths(self.pruner, count, found, eta=self.eta)

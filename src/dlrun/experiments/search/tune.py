@@ -183,8 +183,8 @@ class TuneExperiment:
         """What a study's name ends with: of all that its trials depend on. ``run`` is the id of one with the defaults."""
         how = self._search
         parts = [run, *(part.text() for part in dimensions), *map(str, self._seeds), how.sampler, how.sampler_seed]
-        parts += [how.budget] if how.sampler == "grid" else [how.batch, samplers.optuna().__version__]
-        parts += [how.pruner, how.eta, how.min_epochs, how.batch] if how.prunes else []
+        parts += [how.budget] if how.sampler == "grid" else [how.at_once, samplers.optuna().__version__]
+        parts += [how.pruner, how.eta, how.min_epochs, how.at_once] if how.prunes else []
         return sha256("\n".join(map(str, parts)).encode()).hexdigest()[:8]
 
     def run(self) -> Tuning:
@@ -226,7 +226,7 @@ class TuneExperiment:
                 each.space,
                 each.trials,
                 how.trials(*_epochs(each.default)),
-                batch=how.batch,
+                batch=how.at_once,
                 sampler=how.sampler,
                 seed=how.sampler_seed,
                 maximize=each.maximize,
