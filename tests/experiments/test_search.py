@@ -278,9 +278,11 @@ def test_the_same_budget_for_each_and_a_report_of_new_seeds(
     assert len(optuna.load_study(study_name=sgd["study"], storage=found["storage"]).trials) == 7
 
     capsys.readouterr()
-    assert main(["tune", *SMALL, "optimizer=sgd,adam", "budget=5", "seed=0,1"]) == 0
+    (tmp_path / "own").mkdir()
+    assert main(["tune", "-cd", "own", *SMALL, "optimizer=sgd,adam", "budget=5", "seed=0,1"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "dlrun settle" in line]
     words = shlex.split(line.partition("dlrun settle ")[2])
+    assert words[:2] == ["--config-dir", str(tmp_path / "own")]
     assert main(["settle", *words, "--max-seeds", "30"]) in (0, 4)  # each optimizer without the settings of the other
     assert "60 runs" in capsys.readouterr().out
 

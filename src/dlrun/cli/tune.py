@@ -80,7 +80,7 @@ def run(words: Sequence[str]) -> int:
         if JSON in flags:
             show_json(found.content())
         else:
-            _show(found)
+            _show(found, [flag for flag in replace(arguments, overrides=[]).command() if flag != "--multirun"])
         return found.code
 
     return start(arguments, settle=tune)
@@ -111,7 +111,7 @@ def _asked(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     return rest, asked
 
 
-def _show(found: "Tuning") -> None:
+def _show(found: "Tuning", flags: Sequence[str]) -> None:
     from rich.text import Text
 
     from dlrun.cli.terminal.screen import console
@@ -131,21 +131,25 @@ def _show(found: "Tuning") -> None:
         notice(reason, out, style="yellow")
     if found.stopped:
         notice("interrupted; type the same command again to go on", out)
-    elif line := _settle(found):
+    elif line := _settle(found, flags):
         notice(f"to be sure, with as many new seeds as that takes: {line}", out)
     out.print(Text(f"{plural(len(trials), 'trial')} in {printable(found.storage)}"), soft_wrap=True)
     out.print(Text(printable(str(found.folder)), style="bold"), soft_wrap=True)
     sys.stdout.flush()
 
 
-def _settle(found: "Tuning") -> str:
-    """The command that settles whether the best of all is better than the next, or than its defaults; empty for several data."""
+def _settle(found: "Tuning", flags: Sequence[str]) -> str:
+    """The command that settles whether the best of all is better than the next, or than its defaults; empty for several data.
+
+    Args:
+        flags: of the command that tuned, which say where configs and modules lie.
+    """
     from dlrun.experiments.search.tuned import contest
 
     known = sorted((each for each in found.tuned if each.best is not None), key=_order)
     if not known or len({each.at for each in known}) > 1:
         return ""
-    return shlex.join(["dlrun", "settle", *contest(known[0], known[1] if len(known) > 1 else None), "--margin", "0.01"])
+    return shlex.join(["dlrun", "settle", *flags, *contest(known[0], known[1] if len(known) > 1 else None), "--margin", "0.01"])
 
 
 def _table(tuned: Sequence["Tuned"]) -> None:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from dlrun.errors import InputError, nearest, raise_all
 from dlrun.experiments.search import pruning, samplers
 
-LEARNING, OTHERS = (
-    8,
-    16,
-)  # trials at once, where each batch learns from those before it, and where it does not or many are compared
+LEARNING = 8  # trials at once, where a batch learns from those before it
+OTHERS = 16  # where it does not, or where the trials of a batch are compared
 
 
 @dataclass(frozen=True)
