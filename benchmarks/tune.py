@@ -94,8 +94,7 @@ class Plain:
         chosen = torch.ones(len(data), dtype=torch.bool)
         chosen[torch.cat([validation, test])] = False
         x, self.y = data.x.float().flatten(1), data.y.long().flatten()
-        mean, spread = x[chosen].mean(0), x[chosen].std(0, correction=0)
-        self.x = (x - mean) / torch.where(spread > 0, spread, torch.ones(()))
+        self.x = (x - x[chosen].mean()) / x[chosen].std(correction=0)  # an image is scaled as one
         self.train, self.validation = chosen.nonzero().flatten(), validation
         weights = store.weights(run)
         self.shapes = [weights[name].shape for name in sorted(weights) if name.endswith("weight")]  # [in, out]
