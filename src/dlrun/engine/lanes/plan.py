@@ -201,12 +201,11 @@ def layers(train_step: TrainStep, columns: Columns) -> list[Layer]:
             made.part = bool(layer.learned)
             kind = "activation" if model.is_activation(number) else "head"
             made.kernel = shape[0] if flat else shape[2]  # the axis of a softmax is the last one
-        elif isinstance(layer, Fork | Add):
-            kind = "fork" if isinstance(layer, Fork) else "add"
-            if isinstance(layer, Fork):
-                forks.append(len(found))
-            else:
-                made.part = forks.pop()
+        elif isinstance(layer, Fork):
+            kind = "fork"
+            forks.append(len(found))
+        elif isinstance(layer, Add):
+            kind, made.part = "add", forks.pop()
         else:
             kind, shape = _layer(layer, made, shape, columns)
             flat = isinstance(layer, Mean) or (flat and not isinstance(layer, Embedding))

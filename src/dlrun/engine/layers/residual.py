@@ -18,7 +18,7 @@ from dlrun.errors import InputError
 
 
 class Fork(Layer):
-    """y = x, which the next ``Add`` of as many forks adds: [R, B, ...] to the same."""
+    """y = x, and x for the ``Add`` behind the layers between: [R, B, ...] to the same."""
 
     product = 0
 

@@ -271,7 +271,11 @@ def build(
         coded = len(built) if number < code else coded
         shapes.append(sample.shape)
         numbers += len(made) * math.prod(sample.shape)
-        forks = (*place.forks, sample) if spec.kind == "fork" else place.forks[: len(place.forks) - (spec.kind == "add")]
+        forks = place.forks
+        if spec.kind == "fork":
+            forks = (*forks, sample)
+        elif spec.kind == "add":
+            forks = forks[:-1]
         place = replace(place, sample=sample, number=place.number + (spec.kind == "activation"), forks=forks)
     if head is not None:
         built.append(head)
