@@ -1,6 +1,8 @@
 """Baselines: each against scikit-learn on the same rows, and how they stand in the table."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from dlrun.baselines import estimators, library
 from dlrun.baselines import rows as baselines
-from dlrun.baselines.rows import Fold, baseline_problems, beside, names_of
+from dlrun.baselines.rows import Fits, Fold, baseline_problems, beside, names_of
 from dlrun.comparison.table import Row
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
@@ -192,6 +194,37 @@ def test_splits_do_not_depend_on_their_company_nor_on_the_memory() -> None:
     order = {(row.factors["baseline"], row.seed): row for row in alone}
     for row in together:
         assert row.metrics == pytest.approx(dict(order[row.factors["baseline"], row.seed].metrics), abs=1e-9)
+
+
+def test_a_pool_fits_them_beforehand_and_what_it_has_not_come_to_is_fitted_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data, wanted = real.diabetes(), ["mean", "linear"]
+    folds = folds_of(data, range(4))
+    monkeypatch.setattr(baselines, "TOGETHER", 1)  # a part for each split
+    expected = beside(wanted, folds, "r2", {"model": "mlp"})
+    measure, here, begun, goes_on = baselines._measure, [], Event(), Event()
+
+    def look(chosen: Any, part: Any, *given: Any) -> Any:
+        here.append((current_thread() is main_thread(), [seed for seed, _ in part]))
+        if here[-1] == (True, [1]):
+            goes_on.set()
+        elif here[-1] == (False, [0]):
+            begun.set()
+            goes_on.wait()
+        return measure(chosen, part, *given)
+
+    monkeypatch.setattr(baselines, "_measure", look)
+    with ThreadPoolExecutor(1) as pool:
+        fits = Fits(wanted, folds, "r2", 0.5, pool)
+        begun.wait()
+        assert fits.rows({"model": "mlp"}) == expected
+    assert sorted(here) == [(False, [0]), (True, [1]), (True, [2]), (True, [3])]
+    here.clear()
+    with ThreadPoolExecutor(1) as pool:
+        fits = Fits(wanted, folds, "r2", 0.5, pool)
+    assert fits.rows({"model": "mlp"}) == expected
+    assert here == [(False, [0]), (False, [1]), (False, [2]), (False, [3])]
 
 
 def test_the_mean_alone_is_the_mean_in_company() -> None:

@@ -10,7 +10,9 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,7 +40,7 @@ AUTO, NONE = "auto", "none"
 RATE = 4e9  # operations a second, about
 QUICK = 3.0  # seconds that auto spends on one estimator at most
 LARGEST = 1 << 27  # numbers that the products of features may hold for one split
-TOGETHER = 1 << 23  # numbers of the splits that are fitted together
+TOGETHER = 1 << 21  # numbers of the splits that are fitted together
 
 Key = tuple[int, int | None]  # seed, fold
 _X = ("fill", "shift", "factor")  # what is fitted on features
@@ -128,23 +130,48 @@ def beside(
     Returns:
         The rows, and in a line each what was left out and why.
     """
-    chosen, notes = choose(wanted, folds, metric)
-    folds = Folds.of(folds)
-    data = folds.data
-    metrics = TASKS[data.task].metrics
-    also = [name for name, known in metrics.items() if not known.takes_taus and (not known.fact or known.fact in data.facts)]
-    measured = list(dict.fromkeys((metric, *also)))
-    if chosen == ["mean"] and data.modality is TABLE:  # which looks at no feature: of a large table none need be scaled
-        folds = _first_feature(folds)
-    told = {name: {**factors, BASELINE: name} for name in chosen}
-    with threads(1):  # each of many small problems would be handed to several threads, which takes longer than solving it
+    return Fits(wanted, folds, metric, factors.get("threshold", DEFAULT_THRESHOLD)).rows(factors)
+
+
+class Fits:
+    """Estimators and what they are to be fitted on, in parts of some splits each.
+
+    Args:
+        wanted, folds, metric: see ``beside``.
+        threshold: the rule by which classes are predicted, that of all runs beside them.
+        pool: fits them part by part from now on; without one they are fitted when their rows are asked for.
+    """
+
+    def __init__(
+        self, wanted: Sequence[str], folds: Mapping[Key, Fold], metric: str, threshold: Threshold, pool: Executor | None = None
+    ) -> None:
+        self.threshold = threshold
+        self._chosen, self._notes = choose(wanted, folds, metric)
+        folds = Folds.of(folds)
+        data = folds.data
+        metrics = TASKS[data.task].metrics
+        also = [name for name, known in metrics.items() if not known.takes_taus and (not known.fact or known.fact in data.facts)]
+        measured = list(dict.fromkeys((metric, *also)))
+        if self._chosen == ["mean"] and data.modality is TABLE:  # it looks at no feature: of a large table none need be scaled
+            folds = _first_feature(folds)
+        self._parts = _together(folds) if self._chosen else []
+        self._works = [partial(_in_one_thread, self._chosen, part, measured, threshold) for part in self._parts]
+        self._begun = [] if pool is None else [pool.submit(work) for work in self._works]
+
+    def rows(self, factors: Mapping[str, Factor]) -> tuple[list[Row], list[str]]:
+        """See ``beside``. Of parts that a pool has not come to, the last ones are fitted here."""
+        told = {name: {**factors, BASELINE: name} for name in self._chosen}
+        here = {}
+        for number in reversed(range(len(self._parts))):
+            if not self._begun or self._begun[number].cancel():
+                here[number] = self._works[number]()
         rows = [
             Row("", "done", seed, fold, told[name], figures)
-            for several in _together(folds)
-            for name, found in _measure(chosen, several, measured, factors.get("threshold", DEFAULT_THRESHOLD)).items()
-            for (seed, fold), figures in zip(several, found, strict=True)
+            for number, part in enumerate(self._parts)
+            for name, several in (here[number] if number in here else self._begun[number].result()).items()
+            for (seed, fold), figures in zip(part, several, strict=True)
         ]
-    return rows, notes
+        return rows, self._notes
 
 
 def choose(wanted: Sequence[str], folds: Mapping[Key, Fold], metric: str) -> tuple[list[str], list[str]]:
@@ -242,6 +269,12 @@ def _together(folds: Folds) -> list[Folds]:
         count = max(1, TOGETHER // (sum(sizes) * _width(folds.data)))
         found += [folds.select(places[start : start + count]) for start in range(0, len(places), count)]
     return found
+
+
+def _in_one_thread(*given: Any) -> dict[str, list[dict[str, float | None]]]:
+    """What ``_measure`` gives."""
+    with threads(1):  # each of many small problems would be handed to several threads, which takes longer than solving it
+        return _measure(*given)
 
 
 def _measure(

@@ -8,7 +8,7 @@ command and ``dlrun.run`` differ in those alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -261,17 +261,19 @@ class SweepExperiment:
             self.store.prepare()
             tell.opened(self.store)
             sweep = self._resumed() or sweeps.begin(grid, self.store, self.name, self._how.command, provenance(grid))
-            with sweep.claim():
-                if self._began is not None:
-                    sweep.save()
-                code, records = self._carried_out(grid, sweep, tell, self.name)
-                reported = tables.Reported(grid, records, *self._told())
-                if self._tuned and not self._interruption():
-                    code, reported = self._tested(reported, sweep, tell)
-            if self._interruption.reason:
-                self._tell.note(self._interruption.reason)
             compared = self._how.reports is not None or not self._how.grows
-            sections = tables.compare(reported, sweep, tell=tell.comparing) if compared else []
+            beside = tables.Beside(grid.cohorts, grid.baselines) if compared and not self._tuned else None
+            with beside or nullcontext():
+                with sweep.claim():
+                    if self._began is not None:
+                        sweep.save()
+                    code, records = self._carried_out(grid, sweep, tell, self.name)
+                    reported = tables.Reported(grid, records, *self._told())
+                    if self._tuned and not self._interruption():
+                        code, reported = self._tested(reported, sweep, tell)
+                if self._interruption.reason:
+                    self._tell.note(self._interruption.reason)
+                sections = tables.compare(reported, sweep, beside, tell=tell.comparing) if compared else []
             if sections:
                 sweep.write_comparison(as_csv(sections), as_markdown(sections))
             every = replace(grid, specs={**grid.specs, **reported.grid.specs})

@@ -1,10 +1,12 @@
 """The comparison of a sweep that was just trained: its runs beside baselines, which are fitted on the same rows."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
-from dlrun.baselines.rows import AUTO, Folds, Key, beside, choose
+from dlrun.baselines.rows import AUTO, Fits, Folds, Key, choose
 from dlrun.comparison.factors import Factor
 from dlrun.comparison.groups import BEST, named, words_of
 from dlrun.comparison.table import BASELINE, Row, groups
@@ -12,7 +14,7 @@ from dlrun.config.repeats import once
 from dlrun.config.spec import RunSpec
 from dlrun.data.preprocessing import Scalings
 from dlrun.data.splits import Splits
-from dlrun.engine.cohort import Cohort
+from dlrun.engine.cohort import DEFAULT_THRESHOLD, Cohort
 from dlrun.experiments.planning.cohorts import Planned
 from dlrun.experiments.sweep import Grid
 from dlrun.report.sections import Entry, Judged, Place, Section, place_of, section, sections, with_experiments, with_symptoms
@@ -37,25 +39,32 @@ class Reported:
     notes: Mapping[Place, Sequence[str]] = field(default_factory=dict)
 
 
-def compare(reported: Reported, sweep: Sweep, *, tell: Callable[[str], None] = lambda line: None) -> list[Section]:
+def compare(
+    reported: Reported, sweep: Sweep, beside: "Beside | None" = None, *, tell: Callable[[str], None] = lambda line: None
+) -> list[Section]:
     """Compare what the sweep has measured, and keep what the baselines got with it.
 
     Args:
+        beside: the baselines of this grid, which may have been begun with.
         tell: hears in a line of whatever may take long.
     """
     grid = reported.grid
-    fitted = _Fitted(folds_of(grid.cohorts) if grid.baselines else {}, grid.baselines, tell, reported.notes)
+    beside = beside or Beside(grid.cohorts, grid.baselines)
+
+    def told(at: Place, rows: Sequence[Row], common: Mapping[str, Factor]) -> tuple[Sequence[Row], Sequence[str]]:
+        found, notes = beside(at, rows, common, tell)
+        return found, [*notes, *reported.notes.get(at, ())]
+
     found = entries(grid.specs, reported.records, reported.told)
-    compared = sections(found, Judged(grid.reference, grid.margin), fitted, kept=True)
+    compared = sections(found, Judged(grid.reference, grid.margin), told, kept=True)
     compared = with_symptoms(compared, reported.records)
-    sweep.keep(BESIDE, fitted.kept)
+    sweep.keep(BESIDE, beside.kept)
     return compared
 
 
 def of_run(planned: Planned, record: RunRecord, baselines: Sequence[str]) -> Section | None:
     """One run in a table with baselines."""
-    fitted = _Fitted(folds_of([planned]), baselines)
-    return section(place(planned.specs[0])[0], [Row.of(record)], Judged(), fitted)
+    return section(place(planned.specs[0])[0], [Row.of(record)], Judged(), Beside([planned], baselines))
 
 
 def check_reference(grid: Grid) -> None:
@@ -114,25 +123,48 @@ def _joined(keys: Mapping[Key, tuple[int, int]], cohorts: Sequence[Cohort]) -> F
     return Folds(cohorts[next(iter(parts))].data, keys, Splits.joined(splits), Scalings.joined(scalings))
 
 
-class _Fitted:
-    """Baselines, fitted where they are wanted; ``kept`` has what they got, by the data."""
+class Beside:
+    """Baselines of some cohorts, fitted where a table wants them; ``kept`` has what they got, by the data.
 
-    def __init__(
-        self,
-        folds: Mapping[Place, Folds],
-        wanted: Sequence[str],
-        tell: Callable[[str], None] = lambda line: None,
-        notes: Mapping[Place, Sequence[str]] | None = None,
-    ) -> None:
-        self._folds, self._wanted, self._tell, self._notes = folds, wanted, tell, notes or {}
+    As a context it has a thread that fits those of ``auto``, which are quick, while the runs train.
+    """
+
+    def __init__(self, cohorts: Sequence[Planned], wanted: Sequence[str]) -> None:
+        self._cohorts, self._wanted = cohorts, wanted
+        self._folds = folds_of(cohorts) if wanted else {}
+        self._pool = ThreadPoolExecutor(1, "dlrun-baselines")
+        self._begun: dict[Place, Fits] = {}
         self.kept: dict[str, list[Any]] = {}
 
-    def __call__(self, at: Place, rows: Sequence[Row], common: Mapping[str, Factor]) -> tuple[Sequence[Row], Sequence[str]]:
-        folds, more = self._folds.get(at), self._notes.get(at, ())
-        if not folds or not self._wanted:
-            return (), more
+    def __enter__(self) -> Self:
+        if set(self._wanted) == {AUTO}:
+            thresholds: dict[Place, set[Any]] = {}
+            for planned in self._cohorts:
+                for spec in planned.specs:
+                    thresholds.setdefault(place(spec)[0], set()).add(spec.factors.get("threshold", DEFAULT_THRESHOLD))
+            for at, folds in self._folds.items():
+                known = thresholds[at].pop() if len(thresholds[at]) == 1 else DEFAULT_THRESHOLD
+                self._begun[at] = Fits(self._wanted, folds, at.metric, known, self._pool)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def __call__(
+        self,
+        at: Place,
+        rows: Sequence[Row],
+        common: Mapping[str, Factor],
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> tuple[Sequence[Row], Sequence[str]]:
+        """What stands beside the runs of a place, and in a line each what was left out and why; see ``report.sections``."""
+        if at not in self._folds:
+            return (), ()
         if set(self._wanted) != {AUTO}:
-            self._tell(f"fitting baselines on {len(folds)} splits of {at.dataset}")
-        found, notes = beside(self._wanted, folds, at.metric, common)
+            tell(f"fitting baselines on {len(self._folds[at])} splits of {at.dataset}")
+        threshold, fits = common.get("threshold", DEFAULT_THRESHOLD), self._begun.get(at)
+        if fits is None or fits.threshold != threshold:
+            fits = Fits(self._wanted, self._folds[at], at.metric, threshold)
+        found, notes = fits.rows(common)
         self.kept[data_key(at)] = [[row.factors[BASELINE], row.seed, row.fold, dict(row.metrics)] for row in found]
-        return found, [*notes, *more]
+        return found, notes
