@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
-BASE = {"errors", "memory", "streams", "registry", "suggestions", "own_modules", "__init__"}
+BASE = {"errors", "memory", "streams", "registry", "suggestions", "own_modules", "lazy", "threads", "__init__"}
 SHARED = {
     "dlrun.components.hyperparameters",
     "dlrun.components.metrics",
@@ -67,6 +67,8 @@ def imported(file: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: imports are absolute"
             assert node.module is not None
+            if node.module == "dlrun.lazy":
+                yield "torch"
             yield from ([f"dlrun.{alias.name}" for alias in node.names] if node.module == "dlrun" else [node.module])
 
 

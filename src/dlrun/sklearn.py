@@ -9,6 +9,8 @@ kept in a store.
 Shapes: n rows, D features, K classes or targets, S seeds.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +18,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
@@ -33,6 +34,7 @@ from dlrun.engine.predictor import DataForm, Predictor
 from dlrun.engine.trainer import fit
 from dlrun.errors import InputError, plural
 from dlrun.experiments.planning.cohorts import Datasets, plan, settings_of
+from dlrun.lazy import torch
 
 _MOST_SEEDS = 2**31 - 1
 
@@ -221,7 +223,7 @@ class DlrunClassifier(ClassifierMixin, _Networks):  # type: ignore[misc]
         >>> DlrunClassifier(seeds=3, random_state=0).fit(X, y).predict_proba(X)    # doctest: +SKIP
     """
 
-    def fit(self, X: Any, y: Any) -> "DlrunClassifier":
+    def fit(self, X: Any, y: Any) -> DlrunClassifier:
         """Train on rows [n, D], NaN where a value is missing, and their classes [n].
 
         Raises:
@@ -272,7 +274,7 @@ class DlrunRegressor(RegressorMixin, _Networks):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X: Any, y: Any) -> "DlrunRegressor":
+    def fit(self, X: Any, y: Any) -> DlrunRegressor:
         """Train on rows [n, D], NaN where a value is missing, and their targets [n] or [n, K].
 
         Raises:

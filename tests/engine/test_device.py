@@ -236,7 +236,7 @@ def cohorts_of(spec_of: Callable[..., Any], datasets: Any) -> Callable[..., list
 
 
 def on_device(cohort: Cohort) -> Cohort:
-    return replace(cohort, settings=replace(cohort.settings, device=CUDA))
+    return replace(cohort, settings=replace(cohort.settings, place="cuda:0"))
 
 
 def agree(cohort: Cohort) -> list[Outcome]:
@@ -301,7 +301,7 @@ def test_a_modules_tensors_follow_the_settings(cohorts_of: Callable[..., list[Co
 
 def waits(cohort: Cohort, steps: int, device: Counter[str]) -> Counter[str]:
     """The lines that wait for the device in an epoch of some steps."""
-    training = Training(replace(on_device(cohort), settings=replace(cohort.settings, device=CUDA, max_steps=steps)))
+    training = Training(replace(on_device(cohort), settings=replace(cohort.settings, place="cuda:0", max_steps=steps)))
     device.clear()
     with torch.no_grad():
         training.epoch(0)
@@ -360,9 +360,9 @@ def test_free_memory_is_that_of_the_device(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 300)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 100)
-    assert cut.free_bytes(CUDA) == 1200
+    assert cut.free_bytes("cuda:0") == 1200
     assert cut.free_bytes() > 1 << 20
-    assert cut.free_bytes(CPU) > 1 << 20
+    assert cut.free_bytes("cpu") > 1 << 20
 
 
 def test_float32_is_float32_on_a_device_while_it_trains(cohorts_of: Callable[..., list[Cohort]], device: Counter[str]) -> None:

@@ -32,9 +32,9 @@ from dlrun.engine.cohort import DEFAULT_THRESHOLD, Threshold
 from dlrun.engine.derived import Derived
 from dlrun.engine.evaluation import figure
 from dlrun.engine.forms import Forms, Kind
-from dlrun.engine.process import threads
 from dlrun.engine.thresholds import cuts
 from dlrun.errors import nearest
+from dlrun.threads import threads
 
 AUTO, NONE = "auto", "none"
 RATE = 4e9  # operations a second, about

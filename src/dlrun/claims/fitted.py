@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dlrun.comparison.factors import Factor
 from dlrun.config.spec import from_config
@@ -18,6 +16,7 @@ from dlrun.engine.batches import Batches
 from dlrun.engine.predictor import Predictor
 from dlrun.experiments.load import revive
 from dlrun.experiments.planning.cohorts import Datasets, plan
+from dlrun.lazy import Tensor, torch
 from dlrun.results.record import MEASURED, RunRecord
 from dlrun.results.store import Store
 

@@ -10,24 +10,25 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dlrun.components import activations, losses, optimizers
 from dlrun.components.losses.reduction import per_run
 from dlrun.components.regularizers import L2
 from dlrun.components.regularizers.base import Weights
+from dlrun.lazy import Tensor, torch
 
 Found = tuple[float, float, float]
 
 ROUNDING = 1e-12  # of float64, in sums of a few terms of size 1
 _STEP, _STEP_ERROR = 1e-6, 1e-5
-_GRID = torch.linspace(-20, 20, 40_001, dtype=torch.float64)
+
+
+def _grid() -> Tensor:
+    return torch.linspace(-20, 20, 40_001, dtype=torch.float64)
 
 
 def sigmoid_slope() -> Found:
     """The largest derivative of the sigmoid is 0.25."""
-    return float(_slopes("torch.nn.Sigmoid", _GRID).max()), 0.25 - ROUNDING, 0.25 + ROUNDING
+    return float(_slopes("torch.nn.Sigmoid", _grid()).max()), 0.25 - ROUNDING, 0.25 + ROUNDING
 
 
 def smooth_at_0() -> Found:

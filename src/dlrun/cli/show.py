@@ -272,11 +272,8 @@ def _component(target: str) -> Callable[..., Any] | None:
     """
     if not target:
         return None
-    from dlrun.components.activations import ROWWISE
     from dlrun.config.resolver import resolve
 
-    if target in ROWWISE:
-        return ROWWISE[target].forward
     try:
         return resolve(target, "show")
     except InputError:

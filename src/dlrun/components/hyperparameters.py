@@ -15,9 +15,8 @@ from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from torch import Tensor
-
 from dlrun.errors import nearest
+from dlrun.lazy import Tensor
 from dlrun.suggestions.values import each, show
 
 Row = float | Tensor

@@ -17,10 +17,8 @@ The multiplier is float64: [T, 1], or [T, R] when a hyperparameter is a row.
 
 import math
 
-import torch
-from torch import Tensor
-
 from dlrun.components.hyperparameters import Count, NonNegative, Positive, Probability, Row, Share
+from dlrun.lazy import Tensor, torch
 
 
 def constant(step: Tensor, *, epoch_steps: int, total_steps: int) -> Tensor:

@@ -21,11 +21,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import torch
-from torch import Tensor
-
 from dlrun.components.hyperparameters import OneOf
 from dlrun.components.metrics import METRICS, Form, Metric
+from dlrun.lazy import Tensor, torch
 
 Link = Literal["identity", "sigmoid", "softmax"]
 _LOG_FORMS: dict[Link, Form] = {"identity": "output", "sigmoid": "log_odds", "softmax": "log_probability"}

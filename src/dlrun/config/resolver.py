@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
-
 from dlrun import own_modules
+from dlrun.components.activations import ROWWISE as ACTIVATIONS
 from dlrun.components.optimizers import ROWWISE as OPTIMIZERS
 from dlrun.errors import InputError, nearest
+from dlrun.lazy import torch
 
 _OWN = ("dlrun.components.", "dlrun.data.sources.", "dlrun.loggers.")
 _LIBRARIES = ("dlrun", "hydra", "hydra_plugins", "joblib", "numpy", "omegaconf", "pandas", "scipy", "sklearn", "torch", "yaml")
@@ -33,13 +33,13 @@ def resolve(target: Any, where: str) -> Callable[..., Any]:
     if not isinstance(target, str) or "." not in target:
         raise InputError(f"{where}._target_={target}: must be a name such as torch.nn.ReLU or dlrun.components.losses.mse")
     module, _, name = target.rpartition(".")
+    if target in ACTIVATIONS:
+        return ACTIVATIONS[target].forward
+    if target in OPTIMIZERS:
+        return OPTIMIZERS[target]
     if module == "torch.nn":
-        return _class(target, name, vars(nn), nn.Module, where)
+        return _class(target, name, vars(torch.nn), torch.nn.Module, where)
     if module == "torch.optim":
-        if target in OPTIMIZERS:
-            return OPTIMIZERS[target]
-        import torch.optim
-
         return _class(target, name, vars(torch.optim), torch.optim.Optimizer, where)
     if f"{module}.".startswith(_OWN):
         return _member(target, module, name, where, own=True)

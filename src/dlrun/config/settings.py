@@ -1,15 +1,18 @@
 """Settings that are no component: how long and where a run trains, its seed and its name."""
 
+from __future__ import annotations
+
+import ctypes
 import re
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Literal
-
-import torch
 
 from dlrun.components.hyperparameters import Count, Interval
 from dlrun.data.dataset import InnerFraction
 from dlrun.errors import nearest
+from dlrun.lazy import torch
 
 Number = Annotated[float, Interval(0, open_low=True)]
 Seed = Annotated[int, Interval(0, (1 << 63) - 1)]
@@ -70,6 +73,21 @@ def device_problem(name: str) -> str:
     return ""
 
 
-def device(name: str) -> torch.device:
+def device(name: str) -> str:
     """The device that a name stands for; auto is the GPU if there is one."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    return ("cuda" if _has_gpu() else "cpu") if name == "auto" else name
+
+
+@cache
+def _has_gpu() -> bool:
+    """Whether torch computes on a GPU here. Where no driver of one is there, torch need not be asked, nor imported."""
+    driver = any(map(_loads, ("libcuda.so.1", "nvcuda.dll"))) or Path("/dev/kfd").exists()  # the last is that of AMD's
+    return driver and torch.cuda.is_available()
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

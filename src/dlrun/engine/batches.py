@@ -7,19 +7,19 @@ would not fit into memory side by side are scaled when they are drawn, from the 
 Shapes: R runs, S splits, N rows (n in one subset), B batch rows.
 """
 
+from __future__ import annotations
+
 import copy
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-
-import torch
-from torch import Tensor
 
 from dlrun import streams
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing, Scalings, renumbered, total
 from dlrun.data.splits import Split, Splits
+from dlrun.lazy import Tensor, torch
 
 MATERIALIZED_BYTES = 1 << 28  # scaled copies of all splits together; above it batches are scaled as they are drawn
 CHUNK_ROWS = 1 << 16  # rows converted at once
@@ -126,7 +126,7 @@ class Batches:
         self._units = self.y_shift[split_of].unsqueeze(1), self.y_factor[split_of].unsqueeze(1)
         self._true: dict[tuple[int, int], Tensor] = {}
 
-    def select(self, runs: Sequence[int]) -> "Batches":
+    def select(self, runs: Sequence[int]) -> Batches:
         """The same data for some of the runs, by their places among the present ones; nothing is copied."""
         table = copy.copy(self)
         table._assign(self.split_of[torch.tensor(list(runs), device=self.device)])

@@ -13,10 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 from dlrun.engine.state import Best
+from dlrun.lazy import Tensor, torch
 
 if TYPE_CHECKING:
     from dlrun.engine.trainer import Training

@@ -3,14 +3,14 @@
 Shapes: R runs, S splits.
 """
 
+from __future__ import annotations
+
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
-
-import torch
-from torch import Tensor
 
 from dlrun.components.initializers import Draw
 from dlrun.data.dataset import Data
@@ -18,6 +18,7 @@ from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.splits import Split
 from dlrun.engine.components import Component, signature
 from dlrun.engine.models.model import LayerSpec
+from dlrun.lazy import Tensor, torch
 
 VECTOR = 32  # numbers that torch's elementwise loops take at once; what is left at a tensor's end goes through other instructions
 MOST_PADDING = 0.25  # of the runs; in small models, where more rows hardly take more time, twice as many
@@ -59,11 +60,27 @@ class Settings:
     max_steps: int | None = None
     evaluate_every: int = 1
     metric: str = "loss"
-    dtype: torch.dtype = torch.float32
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    floats: Literal["float32", "float64"] = "float32"
+    place: str = "cpu"  # the name of a device
     engine: Literal["auto", "torch"] = "auto"
     module: Component | None = None  # a user's own model instead of the layers
     predictions: bool = False  # whether to keep what is predicted for validation and test rows
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """The type of numbers as torch has it."""
+        found: torch.dtype = getattr(torch, self.floats)
+        return found
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number."""
+        return 8 if self.floats == "float64" else 4
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The device as torch has it."""
+        return torch.device(self.place)
 
 
 @dataclass(frozen=True)
@@ -107,7 +124,7 @@ def filled(cohort: Cohort, numbers: tuple[int, int, int], small: bool) -> Cohort
         numbers: how many a row has at least where its optimizer, its activation and its loss work.
         small: whether the runs may lie innermost in memory.
     """
-    if cohort.settings.device.type != "cpu":
+    if cohort.settings.place != "cpu":
         return cohort
     runs = cohort.runs
     every = kinds(runs)

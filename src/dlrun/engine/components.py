@@ -7,16 +7,16 @@ with one value for each run.
 Shapes: R runs of the cohort, G rows of one group.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-import torch
-from torch import Tensor
-
 from dlrun.components.hyperparameters import hyperparameters, type_hints
+from dlrun.lazy import Tensor, torch
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _shaped(value: Any, dimensions: int) -> Any:
     return tuple(_shaped(item, dimensions) for item in value) if isinstance(value, tuple) else value
 
 
-def group(parts: Sequence[Component], *, dtype: torch.dtype = torch.float32, device: torch.device | None = None) -> list[Group]:
+def group(parts: Sequence[Component], *, dtype: torch.dtype | None = None, device: torch.device | None = None) -> list[Group]:
     """Gather equal components: one group for each function and set of flags, in the order in which they first appear."""
     distinct = {id(part): part for part in parts}  # runs that differ in their seeds alone have the same objects
     several: dict[tuple[Any, ...], list[Component]] = {}
@@ -158,10 +158,10 @@ def _frozen(value: Any) -> Any:
     return value
 
 
-def _merge(values: Sequence[Any], dtype: torch.dtype, device: torch.device | None) -> Any:
+def _merge(values: Sequence[Any], dtype: torch.dtype | None, device: torch.device | None) -> Any:
     first = values[0]
     if all(value == first for value in values):
         return first
     if isinstance(first, list | tuple):
         return tuple(_merge([value[i] for value in values], dtype, device) for i in range(len(first)))
-    return torch.tensor(values, dtype=dtype, device=device).view(-1, 1)
+    return torch.tensor(values, dtype=dtype or torch.float32, device=device).view(-1, 1)

@@ -3,13 +3,13 @@
 Shapes: R runs.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from dlrun import streams
+from dlrun.lazy import Tensor, torch
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dlrun.engine.diagnostics import jumps
+from dlrun.lazy import Tensor
 
 Status = Literal["done", "stopped", "diverged", "interrupted"]
 

@@ -6,9 +6,6 @@ Shapes: n rows, D features, K outputs, M members of a pair or triplet, E coordin
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor
-
 from dlrun.components.metrics import Form as Reading
 from dlrun.components.tasks import Task
 from dlrun.data.dataset import Data
@@ -21,6 +18,7 @@ from dlrun.engine.process import exact
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
 from dlrun.errors import DataError
+from dlrun.lazy import Tensor, torch
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,14 @@
 """What the process is told before it trains, so that a step takes no longer than it has to."""
 
+from __future__ import annotations
+
 import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-import torch
+from dlrun.lazy import torch
 
 KEPT_BYTES = 1 << 28  # freed memory up to which the process keeps what it will want again in the next step
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of the GNU C library
@@ -44,17 +46,6 @@ def exact(device: torch.device) -> Iterator[None]:
         yield
     finally:
         cudnn.allow_tf32, cudnn.deterministic, matmul.allow_tf32 = before
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let torch compute with so many threads, and afterwards with as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @cache

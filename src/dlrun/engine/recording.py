@@ -11,9 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dlrun.components.optimizers import Optimizer
 from dlrun.engine.batches import Batches
 from dlrun.engine.cohort import Cohort
@@ -24,6 +21,7 @@ from dlrun.engine.process import at_speed
 from dlrun.engine.schedule import Factors
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
+from dlrun.lazy import Tensor, torch
 
 
 @dataclass

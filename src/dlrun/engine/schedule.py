@@ -6,15 +6,15 @@ agree: such a step gets a float, which is the fast path. The others get a column
 Shapes: R runs, G rows of one optimizer, T steps.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
 
 from dlrun.components.hyperparameters import Row
 from dlrun.components.optimizers import Optimizer, TorchOptimizer
 from dlrun.engine.components import Group
+from dlrun.lazy import Tensor, torch
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,8 @@ Shapes: R runs, P parameters, Q buffers.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
 from dlrun.engine.components import Rows
+from dlrun.lazy import Tensor, torch
 
 
 @dataclass

@@ -12,9 +12,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dlrun.components.losses import GRADIENTS, Values, per_row, per_run
 from dlrun.components.regularizers import AfterStep, BatchTransform, Kink, Penalty, Stop
 from dlrun.components.tasks import TASKS
@@ -28,6 +25,7 @@ from dlrun.engine.models.builder import Builder, blueprint_of, pointwise
 from dlrun.engine.schedule import Factor
 from dlrun.engine.state import State
 from dlrun.errors import InputError
+from dlrun.lazy import Tensor, torch
 
 __all__ = ["TrainStep", "blueprint_of", "pointwise"]
 
@@ -63,7 +61,7 @@ class TrainStep:
         rows = settings.batch_size
         self.row_numbers = (self.layout.size, rows * self.model.narrowest, rows * settings.outputs)  # see cohort.filled
         # Where products are small, a CPU's vectors lie across the runs, which lie innermost in memory (see Linear)
-        self.small = settings.device.type == "cpu" and self.model.largest(rows) <= SPREAD
+        self.small = settings.place == "cpu" and self.model.largest(rows) <= SPREAD
         self.innermost = self.small and self._whole()
 
     def _whole(self) -> bool:

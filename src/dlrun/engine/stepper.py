@@ -6,14 +6,13 @@ Shapes: R runs, P parameters, B batch rows.
 from collections.abc import Callable, Sequence
 from itertools import islice
 
-from torch import Tensor
-
 from dlrun.engine.batches import Batches
 from dlrun.engine.evaluation import outputs_of
 from dlrun.engine.schedule import Factors
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
 from dlrun.engine.way import Evaluation
+from dlrun.lazy import Tensor
 
 
 class TorchWay:

@@ -14,9 +14,6 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 
-import torch
-from torch import Tensor
-
 from dlrun.engine import diagnostics, lanes
 from dlrun.engine.batches import SUBSETS, Batches
 from dlrun.engine.checkpoint import Checkpoint, Keeper, restore
@@ -30,6 +27,7 @@ from dlrun.engine.state import Best, State
 from dlrun.engine.step import TrainStep
 from dlrun.engine.stepper import TorchWay
 from dlrun.engine.way import Way
+from dlrun.lazy import Tensor, torch
 
 __all__ = ["EPOCH_ROWS", "Outcome", "Report", "Training", "fit"]
 

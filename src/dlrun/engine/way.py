@@ -6,11 +6,10 @@ Shapes: R runs, P parameters, K outputs, n rows.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from torch import Tensor
-
 from dlrun.engine.batches import Batches
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
+from dlrun.lazy import Tensor
 
 Outputs = tuple[Tensor, Tensor]
 """Outputs of the models and what stands before the head, [R, n, K, ...]."""

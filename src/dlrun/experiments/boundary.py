@@ -5,7 +5,6 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dlrun.components.tasks import TASKS
@@ -15,6 +14,7 @@ from dlrun.data.dataset import Data
 from dlrun.errors import DlrunError
 from dlrun.experiments.load import revive
 from dlrun.experiments.planning.cohorts import Datasets
+from dlrun.lazy import torch
 from dlrun.report.charts.boundary import GRID, Boundary
 from dlrun.report.evidence import Evidence
 from dlrun.report.tables import clean

@@ -10,7 +10,6 @@ from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
-import torch
 
 from dlrun import __version__
 from dlrun.config.spec import RunSpec
@@ -20,6 +19,7 @@ from dlrun.engine.cohort import Cohort
 from dlrun.errors import StoreError, plural
 from dlrun.experiments.events import Listener
 from dlrun.experiments.planning.cohorts import Planned, part
+from dlrun.lazy import torch
 from dlrun.results.checkpoints import SavedCheckpoint
 from dlrun.results.formats import read_weights, weights_bytes
 from dlrun.results.store import Store
@@ -71,7 +71,7 @@ def _maker(cohort: Cohort, engine: str) -> dict[str, str]:
         "dlrun": __version__,
         "torch": str(torch.__version__),
         "engine": engine,
-        "device": str(cohort.settings.device),
+        "device": cohort.settings.place,
         **kernel,
     }
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dlrun.components.tasks import TASKS
@@ -18,6 +17,7 @@ from dlrun.data.splits import Split
 from dlrun.engine.predictor import DataForm, Predictor
 from dlrun.errors import DataError
 from dlrun.experiments.planning.cohorts import Datasets, place_of, settings_of
+from dlrun.lazy import torch
 from dlrun.results.record import RunRecord
 
 

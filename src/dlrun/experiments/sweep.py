@@ -189,9 +189,9 @@ def _there(
 
 def pieces(cohorts: Sequence[Planned], options: Options) -> list[tuple[Planned, Needs]]:
     """Cohorts cut to what memory and cache hold, the largest first, so that parallel processes end together."""
-    free = {device: free_bytes(device) for device in {group.cohort.settings.device for group in cohorts}}
+    free = {device: free_bytes(device) for device in {group.cohort.settings.place for group in cohorts}}
     budget = {device: max(1 << 26, int(count * options.memory_share)) for device, count in free.items()}
-    cut_up = [piece for group in cohorts for piece in cut(group, budget[group.cohort.settings.device])]
+    cut_up = [piece for group in cohorts for piece in cut(group, budget[group.cohort.settings.place])]
     return sorted(((piece, needs(piece.cohort)) for piece in cut_up), key=lambda pair: -pair[1].seconds)
 
 

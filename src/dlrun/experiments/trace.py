@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from torch import Tensor
 
 from dlrun import registry
 from dlrun.components.tasks import TASKS
@@ -15,6 +14,7 @@ from dlrun.engine.recording import LayerRecord, StepRecord, record
 from dlrun.engine.step import TrainStep
 from dlrun.errors import InputError
 from dlrun.experiments.planning.cohorts import Planned
+from dlrun.lazy import Tensor
 from dlrun.report.trace.steps import Layer, Numbers, Parameter, Part, Step, Trace
 
 MOST_NUMBERS = 1 << 20  # parameters of a model whose steps are written down
@@ -60,8 +60,7 @@ def _facts(spec: RunSpec, cohort: Cohort, first: Step) -> dict[str, str]:
     return {
         "data": f"{data.name}, {shape}, {data.task.replace('_', ' ')}",
         "model": f"{spec.choices.get('model', 'model')}, {size:,} parameters: {', '.join(layer.name for layer in first.layers)}",
-        "training": f"batches of {settings.batch_size} rows, {settings.epochs} epochs, seed {spec.seed}, "
-        f"{str(settings.dtype).removeprefix('torch.')}",
+        "training": f"batches of {settings.batch_size} rows, {settings.epochs} epochs, seed {spec.seed}, {settings.floats}",
     }
 
 

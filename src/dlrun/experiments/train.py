@@ -9,7 +9,6 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dlrun import __version__
@@ -28,10 +27,12 @@ from dlrun.engine.trainer import MOST_PREDICTED, Outcome, fit
 from dlrun.experiments.checkpoints import Keep, loaded, saved
 from dlrun.experiments.planning.cohorts import Planned
 from dlrun.isolation import DiedError, RaisedError, reason
+from dlrun.lazy import torch
 from dlrun.results.formats import PREDICTIONS, TARGETS, RunFiles, smallest
 from dlrun.results.identity import run_ids
 from dlrun.results.record import RunRecord, Status, utc_now
 from dlrun.results.store import Store
+from dlrun.threads import thread_count
 
 FINISHED = ("done", "stopped", "diverged", "failed")  # what need not be trained again
 Report = Callable[[Progress], None]
@@ -126,7 +127,7 @@ class _Shared:
         cohort, data = planned.cohort, planned.cohort.data
         self._specs, self._runs, self._finished = planned.specs, cohort.runs, utc_now()
         self._log = [*data.notes, *planned.notes, *log]
-        self._data, self._seconds, self._device = data, seconds, str(cohort.settings.device)
+        self._data, self._seconds, self._device = data, seconds, cohort.settings.place
         splits = Splits.of(cohort.splits)
         self._rows = splits.order().numpy().astype(np.int32)
         self._sizes: list[tuple[int, int, int]] = np.stack(splits.sizes(), 1).tolist()
@@ -198,7 +199,7 @@ class _Shared:
                 "steps": outcome.steps,
                 "device": self._device,
                 "engine": outcome.engine,
-                "threads": torch.get_num_threads(),
+                "threads": thread_count(),
             }
         return self._known[how]
 
@@ -251,7 +252,7 @@ def _unmeasured(spec: RunSpec, status: Status, reason: str, data: Data | None) -
         fold=spec.fold,
         data={} if data is None else {"name": data.name, "task": data.task, "fingerprint": fingerprint, "rows": len(data)},
         versions=versions(source(spec)),
-        cohort={"runs": 1, "threads": torch.get_num_threads()},
+        cohort={"runs": 1, "threads": thread_count()},
         choices=spec.choices,
         factors=spec.factors,
         finished=utc_now(),

@@ -72,11 +72,10 @@ def _first_when_memory_runs_out() -> None:
 
 
 def _begin(connection: "Connection[bytes, bytes]", modules: list[str]) -> None:
-    import torch
-
     from dlrun import own_modules
+    from dlrun.threads import set_thread_count
 
-    torch.set_num_threads(1)
+    set_thread_count(1)
     try:
         with redirect_stdout(io.StringIO()):  # what a module prints, the parent's import prints
             for module in modules:

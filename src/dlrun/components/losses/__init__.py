@@ -20,8 +20,6 @@ Hyperparameters are numbers, or columns that hold one number a run and broadcast
 
 from collections.abc import Callable
 
-from torch import Tensor
-
 from dlrun.components.losses.binary import bce, bce_gradient, bce_with_logits, bce_with_logits_gradient
 from dlrun.components.losses.embedding import cosine_embedding, triplet_margin
 from dlrun.components.losses.focal import focal, focal_gradient
@@ -42,6 +40,7 @@ from dlrun.components.losses.regression import (
 )
 from dlrun.components.losses.segmentation import dice, dice_cross_entropy, dice_cross_entropy_gradient, dice_gradient
 from dlrun.components.losses.sparse import sparsemax, sparsemax_loss, sparsemax_loss_gradient
+from dlrun.lazy import Tensor
 
 __all__ = [
     "GRADIENTS",

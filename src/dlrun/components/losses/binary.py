@@ -6,12 +6,9 @@ bce takes a probability p, bce_with_logits the logit z with p = sigmoid(z). The 
 Shapes: R runs, B batch rows, K labels. Output and target are [R, B, K]; targets are 0, 1 or anything between.
 """
 
-import torch
-from torch import Tensor
-from torch.nn.functional import logsigmoid
-
 from dlrun.components.hyperparameters import NonNegative, Row
 from dlrun.components.losses.shapes import Balanced, Weights, along_classes, entries
+from dlrun.lazy import Tensor, torch
 
 _LOWEST_LOG = -100.0  # torch.nn.BCELoss holds log p to this, so that p = 0 costs 100 and not infinity
 _LEAST_VARIANCE = 1e-12  # torch's bound on p (1 - p) in the gradient, for the same reason
@@ -52,7 +49,7 @@ def bce_with_logits(output: Tensor, target: Tensor, *, pos_weight: NonNegative |
     """
     weight = _weight(pos_weight, output)
     yes = target if weight is None else weight * target
-    return (target - 1) * logsigmoid(-output) - yes * logsigmoid(output)
+    return (target - 1) * torch.nn.functional.logsigmoid(-output) - yes * torch.nn.functional.logsigmoid(output)
 
 
 def bce_with_logits_gradient(

@@ -8,10 +8,8 @@ Shapes: R runs, B pairs or triplets, E coordinates of an embedding.
 
 from typing import Annotated
 
-import torch
-from torch import Tensor
-
 from dlrun.components.hyperparameters import Interval, NonNegative, Row
+from dlrun.lazy import Tensor, torch
 
 Cosine = Annotated[Row, Interval(-1, 1)]
 NormOrder = Annotated[Row, Interval(1)]

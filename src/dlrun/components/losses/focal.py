@@ -6,14 +6,11 @@ three tasks, since the formula is one; only what p_t is differs.
 Shapes: R runs, B batch rows, K labels or classes.
 """
 
-import torch
-from torch import Tensor
-from torch.nn.functional import logsigmoid
-
 from dlrun.components.hyperparameters import NonNegative, Row
 from dlrun.components.losses.multiclass import minus_one
 from dlrun.components.losses.shapes import Weights, along_classes, entries, holds_classes, log_softmax
 from dlrun.components.tasks import TASKS
+from dlrun.lazy import Tensor, torch
 
 Alpha = NonNegative | Weights | None
 
@@ -43,8 +40,8 @@ def focal(output: Tensor, target: Tensor, *, task: str, gamma: NonNegative = 2.0
         if holds_classes(output, target):
             return cost.gather(2, target.unsqueeze(2))
         return (target * cost).sum(2)
-    yes = -logsigmoid(output) * torch.sigmoid(-output) ** gamma
-    no = -logsigmoid(-output) * torch.sigmoid(output) ** gamma
+    yes = -torch.nn.functional.logsigmoid(output) * torch.sigmoid(-output) ** gamma
+    no = -torch.nn.functional.logsigmoid(-output) * torch.sigmoid(output) ** gamma
     if weight is not None:
         yes, no = weight * yes, (1 - weight) * no
     return target * yes + (1 - target) * no
@@ -59,8 +56,8 @@ def focal_gradient(output: Tensor, target: Tensor, *, task: str, gamma: NonNegat
     if TASKS[task].exclusive:
         return _multiclass_gradient(output, target, gamma, weight)
     p, q = torch.sigmoid(output), torch.sigmoid(-output)
-    yes = (logsigmoid(output).mul_(p).mul_(gamma).sub_(q)).mul_(q**gamma).mul_(target)
-    no = (logsigmoid(-output).mul_(q).mul_(gamma).sub_(p)).mul_(p**gamma).mul_(1 - target)
+    yes = (torch.nn.functional.logsigmoid(output).mul_(p).mul_(gamma).sub_(q)).mul_(q**gamma).mul_(target)
+    no = (torch.nn.functional.logsigmoid(-output).mul_(q).mul_(gamma).sub_(p)).mul_(p**gamma).mul_(1 - target)
     if weight is not None:
         yes.mul_(weight)
         no.mul_(1 - weight)

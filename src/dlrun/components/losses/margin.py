@@ -3,10 +3,8 @@
 Shapes: R runs, B batch rows, K scores.
 """
 
-import torch
-from torch import Tensor
-
 from dlrun.components.losses.shapes import entries, holds_classes
+from dlrun.lazy import Tensor, torch
 
 
 def hinge(output: Tensor, target: Tensor, *, squared: bool = False) -> Tensor:

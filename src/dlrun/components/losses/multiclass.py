@@ -15,12 +15,10 @@ the class axis) or probabilities that sum to 1 (with it).
 
 import math
 
-import torch
-from torch import Tensor
-
 from dlrun.components.hyperparameters import Row
 from dlrun.components.losses.reduction import Values, Weighted
 from dlrun.components.losses.shapes import Balanced, Weights, along_classes, entries, holds_classes, log_softmax, softmax
+from dlrun.lazy import Tensor, torch
 
 
 def nll(output: Tensor, target: Tensor, smoothing: Row = 0.0, *, class_weight: Weights | Balanced | None = None) -> Values:

@@ -12,7 +12,7 @@ Shapes: R runs, B batch rows.
 
 from typing import Literal, NamedTuple
 
-from torch import Tensor
+from dlrun.lazy import Tensor
 
 Reduction = Literal["mean", "sum"]
 

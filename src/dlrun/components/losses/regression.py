@@ -5,11 +5,9 @@ mse prices r squared, mae its size; huber and log_cosh go from the one to the ot
 Shapes: R runs, B batch rows, K outputs. Output and target are [R, B, K] in the same units.
 """
 
-import torch
-from torch import Tensor
-
 from dlrun.components.hyperparameters import OpenShare, Positive, Row
 from dlrun.components.losses.shapes import along_classes, entries
+from dlrun.lazy import Tensor, torch
 
 
 def mse(output: Tensor, target: Tensor) -> Tensor:

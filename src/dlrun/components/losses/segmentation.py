@@ -9,13 +9,11 @@ ground, softmax saturates, and nothing leads back.
 Shapes: R runs, B images, K classes, I x J pixels. The class axis is axis 2.
 """
 
-from torch import Tensor
-from torch.nn.functional import one_hot
-
 from dlrun.components.hyperparameters import NonNegative, Probability, Row
 from dlrun.components.losses.multiclass import cross_entropy, cross_entropy_gradient
 from dlrun.components.losses.reduction import Mixed
 from dlrun.components.losses.shapes import holds_classes, softmax
+from dlrun.lazy import Tensor, torch
 
 
 def dice(output: Tensor, target: Tensor, *, smooth: NonNegative = 1.0, background: bool = False) -> Tensor:
@@ -84,7 +82,11 @@ def _first(background: bool) -> int:
 def _overlap(output: Tensor, target: Tensor, smooth: Row) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Twice the overlap and both areas, each plus ``smooth`` [R, B, K, 1, 1], and the masks p and y [R, B, K, I, J]."""
     p = softmax(output)
-    y = one_hot(target, output.shape[2]).movedim(-1, 2).to(p.dtype) if holds_classes(output, target) else target
+    y = (
+        torch.nn.functional.one_hot(target, output.shape[2]).movedim(-1, 2).to(p.dtype)
+        if holds_classes(output, target)
+        else target
+    )
     overlap = 2 * (p * y).sum(dim=(3, 4), keepdim=True) + smooth
     area = p.sum(dim=(3, 4), keepdim=True) + y.sum(dim=(3, 4), keepdim=True) + smooth
     return overlap, area, p, y

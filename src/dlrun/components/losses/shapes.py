@@ -3,13 +3,13 @@
 Shapes: R runs, B batch rows, K outputs or classes. The class axis is always axis 2, whatever follows it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import torch
-from torch import Tensor
-
 from dlrun.components.hyperparameters import Interval, Row
+from dlrun.lazy import Tensor, torch
 
 Weights = list[Annotated[float, Interval(0)]]  # one number a class, the same for all runs
 Balanced = Literal[

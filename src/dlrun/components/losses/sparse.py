@@ -5,11 +5,9 @@ Unlike softmax, sparsemax gives exact zeros to classes that are far behind. Mart
 Shapes: R runs, B batch rows, K classes.
 """
 
-import torch
-from torch import Tensor
-
 from dlrun.components.losses.multiclass import minus_one
 from dlrun.components.losses.shapes import entries, holds_classes
+from dlrun.lazy import Tensor, torch
 
 
 def sparsemax(scores: Tensor, dim: int = -1) -> Tensor:

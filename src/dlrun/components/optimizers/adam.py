@@ -12,9 +12,6 @@ With m, v the moving averages, the corrected update ``(m / (1 - b1^t)) / (sqrt(v
 Shapes: R rows (runs) of the group, P parameters of a run. b1, b2 are the betas, g the gradient.
 """
 
-import torch
-from torch import Tensor
-
 from dlrun.components.hyperparameters import NonNegative, Positive, Row, Share
 from dlrun.components.optimizers.base import (
     Optimizer,
@@ -30,6 +27,7 @@ from dlrun.components.optimizers.base import (
     scale,
     shrink,
 )
+from dlrun.lazy import Tensor, torch
 
 Betas = tuple[Share, Share]
 

@@ -7,9 +7,6 @@
 Shapes: R rows (runs) of the group, P parameters of a run. g is the gradient.
 """
 
-import torch
-from torch import Tensor
-
 from dlrun.components.hyperparameters import NonNegative, Positive, Probability, Row
 from dlrun.components.optimizers.base import (
     Optimizer,
@@ -23,6 +20,7 @@ from dlrun.components.optimizers.base import (
     cast,
     scale,
 )
+from dlrun.lazy import Tensor, torch
 
 
 class RMSprop(Optimizer):

@@ -12,10 +12,8 @@ Shapes: R rows (runs) of the group, P parameters of a run.
 
 from abc import ABC, abstractmethod
 
-import torch
-from torch import Tensor
-
 from dlrun.components.hyperparameters import Row
+from dlrun.lazy import Tensor, torch
 
 State = dict[str, Tensor]
 

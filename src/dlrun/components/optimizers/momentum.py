@@ -7,12 +7,10 @@
 Shapes: R rows (runs) of the group, P parameters of a run. g is the gradient.
 """
 
-import torch
-from torch import Tensor
-
 from dlrun.components.hyperparameters import NonNegative, Positive, Probability, Row, Share
 from dlrun.components.optimizers.base import Optimizer, Scratch, State, add_scaled, average, cast, product, scale, shrink
 from dlrun.errors import raise_all
+from dlrun.lazy import Tensor, torch
 
 
 class SGD(Optimizer):

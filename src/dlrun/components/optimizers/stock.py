@@ -9,17 +9,17 @@ Slower than the row-wise classes: torch walks over the rows one by one. Importin
 Shapes: R rows (runs) of the group, P parameters of a run.
 """
 
+from __future__ import annotations
+
 import inspect
 import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dlrun.components.hyperparameters import Row
 from dlrun.components.optimizers.base import Optimizer, State
 from dlrun.errors import InputError, nearest
+from dlrun.lazy import Tensor, torch
 from dlrun.suggestions.values import show
 
 _REFUSED = {

@@ -18,10 +18,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from dlrun.components.optimizers.base import State
+from dlrun.lazy import Tensor, torch
 
 
 @dataclass(frozen=True)

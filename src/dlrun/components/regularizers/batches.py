@@ -8,16 +8,15 @@ Shapes: R runs, B batch rows, D features, C channels, H x W pixels, K exclusive 
 occur together).
 """
 
+from __future__ import annotations
+
 from functools import cache
 from typing import Literal
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from dlrun import streams
 from dlrun.components.hyperparameters import Probability, Row
 from dlrun.components.regularizers.base import BatchTransform, each_run
+from dlrun.lazy import Tensor, torch
 
 Kind = Literal["noise", "mask", "mixup", "shift", "flip", "rotate", "crop"]
 _QUANTILES = 4096
@@ -83,14 +82,14 @@ class Augmentation(BatchTransform):
             grid = [side, zero, (1 - side) * first, zero, side, (1 - side) * second]
         affine = torch.stack(grid, dim=-1).view(runs * rows, 2, 3)
         images = x.flatten(0, 1)
-        places = F.affine_grid(affine, list(images.shape), align_corners=False)
-        moved = F.grid_sample(images, places, align_corners=False).view(x.shape)
+        places = torch.nn.functional.affine_grid(affine, list(images.shape), align_corners=False)
+        moved = torch.nn.functional.grid_sample(images, places, align_corners=False).view(x.shape)
         return moved, self._moved_masks(y, places) if y.dim() >= 4 else y
 
     def _moved_masks(self, y: Tensor, places: Tensor) -> Tensor:
         """Masks sampled at the nearest pixel; what comes in from outside is class 0, the ground."""
         soft = soften(y, self.classes, places.dtype)
-        moved = F.grid_sample(soft.flatten(0, 1), places, mode="nearest", align_corners=False)
+        moved = torch.nn.functional.grid_sample(soft.flatten(0, 1), places, mode="nearest", align_corners=False)
         moved[:, 0] += 1 - moved.sum(1)
         return moved.view(soft.shape) if y.is_floating_point() else moved.argmax(1).view(y.shape)
 
@@ -106,7 +105,7 @@ def beta_quantiles(alpha: float) -> Tensor:
 
 def soften(y: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
     """Class indices [R, B, ...] as probabilities [R, B, K, ...]; anything else as it is."""
-    return y if y.is_floating_point() else F.one_hot(y, classes).to(dtype).movedim(-1, 2)
+    return y if y.is_floating_point() else torch.nn.functional.one_hot(y, classes).to(dtype).movedim(-1, 2)
 
 
 class LabelSmoothing(BatchTransform):

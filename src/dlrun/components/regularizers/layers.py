@@ -3,10 +3,9 @@
 Shapes: R runs, H units of a layer.
 """
 
-from torch import Tensor
-
 from dlrun.components.hyperparameters import OpenShare, Positive, Share
 from dlrun.components.regularizers.base import AroundActivation
+from dlrun.lazy import Tensor
 
 
 class Dropout(AroundActivation):

@@ -10,12 +10,10 @@ Shapes: R runs, P parameters.
 
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from dlrun.components.hyperparameters import NonNegative, Positive
 from dlrun.components.optimizers.base import Scratch, State, average
 from dlrun.components.regularizers.base import AfterStep, Kink, Penalty, Weights, each_run
+from dlrun.lazy import Tensor, torch
 
 _RECENT = 4  # see L1: the average looks back over about a quarter of the steps so far
 

@@ -3,11 +3,9 @@
 Shapes: R runs, E epochs so far.
 """
 
-import torch
-from torch import Tensor
-
 from dlrun.components.hyperparameters import Count, NonNegative
 from dlrun.components.regularizers.base import Stop, each_run
+from dlrun.lazy import Tensor, torch
 
 
 class EarlyStopping(Stop):

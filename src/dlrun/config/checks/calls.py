@@ -6,15 +6,15 @@ the runs on its first axis. What the runs get together has to be what each gets 
 Shapes: R runs, B batch rows, K outputs.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from dlrun.components.hyperparameters import hyperparameters, mismatch, type_hints
 from dlrun.components.tasks import TASKS
 from dlrun.engine.components import rowwise
+from dlrun.lazy import Tensor, torch
 
 R, B, K, PIXELS = 2, 3, 3, 4
 ALL = slice(0, R)
@@ -107,7 +107,7 @@ def columns(
     call: Call,
     shape: Sequence[int],
     *,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
     remedy: str = "",
 ) -> None:
     """Whether hyperparameters may come as columns where their annotation says so (Positive, Finite, ...).
@@ -117,7 +117,7 @@ def columns(
         values: its hyperparameters in the config.
         call: what to compare.
         shape: how the engine shapes a column for it, such as [R, 1, 1].
-        dtype: of the column.
+        dtype: of the column; float32 where there is none.
         remedy: what to do about it, ending in a semicolon.
     """
     each = strengths(function, values, call)
@@ -129,7 +129,7 @@ def columns(
         )
 
 
-def rates(name: str, call: Call, *, dtype: torch.dtype = torch.float32) -> None:
+def rates(name: str, call: Call, *, dtype: torch.dtype | None = None) -> None:
     """Whether what depends on the learning rate of a step may come as a column [R, 1]."""
     message = _with_columns(call, [{name: 0.1}, {name: 0.05}], (R, 1), dtype)
     if message:
@@ -158,12 +158,12 @@ def _other(hint: Any, value: float) -> float:
     return next(allowed, value)
 
 
-def _with_columns(call: Call, each: Sequence[Mapping[str, float]], shape: Sequence[int], dtype: torch.dtype) -> str:
+def _with_columns(call: Call, each: Sequence[Mapping[str, float]], shape: Sequence[int], dtype: torch.dtype | None) -> str:
     """What is wrong when the runs' numbers come as columns; an empty string when nothing is."""
     if not each[0]:
         return ""
     alone = _alone(call, each)
-    together = {name: torch.tensor([of[name] for of in each], dtype=dtype).view(*shape) for name in each[0]}
+    together = {name: torch.tensor([of[name] for of in each], dtype=dtype or torch.float32).view(*shape) for name in each[0]}
     try:
         found = call(together, ALL)
     except Exception as error:

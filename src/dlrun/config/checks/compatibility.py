@@ -10,15 +10,13 @@ from dataclasses import dataclass, replace
 from functools import cache, wraps
 from typing import Any
 
-import torch.nn.functional as F
-from torch import Tensor
-
 from dlrun.components.regularizers import AroundActivation, Augmentation, BatchTransform, LabelSmoothing, Stop
 from dlrun.components.tasks import TASKS, Task
 from dlrun.engine.cohort import DEFAULT_THRESHOLD
 from dlrun.engine.components import Component
 from dlrun.engine.models.model import LayerSpec
 from dlrun.engine.models.module import takes_activation
+from dlrun.lazy import Tensor, torch
 
 HEADS = ("value", "logit", "probability", "softmax", "log_probability", "embedding")
 LOSS_FACTS: dict[str, Any] = {"tasks": [], "head": "value", "soft_targets": False, "prediction": "auto"}
@@ -185,7 +183,7 @@ def on_one_hot(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @wraps(loss)
     def one_hot(output: Tensor, target: Tensor, **values: Any) -> Tensor:
-        soft = target if target.is_floating_point() else F.one_hot(target, output.shape[2]).to(output.dtype)
+        soft = target if target.is_floating_point() else torch.nn.functional.one_hot(target, output.shape[2]).to(output.dtype)
         return loss(output, soft, **values)
 
     return one_hot

@@ -12,9 +12,6 @@ from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from dlrun import isolation
 from dlrun.components import activations
 from dlrun.components.hyperparameters import Row
@@ -39,6 +36,7 @@ from dlrun.config.checks.regularizers import regularizer
 from dlrun.engine.components import Component, rowwise
 from dlrun.errors import InputError
 from dlrun.isolation import DiedError, RaisedError
+from dlrun.lazy import Tensor, torch
 
 
 def problems(part: Component, where: str, task: str, facts: Mapping[str, Any]) -> list[str]:
@@ -105,7 +103,7 @@ def _activation(function: Callable[..., Any], values: dict[str, Any], task: str,
 
 def _module(function: type, values: dict[str, Any]) -> Callable[..., Any]:
     module = function(**values)
-    if not isinstance(module, nn.Module):
+    if not isinstance(module, torch.nn.Module):
         raise FaultError("is a class that is no torch.nn.Module; an activation is a function x -> y, or such a class")
     if any(True for _ in module.parameters()):
         raise FaultError(

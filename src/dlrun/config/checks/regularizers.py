@@ -9,9 +9,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
-import torch
-from torch import Tensor
-
 from dlrun import streams
 from dlrun.components.regularizers import AfterStep, AroundActivation, BatchTransform, Kink, Penalty, Regularizer, Stop, Weights
 from dlrun.components.tasks import TASKS
@@ -35,6 +32,7 @@ from dlrun.config.checks.calls import (
     strengths,
 )
 from dlrun.engine.layers import AROUND
+from dlrun.lazy import Tensor, torch
 
 Make = Callable[[Mapping[str, Any]], Any]
 
@@ -44,7 +42,12 @@ _KEEP_AXIS = " keep the axis of the sum, (theta**2 * self.weights.mask).sum(1, k
 _EACH_RUN = " each_run(number, x) of dlrun.components.regularizers shapes its column [runs, 1] for x;"
 _DRAW = "draw with dlrun.streams from keys, such as streams.normal(keys, x[0].numel()).view(x.shape)"
 _OF_ITSELF = "or leave add_gradient out: autograd differentiates value"
-_WEIGHTS = Weights(torch.tensor([[1.0] * 4 + [0.0] * 2]), ((0, 4, (2, 2)),))
+
+
+def _weights() -> Weights:
+    return Weights(torch.tensor([[1.0] * 4 + [0.0] * 2]), ((0, 4, (2, 2)),))
+
+
 _IMAGE = (3, PIXELS, PIXELS)
 _CLOSE, _NEAR = 1e-3, 0.05  # of the largest slope: for a gradient, and for a step whose length is that share of its slope
 
@@ -59,7 +62,7 @@ def regularizer(function: Callable[..., Any], values: dict[str, Any], task: str,
         raise FaultError(f"is no regularizer; subclass {_HOOKS}")
     first: tuple[Any, ...] = ()
     if issubclass(function, Penalty | AfterStep):
-        first = (_WEIGHTS,)
+        first = (_weights(),)
     elif issubclass(function, BatchTransform):
         first = (TASKS[task].exclusive_classes(K),)
 
@@ -103,7 +106,7 @@ def _penalty(function: Callable[..., Any], values: Mapping[str, Any], make: Make
     columns(function, values, gradient, (R, 1))
     for run, given in enumerate(strengths(function, values, gradient)):
         _acts_as_it_says(make(given), theta[run : run + 1])
-    start = theta * _WEIGHTS.mask
+    start = theta * _weights().mask
     if not bool(_added(make({}), start).isfinite().all()):
         raise FaultError("add_gradient gives nan or inf where biases are 0, as many are at the start; add to what a root takes")
 

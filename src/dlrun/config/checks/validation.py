@@ -8,7 +8,6 @@ from typing import Any, Literal, get_args, get_origin
 from dlrun import isolation, registry
 from dlrun.baselines.rows import baseline_problems
 from dlrun.comparison.groups import BEST, words_of
-from dlrun.components import activations
 from dlrun.components.hyperparameters import Count, hyperparameters, mismatch, problems, type_hints
 from dlrun.components.initializers import INITIALIZERS
 from dlrun.components.tasks import TASKS
@@ -106,9 +105,6 @@ class Problems:
             self.untrusted |= isinstance(error, UntrustedError)
             self.lines += error.problems
             return Component(where, str(target), _nothing)
-        known = activations.ROWWISE.get(target) if where == "activation" else None
-        if known is not None:
-            function = known.forward
         own = {key: _as_wanted(function, key, value, is_name=where == GROUP and key in KEYS) for key, value in own.items()}
         own_function = not str(target).startswith(("dlrun.", "torch."))
         self.lines += (_keyword_only(function, own, where) if own_function else []) or problems(function, own, where)

@@ -19,9 +19,6 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import torch
-from torch import Tensor
-
 from dlrun import streams
 from dlrun.data.dataset import Data
 from dlrun.engine.batches import Batches, materialized
@@ -36,6 +33,7 @@ from dlrun.engine.lanes.updates import weight_table
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
 from dlrun.engine.way import Evaluation
+from dlrun.lazy import Tensor, torch
 
 __all__ = ["Native", "V", "products", "version", "way"]
 
@@ -72,7 +70,7 @@ def way(train_step: TrainStep, table: Batches) -> "Native | None":
 
 def _allowed(settings: Settings, data: Data) -> bool:
     """Whether there is a kernel, for such runs; it knows no weights of rows."""
-    fits = settings.device.type == "cpu" and settings.dtype == torch.float32 and settings.module is None
+    fits = settings.place == "cpu" and settings.floats == "float32" and settings.module is None
     fits = fits and data.weights is None
     return fits and settings.engine == "auto" and kernel() is not None
 

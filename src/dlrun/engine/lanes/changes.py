@@ -5,15 +5,13 @@ Shapes: R runs.
 
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
-
 from dlrun.components.regularizers import Augmentation, BatchTransform, LabelSmoothing
 from dlrun.components.regularizers.batches import beta_quantiles
 from dlrun.engine.components import Component
 from dlrun.engine.lanes.columns import Columns, UnfitError
 from dlrun.engine.lanes.library import Change, kinds
 from dlrun.engine.step import TrainStep
+from dlrun.lazy import Tensor, torch
 
 MOVES = ("shift", "flip", "rotate", "crop")
 

@@ -5,8 +5,7 @@ Shapes: R runs.
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+from dlrun.lazy import Tensor, torch
 
 
 class UnfitError(Exception):

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dlrun.components.regularizers import LabelSmoothing
 from dlrun.engine.batches import fours
 from dlrun.engine.cohort import CohortRun
@@ -37,6 +34,7 @@ from dlrun.engine.layers import (
 )
 from dlrun.engine.layers.convolution import convolved
 from dlrun.engine.step import TrainStep
+from dlrun.lazy import Tensor, torch
 
 V = 8  # runs in a vector, as in native/vector.h
 

@@ -8,11 +8,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from torch import Tensor
-
 from dlrun.components.tasks import TASKS
 from dlrun.engine.components import Component
 from dlrun.engine.lanes.library import numbered
+from dlrun.lazy import Tensor
 
 
 class Kind(NamedTuple):

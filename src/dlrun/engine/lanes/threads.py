@@ -1,4 +1,4 @@
-"""The blocks of a call to the kernel, spread over as many threads as torch uses.
+"""The blocks of a call to the kernel, spread over threads.
 
 ctypes releases the interpreter's lock, so the kernel runs in several of Python's threads at once. Blocks share no number that
 changes, so what they compute does not depend on which thread takes them.
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 
-import torch
+from dlrun.threads import thread_count
 
 __all__ = ["spread"]
 
@@ -19,7 +19,7 @@ PIECES = 4  # ranges a thread, so that all end at about the same time: kinds of 
 
 
 def spread(call: Callable[[int, int], int], blocks: int, products: int) -> None:
-    """Make a call of the kernel for all blocks, in the threads of ``torch.get_num_threads()``.
+    """Make a call of the kernel for all blocks, in the threads of ``threads.thread_count()``.
 
     Args:
         call: takes the first block and the one behind the last; returns what the kernel returns.
@@ -29,7 +29,7 @@ def spread(call: Callable[[int, int], int], blocks: int, products: int) -> None:
     Raises:
         MemoryError: the kernel found no memory.
     """
-    threads = min(torch.get_num_threads(), blocks)
+    threads = min(thread_count(), blocks)
     if threads == 1 or products < WORTH:
         failed = call(0, blocks)
     else:

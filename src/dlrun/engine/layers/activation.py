@@ -6,14 +6,12 @@ Shapes: R runs, B batch rows.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dlrun.components.activations import Activation
 from dlrun.engine.components import Group, Mosaic
 from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample, unfit
 from dlrun.engine.models.layout import Shape
 from dlrun.errors import InputError
+from dlrun.lazy import Tensor, torch
 
 
 class Pointwise(Layer):

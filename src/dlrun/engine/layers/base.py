@@ -13,18 +13,18 @@ what sizes and options they take, and how they follow from the layer before.
 Shapes: R runs, B batch rows, D inputs, H outputs, C channels.
 """
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dlrun.data.modality import TABLE, Modality, modality_of
 from dlrun.engine.models.layout import Shape
 from dlrun.errors import InputError
+from dlrun.lazy import Tensor, torch
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Pass:
     training: bool = False
     keys: Tensor | None = None
     words: Tensor | None = None  # of sequences, where there is a word and not the padding behind them: bool [R, B, T]
-    dtype: torch.dtype = torch.float32  # of the numbers that sequences become
+    dtype: torch.dtype = field(default_factory=lambda: torch.float32)  # of the numbers that sequences become
     forks: list[tuple[Tensor, list[Tensor]]] = field(default_factory=list)
 
 

@@ -8,15 +8,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from dlrun.engine.layers.base import Layer, LayerType, Option, Pass, Place, Sample, unfit
 from dlrun.engine.models.layout import Shape
 from dlrun.errors import InputError
-
-aten = torch.ops.aten
+from dlrun.lazy import Tensor, torch
 
 OPTIONS = {"kernel": Option(3), "stride": Option(1), "padding": Option(1, minimum=0)}
 
@@ -53,7 +48,7 @@ class Convolution(Layer):
         weight, bias = parameters
         words = pass_.words.unsqueeze(2) if self.padded and pass_.words is not None else None
         runs, images = len(x), stacked(x if words is None else x * words)
-        convolve = F.conv1d if self.axes == 1 else F.conv2d
+        convolve = torch.nn.functional.conv1d if self.axes == 1 else torch.nn.functional.conv2d
         y = convolve(images, weight.flatten(0, 1), bias.flatten(), self.stride, self.padding, groups=runs)
         return apart(y, runs), (images, words)
 
@@ -63,7 +58,7 @@ class Convolution(Layer):
         weight = parameters[0]
         images, words = saved
         runs = len(weight)
-        dx, dw, db = aten.convolution_backward(
+        dx, dw, db = torch.ops.aten.convolution_backward(
             stacked(grad).contiguous(),
             images,
             weight.flatten(0, 1),

@@ -6,13 +6,11 @@ Shapes: R runs, B batch rows, D inputs, H outputs.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample, unfit
 from dlrun.engine.layers.convolution import Conv2d
 from dlrun.engine.models.layout import Shape
 from dlrun.errors import InputError
+from dlrun.lazy import Tensor, torch
 
 SPREAD = 2000  # multiplications a run up to which an elementwise product and a sum beat a batched matrix product
 NARROW = 16  # outputs below which a CPU library's matrix product is faster with its factors swapped

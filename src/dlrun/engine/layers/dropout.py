@@ -6,10 +6,9 @@ Shapes: R runs, B batch rows.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
-
 from dlrun import streams
 from dlrun.engine.layers.base import Layer, Pass
+from dlrun.lazy import Tensor
 
 
 class Dropout(Layer):

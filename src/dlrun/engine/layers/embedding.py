@@ -6,11 +6,9 @@ Shapes: R runs, B batch rows, T places of a sequence, V words, E coordinates.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample, unfit
 from dlrun.engine.models.layout import Shape
+from dlrun.lazy import Tensor, torch
 
 
 class Embedding(Layer):

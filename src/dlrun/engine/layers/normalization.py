@@ -7,11 +7,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dlrun.engine.layers.base import Layer, Pass
 from dlrun.engine.models.layout import Shape
+from dlrun.lazy import Tensor, torch
 
 
 class BatchNorm(Layer):

@@ -6,15 +6,10 @@ Shapes: R runs, B batch rows, C channels, T places of a sequence, H x W pixels.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample, unfit
 from dlrun.engine.layers.convolution import apart, stacked
 from dlrun.errors import InputError
-
-aten = torch.ops.aten
+from dlrun.lazy import Tensor, torch
 
 
 class MaxPool2d(Layer):
@@ -25,7 +20,7 @@ class MaxPool2d(Layer):
 
     def forward(self, parameters: Sequence[Tensor], buffers: Sequence[Tensor], x: Tensor, pass_: Pass) -> tuple[Tensor, Any]:
         images = stacked(x)
-        y, places = F.max_pool2d(images, self.kernel, return_indices=True)
+        y, places = torch.nn.functional.max_pool2d(images, self.kernel, return_indices=True)
         return apart(y, len(x)), (images, places)
 
     def backward(
@@ -34,7 +29,7 @@ class MaxPool2d(Layer):
         images, places = saved
         if first:
             return None
-        dx = aten.max_pool2d_with_indices_backward(
+        dx = torch.ops.aten.max_pool2d_with_indices_backward(
             stacked(grad).contiguous(), images, self.kernel, self.kernel, [0, 0], [1, 1], False, places
         )
         return apart(dx, len(grad))

@@ -7,11 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample, unfit
 from dlrun.errors import InputError
+from dlrun.lazy import Tensor, torch
 
 
 class Upsample(Layer):

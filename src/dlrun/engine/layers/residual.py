@@ -11,10 +11,9 @@ Shapes: R runs, B batch rows.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
-
 from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample, unfit
 from dlrun.errors import InputError
+from dlrun.lazy import Tensor
 
 
 class Fork(Layer):

@@ -8,11 +8,9 @@ Shapes: R runs, B batch rows, V users and items together, E coordinates, C chann
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample, unfit
 from dlrun.engine.models.layout import Shape
+from dlrun.lazy import Tensor, torch
 
 _PAIR = 2
 

@@ -3,6 +3,8 @@
 Both as one run sees it: the layer that holds the modules of all runs is in module.py, what is tried first in module_check.py.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,14 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.func import functional_call
-
 from dlrun.components.hyperparameters import hyperparameters
 from dlrun.data.modality import PADDING
-
-_CPU = torch.device("cpu")
+from dlrun.lazy import Tensor, torch
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Blueprint:
     activation_values: str = "{}"
     words: int = 0  # how many words there are, where rows are sequences of their numbers
 
-    def make(self, seed: int) -> nn.Module:
+    def make(self, seed: int) -> torch.nn.Module:
         """A fresh module, whose initial values are those of a torch generator with this seed."""
         given: dict[str, Any] = json.loads(self.values) | {"inputs": self.inputs, "outputs": self.output_shape[0]}
         if "vocabulary" in hyperparameters(self.function):
@@ -43,7 +40,7 @@ class Blueprint:
             given["activation"] = self._activation(**json.loads(self.activation_values))
         with seeded(seed):
             made = self.function(**given)
-        if not isinstance(made, nn.Module):
+        if not isinstance(made, torch.nn.Module):
             raise TypeError(f"a {type(made).__name__} is no torch.nn.Module")
         return made.to(self.dtype)
 
@@ -62,10 +59,10 @@ class Blueprint:
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """Let torch draw from this seed, on the CPU and on ``device``. Their generators are put back, no other is touched."""
     generators = [torch.default_generator]
-    if device.type == "cuda":
+    if device is not None and device.type == "cuda":
         generators.append(torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index])
     states = [generator.get_state() for generator in generators]
     for generator in generators:
@@ -77,14 +74,14 @@ def seeded(seed: int, device: torch.device = _CPU) -> Iterator[None]:
             generator.set_state(state)
 
 
-def tensors(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def tensors(module: torch.nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """What is trained, and what is only kept: buffers and frozen parameters. What a module uses twice is there once."""
     parameters = dict(module.named_parameters())
     frozen = {name: parameter.detach() for name, parameter in parameters.items() if not parameter.requires_grad}
     return {name: p for name, p in parameters.items() if name not in frozen}, frozen | dict(module.named_buffers())
 
 
-def caller(module: nn.Module) -> Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor], Tensor]:
+def caller(module: torch.nn.Module) -> Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor], Tensor]:
     """The module as a function: what is trained and what is kept, by the names of ``tensors``, and x [B, ...] to y.
 
     A tensor goes to every place that it was shared by. A layer that stands in several places is one place: functional_call swaps
@@ -101,7 +98,7 @@ def caller(module: nn.Module) -> Callable[[Mapping[str, Tensor], Mapping[str, Te
     def call(trained: Mapping[str, Tensor], kept: Mapping[str, Tensor], x: Tensor) -> Tensor:
         together = {**kept, **trained}
         given = {place: together[name] for place, name in places.items()}
-        y: Tensor = functional_call(module, given, (x,), tie_weights=False)
+        y: Tensor = torch.func.functional_call(module, given, (x,), tie_weights=False)
         return y
 
     return call

@@ -3,12 +3,11 @@
 Shapes: R runs, G rows of one group.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, cast
-
-import torch
-from torch import Tensor, nn
 
 from dlrun.components import activations
 from dlrun.components.activations import Activation
@@ -33,6 +32,7 @@ from dlrun.engine.models import module
 from dlrun.engine.models.layout import Layout, Shape
 from dlrun.engine.models.model import Model, build
 from dlrun.errors import InputError
+from dlrun.lazy import Tensor, torch
 
 _HEADS: dict[str, str | None] = {
     "value": None,
@@ -184,7 +184,7 @@ def pointwise(part: Component, settings: Settings | None = None) -> Activation:
     known = activations.ROWWISE.get(part.target)
     if known is not None:
         return known
-    if isinstance(part.function, type) and issubclass(part.function, nn.Module):
+    if isinstance(part.function, type) and issubclass(part.function, torch.nn.Module):
         module = part.function(**part.values)
         if settings is not None:
             module.to(settings.device, settings.dtype)

@@ -6,16 +6,16 @@ layers see their slots as views, so that an optimizer can treat all of them at o
 Shapes: R runs, P parameters.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from dlrun import streams
 from dlrun.components.initializers import Draw
+from dlrun.lazy import Tensor, torch
 
 Role = Literal["weight", "bias", "norm", "activation"]
 
@@ -33,7 +33,7 @@ class Shape:
     role: Role
     fan_in: int = 1
     fan_out: int = 1
-    value: "float | Tensor | Callable[[Sequence[int]], Tensor]" = 0.0
+    value: float | Tensor | Callable[[Sequence[int]], Tensor] = 0.0
     units_first: bool = False
 
 

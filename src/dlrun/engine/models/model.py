@@ -29,12 +29,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from torch import Tensor
-
 from dlrun.data.sequences import present
 from dlrun.engine.layers import LAYER_TYPES, Around, Layer, LayerType, Pass, Place, Pointwise, Sample
 from dlrun.engine.models.layout import Layout
 from dlrun.errors import InputError, nearest
+from dlrun.lazy import Tensor
 
 
 @dataclass(frozen=True)

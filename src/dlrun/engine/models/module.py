@@ -1,6 +1,6 @@
 """A user's own torch.nn.Module as the model of every run of a cohort.
 
-    class Net(nn.Module):
+    class Net(torch.nn.Module):
         def __init__(self, *, inputs: tuple[int, ...], outputs: int, hidden: int = 32): ...
         def forward(self, x): ...        x [B, *inputs] -> [B, outputs], as in any torch program: one run, no run axis
 
@@ -20,14 +20,13 @@ time, with torch's generator seeded from the run's own dropout stream in every s
 Shapes: R runs, B batch rows, K outputs, S seeds.
 """
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from dlrun import streams
 from dlrun.components.hyperparameters import hyperparameters
@@ -37,6 +36,7 @@ from dlrun.engine.models.blueprint import Blueprint, caller, seeded, tensors
 from dlrun.engine.models.layout import Shape
 from dlrun.engine.models.model import Model
 from dlrun.engine.models.module_check import tried
+from dlrun.lazy import Tensor, torch
 
 __all__ = ["SUPPLIED", "Blueprint", "ModuleLayer", "blueprint", "model", "takes_activation", "tried"]
 
@@ -153,7 +153,7 @@ class ModuleLayer(Layer):
         return self._drawn.pop(name)
 
 
-def _units_first(module: nn.Module) -> set[str]:
+def _units_first(module: torch.nn.Module) -> set[str]:
     """Matrices whose rows are units: those of torch's own modules. One that a user multiplies with has its units in columns."""
     return {
         f"{prefix}.{name}".lstrip(".")

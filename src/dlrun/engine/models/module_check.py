@@ -3,17 +3,17 @@
 Shapes: B batch rows.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
 from dlrun.engine.models.blueprint import Blueprint, caller, seeded, tensors
 from dlrun.errors import InputError
+from dlrun.lazy import Tensor, torch
 
 _TRIED = 3  # rows of the batch on which a module is tried
 _REASONS = {"control flow": "its control flow depends on values", ".item()": "it reads values with .item()"}  # vmap's, in short
@@ -50,14 +50,14 @@ def tried(plan: Blueprint) -> Findings:
     if _draws(plan, first.eval(), x[0]):
         raise InputError(
             f"{plan.name}: draws random numbers when it is evaluated, so that no figure could be repeated; "
-            "use nn.Dropout, or F.dropout(x, p, training=self.training)"
+            "use torch.nn.Dropout, or F.dropout(x, p, training=self.training)"
         )
     _check_gradient(plan, first.train(), x[0])
     _check_buffers(plan, x[0])
     return Findings(random, "it draws random numbers" if random else _unstackable(plan, first, second, x), inner)
 
 
-def _made(plan: Blueprint, seed: int) -> nn.Module:
+def _made(plan: Blueprint, seed: int) -> torch.nn.Module:
     try:
         made = plan.make(seed)
     except Exception as error:
@@ -68,7 +68,7 @@ def _made(plan: Blueprint, seed: int) -> nn.Module:
     return made
 
 
-def _passed(plan: Blueprint, module: nn.Module, x: Tensor, kept: Mapping[str, Tensor] | None = None) -> Tensor:
+def _passed(plan: Blueprint, module: torch.nn.Module, x: Tensor, kept: Mapping[str, Tensor] | None = None) -> Tensor:
     """The output for a batch of one run, checked. What the module changes in place is ``kept``, or a copy that is dropped."""
     trained, buffers = tensors(module)
     try:
@@ -89,11 +89,11 @@ def _type(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _inner(plan: Blueprint, module: nn.Module, x: Tensor) -> int:
+def _inner(plan: Blueprint, module: torch.nn.Module, x: Tensor) -> int:
     """The numbers that one row leaves behind in the parts of a module."""
     total = 0
 
-    def count(part: nn.Module, given: Any, y: Any) -> None:
+    def count(part: torch.nn.Module, given: Any, y: Any) -> None:
         nonlocal total
         total += y.numel() if isinstance(y, Tensor) else 0
 
@@ -105,24 +105,24 @@ def _inner(plan: Blueprint, module: nn.Module, x: Tensor) -> int:
     return math.ceil(total / len(x))
 
 
-@torch.no_grad()
-def _draws(plan: Blueprint, module: nn.Module, x: Tensor) -> bool:
+def _draws(plan: Blueprint, module: torch.nn.Module, x: Tensor) -> bool:
     """Whether a pass moves torch's generator on."""
-    with seeded(0):
-        before = torch.get_rng_state()
-        first = _passed(plan, module, x)
-        moved = not torch.equal(before, torch.get_rng_state())
-    with seeded(0):
-        again = _passed(plan, module, x)
-    if not torch.equal(first, again):
-        raise InputError(
-            f"{plan.name}: gives other numbers each time it is called; what is random has to come from torch, such as "
-            "torch.rand, and what it remembers has to lie in registered buffers"
-        )
-    return moved
+    with torch.no_grad():
+        with seeded(0):
+            before = torch.get_rng_state()
+            first = _passed(plan, module, x)
+            moved = not torch.equal(before, torch.get_rng_state())
+        with seeded(0):
+            again = _passed(plan, module, x)
+        if not torch.equal(first, again):
+            raise InputError(
+                f"{plan.name}: gives other numbers each time it is called; what is random has to come from torch, such as "
+                "torch.rand, and what it remembers has to lie in registered buffers"
+            )
+        return moved
 
 
-def _check_gradient(plan: Blueprint, module: nn.Module, x: Tensor) -> None:
+def _check_gradient(plan: Blueprint, module: torch.nn.Module, x: Tensor) -> None:
     with torch.enable_grad(), seeded(0):
         y = _passed(plan, module, x)
         trained, _ = tensors(module)
@@ -134,42 +134,42 @@ def _check_gradient(plan: Blueprint, module: nn.Module, x: Tensor) -> None:
         raise InputError(f"{plan.name}: its output does not depend on its parameters; is something detached?")
 
 
-@torch.no_grad()
 def _check_buffers(plan: Blueprint, x: Tensor) -> None:
     """What a module keeps is swapped in for a call: a tensor that is put in its place would be swapped out with it."""
-    module = plan.make(0).train()
-    before = dict(module.named_buffers())
-    with seeded(0):
-        module(x)
-    for name, buffer in module.named_buffers():
-        if buffer is not before.get(name):
-            raise InputError(
-                f"{plan.name}: puts another tensor in the place of its buffer {name}, which would be lost; "
-                f"change it in place, such as self.{name}.copy_(...)"
-            )
+    with torch.no_grad():
+        module = plan.make(0).train()
+        before = dict(module.named_buffers())
+        with seeded(0):
+            module(x)
+        for name, buffer in module.named_buffers():
+            if buffer is not before.get(name):
+                raise InputError(
+                    f"{plan.name}: puts another tensor in the place of its buffer {name}, which would be lost; "
+                    f"change it in place, such as self.{name}.copy_(...)"
+                )
 
 
-@torch.no_grad()
-def _unstackable(plan: Blueprint, first: nn.Module, second: nn.Module, x: Tensor) -> str:
+def _unstackable(plan: Blueprint, first: torch.nn.Module, second: torch.nn.Module, x: Tensor) -> str:
     """Why two runs cannot be computed at once; an empty string when they can."""
-    for training in (True, False):
-        modules = [module.train(training) for module in (first, second)]
-        (trained, trained_too), (kept, kept_too) = zip(*map(tensors, modules), strict=True)
-        stacked = {name: torch.stack([kept[name], kept_too[name]]) for name in kept}
-        apart = [{name: value.clone() for name, value in each.items()} for each in (kept, kept_too)]
-        try:
-            parameters = {name: torch.stack([trained[name], trained_too[name]]) for name in trained}
-            together = torch.func.vmap(caller(first))(parameters, stacked, x)
-        except Exception as error:
-            return next((message for word, message in _REASONS.items() if word in str(error)), _line(error))
-        alone = torch.stack([_passed(plan, *each) for each in zip(modules, x, apart, strict=True)])
-        pairs = [(together, alone), *((stacked[name], torch.stack([each[name] for each in apart])) for name in stacked)]
-        if not all(torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-5, equal_nan=True) for a, b in pairs):
-            return "it gives other numbers when runs are stacked"
-    return "" if _same_gradients(first, second, x) else "it has other gradients when runs are stacked"
+    with torch.no_grad():
+        for training in (True, False):
+            modules = [module.train(training) for module in (first, second)]
+            (trained, trained_too), (kept, kept_too) = zip(*map(tensors, modules), strict=True)
+            stacked = {name: torch.stack([kept[name], kept_too[name]]) for name in kept}
+            apart = [{name: value.clone() for name, value in each.items()} for each in (kept, kept_too)]
+            try:
+                parameters = {name: torch.stack([trained[name], trained_too[name]]) for name in trained}
+                together = torch.func.vmap(caller(first))(parameters, stacked, x)
+            except Exception as error:
+                return next((message for word, message in _REASONS.items() if word in str(error)), _line(error))
+            alone = torch.stack([_passed(plan, *each) for each in zip(modules, x, apart, strict=True)])
+            pairs = [(together, alone), *((stacked[name], torch.stack([each[name] for each in apart])) for name in stacked)]
+            if not all(torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-5, equal_nan=True) for a, b in pairs):
+                return "it gives other numbers when runs are stacked"
+        return "" if _same_gradients(first, second, x) else "it has other gradients when runs are stacked"
 
 
-def _same_gradients(first: nn.Module, second: nn.Module, x: Tensor) -> bool:
+def _same_gradients(first: torch.nn.Module, second: torch.nn.Module, x: Tensor) -> bool:
     """Whether two runs have the gradients together that each has alone: vmap leaves out what some operations do backwards.
 
     torch 2.13 forgets the ``padding_idx`` of an embedding.

@@ -6,8 +6,6 @@ A worker that is through waits for the next cohort, and keeps the datasets that 
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import wait
 
-import torch
-
 from dlrun import isolation, own_modules
 from dlrun.config import own_code
 from dlrun.errors import DlrunError, InputError
@@ -17,6 +15,7 @@ from dlrun.experiments.planning.cohorts import Planned
 from dlrun.experiments.train import train
 from dlrun.isolation import POLL, DiedError, StartError, Worker
 from dlrun.results.formats import RunFiles
+from dlrun.threads import set_thread_count
 
 GRACE = 3.0  # seconds that a cohort which is asked to stop has for handing over what it has
 STARTS = 3  # workers that may end before they have begun, for each cohort
@@ -112,6 +111,6 @@ def _train(
     keep: Keep,
 ) -> list[RunFiles]:
     """What a worker does."""
-    torch.set_num_threads(threads)
+    set_thread_count(threads)
     own_code.adopt(digests)
     return train(cohort, report=report, interrupted=interrupted, keep=keep)

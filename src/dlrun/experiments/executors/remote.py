@@ -20,8 +20,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from uuid import uuid4
 
-import torch
-
 from dlrun import own_modules
 from dlrun.config import own_code
 from dlrun.data.dataset import Data
@@ -33,6 +31,7 @@ from dlrun.experiments.train import train, versions
 from dlrun.isolation import DiedError, StartError, now_and_then, packed, told, unpacked
 from dlrun.results.checkpoints import SavedCheckpoint
 from dlrun.results.formats import RunFiles
+from dlrun.threads import set_thread_count
 
 LOSSES = 3  # times that a cohort may be lost before it begins
 
@@ -199,7 +198,7 @@ def work(parcel: Parcel, datasets: Sequence[Data], *, report: Report, interrupte
         for module in parcel.modules:
             own_modules.trust(module)
         cohort, threads, digests = unpacked(parcel.content, datasets)
-        torch.set_num_threads(threads)
+        set_thread_count(threads)
         own_code.adopt(digests)
         files = train(cohort, report=now_and_then(report), interrupted=interrupted, keep=keep)
         stopped = any(item.record.status == "interrupted" for item in files)

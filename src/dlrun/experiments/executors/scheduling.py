@@ -12,8 +12,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-import torch
-
 from dlrun.config import own_code
 from dlrun.experiments.checkpoints import Keep
 from dlrun.experiments.executors import AUTO, choose
@@ -23,6 +21,7 @@ from dlrun.experiments.planning.cut import Needs, needs
 from dlrun.experiments.train import failure, unreached
 from dlrun.isolation import DiedError, StartError
 from dlrun.results.formats import RunFiles
+from dlrun.threads import cores, thread_count
 
 REPAYS = 20.0  # seconds of training above which starting processes (about 4 s each) is worth it
 THREADED = 1 << 23  # numbers that one step of a cohort touches above which torch's threads help more than they cost
@@ -31,11 +30,6 @@ PIECES = 3  # cohorts a process, so that they end at about the same time
 Work = Sequence[tuple[Planned, Needs]]
 Started = Callable[[Planned], None]
 T = TypeVar("T")
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def shares(work: Work, wanted: int | None, executor: str) -> list[tuple[Work, int]]:
@@ -61,7 +55,7 @@ def _cut(work: Work, count: int) -> tuple[Work, int]:
 
 def processes(work: Work) -> int:
     """As many processes as cores when the work repays their start, else one."""
-    on_gpu = any(group.cohort.settings.device.type != "cpu" for group, _ in work)
+    on_gpu = any(group.cohort.settings.place != "cpu" for group, _ in work)
     seconds = sum(need.seconds for _, need in work)
     return 1 if on_gpu or seconds < REPAYS else cores()
 
@@ -72,7 +66,7 @@ def threads_for(numbers: float, *, native: bool) -> int:
     OMP_NUM_THREADS has the last word.
     """
     if "OMP_NUM_THREADS" in os.environ:
-        return torch.get_num_threads()
+        return thread_count()
     return cores() if native or numbers >= THREADED else 1
 
 

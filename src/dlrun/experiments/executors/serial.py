@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from dlrun.experiments.checkpoints import Keep
 from dlrun.experiments.executors.base import Executor, Interrupted, Report, Task
 from dlrun.experiments.planning.cohorts import Planned
 from dlrun.experiments.train import train
 from dlrun.results.formats import RunFiles
+from dlrun.threads import set_thread_count
 
 
 class Serial(Executor):
@@ -37,7 +36,7 @@ class _Cohort(Task):
         self._cohort, self._threads, self._interrupted = cohort, threads, interrupted
 
     def poll(self, report: Report | None, keep: Keep) -> list[RunFiles]:
-        torch.set_num_threads(self._threads)
+        set_thread_count(self._threads)
         return train(self._cohort, report=report, interrupted=self._interrupted, keep=keep)
 
     def stop(self) -> None:

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
-import torch
-
 from dlrun import isolation, own_modules
 from dlrun.components.losses import per_row
 from dlrun.components.regularizers import Augmentation
@@ -19,6 +17,7 @@ from dlrun.engine.step import TrainStep
 from dlrun.engine.thresholds import is_chosen
 from dlrun.errors import InputError, plural
 from dlrun.experiments.planning import cost
+from dlrun.lazy import torch
 from dlrun.suggestions.values import show
 
 _FACTS = {

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-import torch
-
 from dlrun import isolation
 from dlrun.config import own_code
 from dlrun.config.checks.data import read as read_dataset
@@ -249,8 +247,8 @@ def settings_of(spec: RunSpec, outputs: int) -> Settings:
         max_steps=trainer.max_steps,
         evaluate_every=trainer.evaluate_every,
         metric=spec.metric,
-        dtype=getattr(torch, trainer.dtype),
-        device=device(trainer.device),
+        floats=trainer.dtype,
+        place=device(trainer.device),
         engine=trainer.engine,
         module=spec.module,
         predictions=spec.config.get("predictions", True),

@@ -9,8 +9,6 @@ Shapes: R runs, B batch rows, P parameters, W numbers that a pass of one sample 
 import math
 from dataclasses import dataclass, replace
 
-import torch
-
 from dlrun import isolation, own_modules
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
@@ -20,6 +18,7 @@ from dlrun.engine.cohort import Cohort, CohortRun, Settings
 from dlrun.engine.diagnostics import ROWS as DIAGNOSED
 from dlrun.engine.models.builder import Builder
 from dlrun.engine.trainer import EPOCH_ROWS
+from dlrun.lazy import torch
 from dlrun.memory import check, machine_bytes
 
 # For time, by torch
@@ -65,7 +64,7 @@ def needs(cohort: Cohort) -> Needs:
     runs, settings, data = len(cohort.runs), cohort.settings, cohort.data
     train, validation, _ = cohort.splits[0].sizes
     rows = len(data)
-    size = settings.dtype.itemsize
+    size = settings.itemsize
     row = (
         STATE_COPIES * parameters + 6 * passed * max(settings.batch_size, min(DIAGNOSED, train)) + 6 * settings.outputs * rows
     ) * size
@@ -102,7 +101,7 @@ def check_memory(cohort: Cohort) -> None:
         f"trainer.epochs={settings.epochs}, for the history of one run",
         "take fewer, or a larger trainer.evaluate_every",
     )
-    limit = machine_bytes() if settings.device.type == "cpu" else torch.cuda.mem_get_info(settings.device)[1]
+    limit = machine_bytes() if settings.place == "cpu" else torch.cuda.mem_get_info(settings.device)[1]
     rows = max(settings.batch_size, min(DIAGNOSED, cohort.splits[0].sizes[0]))
     check(
         found.bytes,
