@@ -11,6 +11,7 @@ from dlrun.config.spec import RunSpec
 from dlrun.data.dataset import Data
 from dlrun.engine.trainer import Outcome, fit
 from dlrun.errors import InputError
+from dlrun.experiments.planning import cohorts
 from dlrun.experiments.planning.cohorts import Datasets, plan
 
 Spec = Callable[..., RunSpec]
@@ -84,6 +85,17 @@ def test_data_are_loaded_once_and_splits_are_shared(spec_of: Spec, monkeypatch: 
     assert len(loaded) == 1
     assert len(planned.cohort.splits) == len(planned.cohort.preprocessing) == 2
     assert len({run.split for run in planned.cohort.runs if run.seed == 3}) == 1
+
+
+def test_preprocessing_of_many_splits_is_fitted_by_several_threads_with_the_same_bits(
+    spec_of: Spec, datasets: Datasets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = [spec_of(dataset="diabetes", seed=seed) for seed in range(5)]
+    (expected,) = plan(specs, datasets)
+    monkeypatch.setattr(cohorts, "MANY", 5)
+    monkeypatch.setattr(cohorts, "thread_count", lambda: 3)
+    (found,) = plan(specs, Datasets())
+    assert found.cohort.preprocessing.to_json() == expected.cohort.preprocessing.to_json()  # type: ignore[attr-defined]
 
 
 def test_folds_train_together_and_as_they_would_alone(

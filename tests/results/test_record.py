@@ -56,6 +56,14 @@ def test_arrays_and_numpy_numbers_become_plain():
     assert read.reason == "not finite: dead[1]=nan"
 
 
+def test_lists_of_floats_beside_floats():
+    found = {"norms": [0.5, 1e308, 1e308], "weight_norm": 2.0, "dead": [], "gap": -0.5}
+    assert RunRecord.from_json(RunRecord("0123456789ab", "done", diagnostics=found).to_json()).diagnostics == found
+    read = RunRecord.from_json(RunRecord("0123456789ab", "done", diagnostics=found | {"saturation": [0.0, math.inf]}).to_json())
+    assert read.diagnostics == found | {"saturation": [0.0, None]}
+    assert read.reason == "not finite: saturation[1]=inf"
+
+
 @pytest.mark.parametrize(
     "text",
     [

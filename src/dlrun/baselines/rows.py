@@ -139,7 +139,8 @@ class Fits:
     Args:
         wanted, folds, metric: see ``beside``.
         threshold: the rule by which classes are predicted, that of all runs beside them.
-        pool: fits them part by part from now on; without one they are fitted when their rows are asked for.
+        pool: fits them part by part from now on, in a thread that computes alone (see ``dlrun.threads``); without one they are
+            fitted when their rows are asked for.
     """
 
     def __init__(
@@ -155,16 +156,17 @@ class Fits:
         if self._chosen == ["mean"] and data.modality is TABLE:  # it looks at no feature: of a large table none need be scaled
             folds = _first_feature(folds)
         self._parts = _together(folds) if self._chosen else []
-        self._works = [partial(_in_one_thread, self._chosen, part, measured, threshold) for part in self._parts]
+        self._works = [partial(_measure, self._chosen, part, measured, threshold) for part in self._parts]
         self._begun = [] if pool is None else [pool.submit(work) for work in self._works]
 
     def rows(self, factors: Mapping[str, Factor]) -> tuple[list[Row], list[str]]:
         """See ``beside``. Of parts that a pool has not come to, the last ones are fitted here."""
         told = {name: {**factors, BASELINE: name} for name in self._chosen}
         here = {}
-        for number in reversed(range(len(self._parts))):
-            if not self._begun or self._begun[number].cancel():
-                here[number] = self._works[number]()
+        with threads(1):  # each of many small problems would be handed to several threads, which takes longer than solving it
+            for number in reversed(range(len(self._parts))):
+                if not self._begun or self._begun[number].cancel():
+                    here[number] = self._works[number]()
         rows = [
             Row("", "done", seed, fold, told[name], figures)
             for number, part in enumerate(self._parts)
@@ -269,12 +271,6 @@ def _together(folds: Folds) -> list[Folds]:
         count = max(1, TOGETHER // (sum(sizes) * _width(folds.data)))
         found += [folds.select(places[start : start + count]) for start in range(0, len(places), count)]
     return found
-
-
-def _in_one_thread(*given: Any) -> dict[str, list[dict[str, float | None]]]:
-    """What ``_measure`` gives."""
-    with threads(1):  # each of many small problems would be handed to several threads, which takes longer than solving it
-        return _measure(*given)
 
 
 def _measure(

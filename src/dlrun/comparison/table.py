@@ -112,7 +112,7 @@ class Group:
 
     def finite(self, metric: str) -> list[float]:
         """The values of ``metric``, without those that are missing or not finite."""
-        return [value for row in self.rows if math.isfinite(value := _value(row, metric))]
+        return _finite(self.rows, metric)
 
     def chosen(
         self, metric: str, among: int, within: tuple[float, float], *, higher_is_better: bool, ratio: float = 0.0
@@ -292,6 +292,12 @@ def _value(row: Row, metric: str) -> float:
     return _number(row.metrics.get(metric)) if row.status in MEASURED else math.nan
 
 
+def _finite(rows: Iterable[Row], metric: str) -> list[float]:
+    """The values of a metric that are there and finite."""
+    values = [row.metrics.get(metric) for row in rows if row.status in MEASURED]
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
 def extent(rows: Iterable[Row], metric: str) -> tuple[float, float]:
     """The bounds of a metric; where it has none and all of its values are positive, 0 is one."""
     known = bounds(metric)
@@ -302,7 +308,7 @@ def extent(rows: Iterable[Row], metric: str) -> tuple[float, float]:
 
 
 def _summary(rows: Iterable[Row], metric: str, within: tuple[float, float], ratio: float) -> Summary | None:
-    return summarize([value for row in rows if math.isfinite(value := _value(row, metric))], within, ratio=ratio)
+    return summarize(_finite(rows, metric), within, ratio=ratio)
 
 
 def _one_each(rows: Iterable[Row], metric: str, factors: Mapping[str, Factor]) -> tuple[Row, ...]:

@@ -6,6 +6,7 @@ The store has the list of its runs by id before anything trains, so it can be re
 """
 
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,7 @@ from dlrun.results.sweeps import Cell, Sweep
 
 MEMORY_SHARE = 0.25
 LOST = ("failed", "diverged", "interrupted", "pending")  # statuses of which any makes the exit code 1
+SWITCH = 0.001  # seconds that training, which lets go of the interpreter in every operation, waits for it while runs are written
 LOOK = 0.5  # seconds between two looks at the runs that another process trains
 
 
@@ -245,13 +247,18 @@ class _Ledger:
         self._store, self._tell, self._folders = store, tell, folders
         self._writer = ThreadPoolExecutor(1, "dlrun-store")
         self._writing: tuple[Sequence[RunFiles], Future[None]] | None = None
+        self._interval = sys.getswitchinterval()
         self.records: dict[str, RunRecord] = {}
 
     def __enter__(self) -> Self:
+        sys.setswitchinterval(SWITCH)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._settle()
+        try:
+            self._settle()
+        finally:
+            sys.setswitchinterval(self._interval)
 
     def keep(self, files: Sequence[RunFiles]) -> None:
         """Write runs down, when those before are."""

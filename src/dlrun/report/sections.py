@@ -206,7 +206,8 @@ def with_symptoms(several: Sequence[Section], records: Mapping[str, RunRecord]) 
     """The same with what went wrong inside the networks of their runs, in notes."""
     found = []
     for part in several:
-        runs = [(item.group.label, records[row.id]) for item in part.compared for row in item.group.rows if row.id in records]
+        labels = [(item.group.label, item.group.rows) for item in part.compared]
+        runs = [(label, records[row.id]) for label, rows in labels for row in rows if row.id in records]
         found.append(replace(part, notes=(*part.notes, *told(runs))))
     return found
 

@@ -163,7 +163,7 @@ def plain(value: Any, where: str, lost: list[str]) -> Any:
         lost.append(f"{where}={number}")
         return None
     if type(value) is dict and _all_finite(value.values()) and set(map(type, value)) <= {str}:
-        return value.copy()  # metrics, nearly always
+        return value.copy()  # metrics and diagnostics, nearly always
     if type(value) is list and _all_finite(value):
         return value.copy()
     if isinstance(value, (dict, Mapping)):
@@ -176,8 +176,11 @@ def plain(value: Any, where: str, lost: list[str]) -> Any:
 
 
 def _all_finite(values: Collection[Any]) -> bool:
-    """Whether all are finite floats; False too for some whose sum is not finite."""
-    return set(map(type, values)) <= {float} and math.isfinite(sum(values))
+    """Whether all are finite floats, or lists of them; False too for some whose sum is not finite."""
+    kinds = set(map(type, values))
+    if kinds <= {float}:
+        return math.isfinite(sum(values))
+    return kinds <= {float, list} and all(math.isfinite(each) if type(each) is float else _all_finite(each) for each in values)
 
 
 def json_bytes(value: Any, where: str = "") -> bytes:

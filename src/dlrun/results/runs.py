@@ -129,7 +129,7 @@ class Runs:
         config, config_digest = self._put_config(files.config, record.seed)
         parts = {name: self.blobs.put_later(content, packs=name not in _DIGITS) for name, content in contents.items()}
         values = [finite.get(name, getattr(record, name)) for name in _COLUMNS]
-        columns = [_text(value) if isinstance(value, str) else value for value in values]
+        columns = [_text(value) if isinstance(value, str) and not value.isascii() else value for value in values]
         return _Row(columns, own, shared, config, _digest(columns, own, shared_digest, config_digest, parts), parts)
 
     def end(self) -> bool:

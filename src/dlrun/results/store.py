@@ -101,8 +101,7 @@ class Store:
         Raises:
             StoreError: ``run`` is not an id.
         """
-        if not _ID.fullmatch(run):
-            raise StoreError(f"run {run!r}: an id is 12 of the characters 0-9 and a-f")
+        _check_id(run)
         return self.runs / run
 
     # Writing
@@ -117,7 +116,7 @@ class Store:
         sound = []
         for run in runs:
             try:
-                self.folder(run.record.id)
+                _check_id(run.record.id)
                 sound.append(run)
             except StoreError as error:
                 problems[run.record.id] = str(error)
@@ -363,6 +362,11 @@ class Store:
 
     def _missing(self, run: str) -> StoreError:
         return StoreError(f"run {run}: not found in {self.path}")
+
+
+def _check_id(run: str) -> None:
+    if not _ID.fullmatch(run):
+        raise StoreError(f"run {run!r}: an id is 12 of the characters 0-9 and a-f")
 
 
 @contextmanager

@@ -6,7 +6,9 @@ regularizers. Inside a cohort everything else may differ from row to row.
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -30,6 +32,9 @@ from dlrun.engine.models import module
 from dlrun.engine.step import blueprint_of
 from dlrun.experiments.planning import checks, cost
 from dlrun.results.checkpoints import SavedCheckpoint
+from dlrun.threads import thread_count, threads
+
+MANY = 1000  # splits that are worth several threads
 
 
 @dataclass(frozen=True)
@@ -107,9 +112,19 @@ class Datasets:
         """What is fitted on the training rows of each of the ``splits``, which have equally many."""
         place = (data.fingerprint, how.standardize, how.standardize_target, id(made))
         if place not in self._fitted:
-            how_fitted = {"standardize": how.standardize, "standardize_target": how.standardize_target}
-            self._fitted[place] = fit_each(data, made, **how_fitted)
+            self._fitted[place] = _fitted(data, how, made)
         return self._fitted[place]
+
+
+def _fitted(data: Data, how: Preparation, made: Splits) -> Scalings:
+    """What ``fit_each`` gives. Many splits are shared out to threads: it is arithmetic outside of the interpreter's lock."""
+    fitted = partial(fit_each, data, standardize=how.standardize, standardize_target=how.standardize_target)
+    if len(made) < MANY:
+        return fitted(made)
+    count = thread_count()
+    bounds = [len(made) * number // count for number in range(count + 1)]
+    with threads(1), ThreadPoolExecutor(count) as pool:
+        return Scalings.joined([*pool.map(fitted, [made[start:stop] for start, stop in pairwise(bounds)])])
 
 
 def plan(specs: Sequence[RunSpec], datasets: Datasets) -> list[Planned]:
