@@ -79,12 +79,16 @@ def here(native: Native, steps: int) -> str:
     blocks, lanes = plan.blocks_count, plan.blocks_count * 8
     kernel.dlrun_evaluated(plan, steps, theta.data_ptr())
     losses = torch.zeros(lanes)
-    if not plan.soft:
-        assert kernel.dlrun_evaluate(plan, 0, blocks, theta.data_ptr(), None, 0, plan.rows, None, None, losses.data_ptr()) == 0
+    assert kernel.dlrun_evaluate(plan, 0, blocks, theta.data_ptr(), None, 0, plan.rows, None, 0, None, losses.data_ptr()) == 0
     output, before = (torch.zeros(lanes, plan.rows, plan.outputs * plan.members) for _ in range(2))
     headed = native._train_step.model.headed
     places = torch.arange(plan.rows - 1, -1, -1)
-    wanted = (output.data_ptr(), before.data_ptr() if headed else None, None)
-    assert kernel.dlrun_evaluate(plan, 0, blocks, theta.data_ptr(), places.data_ptr(), 0, plan.rows, *wanted) == 0
+    rows = (theta.data_ptr(), places.data_ptr(), 0, plan.rows)
+    wanted = (output.data_ptr(), plan.depth - 1, before.data_ptr() if headed else None, None)
+    assert kernel.dlrun_evaluate(plan, 0, blocks, *rows, *wanted) == 0
     found = (number(output) + (number(before) if headed else 0)) % (1 << 64)
-    return f"{number(theta):016x} {number(losses) if not plan.soft else 0:016x} {found:016x}"
+    norms = torch.zeros(blocks, plan.weights_count, 8)
+    units = torch.zeros(blocks, len(native._train_step.model.pointwise()) - headed, 3, 8)
+    assert kernel.dlrun_inside(plan, 0, blocks, *rows, norms.data_ptr(), units.data_ptr()) == 0
+    inside = (number(norms) + number(units)) % (1 << 64)
+    return f"{number(theta):016x} {number(losses):016x} {found:016x} {inside:016x}"

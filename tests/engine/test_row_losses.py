@@ -9,6 +9,7 @@ import torch
 from dlrun.engine.batches import SUBSETS, Batches
 from dlrun.engine.evaluation import measure, row_losses
 from dlrun.engine.step import TrainStep
+from dlrun.engine.stepper import TorchWay
 from dlrun.experiments.planning.cohorts import plan
 
 CASES = {
@@ -42,4 +43,6 @@ def test_their_mean_is_the_loss_of_the_run(given: dict[str, Any], spec_of: Calla
             found = row_losses(train_step, batches, subset)
             sizes = [len(getattr(cohort.splits[run.split], subset)) for run in cohort.runs]
             assert (~found.isnan()).sum(1).tolist() == sizes
-            torch.testing.assert_close(found.nanmean(1), measure(train_step, batches, subset, [])["loss"])
+            torch.testing.assert_close(
+                found.nanmean(1), measure(train_step, batches, TorchWay(train_step, batches), subset, [])["loss"]
+            )

@@ -15,12 +15,14 @@ from dlrun.components.metrics import METRICS
 from dlrun.components.schedules import cosine
 from dlrun.engine import diagnostics, evaluation, trainer
 from dlrun.engine.cohort import Cohort
+from dlrun.engine.diagnostics import diagnose, inside
 from dlrun.engine.forms import Forms
 from dlrun.engine.layers import Pass
 from dlrun.engine.progress import Progress
 from dlrun.engine.schedule import Factors
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
+from dlrun.engine.stepper import TorchWay
 from dlrun.engine.trainer import Outcome, Training, fit
 from dlrun.experiments.planning.cohorts import plan
 
@@ -133,7 +135,7 @@ def test_metrics_are_those_of_the_final_weights(
                 value = float(evaluation.figure(METRICS[task][name], forms, y, facts)[place])
                 assert found[f"{subset}/{name}"] == pytest.approx(value, rel=1e-9), name
     monkeypatch.setattr(evaluation, "CHUNK_NUMBERS", 1)
-    again = evaluation.measure(train_step, training.table, "test", sorted(defaults))
+    again = evaluation.measure(train_step, training.table, TorchWay(train_step, training.table), "test", sorted(defaults))
     for name, values in again.items():
         for place, row in enumerate(training.order):
             assert float(values[place]) == pytest.approx(outcomes[row].metrics[f"test/{name}"], rel=1e-9)
@@ -546,28 +548,26 @@ def test_diagnostics_tell_what_is_inside(cohort_of: Callable[..., Cohort]) -> No
         assert len(found["gradient_norm_at_start"]) == 2
 
 
-def test_dead_units_are_seen(cohort_of: Callable[..., Cohort]) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64"])  # the first by the kernel
+def test_dead_units_are_seen(dtype: str, cohort_of: Callable[..., Cohort]) -> None:
     """Units that a large negative bias has switched off."""
-    cohort = cohort_of(2, dataset="iris", activation=("relu", "tanh"), **{"model.hidden": [4]})
+    cohort = cohort_of(2, dataset="iris", activation=("relu", "tanh"), **{"model.hidden": [4], "trainer.dtype": dtype})
     training = Training(cohort)
-    from dlrun.engine.diagnostics import diagnose
-
     bias = next(slot for slot in training.train_step.layout.slots if slot.name == "0.bias")
     bias.view(training.state.theta)[:, 0, :3] = -100.0
-    found = diagnose(training.train_step, training.table, training.state)
+    training.way.use(training.state.theta, training.state.buffers)
+    found = inside(training.way, training.table)
     assert found["dead_units"][:, 0].tolist() == [0.75, 0.75]
     assert float(found["saturation"][0, 0]) >= 0.75
 
 
-def test_diagnostics_change_nothing(cohort_of: Callable[..., Cohort]) -> None:
-    from dlrun.engine.diagnostics import diagnose
-
-    training = Training(cohort_of(2, regularizer=["batch_norm", "dropout"]))
-    state = training.state
-    before = state.theta.clone(), state.buffers.clone()
-    diagnose(training.train_step, training.table, state)
-    assert torch.equal(state.theta, before[0])
-    assert torch.equal(state.buffers, before[1])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])  # the first by the kernel
+def test_diagnostics_change_nothing(dtype: str, cohort_of: Callable[..., Cohort]) -> None:
+    training = Training(cohort_of(2, regularizer=["batch_norm", "dropout"], **{"trainer.dtype": dtype}))
+    before = {name: values.clone() for name, values in training.way.tensors(training.state).items()}
+    diagnose(training.way, training.train_step, training.table, training.state.theta)
+    for name, values in training.way.tensors(training.state).items():
+        assert torch.equal(values, before[name])
 
 
 # Shapes at the edge

@@ -2,8 +2,8 @@
 //
 // A file is a Plan of native-endian integers whose pointers are the bytes of what they point at, the steps to take, whether
 // learning rates have factors, the arrays in the order of the pointers (but for `drawn`, which has no content yet), and the
-// factors [steps][blocks][V]. For each file one line is printed: hashes of theta, of the losses of all rows (0 where targets
-// become shares) and of the outputs. All arrays are exactly as large as they have to be, so that a sanitizer sees what reads beyond.
+// factors [steps][blocks][V]. For each file one line is printed: hashes of theta, of the losses of all rows, of the outputs, and of
+// what goes on inside. All arrays are exactly as large as they have to be, so that a sanitizer sees what reads beyond.
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,24 +94,38 @@ static void train(const Plan *p, int64_t steps, const double *factors) {
 
 static uint64_t hash_losses(const Plan *p, const vf *theta) {
   const int64_t count = p->blocks_count * V;
-  if (p->soft) return 0;
   float *losses = memory((size_t)count * sizeof *losses);
-  if (dlrun_evaluate(p, 0, p->blocks_count, theta, NULL, 0, p->rows, NULL, NULL, losses)) exit(3);
+  if (dlrun_evaluate(p, 0, p->blocks_count, theta, NULL, 0, p->rows, NULL, 0, NULL, losses)) exit(3);
   const uint64_t sum = hash_floats(losses, count);
   free(losses);
   return sum;
 }
 
-// Of the last row first: places that are given
+// The rows, the last one first
+static int64_t *backwards(const Plan *p) {
+  int64_t *places = memory((size_t)p->rows * sizeof *places);
+  for (int64_t i = 0; i < p->rows; i++) places[i] = p->rows - 1 - i;
+  return places;
+}
+
 static uint64_t hash_outputs(const Plan *p, const vf *theta) {
   const int64_t count = p->blocks_count * V * p->rows * p->outputs * p->members;
   const int headed = p->layers[p->depth - 1].kind == LAYER_head;
-  int64_t *places = memory((size_t)p->rows * sizeof *places);
-  for (int64_t i = 0; i < p->rows; i++) places[i] = p->rows - 1 - i;
+  int64_t *places = backwards(p);
   float *output = memory((size_t)count * sizeof *output), *before = headed ? memory((size_t)count * sizeof *before) : NULL;
-  if (dlrun_evaluate(p, 0, p->blocks_count, theta, places, 0, p->rows, output, before, NULL)) exit(3);
+  if (dlrun_evaluate(p, 0, p->blocks_count, theta, places, 0, p->rows, output, p->depth - 1, before, NULL)) exit(3);
   const uint64_t sum = hash_floats(output, count) + (before ? hash_floats(before, count) : 0);
   free(places), free(output), free(before);
+  return sum;
+}
+
+static uint64_t hash_inside(const Plan *p, const vf *theta) {
+  int64_t norms_count = p->blocks_count * p->weights_count, units_count = 0, *places = backwards(p);
+  for (int64_t i = 0; i < p->depth; i++) units_count += 3 * p->blocks_count * (p->layers[i].kind == LAYER_activation);
+  vf *norms = memory((size_t)norms_count * sizeof *norms), *units = memory((size_t)units_count * sizeof *units);
+  if (dlrun_inside(p, 0, p->blocks_count, theta, places, 0, p->rows, norms, units)) exit(3);
+  const uint64_t sum = hash_floats((const float *)norms, norms_count * V) + hash_floats((const float *)units, units_count * V);
+  free(places), free(norms), free(units);
   return sum;
 }
 
@@ -129,7 +143,8 @@ static void replay(FILE *file) {
   dlrun_evaluated(&plan, header.steps, theta);
   printf("%016llx", (unsigned long long)hash_floats((const float *)theta, plan.blocks_count * plan.parameters * V));
   printf(" %016llx", (unsigned long long)hash_losses(&plan, theta));
-  printf(" %016llx\n", (unsigned long long)hash_outputs(&plan, theta));
+  printf(" %016llx", (unsigned long long)hash_outputs(&plan, theta));
+  printf(" %016llx\n", (unsigned long long)hash_inside(&plan, theta));
   for (int i = 0; i < POINTERS; i++) free(arrays[i]);
   free(factors), free(theta);
 }

@@ -313,7 +313,7 @@ def _measure(
         def predicted(x: Tensor, predict: Predict = predict) -> Tensor:
             return predict(_flat(data, x))
 
-        derived = Derived(table, data, sample.seeds, codes=predicted, scores=predicted)
+        derived = Derived(table, data, sample.seeds, codes=lambda here: predicted(table.at(here)[0]), scores=predicted)
         for subset, (x, _) in subsets.items():
             here = table.sample(subset, table.sizes[subset])
             output = predict(x)

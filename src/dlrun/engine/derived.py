@@ -18,13 +18,11 @@ from dlrun.components.metrics import DERIVED, Metric
 from dlrun.data.dataset import Data
 from dlrun.data.kmeans import centres, nearest
 from dlrun.engine.batches import Batches
+from dlrun.engine.way import Here
 
 TOP = 10  # items of a ranking
 PAIRS = 1 << 25  # of users and items that are scored for one run; of more users some are drawn
 _TOGETHER = 1 << 22  # inputs looked at together
-
-Here = Tensor | slice
-"""Places of rows in every run's split."""
 
 
 class Derived:
@@ -34,8 +32,8 @@ class Derived:
         table: the rows of the runs.
         data: whose rows they are.
         seeds: of the runs.
-        codes: makes codes [R, n, E] of prepared inputs [R, n, ...].
-        scores: makes one number of each, [R, n, 1], which is larger for what a user likes more.
+        codes: makes codes [R, n, E] of rows by their places.
+        scores: makes one number of each of prepared inputs [R, n, ...]: [R, n, 1], which is larger for what a user likes more.
     """
 
     def __init__(
@@ -44,7 +42,7 @@ class Derived:
         data: Data,
         seeds: Sequence[int],
         *,
-        codes: Callable[[Tensor], Tensor],
+        codes: Callable[[Here], Tensor],
         scores: Callable[[Tensor], Tensor],
     ) -> None:
         self._table, self._data, self._seeds, self._codes, self._scores = table, data, seeds, codes, scores
@@ -97,7 +95,7 @@ class Derived:
 
     def _codes_of(self, here: Here) -> Tensor:
         together = max(1, _TOGETHER // (len(self._seeds) * torch.Size(self._table.row_shape).numel()))
-        return torch.cat([self._codes(self._table.at(chunk)[0]).double() for chunk in chunks(here, together)], 1)
+        return torch.cat([self._codes(chunk).double() for chunk in chunks(here, together)], 1)
 
 
 def chunks(here: Here, together: int) -> Sequence[Here]:

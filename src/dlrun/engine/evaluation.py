@@ -21,14 +21,14 @@ from dlrun.engine.derived import Derived, chunks
 from dlrun.engine.forms import Forms
 from dlrun.engine.step import TrainStep
 from dlrun.engine.thresholds import cuts, is_chosen
-from dlrun.engine.way import Outputs, Way
+from dlrun.engine.way import Here, Outputs, Way
 
 CHUNK_NUMBERS = 1 << 24  # inputs and hidden values held at once during an evaluation, and
 CHUNK_ROWS = 1 << 13  # rows: of a large table far less than it takes itself
 
 
-def outputs_of(train_step: TrainStep, table: Batches, here: Tensor | slice) -> Outputs:
-    """Of the rows ``here``: outputs of the model and what stands before its head, [R, n, K, ...]."""
+def outputs_of(train_step: TrainStep, table: Batches, here: Here) -> Outputs:
+    """By torch, of the rows ``here``: outputs of the model and what stands before its head, [R, n, K, ...]."""
     width = max(train_step.model.widest, math.prod(table.row_shape))
     together = min(CHUNK_ROWS, max(1, CHUNK_NUMBERS // (len(train_step.runs) * width)))
     parts = [train_step.evaluate(table.at(chunk)[0]) for chunk in chunks(here, together)]
@@ -39,9 +39,9 @@ def outputs_of(train_step: TrainStep, table: Batches, here: Tensor | slice) -> O
     return joined, joined if before[0] is output[0] else torch.cat(before, 1)
 
 
-def derived_of(train_step: TrainStep, table: Batches) -> Derived:
-    """What makes the forms of predictions that take a fit to training rows, with the present parameters."""
-    return Derived(table, train_step.data, train_step.seeds, codes=train_step.codes, scores=lambda x: train_step.evaluate(x)[0])
+def derived_of(train_step: TrainStep, table: Batches, way: Way) -> Derived:
+    """What makes the forms of predictions that take a fit to training rows, with the parameters that ``way`` evaluates."""
+    return Derived(table, train_step.data, train_step.seeds, codes=way.codes, scores=way.scores)
 
 
 def predictions(train_step: TrainStep, table: Batches, output: Tensor, before: Tensor) -> Forms:
@@ -54,36 +54,37 @@ def predictions(train_step: TrainStep, table: Batches, output: Tensor, before: T
 def measure(
     train_step: TrainStep,
     table: Batches,
+    way: Way,
     subset: str,
     names: Sequence[str],
     limit: int | None = None,
     keep: Callable[[str, Forms], None] | None = None,
-    way: Way | None = None,
     cut: Tensor | None = None,
     derived: Derived | None = None,
 ) -> dict[str, Tensor]:
     """The loss and the named metrics of every run on a subset: {"loss": [R], "r2": [R], ...}.
 
     Args:
+        way: computes outputs, and losses where it can.
         limit: of how many rows, at most.
         keep: is given what was predicted for all of them.
-        way: computes outputs and losses; torch with the parameters that ``train_step`` uses where there is none.
         cut: of the thresholds (see ``thresholds.cuts``); on validation rows they are chosen here where it is None.
         derived: makes the forms that take a fit to training rows, which several subsets share.
     """
     here = table.sample(subset, limit or table.sizes[subset])
     wanted = [name for name in names if name != "loss"]
     alike = len(table.spans(subset)) == 1
-    loss, outputs = way.evaluate(here, bool(wanted) or keep is not None or not alike) if way else (None, None)
-    if loss is not None and outputs is None:
+    loss, outputs = way.evaluate(here, bool(wanted) or keep is not None or not alike)
+    if outputs is None:
+        assert loss is not None
         return {"loss": loss}
     loss = loss if alike else None  # it is of more rows than some runs have
-    output, before = outputs or outputs_of(train_step, table, here)
+    output, before = outputs
     every = predictions(train_step, table, output, before)
     if keep is not None:
         keep(subset, every)
     weights = table.weights_at(here)
-    more = (derived or derived_of(train_step, table)).forms([train_step.task.metrics[name] for name in wanted], here)
+    more = (derived or derived_of(train_step, table, way)).forms([train_step.task.metrics[name] for name in wanted], here)
     facts, true = (table.facts(subset, limit), table.true(here)) if wanted else ({}, output)
     if wanted and cut is None:
         known = (every, true) if subset == "validation" else (None, None)
@@ -103,13 +104,15 @@ def measure(
     return by_size(table, subset, figures)
 
 
-def thresholds(train_step: TrainStep, table: Batches) -> Tensor | None:
+def thresholds(train_step: TrainStep, table: Batches, way: Way) -> Tensor | None:
     """The thresholds of the runs, as log odds [R, 1, K]; chosen on their validation rows where that is asked for."""
     rules = [run.threshold for run in train_step.runs]
     if not any(map(is_chosen, rules)):
         return cuts(rules, table, None, None)
     here = table.sample("validation", table.sizes["validation"])
-    return cuts(rules, table, predictions(train_step, table, *outputs_of(train_step, table, here)), table.true(here))
+    _, outputs = way.evaluate(here, True)
+    assert outputs is not None
+    return cuts(rules, table, predictions(train_step, table, *outputs), table.true(here))
 
 
 def row_losses(train_step: TrainStep, batches: Batches, subset: str) -> Tensor:

@@ -23,7 +23,7 @@ from dlrun.engine.forms import Forms
 from dlrun.engine.outcome import Outcome, Status, add_jumps
 from dlrun.engine.process import at_speed, exact
 from dlrun.engine.progress import Progress
-from dlrun.engine.state import Best, State
+from dlrun.engine.state import Best
 from dlrun.engine.step import TrainStep
 from dlrun.engine.stepper import TorchWay
 from dlrun.engine.way import Way
@@ -72,9 +72,9 @@ class Training:
         self.outcomes = [Outcome(parameters=self.train_step.layout.size) for _ in runs]
         self.alive = torch.ones(len(runs), dtype=torch.bool)
         self.final = (torch.empty_like(self.state.theta), torch.empty_like(self.state.buffers))  # in the order of ``order``
-        self.start = diagnostics.gradient_norms(self.train_step, self.table, self.state)
         self.way = self._way()
         self.way.load(self.state)
+        self.start = diagnostics.inside(self.way, self.table)["gradient_norm"]
         for outcome in self.outcomes:
             outcome.engine = self.way.name
 
@@ -111,11 +111,9 @@ class Training:
         known, watched = self.train_step.task.metrics, {name.split("/")[1] for name, _ in self.watched}
         names = {name for name in {self.settings.metric, *watched} - {"loss"} if name in watched or not known[name].at_end}
         theta = self.way.evaluated(self.state)
-        if any(known[name].at_end for name in names):
-            self.train_step.use(theta)
-        found = {"train/loss": measure(self.train_step, self.table, "train", [], EPOCH_ROWS, way=self.way)["loss"]}
+        found = {"train/loss": measure(self.train_step, self.table, self.way, "train", [], EPOCH_ROWS)["loss"]}
         if self.table.sizes["validation"]:
-            measured = measure(self.train_step, self.table, "validation", sorted(names), way=self.way)
+            measured = measure(self.train_step, self.table, self.way, "validation", sorted(names))
             found |= {f"validation/{name}": values for name, values in measured.items()}
         self.records.append((epoch, self._everyone(found)))
         for seen, (name, higher) in zip(self.seen, self.watched, strict=True):
@@ -250,30 +248,34 @@ class Training:
         """Put the metrics and diagnostics of these runs, in the order of ``order``, into their outcomes."""
         chosen = set(rows)
         places = [place for place, row in enumerate(self.order) if row in chosen]
-        self._bind_runs(rows, self.all_data.select(places))
+        if rows != self.active:
+            self._bind_runs(rows, self.all_data.select(places))
+            self.way = self.way.of(self.train_step, self.table)
         theta, buffers = (matrix[places] for matrix in self.final)
-        state = self.train_step.bind(State(theta, buffers, [], torch.zeros_like(theta)))
+        self.way.use(theta, buffers)
         names = dict.fromkeys((*default_metrics(self.cohort.data, self.train_step.runs), self.settings.metric))
         measured: dict[str, Tensor] = {}
         predicted: dict[str, Tensor] = {}
-        derived, known = derived_of(self.train_step, self.table), self.train_step.task.metrics
+        of_subset: dict[str, Forms] = {}
+        derived, known = derived_of(self.train_step, self.table, self.way), self.train_step.task.metrics
 
         def keep(subset: str, forms: Forms) -> None:
+            of_subset[subset] = forms
             if self.settings.predictions and subset != "train" and forms.output[0].numel() <= MOST_PREDICTED:
                 values = forms[self.train_step.task.log_form]
                 predicted[subset] = (values if self.train_step.task.scaled else values.float()).cpu()  # units may need digits
 
-        cut = thresholds(self.train_step, self.table)
+        cut = thresholds(self.train_step, self.table, self.way)
         for subset in SUBSETS:
             if self.table.sizes[subset]:
                 asked = [name for name in names if subset != "train" or name == "loss" or not known[name].held_out]
-                found = measure(self.train_step, self.table, subset, asked, keep=keep, cut=cut, derived=derived)
+                found = measure(self.train_step, self.table, self.way, subset, asked, keep=keep, cut=cut, derived=derived)
                 measured |= {f"{subset}/{name}": values for name, values in found.items()}
-        inside = diagnostics.diagnose(self.train_step, self.table, state)
+        inside = diagnostics.diagnose(self.way, self.train_step, self.table, theta)
         inside["gradient_norm_at_start"] = self.start[places]
         if cut is not None:
             inside["threshold"] = cut.sigmoid().flatten(1).squeeze(1)
-        inside |= diagnostics.of_predictions(self.train_step, self.table, measured)
+        inside |= diagnostics.of_predictions(self.train_step, self.table, measured, of_subset.get("test"))
         columns = {name: values.tolist() for name, values in measured.items()}
         details = {name: values.tolist() for name, values in inside.items()}
         losses = {id(run.loss): run for run in self.train_step.runs}  # which of them takes quantile levels decides

@@ -1,6 +1,6 @@
-"""What takes the steps of a cohort: the torch way (stepper.py), or the native one (lanes/).
+"""What takes the steps of a cohort and computes what is measured of it: the torch way (stepper.py), or the native one (lanes/).
 
-Shapes: R runs, P parameters, K outputs, n rows.
+Shapes: R runs, P parameters, Q buffers, K outputs, E numbers of a code, n rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +19,15 @@ Evaluation = tuple[Tensor | None, Outputs | None]
 computed from them.
 """
 
+Diagnostics = dict[str, Tensor]
+"""By name (see diagnostics.py), a number of every run [R], or one for each of some layers [R, L]."""
+
+UNITS = ("mean_activation", "dead_units", "saturation")
+"""The diagnostics of each activation."""
+
+Here = Tensor | slice
+"""Places of rows in every run's split."""
+
 
 class Way(Protocol):
     """One way of taking steps, for the present rows of a cohort.
@@ -29,7 +38,7 @@ class Way(Protocol):
     name: str
 
     def load(self, state: State) -> None:
-        """Begin with a fresh state."""
+        """Begin with a fresh state, whose parameters are evaluated until ``evaluated`` or ``use`` says otherwise."""
 
     def epoch(self, state: State, number: int, steps: range, factors: Tensor | None, interrupted: Callable[[], bool]) -> None:
         """Take ``steps`` of epoch ``number``, both counted from 0, or the first of them where ``interrupted`` says so.
@@ -43,8 +52,27 @@ class Way(Protocol):
     def evaluated(self, state: State) -> Tensor:
         """The parameters to evaluate and to keep [R, P], with which is evaluated from now on."""
 
-    def evaluate(self, here: Tensor | slice, outputs: bool) -> Evaluation:
+    def use(self, theta: Tensor, buffers: Tensor) -> None:
+        """Evaluate with these parameters [R, P] and buffers [R, Q] from now on. No step is taken after that."""
+
+    def evaluate(self, here: Here, outputs: bool) -> Evaluation:
         """What the runs make of the rows ``here``; without ``outputs`` the losses alone, where the way computes those."""
+
+    def codes(self, here: Here) -> Tensor:
+        """The codes of the rows ``here`` [R, n, E], see ``TrainStep.codes``."""
+
+    def scores(self, x: Tensor) -> Tensor:
+        """The outputs for other rows, prepared for each run: [R, n, *shape] to [R, n, K]."""
+
+    def inside(self, here: Here) -> Diagnostics:
+        """What goes on inside when the rows ``here`` are a batch, of which the loss alone counts and nothing is dropped.
+
+        ``gradient_norm``, and where there are activations ``mean_activation``, ``dead_units`` and ``saturation`` (see
+        diagnostics.py). Running statistics stay as they are.
+        """
+
+    def of(self, train_step: TrainStep, table: Batches) -> "Way":
+        """The same for any of the cohort's runs, which are those of ``train_step`` and ``table``, before anything is loaded."""
 
     def select(self, train_step: TrainStep, table: Batches, keep: Sequence[int], state: State) -> "Way":
         """The same for some of the rows, which are those of ``train_step`` and ``table``, by their present places.

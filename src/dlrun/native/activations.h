@@ -18,6 +18,8 @@ static const char *const ACTIVATION_NAMES = ACTIVATIONS(NAMED);
 #undef NUMBERED
 #undef NAMED
 
+INLINE int is_elementwise(int kind) { return kind < ACTIVATION_softmax; }
+
 #define SELU_SCALE 1.0507009873554804934193349852946f // of Klambauer et al. 2017
 #define SELU_ALPHA 1.6732632423543772848170429916717f
 

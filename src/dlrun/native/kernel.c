@@ -10,7 +10,7 @@
 
 #include "vector.h"
 
-#include "model.h"
+#include "inside.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -140,7 +140,7 @@ static void step(const Plan *p, long q, int64_t t, long number, long rows, const
   call_ahead(p, going->drawn, going->split, going->next, number);
   const vw masks = derive_each(going->masks, (uint64_t)number);
   const void *target = changed(p, q, s, rows, going->draws, number);
-  forward(p, q, theta, buffers, s, rows * p->members, &masks);
+  forward(p, q, theta, buffers, s, rows * p->members, 1, &masks);
   loss_gradient((int)block->loss, numbers + p->loss_numbers, s->input[p->depth], target, s->grad[0], rows, p->width, p->pixels);
   backward(p, q, theta, buffers, s, rows * p->members);
   penalties_before(&going->penalties, p->weights, p->weights_count, t, theta, s->theta, theta + p->average, s->sides, p->parameters);
@@ -226,17 +226,22 @@ typedef struct {
   int64_t start, stop;
 } Rows;
 
-// The output of block q for the chunk that begins at row `from`, in the space: how many rows it has
-static long evaluate(const Plan *p, long q, const vf *theta, Rows r, int64_t from, Space *space) {
-  const long rows = r.stop - from < CHUNK ? r.stop - from : CHUNK;
+// Those rows from number `from` on, to the space: `rows` of them
+static void take_places(const Plan *p, long q, Rows r, int64_t from, long rows, Space *s) {
   const float *split[V], *row[V];
   begin_of(p, q, split);
   for (long i = 0; i < rows; i++) {
     const int64_t place = r.places ? r.places[from + i] : from + i;
     for (int l = 0; l < V; l++) row[l] = split[l] + place * p->sample;
-    take(p, row, space, i);
+    take(p, row, s, i);
   }
-  forward(p, q, theta + q * p->parameters, p->state + q * p->stride + p->parameters, space, rows * p->members, NULL);
+}
+
+// The output of block q for the chunk that begins at row `from`, in the space: how many rows it has
+static long evaluate(const Plan *p, long q, const vf *theta, Rows r, int64_t from, Space *space) {
+  const long rows = r.stop - from < CHUNK ? r.stop - from : CHUNK;
+  take_places(p, q, r, from, rows, space);
+  forward(p, q, theta + q * p->parameters, p->state + q * p->stride + p->parameters, space, rows * p->members, 0, NULL);
   return rows;
 }
 
@@ -246,29 +251,59 @@ INLINE void apart(const vf *from, float *to, long count, long stride) {
     for (int l = 0; l < V; l++) to[l * stride + i] = from[i][l];
 }
 
-// What every run makes of such rows with the parameters `theta` [blocks][parameters]: its outputs and what stands before the head,
-// [blocks][V][rows][outputs], and its loss [blocks][V], for targets that are not softened. What is not wanted is NULL. 0, or -1
-// where there is no memory.
+// What every run makes of such rows with the parameters `theta` [blocks][parameters]: its outputs [blocks][V][rows][outputs], what
+// goes into layer `layer` [blocks][V][rows][inputs], and its loss [blocks][V], for targets that are not softened. What is not
+// wanted is NULL. 0, or -1 where there is no memory.
 EXPORT int dlrun_evaluate(const Plan *p, int64_t first, int64_t last, const vf *theta, const int64_t *places, int64_t start,
-                          int64_t stop, float *output, float *before, float *loss) {
+                          int64_t stop, float *output, int64_t layer, float *into, float *loss) {
   Space *space = room(p, CHUNK);
   if (!space) return -1;
   const unsigned long floats = flush_small();
   const long width = p->outputs * p->members, each = (stop - start) * width;
+  const long wide = p->layers[layer].inputs * p->members, each_wide = (stop - start) * wide;
   for (int64_t q = first; q < last; q++) {
     const vf *own = p->numbers + q * p->numbers_each + p->loss_numbers;
+    const int kind = unsoftened((int)p->blocks[q].loss);
     vd values = {}, weights = {};
     for (int64_t from = start; from < stop; from += CHUNK) {
-      const long rows = evaluate(p, q, theta, (Rows){places, start, stop}, from, space), at = q * V * each + (from - start) * width;
-      if (output) apart(space->input[p->depth], output + at, rows * width, each);
-      if (before) apart(space->input[p->depth - 1], before + at, rows * width, each);
+      const long rows = evaluate(p, q, theta, (Rows){places, start, stop}, from, space);
+      if (output) apart(space->input[p->depth], output + q * V * each + (from - start) * width, rows * width, each);
+      if (into) apart(space->input[layer], into + q * V * each_wide + (from - start) * wide, rows * wide, each_wide);
       if (!loss) continue;
       vf value[CHUNK], weight[CHUNK];
-      loss_values((int)p->blocks[q].loss, own, space->input[p->depth], space->target, value, weight, rows, p->width, p->pixels);
+      loss_values(kind, own, space->input[p->depth], space->target, value, weight, rows, p->width, p->pixels);
       for (long i = 0; i < rows; i++) values += widen(value[i]), weights += widen(weight[i]);
     }
     const vf mean = narrow(values / weights);
     if (loss) memcpy(loss + q * V, &mean, sizeof mean);
+  }
+  restore_small(floats);
+  leave(space);
+  return 0;
+}
+
+// What goes on inside every run with the parameters `theta` [blocks][parameters] when such rows are a batch that nothing changes,
+// and nothing is dropped: the norms of its gradients [blocks][weights], and of each activation the three figures that inside.h
+// has [blocks][activations][3]. The running statistics stay as they are. 0, or -1 where there is no memory.
+EXPORT int dlrun_inside(const Plan *p, int64_t first, int64_t last, const vf *theta, const int64_t *places, int64_t start,
+                        int64_t stop, vf *norms, vf *units) {
+  const long rows = stop - start;
+  long activations = 0;
+  for (long i = 0; i < p->depth; i++) activations += p->layers[i].kind == LAYER_activation;
+  Space *space = room(p, rows);
+  if (!space) return -1;
+  const unsigned long floats = flush_small();
+  for (int64_t q = first; q < last; q++) {
+    const vf *mine = theta + q * p->parameters, *own = p->numbers + q * p->numbers_each + p->loss_numbers;
+    vf *buffers = space->sides; // a normalization has as many buffers as parameters
+    memcpy(buffers, p->state + q * p->stride + p->parameters, (size_t)p->buffers * sizeof *buffers);
+    take_places(p, q, (Rows){places, start, stop}, start, rows, space);
+    forward(p, q, mine, buffers, space, rows * p->members, 1, NULL);
+    activations_inside(p, q, mine, space, rows * p->members, units + 3 * q * activations);
+    loss_gradient(unsoftened((int)p->blocks[q].loss), own, space->input[p->depth], space->target, space->grad[0], rows, p->width,
+                  p->pixels);
+    backward(p, q, mine, buffers, space, rows * p->members);
+    weight_norms(p, space->theta, norms + q * p->weights_count);
   }
   restore_small(floats);
   leave(space);

@@ -68,6 +68,9 @@ INLINE int is_soft(int kind) {
   }
 }
 
+// The same loss of targets that are numbers of classes: it stands before the one of shares in LOSSES, and has the same numbers
+INLINE int unsoftened(int kind) { return kind - is_soft(kind); }
+
 // Whether pixel i of row r is of class k
 INLINE vi is_class(Judged j, long r, long i, long k) { return ((const vi *)j.target)[r * j.pixels + i] == (int32_t)k; }
 

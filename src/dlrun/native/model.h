@@ -159,8 +159,9 @@ INLINE const vf *hyperparameters(const Plan *p, long q, const Layer *layer, cons
   return layer->part ? theta + layer->theta : p->numbers + q * p->numbers_each + p->activation_numbers;
 }
 
-// `masks` are the keys of dropout for this step, NULL at evaluation
-static void forward(const Plan *p, long q, const vf *theta, vf *buffers, Space *s, long rows, const vw *masks) {
+// While `training`, batches are normalized by their own statistics. `masks` are the keys of dropout for this step, NULL where
+// nothing is dropped.
+static void forward(const Plan *p, long q, const vf *theta, vf *buffers, Space *s, long rows, int training, const vw *masks) {
   const vf *numbers = p->numbers + q * p->numbers_each;
   for (long i = 0; i < p->depth; i++) {
     const Layer *layer = &p->layers[i];
@@ -183,12 +184,14 @@ static void forward(const Plan *p, long q, const vf *theta, vf *buffers, Space *
         const vf *own = numbers + layer->numbers;
         dropout_scale(derive_each(*masks, (uint64_t)layer->part), (vi)own[0], own[1], s->kept[i], rows * layer->inputs);
         multiply(x, s->kept[i], y, rows * layer->inputs);
-      } else
+      } else {
         memcpy(y, x, (size_t)(rows * layer->inputs) * sizeof *y);
+        for (long k = 0; training && k < rows * layer->inputs; k++) s->kept[i][k] = splat(1.0f);
+      }
       break;
     case LAYER_batch_norm: {
       const Norm norm = norm_of(layer, theta, buffers, numbers);
-      if (masks)
+      if (training)
         norm_forward(&norm, x, y, s->kept[i] + layer->channels, s->kept[i], rows);
       else
         norm_evaluate(&norm, x, y, rows);

@@ -6,7 +6,9 @@
     way.epoch(state, number, ...)            steps; the buffers of ``state`` are then those behind them
     way.tensors(state)                       what steps change, for a checkpoint
     way.evaluated(state)                     the parameters that are evaluated
+    way.use(theta, buffers)                  other parameters to evaluate, when all steps are taken
     way.evaluate(here, outputs)              what the models make of rows with these
+    way.codes(here), way.inside(here)        the codes of rows, what goes on inside the models
     way.select(train_step, table, keep)      the same for some of the runs
 
 The kernel's memory is the state, theta and slots and all. Of ``State`` it keeps the buffers and the step up to date.
@@ -26,13 +28,14 @@ from dlrun.engine.cohort import Cohort, Settings
 from dlrun.engine.lanes import plan
 from dlrun.engine.lanes.changes import changes
 from dlrun.engine.lanes.columns import Columns, UnfitError
-from dlrun.engine.lanes.library import Block, Change, Layer, Plan, Weight, kernel, version
+from dlrun.engine.lanes.library import Block, Change, Layer, Plan, Weight, kernel, kinds, version
 from dlrun.engine.lanes.plan import Lanes, V
 from dlrun.engine.lanes.threads import spread
 from dlrun.engine.lanes.updates import weight_table
+from dlrun.engine.layers import Flatten
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
-from dlrun.engine.way import Evaluation
+from dlrun.engine.way import UNITS, Diagnostics, Evaluation, Here
 from dlrun.lazy import Tensor, torch
 
 __all__ = ["Native", "V", "products", "version", "way"]
@@ -75,9 +78,15 @@ def _allowed(settings: Settings, data: Data) -> bool:
     return fits and settings.engine == "auto" and kernel() is not None
 
 
-def _pointer(values: Tensor) -> int:
-    assert values.is_contiguous()
-    return values.data_ptr()
+def _pointer(values: Tensor | None) -> int | None:
+    """Where numbers lie that the kernel reads or writes; None stands for none."""
+    assert values is None or values.is_contiguous()
+    return None if values is None else values.data_ptr()
+
+
+def _rows(here: Here) -> tuple[int | None, int, int]:
+    """Places of rows as the kernel takes them: the list, and which part of it; without a list the places themselves."""
+    return (None, here.start, here.stop) if isinstance(here, slice) else (_pointer(here), 0, len(here))
 
 
 class Native:
@@ -102,6 +111,7 @@ class Native:
         slots = average + (layout if any(kink.state(torch.empty(0)) for kink in train_step.kinks) else 0)
         stride = slots + layout * max(library.dlrun_slots(kind[3], kind[4]) for kind in lanes.blocks)
         self._memory = torch.zeros(len(lanes.blocks), stride, V)
+        self._running = self._memory[:, layout:average]  # the buffers
         self._theta = torch.zeros(len(lanes.blocks), layout, V)  # that is evaluated
         prepared = table.prepared()
         assert prepared is not None
@@ -119,6 +129,7 @@ class Native:
             (Change * len(changed.each))(*changed.each),
         )
         self._held = (*tensors, *arrays)  # what the plan points at
+        self._layers = layers
         members = train_step.task.members or 1
         self._forward = members * sum(map(plan.products, layers))  # multiplications for a row of one run
         self._products = 3 * train_step.settings.batch_size * self._forward + layout  # and for a step
@@ -157,14 +168,18 @@ class Native:
     # What training changes
 
     def load(self, state: State) -> None:
-        """Begin with theta and the buffers of ``state``."""
-        columns = torch.cat([state.theta, state.buffers], 1)
-        self._memory[:, : columns.shape[1]] = self._lanes.spread(columns)
+        """See ``Way.load``."""
+        self.use(state.theta, state.buffers)
+        self._memory[:, : self._plan.parameters] = self._theta
         self._kernel.dlrun_start(self._plan)
+
+    def of(self, train_step: TrainStep, table: Batches) -> "Native":
+        """See ``Way.of``."""
+        return Native(train_step, table, self._samples)
 
     def select(self, train_step: TrainStep, table: Batches, keep: Sequence[int], state: State) -> "Native":
         """The same for some of the runs, by their places among the present ones; ``train_step`` and ``table`` are theirs."""
-        other = Native(train_step, table, self._samples)
+        other = self.of(train_step, table)
         lanes = self._lanes.lane[torch.tensor(list(keep))][other._lanes.rows]
         flat = self._memory.transpose(1, 2).flatten(0, 1)[lanes, : other._memory.shape[1]]
         other._memory.copy_(flat.view(-1, V, flat.shape[1]).transpose(1, 2))
@@ -187,7 +202,7 @@ class Native:
             spread(taken, blocks, (stop - start) * self._products * blocks * V)
             state.step = before + stop
         if plan.buffers:
-            state.buffers.copy_(self._lanes.gather(self._memory[:, plan.parameters : plan.parameters + plan.buffers]))
+            state.buffers.copy_(self._lanes.gather(self._running))
 
     def _steps(
         self, epoch: int, before: int, start: int, stop: int, factor: int | None, first: int, last: int, *, draws: bool
@@ -207,22 +222,66 @@ class Native:
         self._kernel.dlrun_evaluated(self._plan, state.step, self._theta.data_ptr())
         return self._lanes.gather(self._theta)
 
-    def evaluate(self, here: Tensor | slice, outputs: bool) -> Evaluation:
+    def use(self, theta: Tensor, buffers: Tensor) -> None:
+        """See ``Way.use``."""
+        self._theta.copy_(self._lanes.spread(theta))
+        self._running[:] = self._lanes.spread(buffers)
+
+    def evaluate(self, here: Here, outputs: bool) -> Evaluation:
         """See ``Way.evaluate``. Each run's numbers lie side by side, so that what torch sums of them depends on no other run."""
-        model, members = self._train_step.model, self._train_step.task.members
-        places, start, stop = (None, here.start, here.stop) if isinstance(here, slice) else (here.data_ptr(), 0, len(here))
-        soft, lanes = bool(self._plan.soft), len(self._lanes.blocks) * V
-        shape = (lanes, stop - start, *([members] if members else []), *model.output_shape)
-        outputs = outputs or soft
-        output = torch.empty(shape) if outputs else None
-        before = torch.empty(shape) if outputs and model.headed else None
-        loss = None if soft else torch.empty(lanes)
-        to = (None if made is None else made.data_ptr() for made in (output, before, loss))
-        rows = (self._theta.data_ptr(), places, start, stop, *to)
-        function = self._kernel.dlrun_evaluate
-        spread(lambda first, last: function(self._plan, first, last, *rows), lanes // V, (stop - start) * self._forward * lanes)
-        mean = None if loss is None else self._lanes.of_runs(loss)
+        model, loss = self._train_step.model, torch.empty(len(self._lanes.rows))
+        output = self._room(here, model.output_shape) if outputs else None
+        before = self._room(here, model.output_shape) if outputs and model.headed else None
+        self._look(here, output, len(self._layers) - 1, before, loss)
+        mean = self._lanes.of_runs(loss)
         if output is None:
             return mean, None
         found = self._lanes.of_runs(output)
         return mean, (found, found if before is None else self._lanes.of_runs(before))
+
+    def codes(self, here: Here) -> Tensor:
+        """See ``Way.codes``."""
+        model = self._train_step.model
+        if self._train_step.task.members:
+            codes = self._room(here, model.output_shape)
+            self._look(here, codes, 0, None, None)
+        else:
+            layer = sum(not isinstance(each, Flatten) for each in model.layers[: model.coded])
+            codes = self._room(here, (self._layers[layer].inputs,))
+            self._look(here, None, layer, codes, None)
+        return self._lanes.of_runs(codes)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """See ``Way.scores``. By torch, since the kernel reads the rows of the table alone."""
+        theta, buffers = self._lanes.gather(self._theta), self._lanes.gather(self._running)
+        self._train_step.bind(State(theta, buffers, [], torch.zeros_like(theta)))
+        return self._train_step.evaluate(x)[0]
+
+    def _each_block(self, function: Callable[..., int], given: tuple[int | None, ...], products: int) -> None:
+        """Call a function of the kernel for all blocks; ``products`` are the multiplications of one run."""
+        blocks = len(self._lanes.blocks)
+        spread(lambda first, last: function(self._plan, first, last, *given), blocks, products * blocks * V)
+
+    def _room(self, here: Here, shape: Sequence[int]) -> Tensor:
+        """Room for such numbers of each row, or of each of its members, of every lane."""
+        members, (_, start, stop) = self._train_step.task.members, _rows(here)
+        return torch.empty(len(self._lanes.rows), stop - start, *([members] if members else []), *shape)
+
+    def _look(self, here: Here, output: Tensor | None, layer: int, into: Tensor | None, loss: Tensor | None) -> None:
+        """Let the kernel write what there is room for: outputs, what goes into a layer, and losses, of every lane."""
+        places, start, stop = _rows(here)
+        rows = (_pointer(self._theta), places, start, stop, _pointer(output), layer, _pointer(into), _pointer(loss))
+        self._each_block(self._kernel.dlrun_evaluate, rows, (stop - start) * self._forward)
+
+    def inside(self, here: Here) -> Diagnostics:
+        """See ``Way.inside``."""
+        blocks, (places, start, stop) = len(self._lanes.blocks), _rows(here)
+        norms = torch.empty(blocks, self._plan.weights_count, V)
+        activations = sum(layer.kind == kinds("layers")["activation"] for layer in self._layers)
+        units = torch.empty(blocks, activations, len(UNITS), V)
+        rows = (_pointer(self._theta), places, start, stop, _pointer(norms), _pointer(units))
+        self._each_block(self._kernel.dlrun_inside, rows, 3 * (stop - start) * self._forward)
+        found = {"gradient_norm": self._lanes.gather(norms)}
+        if activations:
+            found |= {name: self._lanes.gather(units[:, :, number]) for number, name in enumerate(UNITS)}
+        return found

@@ -92,7 +92,7 @@ class Lanes:
 
     def spread(self, values: Tensor) -> Tensor:
         """Numbers of runs [R, n] as vectors of the kernel [G, n, V]."""
-        return values[self.rows].view(-1, V, values.shape[1]).transpose(1, 2).contiguous()
+        return values[self.rows].view(len(self.blocks), V, values.shape[1]).transpose(1, 2).contiguous()
 
     def gather(self, vectors: Tensor) -> Tensor:
         """Vectors of the kernel [G, n, V] as numbers of runs [R, n]."""
