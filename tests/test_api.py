@@ -86,10 +86,10 @@ def on_test_rows(run: Any) -> tuple[Any, Any]:
 
 def agrees(run: Any, prediction: Any, y: torch.Tensor, *names: str) -> None:
     """The run's own metrics are those of this prediction."""
-    shown = torch.as_tensor(prediction)
-    shown = (shown.unsqueeze(1) if shown.dim() == 1 else shown)[None]
+    shown = np.asarray(prediction)
+    shown = (shown[:, None] if shown.ndim == 1 else shown)[None]
     for name in names:
-        again = figure(METRICS[run.record.data["task"]][name], Forms([("value", "identity")], shown, shown), y[None], {})
+        again = figure(METRICS[run.record.data["task"]][name], Forms([("value", "identity")], shown, shown), y[None].numpy(), {})
         assert float(again[0]) == pytest.approx(run.metrics[f"test/{name}"], rel=1e-4, abs=1e-6), name
 
 

@@ -68,10 +68,8 @@ class _Trained:
             tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in self.weights.items()}
             settings = settings_of(self.spec, self.form.outputs)
             self._predictor.append(Predictor(self.spec.row, settings, self.form, self.preprocessing, tensors))
-        found: NDArray[np.float64] = (
-            self._predictor[0](torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64))).double().numpy()
-        )
-        return found
+        found = self._predictor[0](torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64)))
+        return found.astype(np.float64, copy=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_predictor": []}

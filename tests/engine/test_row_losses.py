@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -43,6 +44,5 @@ def test_their_mean_is_the_loss_of_the_run(given: dict[str, Any], spec_of: Calla
             found = row_losses(train_step, batches, subset)
             sizes = [len(getattr(cohort.splits[run.split], subset)) for run in cohort.runs]
             assert (~found.isnan()).sum(1).tolist() == sizes
-            torch.testing.assert_close(
-                found.nanmean(1), measure(train_step, batches, TorchWay(train_step, batches), subset, [])["loss"]
-            )
+            again = measure(train_step, batches, TorchWay(train_step, batches), subset, [])["loss"]
+            np.testing.assert_allclose(found.nanmean(1), again, rtol=1e-7, atol=1e-7)

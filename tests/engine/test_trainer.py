@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -120,20 +121,22 @@ def test_metrics_are_those_of_the_final_weights(
     }
     for subset in ("train", "validation", "test"):
         x, y = training.table.subset(subset)
-        facts = training.table.facts(subset)
-        output, _ = train_step.forward(x, Pass())
-        loss = train_step.loss(output, y)
+        facts = {name: values.numpy() for name, values in training.table.facts(subset).items()}
+        found, _ = train_step.forward(x, Pass())
+        loss = train_step.loss(found, y)
+        output, true = found.numpy(), y.numpy()
         if task == "regression":
-            output, y = training.table.original(output), training.table.true(training.table.sample(subset, len(cohort.data)))
+            output = training.table.original(output)
+            true = training.table.true(training.table.sample(subset, len(cohort.data))).numpy()
         link = {"multiclass": "softmax", "segmentation": "softmax", "binary": "sigmoid", "multilabel": "sigmoid"}
         forms = Forms([("logit", link.get(task, "identity"))] * len(output), output, output)
         assert {name for name in outcomes[0].metrics if name.startswith(subset)} == {f"{subset}/{m}" for m in {"loss", *defaults}}
         for place, row in enumerate(training.order):
-            found = outcomes[row].metrics
-            assert found[f"{subset}/loss"] == pytest.approx(float(loss[place]))
+            measured = outcomes[row].metrics
+            assert measured[f"{subset}/loss"] == pytest.approx(float(loss[place]))
             for name in defaults:
-                value = float(evaluation.figure(METRICS[task][name], forms, y, facts)[place])
-                assert found[f"{subset}/{name}"] == pytest.approx(value, rel=1e-9), name
+                value = float(evaluation.figure(METRICS[task][name], forms, true, facts)[place])
+                assert measured[f"{subset}/{name}"] == pytest.approx(value, rel=1e-9), name
     monkeypatch.setattr(evaluation, "CHUNK_NUMBERS", 1)
     again = evaluation.measure(train_step, training.table, TorchWay(train_step, training.table), "test", sorted(defaults))
     for name, values in again.items():
@@ -516,7 +519,7 @@ def test_a_loss_that_had_settled_and_jumps_is_reported(cohort_of: Callable[..., 
     ],
 )
 def test_what_a_jump_is(losses: list[float], where: int) -> None:
-    assert diagnostics.jumps(torch.tensor([losses], dtype=torch.float64)).tolist() == [where]
+    assert diagnostics.jumps(np.array([losses])).tolist() == [where]
 
 
 # Diagnostics

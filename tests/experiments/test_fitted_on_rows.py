@@ -214,24 +214,24 @@ def test_weights_that_mean_nothing(change: Table, how: dict[str, Any], said: str
 )
 @settings(max_examples=80, deadline=None)
 def test_no_threshold_is_better_than_the_chosen_one(rows_: list[tuple[int, bool]], rule: str) -> None:
-    odds = torch.tensor([value / 2 for value, _ in rows_], dtype=torch.float64).view(1, -1, 1)
+    odds = np.array([value / 2 for value, _ in rows_])
     truth = np.array([label for _, label in rows_])
-    chosen = float(best(rule, odds, torch.from_numpy(truth).double().view(1, -1, 1))[0, 0])
-    predicted = odds[0, :, 0].numpy() > chosen
+    chosen = best(rule, odds[None, :, None], truth[None, :, None].astype(np.float64)).item()
+    predicted = odds > chosen
     if rule == "f1":
-        every = [f1_score(truth, odds[0, :, 0].numpy() > cut, zero_division=0) for cut in np.arange(-3.25, 3.5, 0.5)]
+        every = [f1_score(truth, odds > cut, zero_division=0) for cut in np.arange(-3.25, 3.5, 0.5)]
         assert f1_score(truth, predicted, zero_division=0) == pytest.approx(max(every))
     elif truth.any() and not truth.all():
-        false, true, _ = roc_curve(truth, odds[0, :, 0].numpy(), drop_intermediate=False)
+        false, true, _ = roc_curve(truth, odds, drop_intermediate=False)
         assert predicted[truth].mean() - predicted[~truth].mean() == pytest.approx((true - false).max())
 
 
 def test_a_threshold_that_was_worked_out_by_hand() -> None:
-    odds = torch.tensor([3.0, 2.0, 1.0, -1.0]).view(1, 4, 1)
-    assert best("f1", odds, torch.tensor([1.0, 1, 0, 0]).view(1, 4, 1)).tolist() == [[1.5]]
-    assert best("youden", odds, torch.tensor([1.0, 1, 1, 0]).view(1, 4, 1)).tolist() == [[0.0]]
-    saturated = torch.tensor([torch.inf, torch.inf, -torch.inf, -torch.inf]).view(1, 4, 1)
-    assert best("f1", saturated, torch.tensor([1.0, 1, 0, 0]).view(1, 4, 1)).isfinite().all()
+    odds, first, second = (np.array(each).reshape(1, 4, 1) for each in ([3.0, 2.0, 1.0, -1.0], [1.0, 1, 0, 0], [1.0, 1, 1, 0]))
+    assert best("f1", odds, first).tolist() == [[1.5]]
+    assert best("youden", odds, second).tolist() == [[0.0]]
+    saturated = np.array([np.inf, np.inf, -np.inf, -np.inf]).reshape(1, 4, 1)
+    assert np.isfinite(best("f1", saturated, first)).all()
 
 
 def test_a_threshold_is_chosen_on_validation_and_applied_to_test(train: Train) -> None:

@@ -167,20 +167,20 @@ def predictions_of(name: str, fold: Fold) -> Any:
         dtype=torch.float64,
         device=torch.device("cpu"),
     )
-    (x, y), held = table.subset("train"), table.subset("validation")
+    (x, y), held, (new, _) = ([each.numpy() for each in table.subset(name)] for name in ("train", "validation", "test"))
     sample = Sample(
         task=dlrun.components.tasks.TASKS["recommendation"],
         outputs=1,
         x=x,
         y=y,
-        validation=held,
+        validation=(held[0], held[1]),
         window=None,
         steps=(),
         seeds=[0],
         users=30,
         words=50,
     )
-    return table.original(estimators.ESTIMATORS[name].fit(sample)(table.subset("test")[0]))[0, :, 0].numpy()
+    return table.original(estimators.ESTIMATORS[name].fit(sample)(new))[0, :, 0]
 
 
 @pytest.mark.parametrize(("name", "column"), [("user_mean", 0), ("item_mean", 1)])

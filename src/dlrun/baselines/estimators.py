@@ -23,24 +23,24 @@ Shapes: S splits of the same sizes, n rows of a subset, D features, K outputs, A
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
 
 from dlrun.baselines import library, logistic, ratings
 from dlrun.baselines.sample import Predict, Sample, chosen, dense
+from dlrun.components.arrays import Array, quiet
 from dlrun.components.tasks import TASKS
 
 RIDGE = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
 POLYNOMIAL = (1e-2, 1e-1, 1.0)  # C of the logistic regression; ridge has its own list
 TFIDF = (1.0, 10.0, 100.0)  # C of the logistic regression
+_SHORTEST = 1e-12  # as long as this counts a row that is shorter
 
 
 def mean(sample: Sample) -> Predict:
     """The mean of the training targets, or the shares of the classes."""
-    centre = dense(sample, sample.y).mean(1, keepdim=True)
+    centre = dense(sample, sample.y).mean(1, keepdims=True)
     centre = centre if sample.regression else sample.logarithms(centre)
-    return lambda x: centre.expand(-1, x.shape[1], -1)
+    return lambda x: np.repeat(centre, x.shape[1], axis=1)
 
 
 def naive(sample: Sample) -> Predict:
@@ -57,8 +57,7 @@ def seasonal(sample: Sample) -> Predict:
     places = [[-step % length for step in sample.steps] for length in range(1, known + 1)]
 
     def latest(each: Sequence[int]) -> Predict:
-        index = torch.tensor(each)
-        return lambda x: window(x).gather(3, index.view(1, 1, -1, 1).expand(*x.shape[:2], -1, 1)).squeeze(3)
+        return lambda x: window(x)[:, :, np.arange(len(each)), each]
 
     return chosen(replace(sample, validation=(sample.x, sample.y)), [latest(each) for each in places])
 
@@ -70,27 +69,27 @@ def raw(sample: Sample) -> Predict:
 
 def pca(sample: Sample) -> Predict:
     """The first K - 1 principal components, for K clusters: those span what k-means looks for (Ding & He 2004)."""
-    shift = sample.x.mean(1, keepdim=True)
-    directions = torch.linalg.svd(sample.x - shift, full_matrices=False).Vh.mT[..., : max(1, sample.clusters - 1)]
-    return lambda x: (x - shift) @ directions
+    shift = sample.x.mean(1, keepdims=True)
+    rows = np.linalg.svd(sample.x - shift, full_matrices=False).Vh[:, : max(1, sample.clusters - 1)]
+    return lambda x: (x - shift) @ rows.swapaxes(1, 2)
 
 
 def linear(sample: Sample) -> Predict:
     """Least squares with an intercept; of all solutions the smallest, where features depend on each other."""
-    shift, centre = sample.x.mean(1, keepdim=True), sample.y.mean(1, keepdim=True)
-    weight = torch.linalg.lstsq(sample.x - shift, sample.y - centre, driver="gelsd").solution
+    shift, centre = sample.x.mean(1, keepdims=True), sample.y.mean(1, keepdims=True)
+    weight = np.stack([np.linalg.lstsq(x, y)[0] for x, y in zip(sample.x - shift, sample.y - centre, strict=True)])
     return lambda x: (x - shift) @ weight + centre
 
 
 def ridge(sample: Sample) -> Predict:
     """Min |y - x w - b|^2 + alpha |w|^2."""
-    shift, centre = sample.x.mean(1, keepdim=True), sample.y.mean(1, keepdim=True)
+    shift, centre = sample.x.mean(1, keepdims=True), sample.y.mean(1, keepdims=True)
     x, y = sample.x - shift, sample.y - centre
-    gram, moment = x.mT @ x, x.mT @ y
-    penalty = torch.tensor(RIDGE, dtype=x.dtype).view(-1, 1, 1, 1) * torch.eye(x.shape[2], dtype=x.dtype)
-    weights = torch.linalg.solve(gram + penalty, moment.expand(len(RIDGE), -1, -1, -1))  # [A, S, D, K]
+    gram, moment = x.swapaxes(1, 2) @ x, x.swapaxes(1, 2) @ y
+    penalty = np.array(RIDGE)[:, None, None, None] * np.eye(x.shape[2])
+    weights = np.linalg.solve(gram + penalty, np.broadcast_to(moment, (len(RIDGE), *moment.shape)))  # [A, S, D, K]
 
-    def affine(weight: Tensor) -> Predict:
+    def affine(weight: Array) -> Predict:
         return lambda x: (x - shift) @ weight + centre
 
     return chosen(sample, [affine(weight) for weight in weights])
@@ -107,11 +106,13 @@ def tfidf(sample: Sample) -> Predict:
     d of the n training rows have the word (Salton & Buckley 1988; the weights are those of scikit-learn's TfidfVectorizer); words
     that none of them has do not count.
     """
-    having = (sample.x > 0).sum(1, keepdim=True)
-    rarity = torch.where(having > 0, ((1 + sample.x.shape[1]) / (1 + having)).log() + 1, 0.0)
+    having = (sample.x > 0).sum(1, keepdims=True)
+    rarity = np.where(having > 0, np.log((1 + sample.x.shape[1]) / (1 + having)) + 1, 0.0)
 
-    def weighed(x: Tensor) -> Tensor:
-        return F.normalize(x * rarity, dim=2)
+    def weighed(x: Array) -> Array:
+        weights = x * rarity
+        found: Array = weights / np.maximum(np.linalg.norm(weights, axis=2, keepdims=True), _SHORTEST)
+        return found
 
     held = sample.validation and (weighed(sample.validation[0]), sample.validation[1])
     richer = replace(sample, x=weighed(sample.x), validation=held)
@@ -119,14 +120,16 @@ def tfidf(sample: Sample) -> Predict:
     return lambda x: fitted(weighed(x))
 
 
+@quiet
 def polynomial(sample: Sample) -> Predict:
     """Products of two features, scaled to a standard deviation of 1; then a linear model of them."""
     first = _products(sample.x)
-    shift, deviation = first.mean(1, keepdim=True), first.std(1, keepdim=True, correction=0)
-    factor = torch.where(deviation > 0, 1 / deviation, 0.0)
+    shift, deviation = first.mean(1, keepdims=True), first.std(1, keepdims=True)
+    factor = np.where(deviation > 0, 1 / deviation, 0.0)
 
-    def prepared(x: Tensor) -> Tensor:
-        return (_products(x) - shift) * factor
+    def prepared(x: Array) -> Array:
+        found: Array = (_products(x) - shift) * factor
+        return found
 
     held = sample.validation and (prepared(sample.validation[0]), sample.validation[1])
     richer = replace(sample, x=(first - shift) * factor, validation=held)
@@ -137,9 +140,9 @@ def polynomial(sample: Sample) -> Predict:
     return lambda x: fitted(prepared(x))
 
 
-def _products(x: Tensor) -> Tensor:
-    row, column = torch.triu_indices(x.shape[2], x.shape[2])
-    return torch.cat([x, x[..., row] * x[..., column]], 2)
+def _products(x: Array) -> Array:
+    row, column = np.triu_indices(x.shape[2])
+    return np.concatenate([x, x[..., row] * x[..., column]], 2)
 
 
 @dataclass(frozen=True)

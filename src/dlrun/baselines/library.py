@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dlrun.baselines.sample import Predict, Sample, chosen
+from dlrun.components.links import log_softmax
 
 LASSO = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 DEPTHS = (1, 2, 3, 4, 5, 7, 10, 20, None)
@@ -55,11 +55,8 @@ def _counted(model: Any, rows: Array) -> Array:
 
 def _decided(model: Any, rows: Array) -> Array:
     """Of a sum of log odds, or of one sum a class."""
-    from scipy.special import log_softmax
-
     z = model.decision_function(rows)
-    out: Array = log_softmax(np.stack([np.zeros_like(z), z], 1) if z.ndim == 1 else z, axis=1)
-    return out
+    return log_softmax(np.stack([np.zeros_like(z), z], 1) if z.ndim == 1 else z, 1)
 
 
 def _fitted(sample: Sample, alternatives: Sequence[Callable[..., Any]], logarithms: Logarithms = _counted) -> Predict:
@@ -67,10 +64,10 @@ def _fitted(sample: Sample, alternatives: Sequence[Callable[..., Any]], logarith
 
     def together(make: Callable[..., Any]) -> Predict:
         models = [
-            _each_output(sample, partial(make, random_state=seed & 0xFFFFFFFF), logarithms, x.numpy(), y.numpy())
+            _each_output(sample, partial(make, random_state=seed & 0xFFFFFFFF), logarithms, x, y)
             for seed, x, y in zip(sample.seeds, sample.x, sample.y, strict=True)
         ]
-        return lambda x: torch.from_numpy(np.stack([model(rows.numpy()) for model, rows in zip(models, x, strict=True)]))
+        return lambda x: np.stack([model(rows) for model, rows in zip(models, x, strict=True)])
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of scikit-learn's: a lasso that has not converged is judged by its predictions

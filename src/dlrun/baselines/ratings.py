@@ -10,10 +10,9 @@ Shapes: S splits, n rows, V users and items together; x int64 [S, n, 2], y [S, n
 """
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from dlrun.baselines.sample import Predict, Sample, chosen
+from dlrun.components.arrays import Array, quiet
 
 DAMPING = (0.0, 1.0, 3.0, 10.0, 30.0)  # ratings that say 0, added to those of each user and item
 RANKS = (1, 2, 4, 8, 16)
@@ -41,53 +40,59 @@ def svd(sample: Sample) -> Predict:
     from scipy.sparse.linalg import svds
 
     base = biases(sample)
-    left = (sample.y - base(sample.x))[..., 0].numpy()
+    left = (sample.y - base(sample.x))[..., 0]
     shape = sample.users + 1, sample.words - sample.users + 1
     rank = min(max(RANKS), min(shape) - 1)
     user, item = _pair(sample, sample.x)
     vectors = []
-    for values, row, column in zip(left, user.numpy(), item.numpy(), strict=True):
+    for values, row, column in zip(left, user, item, strict=True):
         start = np.ones(min(shape))
         u, s, v = svds(csr_array((values, (row, column)), shape=shape), k=rank, v0=start)
         vectors.append((u[:, ::-1] * s[::-1], v[::-1].T))
-    of_users, of_items = (torch.from_numpy(np.stack([pair[place] for pair in vectors])) for place in (0, 1))
+    of_users, of_items = (np.stack([pair[place] for pair in vectors]) for place in (0, 1))
 
     def ranked(count: int) -> Predict:
-        def predict(x: Tensor) -> Tensor:
+        def predict(x: Array) -> Array:
             rows, columns = _pair(sample, x)
             product = _of_each(of_users[..., :count], rows) * _of_each(of_items[..., :count], columns)
-            return base(x) + product.sum(2, keepdim=True)
+            found: Array = base(x) + product.sum(2, keepdims=True)
+            return found
 
         return predict
 
     return chosen(sample, [ranked(count) for count in RANKS if count <= rank] or [base])
 
 
-def _pair(sample: Sample, x: Tensor) -> tuple[Tensor, Tensor]:
+def _pair(sample: Sample, x: Array) -> tuple[Array, Array]:
     """The places of user and item in a matrix whose first row and column, those of unknown ones, are empty."""
-    return x[..., 0], (x[..., 1] - sample.users).clamp_min(0)
+    return x[..., 0], np.maximum(x[..., 1] - sample.users, 0)
 
 
-def _of_each(vectors: Tensor, places: Tensor) -> Tensor:
+def _of_each(vectors: Array, places: Array) -> Array:
     """[S, m, k] and [S, n] to [S, n, k]."""
-    return vectors.gather(1, places.unsqueeze(2).expand(-1, -1, vectors.shape[2]))
+    return np.take_along_axis(vectors, places[..., None], 1)
 
 
-def _effects(sample: Sample, damping: float, columns: tuple[int, ...], sweeps: int) -> Tensor:
+@quiet
+def _effects(sample: Sample, damping: float, columns: tuple[int, ...], sweeps: int) -> Array:
     """What each user and item adds to the mean, [S, V + 1], found for those of one column at a time; 0 for unknown ones."""
-    y = (sample.y - sample.y.mean(1, keepdim=True))[..., 0]
-    effects = torch.zeros(len(y), sample.words + 1, dtype=y.dtype)
+    y = (sample.y - sample.y.mean(1, keepdims=True))[..., 0]
+    effects = np.zeros((len(y), sample.words + 1))
+
+    def totals(places: Array, values: Array | None = None) -> Array:
+        flat = places + np.arange(len(y))[:, None] * effects.shape[1]
+        return np.bincount(flat.ravel(), None if values is None else values.ravel(), effects.size).reshape(effects.shape)
+
     for _ in range(sweeps):
         for column in columns:
             mine, other = sample.x[..., column], sample.x[..., 1 - column]
-            left = y - effects.gather(1, other)
-            sums = torch.zeros_like(effects).scatter_add_(1, mine, left)
-            counts = torch.zeros_like(effects).scatter_add_(1, mine, torch.ones_like(left)) + damping
-            found = torch.where(counts > 0, sums / counts.clamp_min(1e-300), 0.0)
-            effects.scatter_(1, mine, found.gather(1, mine))
+            counts = totals(mine)
+            found = totals(mine, y - np.take_along_axis(effects, other, 1)) / (counts + damping)
+            effects = np.where(counts > 0, found, effects)
     return effects
 
 
-def _added(sample: Sample, effects: Tensor) -> Predict:
-    centre = sample.y.mean(1, keepdim=True)
-    return lambda x: centre + effects.gather(1, x.flatten(1)).view(x.shape).sum(2, keepdim=True)
+def _added(sample: Sample, effects: Array) -> Predict:
+    centre = sample.y.mean(1, keepdims=True)
+    split = np.arange(len(effects))[:, None, None]
+    return lambda x: centre + effects[split, x].sum(2, keepdims=True)

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from dlrun.baselines.estimators import ESTIMATORS, TFIDF
 from dlrun.baselines.sample import Predict, Sample
 from dlrun.comparison.factors import Factor
 from dlrun.comparison.table import BASELINE, Row
+from dlrun.components.arrays import Array, quiet
 from dlrun.components.tasks import TASKS, Link, Task
 from dlrun.data.dataset import Data
 from dlrun.data.modality import TABLE
@@ -33,7 +33,9 @@ from dlrun.engine.derived import Derived
 from dlrun.engine.evaluation import figure
 from dlrun.engine.forms import Forms, Kind
 from dlrun.engine.thresholds import cuts
+from dlrun.engine.way import array
 from dlrun.errors import nearest
+from dlrun.lazy import Tensor, torch
 from dlrun.threads import threads
 
 AUTO, NONE = "auto", "none"
@@ -310,7 +312,7 @@ def _measure(
         figures: dict[str, list[float]] = {}
         forms_of, true_of = {}, {}
 
-        def predicted(x: Tensor, predict: Predict = predict) -> Tensor:
+        def predicted(x: Tensor, predict: Predict = predict) -> Array:
             return predict(_flat(data, x))
 
         derived = Derived(table, data, sample.seeds, codes=lambda here: predicted(table.at(here)[0]), scores=predicted)
@@ -321,10 +323,11 @@ def _measure(
                 output = table.original(output)
             more = derived.forms([task.metrics[name] for name in _asked(task, metrics, subset)], here)
             forms_of[subset] = Forms([_KINDS[task.link]] * len(folds), output, output, _made=more)
-            true_of[subset] = table.true(here)
+            true_of[subset] = array(table.true(here))
         cut = cuts([threshold] * len(folds), table, forms_of.get("validation"), true_of.get("validation"))
         for subset, made in forms_of.items():
-            forms, true, facts = replace(made, cut=cut), true_of[subset], table.facts(subset)
+            forms, true = replace(made, cut=cut), true_of[subset]
+            facts = {fact: array(values) for fact, values in table.facts(subset).items()}
             figures |= {
                 f"{subset}/{name}": figure(task.metrics[name], forms, true, facts).tolist()
                 for name in _asked(task, metrics, subset)
@@ -343,25 +346,27 @@ def _finite(values: list[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]
 
 
-def _rows(table: Batches, data: Data, subset: str) -> tuple[Tensor, Tensor]:
+def _rows(table: Batches, data: Data, subset: str) -> tuple[Array, Array]:
     """Rows as lists of numbers [S, n, D], in which members of pairs and triplets stay apart, and their targets."""
     x, y = table.subset(subset)
-    return _flat(data, x), y
+    return _flat(data, x), array(y)
 
 
-def _flat(data: Data, x: Tensor) -> Tensor:
-    return data.modality.flat(x, data.words)
+def _flat(data: Data, x: Tensor) -> Array:
+    return array(data.modality.flat(x, data.words))
 
 
-def _window(table: Batches, folds: Folds) -> Callable[[Tensor], Tensor] | None:
+def _window(table: Batches, folds: Folds) -> Callable[[Array], Array] | None:
     columns = _lags(folds.data)
     if not columns:
         return None
-    shift, factor = (values[:, columns].unsqueeze(1) for values in (folds.scalings.shift, folds.scalings.factor))
-    y_shift, y_factor = (values[:, None, :, None] for values in (table.y_shift, table.y_factor))
+    shift, factor = (array(values)[:, None, columns] for values in (folds.scalings.shift, folds.scalings.factor))
+    y_shift, y_factor = (array(values)[:, None, :, None] for values in (table.y_shift, table.y_factor))
 
-    def window(x: Tensor) -> Tensor:
-        values = torch.where(factor > 0, x[..., columns] / factor, 0.0) + shift
-        return (values.unsqueeze(2) - y_shift) * y_factor
+    @quiet
+    def window(x: Array) -> Array:
+        values = np.where(factor > 0, x[..., columns] / factor, 0.0) + shift
+        found: Array = (values[:, :, None] - y_shift) * y_factor
+        return found
 
     return window

@@ -6,13 +6,13 @@ Shapes: S splits of the same sizes, n rows of a subset, D features, K outputs.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
 
+from dlrun.components.arrays import Array, quiet
+from dlrun.components.links import logit, sigmoid
 from dlrun.components.tasks import Task
 
-Predict = Callable[[Tensor], Tensor]
+Predict = Callable[[Array], Array]
 """Inputs [S, n, D] -> predictions [S, n, K]: values on the scale of the targets; for classes logarithms, as of runs.
 
 Of binary and multilabel data they are log odds, log(p / (1 - p)), of multiclass data log p: infinite where p is 0 or 1. In a
@@ -39,10 +39,10 @@ class Sample:
 
     task: Task
     outputs: int
-    x: Tensor
-    y: Tensor
-    validation: tuple[Tensor, Tensor] | None
-    window: Callable[[Tensor], Tensor] | None
+    x: Array
+    y: Array
+    validation: tuple[Array, Array] | None
+    window: Callable[[Array], Array] | None
     steps: Sequence[int]
     seeds: Sequence[int]
     clusters: int = 0
@@ -59,20 +59,21 @@ class Sample:
         """Whether each row is of one class of several."""
         return self.task.exclusive
 
-    def values(self, prediction: Tensor) -> Tensor:
+    def values(self, prediction: Array) -> Array:
         """What a prediction says: values, or probabilities."""
         if self.regression:
             return prediction
-        return prediction.exp() if self.exclusive else prediction.sigmoid()
+        return np.exp(prediction) if self.exclusive else sigmoid(prediction)
 
-    def logarithms(self, probability: Tensor) -> Tensor:
+    @quiet
+    def logarithms(self, probability: Array) -> Array:
         """Probabilities as predictions of classes are given."""
-        return probability.log() if self.exclusive else probability.logit()
+        return np.log(probability) if self.exclusive else logit(probability)
 
 
-def dense(sample: Sample, y: Tensor) -> Tensor:
+def dense(sample: Sample, y: Array) -> Array:
     """Targets as rows of numbers [S, n, K]: classes as rows of the identity."""
-    return F.one_hot(y, sample.outputs).double() if sample.exclusive else y
+    return np.eye(sample.outputs)[y] if sample.exclusive else y
 
 
 def chosen(sample: Sample, alternatives: Sequence[Predict]) -> Predict:
@@ -81,14 +82,14 @@ def chosen(sample: Sample, alternatives: Sequence[Predict]) -> Predict:
         return alternatives[len(alternatives) // 2]
     x, y = sample.validation
     true = dense(sample, y)
-    errors = torch.stack([(sample.values(predict(x)) - true).square().mean((1, 2)) for predict in alternatives])
+    errors = np.stack([np.square(sample.values(predict(x)) - true).mean((1, 2)) for predict in alternatives])
     best = errors.argmin(0)
 
-    def predict(x: Tensor) -> Tensor:
-        out: Tensor | None = None
+    def predict(x: Array) -> Array:
+        out: Array | None = None
         for number in sorted(set(best.tolist())):
             found = alternatives[number](x)
-            out = found.clone() if out is None else torch.where((best == number).view(-1, 1, 1), found, out)
+            out = found if out is None else np.where((best == number)[:, None, None], found, out)
         assert out is not None
         return out
 

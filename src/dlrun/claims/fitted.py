@@ -75,7 +75,7 @@ def affine(runs: Trained) -> Found:
         generator = torch.Generator().manual_seed(record.seed)
         a, b = torch.randn(2, 64, *model.form.shape, generator=generator, dtype=torch.float64)
         values = [_predicted(model, x) for x in (a + b, torch.zeros_like(a), a, b)]
-        worst = max(worst, float((values[0] + values[1] - values[2] - values[3]).abs().max() / values[0].abs().max()))
+        worst = max(worst, float(np.abs(values[0] + values[1] - values[2] - values[3]).max() / np.abs(values[0]).max()))
     return worst, 0.0, 1e-4
 
 
@@ -112,8 +112,8 @@ def losses_of_two_rows(runs: Trained) -> Found:
     for record in runs.where():
         spec = from_config(runs.store.config(record.id), record.choices, record.overrides)
         data = Datasets().load(spec.dataset)
-        squares = (runs.predictor(record)(data.x) - data.y).square().flatten().sort().values
-        below = torch.searchsorted(squares, 2 * 17.75 - squares)  # for each row, how many others have little enough
+        squares = np.sort(np.square(runs.predictor(record)(data.x) - data.y.numpy()).ravel())
+        below = np.searchsorted(squares, 2 * 17.75 - squares)  # for each row, how many others have little enough
         own = int((squares < 17.75).sum())
         shares.append((int(below.sum()) - own) / (len(squares) * (len(squares) - 1)))
     return max(shares, default=math.nan), 1e-6, 0.05
@@ -148,7 +148,7 @@ def _svm(x: NDArray[np.float64], sign: NDArray[np.float64], strength: float, wei
     return float(strength * np.maximum(0, 1 - sign * (x @ weight + bias)).sum() + 0.5 * (weight**2).sum())
 
 
-def _predicted(model: Predictor, x: Tensor) -> Tensor:
+def _predicted(model: Predictor, x: Tensor) -> NDArray[np.float64]:
     """Log odds or log probabilities of classes, values of a regression: what a linear model is linear in."""
     return model(x, log=model.form.task.classes)
 

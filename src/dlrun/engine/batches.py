@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from dlrun import streams
+from dlrun.components.arrays import Array
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing, Scalings, renumbered, total
@@ -153,9 +154,9 @@ class Batches:
             fill, shift, factor = fill.unsqueeze(2), shift.unsqueeze(2), factor.unsqueeze(2)
         return torch.where(raw.isnan(), fill, raw).sub_(shift).mul_(factor)
 
-    def prepare(self, raw: Tensor) -> Tensor:
+    def prepare(self, raw: Array) -> Tensor:
         """Other inputs [n, *shape], as they would be of the data, prepared for each run: [R, n, *shape]."""
-        return self._scale(raw.expand(len(self.split_of), *raw.shape))
+        return self._scale(torch.from_numpy(raw).to(self.device).expand(len(self.split_of), *raw.shape))
 
     def order(self, keys: Tensor) -> Tensor:
         """The places of the training rows in the order of an epoch: int64 [R, n], from the keys [R] of the order stream."""
@@ -285,10 +286,12 @@ class Batches:
             return values
         return values[self.split_of]
 
-    def original(self, values: Tensor) -> Tensor:
+    def original(self, values: Array) -> Array:
         """Regression outputs or targets [R, n, K] in the units of the data, in float64."""
-        shift, factor = self._units
-        return values.double() / factor + shift
+        shift, factor = (each.cpu().numpy() for each in self._units)
+        found: Array = values / factor
+        found += shift
+        return found
 
 
 def fours(numbers: int) -> int:

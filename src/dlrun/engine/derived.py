@@ -8,17 +8,19 @@ Models and baselines come here alike: what they differ in is the functions that 
 Shapes: R runs, n rows, E numbers of a code, K clusters, U users, I items.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from dlrun import streams
+from dlrun.components.arrays import Array
 from dlrun.components.metrics import DERIVED, Metric
 from dlrun.data.dataset import Data
 from dlrun.data.kmeans import centres, nearest
 from dlrun.engine.batches import Batches
-from dlrun.engine.way import Here
+from dlrun.engine.way import Here, array
+from dlrun.lazy import Tensor
 
 TOP = 10  # items of a ranking
 PAIRS = 1 << 25  # of users and items that are scored for one run; of more users some are drawn
@@ -42,64 +44,65 @@ class Derived:
         data: Data,
         seeds: Sequence[int],
         *,
-        codes: Callable[[Here], Tensor],
-        scores: Callable[[Tensor], Tensor],
+        codes: Callable[[Here], Array],
+        scores: Callable[[Tensor], Array],
     ) -> None:
         self._table, self._data, self._seeds, self._codes, self._scores = table, data, seeds, codes, scores
-        self._centres: Tensor | None = None
-        self._first: Tensor | None = None
+        self._centres: Array | None = None
+        self._first: Array | None = None
 
-    def forms(self, metrics: Iterable[Metric], here: Here) -> dict[str, Tensor]:
+    def forms(self, metrics: Iterable[Metric], here: Here) -> dict[str, Array]:
         """Those that the metrics read, for the rows ``here``."""
         wanted = {form for metric in metrics for form in metric.reads if form in DERIVED}
         make = {"cluster": self._clusters, "ranking": self._ranking}
         return {form: make[form](here) for form in wanted}
 
-    def _clusters(self, here: Here) -> Tensor:
+    def _clusters(self, here: Here) -> Array:
         if self._centres is None:
             train = slice(0, self._table.sizes["train"])
             self._centres = centres(self._codes_of(train), self._data.clusters, self._seeds)
         return nearest(self._codes_of(here), self._centres)
 
-    def _ranking(self, here: Here) -> Tensor:
+    def _ranking(self, here: Here) -> Array:
         """The same for all rows: a ranking is of a user."""
         if self._first is None:
             users, items = self._data.users, len(self._data.vocabulary) - self._data.users
-            ranked = streams.permutations(streams.keys([0], "data"), users)[0][: max(1, PAIRS // items)].sort().values
-            train = self._table.at(slice(0, self._table.sizes["train"]))[0].cpu()
-            self._first = torch.zeros(len(self._seeds), users, TOP, dtype=torch.int64)
-            for some in torch.split(ranked, max(1, _TOGETHER // (len(self._seeds) * items))):
+            ranked = np.sort(streams.permutations(streams.keys([0], "data"), users)[0][: max(1, PAIRS // items)])
+            train = array(self._table.at(slice(0, self._table.sizes["train"]))[0])
+            self._first = np.zeros((len(self._seeds), users, TOP), dtype=np.int64)
+            together = max(1, _TOGETHER // (len(self._seeds) * items))
+            for start in range(0, len(ranked), together):
+                some = ranked[start : start + together]
                 self._first[:, some] = self._best(some, items, train)
-            broken = (self._first < 0).flatten(1).any(1)
-            self._first[broken] = -1
-        return self._first.to(self._table.device)
+            self._first[(self._first < 0).any((1, 2))] = -1
+        return self._first
 
-    def _best(self, some: Tensor, items: int, train: Tensor) -> Tensor:
+    def _best(self, some: Array, items: int, train: Array) -> Array:
         """The first items of some users, int64 [R, u, 10]. Among equal scores chance decides, the same for all runs."""
-        order = streams.permutations(streams.keys([0], "data", part=1), items)[0]
+        order = np.asarray(streams.permutations(streams.keys([0], "data", part=1), items)[0])
         item = order + self._data.users + 1
-        pairs = torch.stack([(some + 1).repeat_interleave(items), item.repeat(len(some))], 1).to(self._table.device)
-        scores = self._scores(self._table.prepare(pairs)).double().cpu().view(-1, len(some), items)
-        place = torch.full((self._data.users + 1,), len(some))  # users of no interest fill a row that is cut off
-        place[some + 1] = torch.arange(len(some))
-        column = torch.empty(items, dtype=torch.int64)
-        column[order] = torch.arange(items)
-        seen = torch.zeros(len(scores), len(some) + 1, items, dtype=torch.bool)
-        user, known = place[train[..., 0]], column[train[..., 1] - self._data.users - 1]
-        seen.flatten(1).scatter_(1, user * items + known, True)
-        scores = torch.where(seen[:, :-1], -torch.inf, scores)
-        best = scores.topk(min(TOP, items), dim=2)
-        found = torch.where(best.values == -torch.inf, 0, item[best.indices])
-        found = found.masked_fill(scores.isnan().any(2, keepdim=True), -1)
-        return torch.nn.functional.pad(found, (0, TOP - found.shape[2]))
+        pairs = np.stack([np.repeat(some + 1, items), np.tile(item, len(some))], 1)
+        scores = self._scores(self._table.prepare(pairs)).astype(np.float64, copy=False).reshape(-1, len(some), items)
+        place = np.full(self._data.users + 1, len(some))  # users of no interest fill a row that is cut off
+        place[some + 1] = np.arange(len(some))
+        column = np.empty(items, dtype=np.int64)
+        column[order] = np.arange(items)
+        seen = np.zeros((len(scores), len(some) + 1, items), dtype=bool)
+        seen[np.arange(len(train))[:, None], place[train[..., 0]], column[train[..., 1] - self._data.users - 1]] = True
+        falling = np.where(seen[:, :-1], np.inf, -scores)
+        best = np.argpartition(falling, min(TOP, items) - 1, axis=2)[..., :TOP]
+        best = np.take_along_axis(best, np.take_along_axis(falling, best, 2).argsort(2, kind="stable"), 2)
+        found = np.where(np.take_along_axis(falling, best, 2) == np.inf, 0, item[best])
+        found = np.where(np.isnan(falling).any(2, keepdims=True), -1, found)
+        return np.pad(found, ((0, 0), (0, 0), (0, TOP - found.shape[2])))
 
-    def _codes_of(self, here: Here) -> Tensor:
-        together = max(1, _TOGETHER // (len(self._seeds) * torch.Size(self._table.row_shape).numel()))
-        return torch.cat([self._codes(chunk).double() for chunk in chunks(here, together)], 1)
+    def _codes_of(self, here: Here) -> Array:
+        together = max(1, _TOGETHER // (len(self._seeds) * math.prod(self._table.row_shape)))
+        return np.concatenate([self._codes(chunk) for chunk in chunks(here, together)], 1, dtype=np.float64)
 
 
 def chunks(here: Here, together: int) -> Sequence[Here]:
     """The same places, that many at a time."""
     if isinstance(here, slice):
         return [slice(start, min(start + together, here.stop)) for start in range(here.start, here.stop, together)]
-    return torch.split(here, together)
+    return [here[start : start + together] for start in range(0, len(here), together)]

@@ -16,9 +16,9 @@ Shapes: R runs, n rows, H units.
 
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from dlrun.components.arrays import Array, quiet
 from dlrun.components.metrics.confidence import mean_top_probability, zero_probabilities
 from dlrun.components.metrics.regression import crossing as quantile_crossing
 from dlrun.engine.batches import Batches
@@ -26,10 +26,11 @@ from dlrun.engine.evaluation import by_levels, by_size, levels
 from dlrun.engine.forms import Forms
 from dlrun.engine.step import TrainStep
 from dlrun.engine.way import Diagnostics, Way
+from dlrun.lazy import Tensor
 
 ROWS = 256  # enough to call a unit dead, few enough to cost less than an epoch
 
-_OF_CLASSES: dict[str, Callable[[Forms], Tensor]] = {  # what a task names in its ``diagnostics``
+_OF_CLASSES: dict[str, Callable[[Forms], Array]] = {  # what a task names in its ``diagnostics``
     "mean_top_probability": lambda forms: mean_top_probability(forms["probability"]),
     "zero_probabilities": lambda forms: zero_probabilities(forms["log_probability"]),
 }
@@ -38,7 +39,8 @@ _OF_CLASSES: dict[str, Callable[[Forms], Tensor]] = {  # what a task names in it
 SETTLED, JUMP, AT_START = 5, 100.0, 0.01
 
 
-def jumps(losses: Tensor) -> Tensor:
+@quiet
+def jumps(losses: Array) -> Array:
     """Where a loss that had settled jumps: the first such evaluation of each run, -1 where there is none.
 
     A loss has settled when its last five values lie within a factor of 2, and jumps when it then is a hundred times the largest
@@ -51,11 +53,11 @@ def jumps(losses: Tensor) -> Tensor:
         int64 [R], indices along E.
     """
     if losses.shape[1] <= SETTLED:
-        return torch.full((len(losses),), -1)
-    before, later = losses.unfold(1, SETTLED, 1)[:, :-1], losses[:, SETTLED:]
-    low, high = before.aminmax(dim=2)
+        return np.full(len(losses), -1)
+    before, later = np.lib.stride_tricks.sliding_window_view(losses, SETTLED, axis=1)[:, :-1], losses[:, SETTLED:]
+    low, high = before.min(2), before.max(2)
     found = (high <= 2 * low) & (later > JUMP * high) & (later > AT_START * losses[:, :1])
-    return torch.where(found.any(1), found.int().argmax(1) + SETTLED, -1)
+    return np.where(np.any(found, axis=1), found.argmax(1) + SETTLED, -1)
 
 
 def diagnose(way: Way, train_step: TrainStep, table: Batches, theta: Tensor) -> Diagnostics:
@@ -75,7 +77,8 @@ def weights(train_step: TrainStep, theta: Tensor) -> Diagnostics:
     return {"zero_weights": zeros, "weight_norm": (theta * mask).norm(dim=1)}
 
 
-def of_predictions(train_step: TrainStep, table: Batches, measured: dict[str, Tensor], forms: Forms | None) -> Diagnostics:
+@quiet
+def of_predictions(train_step: TrainStep, table: Batches, measured: dict[str, Array], forms: Forms | None) -> dict[str, Array]:
     """What test rows tell: the gap between test and training loss, and what the predictions, ``forms``, are like. [R] each."""
     if forms is None:
         return {}
@@ -86,7 +89,7 @@ def of_predictions(train_step: TrainStep, table: Batches, measured: dict[str, Te
     return found
 
 
-def _of_predicted(train_step: TrainStep, forms: Forms) -> Diagnostics:
+def _of_predicted(train_step: TrainStep, forms: Forms) -> dict[str, Array]:
     if train_step.task.scaled:
         return {"quantile_crossing": by_levels(train_step, forms.output, lambda p, rows, taus: quantile_crossing(p, taus))}
     return {name: _OF_CLASSES[name](forms) for name in train_step.task.diagnostics}

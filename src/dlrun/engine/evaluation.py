@@ -7,21 +7,21 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from dlrun.components.arrays import Array
 from dlrun.components.metrics import Metric
 from dlrun.components.metrics.regression import median
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.engine.batches import Batches
 from dlrun.engine.cohort import CohortRun
-from dlrun.engine.components import Rows
 from dlrun.engine.derived import Derived, chunks
 from dlrun.engine.forms import Forms
 from dlrun.engine.step import TrainStep
 from dlrun.engine.thresholds import cuts, is_chosen
-from dlrun.engine.way import Here, Outputs, Way
+from dlrun.engine.way import Here, Outputs, Way, array
+from dlrun.lazy import Tensor, torch
 
 CHUNK_NUMBERS = 1 << 24  # inputs and hidden values held at once during an evaluation, and
 CHUNK_ROWS = 1 << 13  # rows: of a large table far less than it takes itself
@@ -41,14 +41,17 @@ def outputs_of(train_step: TrainStep, table: Batches, here: Here) -> Outputs:
 
 def derived_of(train_step: TrainStep, table: Batches, way: Way) -> Derived:
     """What makes the forms of predictions that take a fit to training rows, with the parameters that ``way`` evaluates."""
-    return Derived(table, train_step.data, train_step.seeds, codes=way.codes, scores=way.scores)
+    codes, scores = (lambda here: array(way.codes(here))), (lambda x: array(way.scores(x)))
+    return Derived(table, train_step.data, train_step.seeds, codes=codes, scores=scores)
 
 
 def predictions(train_step: TrainStep, table: Batches, output: Tensor, before: Tensor) -> Forms:
     """What the metrics see of outputs [R, n, K, ...] and what stands before the head."""
+    made = array(output)
     if train_step.task.scaled:
-        output = before = table.original(output)
-    return Forms(train_step.kinds, output, before)
+        made = table.original(made)
+        return Forms(train_step.kinds, made, made)
+    return Forms(train_step.kinds, made, made if before is output else array(before))
 
 
 def measure(
@@ -59,9 +62,9 @@ def measure(
     names: Sequence[str],
     limit: int | None = None,
     keep: Callable[[str, Forms], None] | None = None,
-    cut: Tensor | None = None,
+    cut: Array | None = None,
     derived: Derived | None = None,
-) -> dict[str, Tensor]:
+) -> dict[str, Array]:
     """The loss and the named metrics of every run on a subset: {"loss": [R], "r2": [R], ...}.
 
     Args:
@@ -77,7 +80,7 @@ def measure(
     loss, outputs = way.evaluate(here, bool(wanted) or keep is not None or not alike)
     if outputs is None:
         assert loss is not None
-        return {"loss": loss}
+        return {"loss": array(loss)}
     loss = loss if alike else None  # it is of more rows than some runs have
     output, before = outputs
     every = predictions(train_step, table, output, before)
@@ -85,15 +88,16 @@ def measure(
         keep(subset, every)
     weights = table.weights_at(here)
     more = (derived or derived_of(train_step, table, way)).forms([train_step.task.metrics[name] for name in wanted], here)
-    facts, true = (table.facts(subset, limit), table.true(here)) if wanted else ({}, output)
+    facts, true = ({}, every.output) if not wanted else (_facts(table, subset, limit), array(table.true(here)))
     if wanted and cut is None:
         known = (every, true) if subset == "validation" else (None, None)
         cut = cuts([run.threshold for run in train_step.runs], table, *known)
     every = replace(every, cut=cut)
 
-    def figures(rows: slice) -> dict[str, Tensor]:
+    def figures(rows: slice) -> dict[str, Array]:
         weight = None if weights is None else weights[:, rows]
-        found = {"loss": train_step.loss(output[:, rows], table.targets(here)[:, rows], weight) if loss is None else loss}
+        mine = train_step.loss(output[:, rows], table.targets(here)[:, rows], weight) if loss is None else loss
+        found = {"loss": array(mine)}
         if wanted:
             known = {fact: values[:, rows] for fact, values in facts.items()}
             forms = every.of_rows(rows, {form: values[:, rows] if form == "cluster" else values for form, values in more.items()})
@@ -104,7 +108,11 @@ def measure(
     return by_size(table, subset, figures)
 
 
-def thresholds(train_step: TrainStep, table: Batches, way: Way) -> Tensor | None:
+def _facts(table: Batches, subset: str, limit: int | None) -> dict[str, Array]:
+    return {fact: array(values) for fact, values in table.facts(subset, limit).items()}
+
+
+def thresholds(train_step: TrainStep, table: Batches, way: Way) -> Array | None:
     """The thresholds of the runs, as log odds [R, 1, K]; chosen on their validation rows where that is asked for."""
     rules = [run.threshold for run in train_step.runs]
     if not any(map(is_chosen, rules)):
@@ -112,7 +120,7 @@ def thresholds(train_step: TrainStep, table: Batches, way: Way) -> Tensor | None
     here = table.sample("validation", table.sizes["validation"])
     _, outputs = way.evaluate(here, True)
     assert outputs is not None
-    return cuts(rules, table, predictions(train_step, table, *outputs), table.true(here))
+    return cuts(rules, table, predictions(train_step, table, *outputs), array(table.true(here)))
 
 
 def row_losses(train_step: TrainStep, batches: Batches, subset: str) -> Tensor:
@@ -131,7 +139,7 @@ def row_losses(train_step: TrainStep, batches: Batches, subset: str) -> Tensor:
     return found
 
 
-def by_size(table: Batches, subset: str, figures: Callable[[slice], dict[str, Tensor]]) -> dict[str, Tensor]:
+def by_size(table: Batches, subset: str, figures: Callable[[slice], dict[str, Array]]) -> dict[str, Array]:
     """What ``figures`` [R] says of the rows that each run has: of all alike, or once for each size that the subset comes in."""
     (rows, _), *others = table.spans(subset)
     found = figures(rows)
@@ -141,7 +149,7 @@ def by_size(table: Batches, subset: str, figures: Callable[[slice], dict[str, Te
     return found
 
 
-def figure(metric: Metric, forms: Forms, true: Tensor, facts: Mapping[str, Tensor]) -> Tensor:
+def figure(metric: Metric, forms: Forms, true: Array, facts: Mapping[str, Array]) -> Array:
     """A metric that needs no quantile levels, of targets [R, n, ...] in the units of the data: [R]."""
     options = {metric.fact: facts[metric.fact]} if metric.fact else {}
     return metric.function(*(forms[form] for form in metric.reads), true, **options)
@@ -153,39 +161,37 @@ def is_defined(name: str, data: Data, rows: Tensor) -> bool:
     metric = task.metrics[name]
     if not metric.needs or (metric.fact and metric.fact not in data.facts):
         return True
-    y = data.y[rows].unsqueeze(0)
-    nothing = torch.zeros(1, len(rows), *task.output_shape(data.outputs))
-    facts = {name: values[rows].unsqueeze(0) for name, values in data.facts.items()}
-    derived = {
-        "cluster": torch.zeros(1, len(rows), dtype=torch.int64),
-        "ranking": torch.ones(1, data.users, 1, dtype=torch.int64),
-    }
-    return not figure(metric, Forms([("logit", "sigmoid")], nothing, nothing, None, derived), y, facts).isnan().any()
+    y = array(data.y[rows])[None]
+    nothing = np.zeros((1, len(rows), *task.output_shape(data.outputs)))
+    facts = {name: array(values[rows])[None] for name, values in data.facts.items()}
+    derived = {"cluster": np.zeros((1, len(rows)), np.int64), "ranking": np.ones((1, data.users, 1), np.int64)}
+    return not np.isnan(figure(metric, Forms([("logit", "sigmoid")], nothing, nothing, None, derived), y, facts)).any()
 
 
-def figure_of(train_step: TrainStep, metric: Metric, forms: Forms, true: Tensor, facts: Mapping[str, Tensor]) -> Tensor:
+def figure_of(train_step: TrainStep, metric: Metric, forms: Forms, true: Array, facts: Mapping[str, Array]) -> Array:
     """A metric of every run, quantiles judged by their levels, of targets [R, n, ...] in the units of the data: [R]."""
     if metric.takes_taus:
-        return by_levels(train_step, forms.output, lambda p, rows, taus: metric.function(p, rows.take(true), taus=taus))
+        return by_levels(train_step, forms.output, lambda p, rows, taus: metric.function(p, true[rows], taus=taus))
     if train_step.task.scaled and forms.output.shape[2] > true.shape[2]:  # quantiles: the one nearest to the median
         middle = by_levels(train_step, forms.output, lambda p, rows, taus: median(p, taus))
         forms = Forms(forms.kinds, middle, middle)
     return figure(metric, forms, true, facts)
 
 
-def by_levels(train_step: TrainStep, predicted: Tensor, function: Callable[[Tensor, Rows, list[float]], Tensor]) -> Tensor:
+def by_levels(
+    train_step: TrainStep, predicted: Array, function: Callable[[Array, slice | list[int], list[float]], Array]
+) -> Array:
     """[R, ...] from ``function`` (predictions, runs, levels), called once for the runs that share their quantile levels."""
     each = [levels(run) for run in train_step.runs]
     if len(set(each)) == 1:
-        return function(predicted, Rows(range(len(each)), len(each), predicted.device), list(each[0]))
-    parts = {}
+        return function(predicted, slice(None), list(each[0]))
+    out: Array | None = None
     for taus in dict.fromkeys(each):
-        rows = Rows([row for row, other in enumerate(each) if other == taus], len(each), predicted.device)
-        parts[rows] = function(rows.take(predicted), rows, list(taus))
-    first = next(iter(parts.values()))
-    out = first.new_empty(len(each), *first.shape[1:])
-    for rows, values in parts.items():
-        rows.put(out, values)
+        rows = [row for row, other in enumerate(each) if other == taus]
+        found = function(predicted[rows], rows, list(taus))
+        out = np.empty((len(each), *found.shape[1:]), found.dtype) if out is None else out
+        out[rows] = found
+    assert out is not None
     return out
 
 

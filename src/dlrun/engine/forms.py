@@ -18,46 +18,44 @@ Shapes: R runs, n rows, K outputs; pixels may follow.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
-import torch
-from torch import Tensor
-from torch.nn.functional import logsigmoid
+import numpy as np
 
-from dlrun.components.losses import sparsemax
+from dlrun.components import links
+from dlrun.components.arrays import Array, quiet
 from dlrun.components.metrics import Form
 from dlrun.components.metrics.confidence import bounded
 from dlrun.engine.cohort import CohortRun
-from dlrun.engine.components import Rows
 
 Kind = tuple[str, str]  # head, link
 
 
-def _odds(log_probability: Tensor) -> Tensor:
+def _odds(log_probability: Array) -> Array:
     """log(p / (1 - p)) from log p; infinite where p is 0 or 1."""
-    log_p = log_probability.clamp(max=0)
-    return log_p - torch.log(-torch.expm1(log_p))
+    log_p = np.minimum(log_probability, 0)
+    found: Array = log_p - np.log(-np.expm1(log_p))
+    return found
 
 
 @dataclass(frozen=True)
 class Link:
     """What makes a probability p of a number z, and the logarithms of p straight from z."""
 
-    probability: Callable[[Tensor], Tensor]
-    log_probability: Callable[[Tensor], Tensor]
-    log_odds: Callable[[Tensor], Tensor]
+    probability: Callable[[Array], Array]
+    log_probability: Callable[[Array], Array]
+    log_odds: Callable[[Array], Array]
 
 
-def _link(probability: Callable[[Tensor], Tensor], log_probability: Callable[[Tensor], Tensor]) -> Link:
+def _link(probability: Callable[[Array], Array], log_probability: Callable[[Array], Array]) -> Link:
     return Link(probability, log_probability, lambda z: _odds(log_probability(z)))
 
 
 LINKS: dict[str, Link] = {
-    "identity": Link(lambda z: z, lambda z: bounded(z).log(), lambda z: bounded(z).logit()),
-    "sigmoid": Link(torch.sigmoid, logsigmoid, lambda z: z),
-    "softmax": _link(partial(torch.softmax, dim=2), partial(torch.log_softmax, dim=2)),
-    "exp": _link(torch.exp, lambda z: z),
-    "sparsemax": _link(partial(sparsemax, dim=2), lambda z: sparsemax(z, 2).log()),
+    "identity": Link(lambda z: z, lambda z: np.log(bounded(z)), lambda z: links.logit(bounded(z))),
+    "sigmoid": Link(links.sigmoid, links.log_sigmoid, lambda z: z),
+    "softmax": _link(lambda z: links.softmax(z, 2), lambda z: links.log_softmax(z, 2)),
+    "exp": _link(np.exp, lambda z: z),
+    "sparsemax": _link(lambda z: links.sparsemax(z, 2), lambda z: np.log(links.sparsemax(z, 2))),
 }
 """By the name that a run's loss gives it."""
 
@@ -86,12 +84,13 @@ class Forms:
     """
 
     kinds: Sequence[Kind]
-    output: Tensor
-    before: Tensor
-    cut: Tensor | None = None
-    _made: dict[str, Tensor] = field(default_factory=dict)
+    output: Array
+    before: Array
+    cut: Array | None = None
+    _made: dict[str, Array] = field(default_factory=dict)
 
-    def __getitem__(self, form: Form) -> Tensor:
+    @quiet
+    def __getitem__(self, form: Form) -> Array:
         if form == "output":
             return self.output
         if form == "margin":
@@ -100,30 +99,30 @@ class Forms:
             self._made[form] = self._joined(form)
         return self._made[form]
 
-    def of_rows(self, rows: slice, derived: Mapping[str, Tensor]) -> "Forms":
+    def of_rows(self, rows: slice, derived: Mapping[str, Array]) -> "Forms":
         """The same for some of the rows, with what was ``derived`` for them."""
         if rows == slice(None) and not derived:
             return self
         return Forms(self.kinds, self.output[:, rows], self.before[:, rows], self.cut, dict(derived))
 
-    def _joined(self, form: Form) -> Tensor:
+    def _joined(self, form: Form) -> Array:
         """The form of all runs: at once where their kinds agree."""
         kinds = list(dict.fromkeys(self.kinds))
         if len(kinds) == 1 or (form == "score" and self.before is self.output):
             return self._of_kind(form, kinds[0], self.output, self.before)
-        out: Tensor | None = None
+        out: Array | None = None
         for kind in kinds:
-            rows = Rows([row for row, other in enumerate(self.kinds) if other == kind], len(self.kinds), self.output.device)
-            found = self._of_kind(form, kind, rows.take(self.output), rows.take(self.before))
-            out = found.new_empty(self.output.shape) if out is None else out
-            rows.put(out, found)
+            rows = [row for row, other in enumerate(self.kinds) if other == kind]
+            found = self._of_kind(form, kind, self.output[rows], self.before[rows])
+            out = np.empty(self.output.shape, found.dtype) if out is None else out
+            out[rows] = found
         assert out is not None
         return out
 
     @staticmethod
-    def _of_kind(form: Form, kind: Kind, output: Tensor, before: Tensor) -> Tensor:
+    def _of_kind(form: Form, kind: Kind, output: Array, before: Array) -> Array:
         if form == "score":  # a softmax of one column is 1 and ranks nothing, but a sigmoid rises with what it is given
             return before if kind[0] == "probability" else output
         z = before if kind in _BEHIND_A_HEAD else output
-        function: Callable[[Tensor], Tensor] = getattr(LINKS[_BEHIND_A_HEAD.get(kind, kind[1])], form)
-        return function(z.double())
+        function: Callable[[Array], Array] = getattr(LINKS[_BEHIND_A_HEAD.get(kind, kind[1])], form)
+        return function(z.astype(np.float64, copy=False))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from dlrun.components.arrays import Array
 from dlrun.engine.diagnostics import jumps
 from dlrun.lazy import Tensor
 
@@ -33,7 +34,7 @@ class Outcome:
     engine: str = "torch"  # what trained it: native or torch
 
 
-def add_jumps(outcomes: Sequence[Outcome], losses: Tensor, epochs: Sequence[float]) -> None:
+def add_jumps(outcomes: Sequence[Outcome], losses: Array, epochs: Sequence[float]) -> None:
     """Add to the reason of each run whose training loss had settled, and then jumped.
 
     Args:

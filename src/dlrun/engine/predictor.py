@@ -6,6 +6,9 @@ Shapes: n rows, D features, K outputs, M members of a pair or triplet, E coordin
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from dlrun.components.arrays import Array
 from dlrun.components.metrics import Form as Reading
 from dlrun.components.tasks import Task
 from dlrun.data.dataset import Data
@@ -17,6 +20,7 @@ from dlrun.engine.models.layout import Layout
 from dlrun.engine.process import exact
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
+from dlrun.engine.way import array
 from dlrun.errors import DataError
 from dlrun.lazy import Tensor, torch
 
@@ -57,7 +61,7 @@ class Predictor:
         form: DataForm,
         preprocessing: Preprocessing,
         weights: Mapping[str, Tensor],
-        cut: Tensor | None = None,
+        cut: Array | None = None,
     ) -> None:
         self.cut = cut  # log odds of the thresholds, [K]
         self.run, self.settings, self.form, self.preprocessing = run, settings, form, preprocessing
@@ -80,7 +84,7 @@ class Predictor:
         return row
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, *, log: bool = False) -> Tensor:
+    def __call__(self, x: Tensor, *, log: bool = False) -> Array:
         """Predictions for rows [n, *shape] of raw features: values in the units of the data, or probabilities, [n, K, ...].
 
         Members of pairs and triplets, [n, D] or [n, M, D], give their embeddings, [n, E] or [n, M, E]. With ``log`` classes have
@@ -88,7 +92,7 @@ class Predictor:
         """
         reading: Reading = self.form.task.log_form if log else "probability"
         with exact(self.settings.device):
-            return torch.cat([self._predict(part, reading) for part in self._parts(x)])
+            return np.concatenate([self._predict(part, reading) for part in self._parts(x)])
 
     @torch.no_grad()
     def measure(self, x: Tensor, y: Tensor) -> dict[str, float]:
@@ -101,16 +105,15 @@ class Predictor:
             loss = {"loss": float(step.loss(output, scaled.unsqueeze(0))[0])}
             if self.form.task.scaled:
                 output = before = self.preprocessing.original(output.double())
-            return loss | self._figures(Forms([kind_of(self.run)], output, before, self.cut), y)
+            return loss | self._figures(Forms([kind_of(self.run)], array(output), array(before), self.cut), array(y))
 
-    @torch.no_grad()
-    def measure_predictions(self, predicted: Tensor, y: Tensor) -> dict[str, float]:
+    def measure_predictions(self, predicted: Array, y: Array) -> dict[str, float]:
         """The metrics of predictions as ``__call__`` gives them, [n, K, ...], which may be means over several runs."""
-        output = predicted.double().unsqueeze(0)
+        output = predicted.astype(np.float64, copy=False)[None]
         return self._figures(Forms([("logit", "identity")], output, output, self.cut), y)
 
-    def _figures(self, forms: Forms, y: Tensor) -> dict[str, float]:
-        metrics, true = self.form.task.metrics, y.unsqueeze(0)
+    def _figures(self, forms: Forms, y: Array) -> dict[str, float]:
+        metrics, true = self.form.task.metrics, y[None]
         names = default_metrics(self.form.stand_in(), [self.run])
         return {name: float(figure_of(self.train_step, metrics[name], forms, true, {})[0]) for name in names}
 
@@ -120,11 +123,11 @@ class Predictor:
         return torch.split(x, together)
 
     @torch.no_grad()
-    def codes(self, x: Tensor) -> Tensor:
+    def codes(self, x: Tensor) -> Array:
         """The code of each row, float64 [n, E]; of pairs and triplets those of their members, one behind the other."""
         with exact(self.settings.device):
-            parts = [self.train_step.codes(self._scaled(part))[0].flatten(1) for part in self._parts(x)]
-            return torch.cat(parts).double().cpu()
+            parts = [array(self.train_step.codes(self._scaled(part))[0].flatten(1)) for part in self._parts(x)]
+            return np.concatenate(parts, dtype=np.float64)
 
     def _outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The output of the model, and what stands before its head: [1, n, K, ...]."""
@@ -138,13 +141,14 @@ class Predictor:
         x = self.preprocessing.inputs(x.double()).to(self.settings.dtype) if floats else self.preprocessing.inputs(x)
         return x.to(device=self.settings.device).unsqueeze(0)
 
-    def _predict(self, x: Tensor, reading: Reading) -> Tensor:
+    def _predict(self, x: Tensor, reading: Reading) -> Array:
         output, before = self._outputs(x)
         single = self.form.task.members and x.dim() == len(self.form.shape)
         if single:
-            return output[0, :, 0].cpu()
+            return array(output[0, :, 0])
         if self.form.task.members:
-            return output[0].cpu()
+            return array(output[0])
         if self.form.task.scaled:
-            return self.preprocessing.original(output[0].cpu().double())
-        return Forms([kind_of(self.run)], output, before)[reading][0].cpu()
+            return array(self.preprocessing.original(output[0].cpu().double()))
+        found: Array = Forms([kind_of(self.run)], array(output), array(before))[reading][0]
+        return found

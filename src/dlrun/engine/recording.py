@@ -21,6 +21,7 @@ from dlrun.engine.process import at_speed
 from dlrun.engine.schedule import Factors
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
+from dlrun.engine.way import array
 from dlrun.lazy import Tensor, torch
 
 
@@ -252,4 +253,4 @@ def _probability(step: _Recorder, output: Tensor, before: Tensor) -> Tensor | No
     """What the output says of classes; None where the task has none."""
     if step.task.log_form == "output":
         return None
-    return Forms(step.kinds, output, before)["probability"][0]
+    return torch.from_numpy(Forms(step.kinds, array(output), array(before))["probability"][0])

@@ -13,9 +13,9 @@ Shapes: R runs, n validation rows, K labels (1 for two classes).
 import math
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from dlrun.components.arrays import Array
 from dlrun.engine.batches import Batches
 from dlrun.engine.cohort import DEFAULT_THRESHOLD, Threshold
 from dlrun.engine.forms import Forms
@@ -28,7 +28,7 @@ def is_chosen(rule: Threshold) -> bool:
     return isinstance(rule, str)
 
 
-def cuts(rules: Sequence[Threshold], table: Batches, forms: Forms | None, true: Tensor | None) -> Tensor | None:
+def cuts(rules: Sequence[Threshold], table: Batches, forms: Forms | None, true: Array | None) -> Array | None:
     """The log odds above which each label is predicted, [R, 1, K]; None where all are 0, that is p = 0.5.
 
     Args:
@@ -38,36 +38,39 @@ def cuts(rules: Sequence[Threshold], table: Batches, forms: Forms | None, true: 
     """
     if all(rule == DEFAULT_THRESHOLD for rule in rules):
         return None
-    fixed = torch.tensor([0.0 if isinstance(rule, str) else math.log(rule / (1 - rule)) for rule in rules], dtype=torch.float64)
+    fixed = np.array([0.0 if isinstance(rule, str) else math.log(rule / (1 - rule)) for rule in rules])[:, None, None]
     if forms is None or true is None:
-        return fixed.view(-1, 1, 1)
+        return fixed
     odds = forms["log_odds"]
-    found = fixed.to(odds.device).view(-1, 1, 1).repeat(1, 1, odds.shape[2])
+    found = np.repeat(fixed, odds.shape[2], axis=2)
+    true = np.broadcast_to(true, odds.shape)
     (every, _), *others = table.spans("validation")
     for rows, some in ((every, list(range(len(rules)))), *others):
         for rule in {rules[run] for run in some if is_chosen(rules[run])}:
             runs = [run for run in some if rules[run] == rule]
-            found[runs, 0] = best(str(rule), odds[runs][:, rows], true.expand(len(rules), *true.shape[1:])[runs][:, rows])
+            found[runs, 0] = best(str(rule), odds[runs][:, rows], true[runs][:, rows])
     return found
 
 
-def best(rule: str, odds: Tensor, target: Tensor) -> Tensor:
+def best(rule: str, odds: Array, target: Array) -> Array:
     """The best threshold for each label, as log odds: log odds and targets [R, n, K] to [R, K].
 
     Between p = 0.5 and the nearest one that is best there is none better; without rows of both kinds that is near p = 0.5.
     """
-    z, order = odds.double().clamp(-_MOST, _MOST).sort(1, descending=True)
-    y = (target > 0.5).gather(1, order).double()
-    count = torch.arange(z.shape[1] + 1, dtype=torch.float64, device=z.device).view(1, -1, 1)
-    hits = torch.cat([torch.zeros_like(y[:, :1]), y.cumsum(1)], 1)  # TP where so many rows are predicted: [R, n + 1, K]
+    falling = -np.clip(odds.astype(np.float64, copy=False), -_MOST, _MOST)
+    order = falling.argsort(1, kind="stable")
+    z = -np.take_along_axis(falling, order, 1)
+    y = np.take_along_axis(target > 0.5, order, 1).astype(np.float64)
+    count = np.arange(z.shape[1] + 1)[:, None]
+    hits = np.concatenate([np.zeros_like(y[:, :1]), y.cumsum(1)], 1)  # TP where so many rows are predicted: [R, n + 1, K]
     positives = hits[:, -1:]
     if rule == "f1":
-        value = 2 * hits / (count + positives).clamp_min(1)
+        value = 2 * hits / np.maximum(count + positives, 1)
     else:
-        value = hits / positives.clamp_min(1) - (count - hits) / (z.shape[1] - positives).clamp_min(1)
-    ends = torch.cat([z[:, :1] + 1, z, z[:, -1:] - 1], 1)
+        value = hits / np.maximum(positives, 1) - (count - hits) / np.maximum(z.shape[1] - positives, 1)
+    ends = np.concatenate([z[:, :1] + 1, z, z[:, -1:] - 1], 1)
     middle = (ends[:, :-1] + ends[:, 1:]) / 2
     middle[:, 0], middle[:, -1] = z[:, 0] + 1, z[:, -1] - 1
-    value = torch.where(ends[:, :-1] > ends[:, 1:], value, -torch.inf)  # rows with one value are predicted together
-    far = torch.where(value >= value.amax(1, keepdim=True) - 1e-12, middle.abs(), torch.inf)
-    return middle.gather(1, far.argmin(1, keepdim=True))[:, 0]
+    value = np.where(ends[:, :-1] > ends[:, 1:], value, -np.inf)  # rows with one value are predicted together
+    far = np.where(value >= value.max(1, keepdims=True) - 1e-12, np.abs(middle), np.inf)
+    return np.take_along_axis(middle, far.argmin(1)[:, None], 1)[:, 0]

@@ -14,6 +14,10 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+
+from dlrun.components.arrays import Array
+from dlrun.components.links import sigmoid
 from dlrun.engine import diagnostics, lanes
 from dlrun.engine.batches import SUBSETS, Batches
 from dlrun.engine.checkpoint import Checkpoint, Keeper, restore
@@ -117,10 +121,10 @@ class Training:
             found |= {f"validation/{name}": values for name, values in measured.items()}
         self.records.append((epoch, self._everyone(found)))
         for seen, (name, higher) in zip(self.seen, self.watched, strict=True):
-            seen[len(self.records) - 1] = -found[name] if higher else found[name]
+            seen[len(self.records) - 1] = torch.from_numpy(-found[name] if higher else found[name])
         if self.watched:
             self._keep_best(theta, self.seen[0][len(self.records) - 1])
-        self._freeze(epoch, theta, found["train/loss"])
+        self._freeze(epoch, theta, torch.from_numpy(found["train/loss"]).to(theta.device))
 
     def _keep_best(self, theta: Tensor, value: Tensor) -> None:
         value = torch.where(value.isnan(), torch.inf, value)  # whatever is defined beats what is not
@@ -228,7 +232,7 @@ class Training:
         measured = self.records[-1][1] if self.records else {}
         columns = {name: torch.stack([record[name] for _, record in self.records], 1) for name in measured}
         if columns:
-            add_jumps(self.outcomes, columns["train/loss"], epochs)
+            add_jumps(self.outcomes, columns["train/loss"].numpy(), epochs)
         names = ("epoch", *columns)
         history = zip(itertools.repeat(epochs), *(values.tolist() for values in columns.values()))
         for outcome, mine in zip(self.outcomes, history, strict=False):
@@ -254,16 +258,16 @@ class Training:
         theta, buffers = (matrix[places] for matrix in self.final)
         self.way.use(theta, buffers)
         names = dict.fromkeys((*default_metrics(self.cohort.data, self.train_step.runs), self.settings.metric))
-        measured: dict[str, Tensor] = {}
-        predicted: dict[str, Tensor] = {}
+        measured: dict[str, Array] = {}
+        predicted: dict[str, Array] = {}
         of_subset: dict[str, Forms] = {}
         derived, known = derived_of(self.train_step, self.table, self.way), self.train_step.task.metrics
 
         def keep(subset: str, forms: Forms) -> None:
             of_subset[subset] = forms
-            if self.settings.predictions and subset != "train" and forms.output[0].numel() <= MOST_PREDICTED:
+            if self.settings.predictions and subset != "train" and forms.output[0].size <= MOST_PREDICTED:
                 values = forms[self.train_step.task.log_form]
-                predicted[subset] = (values if self.train_step.task.scaled else values.float()).cpu()  # units may need digits
+                predicted[subset] = values if self.train_step.task.scaled else values.astype(np.float32)  # units may need digits
 
         cut = thresholds(self.train_step, self.table, self.way)
         for subset in SUBSETS:
@@ -271,10 +275,10 @@ class Training:
                 asked = [name for name in names if subset != "train" or name == "loss" or not known[name].held_out]
                 found = measure(self.train_step, self.table, self.way, subset, asked, keep=keep, cut=cut, derived=derived)
                 measured |= {f"{subset}/{name}": values for name, values in found.items()}
-        inside = diagnostics.diagnose(self.way, self.train_step, self.table, theta)
+        inside: dict[str, Tensor | Array] = {**diagnostics.diagnose(self.way, self.train_step, self.table, theta)}
         inside["gradient_norm_at_start"] = self.start[places]
         if cut is not None:
-            inside["threshold"] = cut.sigmoid().flatten(1).squeeze(1)
+            inside["threshold"] = sigmoid(cut[:, 0, 0] if cut.shape[2] == 1 else cut[:, 0])
         inside |= diagnostics.of_predictions(self.train_step, self.table, measured, of_subset.get("test"))
         columns = {name: values.tolist() for name, values in measured.items()}
         details = {name: values.tolist() for name, values in inside.items()}
@@ -293,14 +297,14 @@ class Training:
             outcome.cut = None if cut is None else cut[place, 0].tolist()
         for subset, values in predicted.items():
             for here, some in self.table.spans(subset):
-                each = values[:, here].numpy()
+                each = values[:, here]
                 for place in some or range(len(rows)):
                     self.outcomes[rows[place]].predictions[subset] = each[place]
 
-    def _everyone(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _everyone(self, found: dict[str, Array]) -> dict[str, Tensor]:
         """Values of the present rows [r] at their places among all runs [R], on the CPU; NaN for rows that were cut."""
         out = torch.full((len(found), len(self.cohort.runs)), torch.nan, dtype=torch.float64)
-        out.index_copy_(1, self.places, torch.stack([*found.values()]).double().cpu())
+        out.index_copy_(1, self.places, torch.from_numpy(np.stack([*found.values()]).astype(np.float64)))
         return dict(zip(found, out.unbind(), strict=True))
 
     def progress(self, epoch: int, seconds: float) -> Progress:

@@ -6,6 +6,7 @@ Shapes: R runs, P parameters, Q buffers, K outputs, E numbers of a code, n rows.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from dlrun.components.arrays import Array
 from dlrun.engine.batches import Batches
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
@@ -27,6 +28,12 @@ UNITS = ("mean_activation", "dead_units", "saturation")
 
 Here = Tensor | slice
 """Places of rows in every run's split."""
+
+
+def array(values: Tensor) -> Array:
+    """What torch has computed, as metrics take it: an array, which shares the memory of a tensor on the CPU."""
+    found: Array = values.cpu().numpy()
+    return found
 
 
 class Way(Protocol):

@@ -48,7 +48,7 @@ def boundaries(evidence: Evidence, runs: Mapping[str, str], refused: Callable[[s
         record, form = evidence.records[run], forms[run]
         try:
             predictor = revive(store.config(run), record, form, store.weights(run), "cpu")
-            value = predictor(torch.from_numpy(grid)).numpy()
+            value = predictor(torch.from_numpy(grid))
             classes = tuple(clean(str(each)) for each in form.get("classes", ()))
             shown = value[:, 0] if value.shape[1] == 1 or not classes else value.argmax(1)
             names = [clean(str(each)) for each in form.get("features", ("x1", "x2"))]

@@ -52,7 +52,7 @@ def revive(
             f"preprocessing.json: does not say what the model's data is ({error}); the file is of another kind"
         ) from error
     tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
-    cut = torch.tensor(kept["threshold"], dtype=torch.float64) if "threshold" in kept else None
+    cut = np.array(kept["threshold"], dtype=np.float64) if "threshold" in kept else None
     loss = replace(spec.row.loss, values={**spec.row.loss.values, **kept.get("loss", {})})
     row = replace(spec.row, loss=loss)
     return Predictor(row, settings_of(spec, form.outputs), form, Preprocessing.from_json(kept), tensors, cut)

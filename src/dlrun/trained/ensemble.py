@@ -81,7 +81,7 @@ class Ensemble:
         self, X: Any, read: "Callable[[Run, Any], Tensor]" = Run.rows
     ) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Both at once; of a single run there is no spread. ``read`` makes rows of X as a run takes them."""
-        several = [run.squeezed(run.predictor(x).numpy()) for run, x in zip(self.runs, self.rows(X, read), strict=True)]
+        several = [run.squeezed(run.predictor(x)) for run, x in zip(self.runs, self.rows(X, read), strict=True)]
         if len({each.shape for each in several}) > 1:
             raise InputError("ensemble: the runs give different numbers of values for a row; take runs that learnt the same")
         if len(several) == 1:

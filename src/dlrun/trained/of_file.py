@@ -127,8 +127,8 @@ class FileRows:
             self._strange[""] = f"{self.file.name}: {plural(skipped, 'row')} without a target left out"
         rows = [torch.cat(each) for each in zip(*parts, strict=True)]
         found = [run.predictor.measure(x, y) for run, x in zip(self.runs.runs, rows, strict=True)]
-        mean = torch.stack([run.predictor(x) for run, x in zip(self.runs.runs, rows, strict=True)]).mean(0)
-        return found, self.runs.first.predictor.measure_predictions(mean, y), len(y)
+        mean = np.stack([run.predictor(x) for run, x in zip(self.runs.runs, rows, strict=True)]).mean(0)
+        return found, self.runs.first.predictor.measure_predictions(mean, y.numpy()), len(y)
 
     def _pieces(self) -> Iterator[Piece]:
         names = dict.fromkeys((*self.runs.features, *self._keep, *self._targets)) if self.file.names else {}

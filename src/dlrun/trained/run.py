@@ -177,7 +177,7 @@ class Run:
             raise DataError(
                 f"predict: log=True is for probabilities of classes, and the model is of {task.name} data; leave it out"
             )
-        return self.squeezed(self.predictor(self.rows(X), log=log).numpy())
+        return self.squeezed(self.predictor(self.rows(X), log=log))
 
     def predict_table(self, X: "ArrayLike | pd.DataFrame") -> pd.DataFrame:
         """Predictions for new rows under their names, a line for each row.
@@ -300,7 +300,7 @@ class Run:
 
     def encode_rows(self, x: "Tensor") -> NDArray[np.float64]:
         """The codes of rows as ``rows`` gives them, [n, E]."""
-        found: NDArray[np.float64] = self.predictor.codes(x).numpy()
+        found: NDArray[np.float64] = self.predictor.codes(x)
         return found
 
     def prepared(self, x: "Tensor") -> NDArray[np.float64]:

@@ -26,7 +26,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from dlrun.components.arrays import Array
 
 Form = Literal["output", "score", "log_odds", "margin", "log_probability", "probability", "cluster", "ranking"]
 """Of a prediction. Values and embeddings are an output; a score rises with the probability of its class without saturating. A
@@ -39,7 +39,7 @@ DERIVED: tuple[Form, ...] = ("cluster", "ranking")
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric and how to read it. What it computes with is imported when it first computes: a table needs no torch.
+    """A metric and how to read it. What it computes with is imported when it first computes.
 
     Args:
         source: the module of this package and the name of its function, such as ``regression.r2``.
@@ -69,7 +69,7 @@ class Metric:
         return any(form in DERIVED for form in self.reads)
 
     @cached_property
-    def function(self) -> "Callable[..., Tensor]":
+    def function(self) -> "Callable[..., Array]":
         """(prediction, target) -> [R]; that of a metric that reads two forms takes both before the target."""
         module, _, name = self.source.partition(".")
         found: Any = getattr(import_module(f"{__name__}.{module}"), name)

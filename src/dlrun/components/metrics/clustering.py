@@ -6,11 +6,13 @@ assigned to clusters, since it diverged, has NaN.
 Shapes: R runs, N rows, C classes, K clusters.
 """
 
-import torch
-from torch import Tensor
+import numpy as np
+
+from dlrun.components.arrays import Array, quiet, rows
 
 
-def ari(cluster: Tensor, target: Tensor, *, known: Tensor) -> Tensor:
+@quiet
+def ari(cluster: Array, target: Array, *, known: Array) -> Array:
     """Adjusted Rand index (Hubert & Arabie 1985): [R, N] -> [R]. 1 for equal partitions, 0 on average for random ones.
 
     (sum_ij C(n_ij, 2) - e) / ((sum_i C(a_i, 2) + sum_j C(b_j, 2)) / 2 - e), e = sum_i C(a_i, 2) sum_j C(b_j, 2) / C(N, 2).
@@ -24,52 +26,50 @@ def ari(cluster: Tensor, target: Tensor, *, known: Tensor) -> Tensor:
         [R], float64; 1 where both have one part alone, or a part for each row; NaN for no rows.
     """
     counts = _counts(cluster, known)
-    pairs, of_classes, of_clusters = (_pairs(part).sum(1) for part in (counts.flatten(1), counts.sum(2), counts.sum(1)))
-    expected = of_classes * of_clusters / _pairs(counts.sum((1, 2))).clamp_min(1)
+    pairs, of_classes, of_clusters = (_pairs(part).sum(1) for part in (rows(counts), counts.sum(2), counts.sum(1)))
+    expected = of_classes * of_clusters / np.maximum(_pairs(counts.sum((1, 2))), 1)
     best = (of_classes + of_clusters) / 2
-    found = torch.where(best == expected, 1.0, (pairs - expected) / (best - expected))
+    found = np.where(best == expected, 1.0, (pairs - expected) / (best - expected))
     return _defined(found, cluster)
 
 
-def nmi(cluster: Tensor, target: Tensor, *, known: Tensor) -> Tensor:
+@quiet
+def nmi(cluster: Array, target: Array, *, known: Array) -> Array:
     """Normalized mutual information: 2 I(class; cluster) / (H(class) + H(cluster)), [R, N] -> [R], from 0 to 1.
 
     Arguments as for ``ari``. 1 where both have one part alone.
     """
     counts = _counts(cluster, known)
-    share = counts / counts.sum((1, 2), keepdim=True).clamp_min(1)
+    share = counts / np.maximum(counts.sum((1, 2), keepdims=True), 1)
     of_classes, of_clusters = _entropy(share.sum(2)), _entropy(share.sum(1))
-    information = of_classes + of_clusters - _entropy(share.flatten(1))
+    information = of_classes + of_clusters - _entropy(rows(share))
     both = of_classes + of_clusters
-    found = torch.where(both == 0, 1.0, (2 * information / both).clamp(0.0, 1.0))
+    found = np.where(both == 0, 1.0, np.clip(2 * information / both, 0.0, 1.0))
     return _defined(found, cluster)
 
 
-def _counts(cluster: Tensor, known: Tensor) -> Tensor:
+def _counts(cluster: Array, known: Array) -> Array:
     """n_ij of every run, float64 [R, C, K]."""
-    runs, rows = cluster.shape
-    known = known.expand(runs, rows)
-    if not rows:
-        return torch.zeros(runs, 1, 1, dtype=torch.float64, device=cluster.device)
+    runs, count = cluster.shape
+    if not count:
+        return np.zeros((runs, 1, 1))
     classes, clusters = int(known.max()) + 1, max(int(cluster.max()) + 1, 1)
-    cell = known * clusters + cluster.clamp_min(0)
-    ones = torch.ones(1, 1, dtype=torch.float64, device=cluster.device).expand(runs, rows)
-    counts = torch.zeros(runs, classes * clusters, dtype=torch.float64, device=cluster.device)
-    return counts.scatter_add_(1, cell, ones).view(runs, classes, clusters)
+    cell = (np.arange(runs)[:, None] * classes + known) * clusters + np.maximum(cluster, 0)
+    return np.bincount(cell.ravel(), minlength=runs * classes * clusters).reshape(runs, classes, clusters).astype(np.float64)
 
 
-def _pairs(counts: Tensor) -> Tensor:
+def _pairs(counts: Array) -> Array:
     """C(n, 2)."""
-    return counts * (counts - 1) / 2
+    found: Array = counts * (counts - 1) / 2
+    return found
 
 
-def _entropy(share: Tensor) -> Tensor:
+def _entropy(share: Array) -> Array:
     """- sum p log p over the last axis."""
-    return -torch.xlogy(share, share).sum(-1)
+    found: Array = -(share * np.log(np.where(share > 0, share, 1.0))).sum(-1)
+    return found
 
 
-def _defined(found: Tensor, cluster: Tensor) -> Tensor:
+def _defined(found: Array, cluster: Array) -> Array:
     """NaN for runs without rows, or with rows that are in no cluster."""
-    if not cluster.shape[1]:
-        return torch.full_like(found, torch.nan)
-    return found.masked_fill((cluster < 0).any(1), torch.nan)
+    return np.where((cluster < 0).any(1) | (cluster.shape[1] == 0), np.nan, found)

@@ -6,79 +6,82 @@ some, since several classes may share a probability that was rounded to 1. Segme
 pixels: for sets, 2 |A and B| / (|A| + |B|) is the F1 score.
 """
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from dlrun.components.arrays import Array, mean, nanmean, quiet, rows
 from dlrun.components.metrics.confidence import calibration_error, mean_cost, nan_for_nan
 
 
 @nan_for_nan
-def accuracy(score: Tensor, target: Tensor) -> Tensor:
+def accuracy(score: Array, target: Array) -> Array:
     """Share of rows whose class is predicted."""
-    return (_choice(score) == target).flatten(1).double().mean(1)
+    return mean(_choice(score) == target)
 
 
 @nan_for_nan
-def balanced_accuracy(score: Tensor, target: Tensor) -> Tensor:
+def balanced_accuracy(score: Array, target: Array) -> Array:
     """Mean over the classes that occur of the share of their rows that is predicted."""
     hits, _, actual = _counts(score, target)
-    return (hits / actual).nanmean(1)
+    return nanmean(hits / actual)
 
 
 @nan_for_nan
-def macro_f1(score: Tensor, target: Tensor) -> Tensor:
+def macro_f1(score: Array, target: Array) -> Array:
     """Mean over classes of 2 TP / (2 TP + FP + FN); classes that are neither there nor predicted are left out."""
     hits, chosen, actual = _counts(score, target)
-    return (2 * hits / (chosen + actual)).nanmean(1)
+    return nanmean(2 * hits / (chosen + actual))
 
 
 @nan_for_nan
-def iou(score: Tensor, target: Tensor) -> Tensor:
+def iou(score: Array, target: Array) -> Array:
     """Mean over classes of TP / (TP + FP + FN), intersection over union, over the pixels of all images together.
 
     Classes that are neither there nor predicted are left out.
     """
     hits, chosen, actual = _counts(score, target)
-    return (hits / (chosen + actual - hits)).nanmean(1)
+    return nanmean(hits / (chosen + actual - hits))
 
 
-def log_loss(log_probability: Tensor, target: Tensor) -> Tensor:
+def log_loss(log_probability: Array, target: Array) -> Array:
     """Mean of -log p_y, in nats, at most 36.04 a row (p_y is held at 2.2e-16)."""
     return mean_cost(_of_class(log_probability, target))
 
 
-def brier(probability: Tensor, target: Tensor) -> Tensor:
+@quiet
+def brier(probability: Array, target: Array) -> Array:
     """Mean of sum_k (p_k - y_k)^2, from 0 to 2. Brier 1950."""
-    squares = probability.double().square().sum(2)
-    return (squares - 2 * _of_class(probability, target) + 1).flatten(1).mean(1)
+    squares = np.square(probability.astype(np.float64, copy=False)).sum(2)
+    return mean(squares - 2 * _of_class(probability, target) + 1)
 
 
 @nan_for_nan
-def ece(probability: Tensor, score: Tensor, target: Tensor) -> Tensor:
+def ece(probability: Array, score: Array, target: Array) -> Array:
     """Expected calibration error of the likeliest class, 15 equal bins: mean distance of its probability from its accuracy."""
-    return calibration_error(probability.amax(2).flatten(1), (_choice(score) == target).flatten(1))
+    choice = _choice(score)
+    return calibration_error(rows(_of_class(probability, choice)), rows(choice == target))
 
 
-def _choice(score: Tensor) -> Tensor:
-    """The likeliest class, int64 [R, N, ...]. Not argmax, which is 8 times slower than max along a strided axis."""
-    return score.max(2).indices
+def _choice(score: Array) -> Array:
+    """The likeliest class, int64 [R, N, ...]."""
+    found: Array = score.argmax(2)
+    return found
 
 
-def _of_class(values: Tensor, target: Tensor) -> Tensor:
+def _of_class(values: Array, target: Array) -> Array:
     """What stands at each row's class: [R, N, ...]."""
-    index = target.unsqueeze(2)
-    return values.gather(2, index.expand(len(values), *index.shape[1:])).squeeze(2)
+    index = np.expand_dims(target, 2)
+    return np.take_along_axis(values, np.broadcast_to(index, (len(values), *index.shape[1:])), 2).squeeze(2)
 
 
-def _counts(score: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of each class that are predicted rightly, predicted, and there: three of float64 [R, K]."""
+def _counts(score: Array, target: Array) -> tuple[Array, Array, Array]:
+    """Rows of each class that are predicted rightly, predicted, and there: three of int64 [R, K]."""
     runs, classes = len(score), score.shape[2]
-    choice = _choice(score).flatten(1)
-    actual = target.flatten(1).expand_as(choice)
-    offset = torch.arange(runs, device=choice.device)[:, None] * classes
+    choice = rows(_choice(score))
+    actual = rows(np.broadcast_to(target, (runs, *target.shape[1:])))
+    offset = np.arange(runs)[:, None] * classes
 
-    def count(labels: Tensor) -> Tensor:
-        return torch.bincount(labels.flatten(), minlength=runs * classes).view(runs, classes).double()
+    def count(labels: Array) -> Array:
+        return np.bincount(labels.ravel(), minlength=runs * classes).reshape(runs, classes)
 
     offset_choice = choice + offset
     return count(offset_choice[choice == actual]), count(offset_choice), count(actual + offset)

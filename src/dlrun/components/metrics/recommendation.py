@@ -3,11 +3,13 @@
 Shapes: R runs, N ratings, U users, T items of a ranking.
 """
 
-import torch
-from torch import Tensor
+import numpy as np
+
+from dlrun.components.arrays import Array, nanmean, quiet, rows
 
 
-def recall_at_10(ranking: Tensor, target: Tensor, *, liked: Tensor) -> Tensor:
+@quiet
+def recall_at_10(ranking: Array, target: Array, *, liked: Array) -> Array:
     """Share of the items that a user likes that are among the first ten: [R, U, T] -> [R], the mean over users.
 
     A user likes an item with a rating at or above the threshold of the data, in the rows that are measured. Ranked are all items
@@ -24,12 +26,10 @@ def recall_at_10(ranking: Tensor, target: Tensor, *, liked: Tensor) -> Tensor:
         [R], float64; NaN where no user likes an item, and for runs whose predictions are not finite.
     """
     runs, users, _ = ranking.shape
-    user, item = liked.expand(runs, -1, -1).unbind(2)
-    user = user - 1
-    likes = (item > 0) & ranking.any(2).gather(1, user)
-    first = ranking.gather(1, user.unsqueeze(2).expand(-1, -1, ranking.shape[2]))
-    hit = likes & (first == item.unsqueeze(2)).any(2)
-    zeros = torch.zeros(runs, users, dtype=torch.float64, device=ranking.device)
-    hits, wanted = (zeros.scatter_add(1, user, each.double()) for each in (hit, likes))
-    found = torch.where(wanted > 0, hits / wanted, torch.nan).nanmean(1)
-    return found.masked_fill((ranking < 0).flatten(1).any(1), torch.nan)
+    user, item = np.moveaxis(np.broadcast_to(liked, (runs, *liked.shape[1:])), 2, 0)
+    run, user = np.arange(runs)[:, None], user - 1
+    likes = (item > 0) & np.any(ranking, axis=2)[run, user]
+    hit = likes & (ranking[run, user] == item[..., None]).any(2)
+    place = (run * users + user).ravel()
+    hits, wanted = (np.bincount(place, each.ravel(), runs * users).reshape(runs, users) for each in (hit, likes))
+    return np.where((rows(ranking) < 0).any(1), np.nan, nanmean(hits / wanted))

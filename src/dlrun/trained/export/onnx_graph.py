@@ -48,7 +48,7 @@ def write(run: Run, folder: Path) -> tuple[list[Path], str]:
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     rows = _rows(run)
     found = session.run([_value(run)], rows)[0]
-    expected = _both(run, run.predictor(_features(run, rows)).numpy())
+    expected = _both(run, run.predictor(_features(run, rows)))
     agree(run, "the ONNX graph", expected, found, scale_of(run))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{run.id}.onnx"

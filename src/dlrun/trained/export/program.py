@@ -6,18 +6,27 @@ The output is that of ``Run.predict``: [n] or [n, K].
 """
 
 import io
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from dlrun.engine.forms import LINKS
+from dlrun.components.losses import sparsemax
 from dlrun.results.files import replace_file
 from dlrun.trained.export.checked import agree, features
 from dlrun.trained.export.modules import modules_of
 from dlrun.trained.run import Run
 
 _MOST_NAMED = 20
+_PROBABILITIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "softmax": partial(torch.softmax, dim=1),
+    "exp": torch.exp,
+    "sparsemax": partial(sparsemax, dim=1),
+}
+"""What makes them of outputs [n, K, ...]: the links of ``engine.forms`` as torch has them."""
 
 
 class Whole(nn.Module):
@@ -36,7 +45,7 @@ class Whole(nn.Module):
         for name in ("fill", "shift", "factor", "y_shift", "y_factor"):
             self.register_buffer(name, getattr(predictor.preprocessing, name))
         self._dtype, self._scaled = predictor.settings.dtype, run.task.scaled
-        self._link = LINKS[predictor.run.prediction] if run.task.classes else LINKS["identity"]
+        self._probability = _PROBABILITIES.get(predictor.run.prediction if run.task.classes else "")
         self._single = run.task.single
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,8 +54,8 @@ class Whole(nn.Module):
         output: Tensor = self.model(((filled - self.shift) * self.factor).to(self._dtype)).double()
         if self._scaled:
             output = output / self.y_factor + self.y_shift
-        else:
-            output = self._link.probability(output.unsqueeze(0))[0]
+        elif self._probability is not None:
+            output = self._probability(output)
         return output[:, 0] if self._single and output.shape[1] == 1 else output
 
 
@@ -63,7 +72,7 @@ def write(run: Run, folder: Path) -> tuple[list[Path], str]:
     with torch.no_grad():
         program = torch.export.export(whole, (x,), dynamic_shapes=({0: rows},))
         found = program.module()(x)
-    agree(run, "the program", run.squeezed(run.predictor(x).numpy()), found.numpy(), scale_of(run))
+    agree(run, "the program", run.squeezed(run.predictor(x)), found.numpy(), scale_of(run))
     out = io.BytesIO()
     torch.export.save(program, out)
     folder.mkdir(parents=True, exist_ok=True)
