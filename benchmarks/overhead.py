@@ -6,7 +6,8 @@
     python benchmarks/overhead.py --beside /tmp/earlier --runs 4100   the same in both builds, in processor time
 
 Prints wall clock, processor time and the memory of all processes together at its peak, the least of each, and their ratios. With
---runs it ends with 1 when more runs make each of them dearer by more than GROWTH.
+--runs also the processor time of the main thread: on a machine with another core to spare and nothing else to do a command takes
+little longer. It ends with 1 when more runs make each of them dearer by more than GROWTH.
 """
 
 import argparse
@@ -36,10 +37,11 @@ COMMANDS = (
 
 
 class Cost(NamedTuple):
-    """Seconds by the clock, seconds of processors, bytes."""
+    """Seconds by the clock, of processors, and of a processor for the main thread; bytes."""
 
     clock: float
     processor: float
+    main: float
     memory: float
 
 
@@ -56,8 +58,8 @@ def measured(source: Path, words: Sequence[str]) -> Cost:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        peaks = [0]
-        watcher = threading.Thread(target=_watch, args=(process, peaks))
+        seen = [0.0, 0]
+        watcher = threading.Thread(target=_watch, args=(process, seen))
         watcher.start()
         _, said = process.communicate()
         clock = time.perf_counter() - started
@@ -65,20 +67,21 @@ def measured(source: Path, words: Sequence[str]) -> Cost:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode:
         raise SystemExit(said.decode())
-    return Cost(clock, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, peaks[0])
+    return Cost(clock, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, *seen)
 
 
-def _watch(process: "subprocess.Popen[bytes]", peaks: list[int]) -> None:
-    """Keep the most memory that a process and its children have at a time."""
+def _watch(process: "subprocess.Popen[bytes]", seen: list[float]) -> None:
+    """Keep the seconds of a process's main thread, and the most memory that it and its children have at a time."""
     while process.poll() is None:
         found = 0
         try:
             parent = psutil.Process(process.pid)
             for each in (parent, *parent.children(recursive=True)):
                 found += each.memory_info().rss
-        except psutil.Error:  # it has just ended
+            seen[0] = next(each.user_time + each.system_time for each in parent.threads() if each.id == process.pid)
+        except (psutil.Error, StopIteration):  # it has just ended
             pass
-        peaks[0] = max(peaks[0], found)
+        seen[1] = max(seen[1], found)
         time.sleep(LOOK)
 
 
@@ -106,13 +109,14 @@ def growing(numbers: Sequence[int], repeats: int) -> int:
     """A row for each number of runs. Returns the exit code."""
     words = ("-m", "experiment=notes_diabetes")
     few = least([measured(HERE, (*words, f"seed=range(0,{FEW})")) for _ in range(repeats)])
-    print(f"| runs | seconds | processor | MiB | milliseconds a run beyond the {few.clock:.1f} s of {FEW} runs |")
-    print("|---:|---:|---:|---:|---:|", flush=True)
+    print(f"| runs | seconds | processor | main thread | MiB | milliseconds a run beyond the {few.clock:.1f} s of {FEW} runs |")
+    print("|---:|---:|---:|---:|---:|---:|", flush=True)
     each = []
     for runs in numbers:
         cost = measured(HERE, (*words, f"seed=range(0,{runs})"))
         each.append(1e3 * (cost.clock - few.clock) / (runs - FEW))
-        print(f"| {runs:,} | {cost.clock:.1f} | {cost.processor:.1f} | {cost.memory / 2**20:.0f} | {each[-1]:.2f} |", flush=True)
+        times = f"{cost.clock:.1f} | {cost.processor:.1f} | {cost.main:.1f}"
+        print(f"| {runs:,} | {times} | {cost.memory / 2**20:.0f} | {each[-1]:.2f} |", flush=True)
     if each[-1] > GROWTH * each[0]:
         print(f"above the limit: {GROWTH} times as much with more runs", file=sys.stderr)
         return 1
@@ -123,13 +127,17 @@ def growing_beside(earlier: Path, numbers: Sequence[int], repeats: int) -> None:
     """For each number of runs what one of them costs in both builds beyond the start."""
     words, sources = ("-m", "experiment=notes_diabetes"), (HERE, earlier)
     few = [least([measured(source, (*words, f"seed=range(0,{FEW})")) for _ in range(repeats)]) for source in sources]
-    print("| runs | ms of processors a run | earlier | ratio | MiB | earlier |")
-    print("|---:|---:|---:|---:|---:|---:|", flush=True)
+    print("| runs | ms of processors a run | earlier | ratio | ms of the main thread | earlier | ratio | MiB | earlier |")
+    print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
     for runs in numbers:
         costs = [least([measured(source, (*words, f"seed=range(0,{runs})")) for _ in range(repeats)]) for source in sources]
-        now, then = (1e3 * (cost.processor - start.processor) / (runs - FEW) for cost, start in zip(costs, few, strict=True))
+        found = []
+        for kind in ("processor", "main"):
+            each = [getattr(cost, kind) - getattr(start, kind) for cost, start in zip(costs, few, strict=True)]
+            now, then = (1e3 * seconds / (runs - FEW) for seconds in each)
+            found.append(f"{now:.2f} | {then:.2f} | {now / then:.2f}")
         memory = " | ".join(f"{cost.memory / 2**20:.0f}" for cost in costs)
-        print(f"| {runs:,} | {now:.2f} | {then:.2f} | {now / then:.2f} | {memory} |", flush=True)
+        print(f"| {runs:,} | {' | '.join(found)} | {memory} |", flush=True)
 
 
 def main() -> int:

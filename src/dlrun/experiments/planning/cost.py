@@ -141,6 +141,8 @@ def _sizes(run: CohortRun, data: Data, settings: Settings, members: int) -> tupl
 
 def has_own(run: CohortRun, settings: Settings) -> bool:
     """Whether a run has components of the user's own."""
+    if not own_modules.trusted():
+        return False
     parts = run.activation, run.loss, run.optimizer, run.scheduler, *run.regularizers, settings.module
     return any(part is not None and own_modules.is_own(part.target) for part in parts)
 
