@@ -27,6 +27,7 @@ SATURATED = [
     "trainer.epochs=6",
     "trainer.max_steps=null",
     "model.init=default",
+    "trainer.engine=torch",  # as predict computes, to the last bit
 ]
 
 
