@@ -30,7 +30,7 @@ def network() -> nn.Module:
 
 def data() -> tuple[torch.Tensor, torch.Tensor]:
     source = diabetes()
-    x, y = source.x[:ROWS].float(), source.y[:ROWS].float()
+    x, y = (torch.from_numpy(values[:ROWS]).float() for values in (source.x, source.y))
     return (x - x.mean(0)) / x.std(0), (y - y.mean(0)) / y.std(0)
 
 

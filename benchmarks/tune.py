@@ -93,7 +93,7 @@ class Plain:
         data = digits()
         chosen = torch.ones(len(data), dtype=torch.bool)
         chosen[torch.cat([validation, test])] = False
-        x, self.y = data.x.float().flatten(1), data.y.long().flatten()
+        x, self.y = torch.from_numpy(data.x).float().flatten(1), torch.from_numpy(data.y)
         self.x = (x - x[chosen].mean()) / x[chosen].std(correction=0)  # an image is scaled as one
         self.train, self.validation = chosen.nonzero().flatten(), validation
         weights = store.weights(run)

@@ -81,7 +81,7 @@ def on_test_rows(run: Any) -> tuple[Any, Any]:
     spec = from_config(run.config, run.record.choices, run.record.overrides)
     (planned,) = plan([spec], Datasets())
     data, test = planned.cohort.data, planned.cohort.splits[0].test
-    return data.x[test], data.y[test]
+    return torch.from_numpy(data.x[test]), torch.from_numpy(data.y[test])
 
 
 def agrees(run: Any, prediction: Any, y: torch.Tensor, *names: str) -> None:

@@ -68,7 +68,7 @@ class _Trained:
             tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in self.weights.items()}
             settings = settings_of(self.spec, self.form.outputs)
             self._predictor.append(Predictor(self.spec.row, settings, self.form, self.preprocessing, tensors))
-        found = self._predictor[0](torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64)))
+        found = self._predictor[0](np.asarray(x, dtype=np.float64))
         return found.astype(np.float64, copy=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -165,7 +165,7 @@ class _Networks(BaseEstimator):  # type: ignore[misc]
         settings |= {} if self.loss is None else {"loss": self.loss}
         return (*words(["dataset=inline"], settings), *_several(self.overrides))
 
-    def _train(self, x: NDArray[np.float64], y: torch.Tensor, task: Task, outputs: int) -> None:
+    def _train(self, x: NDArray[np.float64], y: NDArray[Any], task: Task, outputs: int) -> None:
         """Train the networks of all seeds at once.
 
         Raises:
@@ -175,8 +175,8 @@ class _Networks(BaseEstimator):  # type: ignore[misc]
         try:
             if not isinstance(self.seeds, int) or self.seeds < 1:
                 raise InputError(f"seeds={self.seeds}: must be a whole number of at least 1")
-            targets = tuple(map(str, range(y.shape[1]))) if y.dim() > 1 else ("y",)
-            data = Data("X", torch.from_numpy(x), y, task.name, outputs, features, targets)
+            targets = tuple(map(str, range(y.shape[1]))) if y.ndim > 1 else ("y",)
+            data = Data("X", x, y, task.name, outputs, features, targets)
             spec = _spec(self._words(task, len(x)))
             drawn = check_random_state(self.random_state).choice(_MOST_SEEDS, self.seeds) if self.seeds else []
             specs = [replace(spec, seed=int(seed), row=replace(spec.row, seed=int(seed))) for seed in drawn]
@@ -234,9 +234,9 @@ class DlrunClassifier(ClassifierMixin, _Networks):  # type: ignore[misc]
         if count < 2:
             raise ValueError(f"DlrunClassifier needs at least 2 classes, and y has one class: {self.classes_.tolist()}")
         if count == 2:
-            self._train(x, torch.from_numpy(numbers.astype(np.float64))[:, None], BINARY, 1)
+            self._train(x, numbers.astype(np.float64)[:, None], BINARY, 1)
         else:
-            self._train(x, torch.from_numpy(numbers.astype(np.int64)), MULTICLASS, count)
+            self._train(x, numbers.astype(np.int64), MULTICLASS, count)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -282,7 +282,7 @@ class DlrunRegressor(RegressorMixin, _Networks):  # type: ignore[misc]
         targets = np.asarray(y, dtype=np.float64)
         self._flat = targets.ndim == 1
         targets = targets.reshape(len(targets), -1)
-        self._train(x, torch.from_numpy(targets), REGRESSION, targets.shape[1])
+        self._train(x, targets, REGRESSION, targets.shape[1])
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Any:

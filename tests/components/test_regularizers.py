@@ -285,7 +285,7 @@ def targets(shape: tuple[int, ...], classes: int = 3) -> Tensor:
 
 
 def keys_of(*seeds: int) -> Tensor:
-    return streams.keys(seeds, "augment")
+    return torch.from_numpy(streams.keys(seeds, "augment"))
 
 
 def test_every_kind_is_tested() -> None:
@@ -378,7 +378,7 @@ def test_mixup_shares_come_from_the_beta_distribution() -> None:
     n = 4000
     x, y = torch.zeros(n, 2, 1, dtype=torch.float64), torch.tensor([[[0.0], [1.0]]], dtype=torch.float64).expand(n, 2, 1)
     for alpha in (0.2, 1.0):
-        mixed = Augmentation(1, kind="mixup", strength=alpha).batch(x, y, streams.keys(range(n), "augment"))[1]
+        mixed = Augmentation(1, kind="mixup", strength=alpha).batch(x, y, torch.from_numpy(streams.keys(range(n), "augment")))[1]
         share = mixed[:, 1, 0]
         swapped = (mixed[:, 0, 0] + mixed[:, 1, 0] - 1).abs() < 1e-12  # the partner is the other row, or itself
         changed = share[swapped & (share != 1)]

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dlrun.data.sources.files import csv
@@ -243,7 +244,7 @@ def test_right(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     if callable(expected):
         assert expected(data), (data, data.notes)
     else:
-        assert data.x.nan_to_num(-99.5).tolist() == [[-99.5 if math.isnan(v) else v for v in row] for row in expected]
+        assert np.nan_to_num(data.x, nan=-99.5).tolist() == [[-99.5 if math.isnan(v) else v for v in row] for row in expected]
         assert data.y[:, 0].tolist() == [0.5, 1.5, 2.5, 3.5][: len(expected)]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 import pytest
 import torch
@@ -132,7 +133,7 @@ def test_a_run_says_what_it_found_and_keeps_it(table: str, call: Call) -> None:
     assert encoding == data.encoding
     rows = {"size": [3, None], "color": ["red", "violet"], "garden": [True, "no"], "kind": ["big", "small"]}
     inputs = fitted.inputs(encode(rows, encoding))
-    assert inputs.isfinite().all()
+    assert np.isfinite(inputs).all()
     assert inputs[1, 1:5].tolist() == [0, 0, 0, 0]
     result = json.loads((folder / "result.json").read_text())
     assert result["data"]["name"] == "houses.csv"
@@ -179,8 +180,8 @@ def test_several_targets_are_trained_measured_and_predicted(table: str, call: Ca
     data = csv(path=table, target=["price", "size"])
     test = split(data, seed=0).test
     rows = pandas.read_csv(table, keep_default_na=False)
-    error = torch.from_numpy(run.predict(rows.iloc[test.numpy()])) - data.y[test]
-    assert run.metrics["test/rmse"] == pytest.approx(error.square().mean().sqrt().item(), rel=1e-5)
+    error = run.predict(rows.iloc[test]) - data.y[test]
+    assert run.metrics["test/rmse"] == pytest.approx(np.sqrt(np.square(error).mean()), rel=1e-5)
 
 
 def test_predictions_for_what_pandas_makes_of_the_file(table: str) -> None:

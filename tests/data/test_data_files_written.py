@@ -175,7 +175,7 @@ def test_separators_at_the_ends(names: str, row: Callable[[int], str], said: str
 def test_no_column_is_shifted(read: Read) -> None:
     data = read(ending("", lambda i: ","), target="b")
     assert data.features == ("a", "y")
-    assert data.y.flatten().tolist() == [row[1] for row in NUMBERS]
+    assert data.y.ravel().tolist() == [row[1] for row in NUMBERS]
 
 
 def test_separators_at_the_end_may_hide_a_cell_that_lacks(read: Read) -> None:

@@ -2,8 +2,9 @@
 
 from importlib import import_module
 
+import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 
 from dlrun import registry
 from dlrun.data.dataset import Data
@@ -15,9 +16,9 @@ from dlrun.data.splits import split
 NAMES = [name for name in registry.options("dataset") if name not in ("csv", "parquet", "openml", "text", "images", "inline")]
 
 
-def beside(data: Data, column: torch.Tensor) -> Data:
+def beside(data: Data, column: NDArray[np.float64]) -> Data:
     """The data with one more feature."""
-    x = torch.cat([data.x, column.double().reshape(-1, 1)], 1)
+    x = np.concatenate([data.x, column.reshape(-1, 1)], 1)
     return Data(data.name, x, data.y, data.task, data.outputs, (*data.features, "late"), data.targets, data.classes)
 
 
@@ -30,32 +31,32 @@ def test_no_column_of_a_dataset_is_taken_for_a_leak(name: str) -> None:
 
 def test_one_measurement_that_separates_a_kind_of_flower_is_no_leak() -> None:
     data = iris()
-    y = (data.y == 0).double()[:, None]
+    y = (data.y == 0).astype(np.float64)[:, None]
     setosa = Data("setosa", data.x, y, "binary", 1, data.features, ("y",), ("other", "setosa"))
     assert leak(setosa, split(setosa, seed=0)) == ""
 
 
 @pytest.mark.parametrize(("data", "late"), [(wine(), lambda y: 7 - 2 * y), (diabetes(), lambda y: 1.19 * y + 3)])
 def test_a_column_made_of_the_target_is_a_leak(data: Data, late: object) -> None:
-    column = late(data.y.double())  # type: ignore[operator]
+    column = late(data.y.astype(np.float64))  # type: ignore[operator]
     leaking = beside(data, column)
     assert leak(leaking, split(leaking, seed=0)) == "late"
-    noise = torch.randn(len(data), generator=torch.Generator().manual_seed(0)).double()
+    noise = np.random.default_rng(0).standard_normal(len(data))
     blurred = beside(data, column.reshape(-1) + noise * column.std())
     assert leak(blurred, split(blurred, seed=0)) == ""
 
 
 def test_copies_are_counted() -> None:
-    x = torch.arange(20.0).double()[:, None].repeat(1, 3)
+    x = np.arange(20.0)[:, None].repeat(3, 1)
     x[10:] = x[:10]
-    y = torch.arange(20.0).double()[:, None]
+    y = np.arange(20.0)[:, None]
     y[10:15] = y[:5]
-    subset = torch.tensor([0] * 10 + [2] * 10, dtype=torch.int8)
+    subset = np.array([0] * 10 + [2] * 10, dtype=np.int8)
     data = Data("toy", x, y, "regression", 1, ("a", "b", "c"), ("y",), subset=subset)
     assert copies(data, split(data, seed=0, validation=0)) == (5, 10)
-    x[12, 1], x[13] = -1.0, torch.nan
+    x[12, 1], x[13] = -1.0, np.nan
     assert copies(data, split(data, seed=0, validation=0)) == (3, 8)
-    x[3] = torch.nan
+    x[3] = np.nan
     assert copies(data, split(data, seed=0, validation=0)) == (4, 9)
 
 

@@ -71,8 +71,7 @@ def members_apart(made: nn.Module, x: Tensor) -> Tensor:
 def batch(train_step: TrainStep, data: Any, rows: int = 5) -> tuple[Tensor, Tensor]:
     """Other rows for each run, with inputs of about unit size."""
     runs = len(train_step.runs)
-    x = torch.stack([data.x[row * rows : (row + 1) * rows] for row in range(runs)])
-    y = torch.stack([data.y[row * rows : (row + 1) * rows] for row in range(runs)])
+    x, y = (torch.from_numpy(values[: runs * rows]).unflatten(0, (runs, rows)) for values in (data.x, data.y))
     if data.vocabulary:
         return x, y
     x = (x - data.x.mean()) / data.x.std()

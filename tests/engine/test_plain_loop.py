@@ -198,10 +198,13 @@ CASES = {
 def plain_loop(case: Case, cohort: Cohort, run: CohortRun, made: nn.Sequential) -> dict[int, Tensor]:
     """Train ``made``; the final tensor of each parameter by its id."""
     data, split, scaling = cohort.data, cohort.splits[run.split], cohort.preprocessing[run.split]
-    x, y = scaling.inputs(data.x[split.train].double()), scaling.targets(data.y[split.train])
+    x, y = map(torch.from_numpy, (scaling.inputs(data.x[split.train]), scaling.targets(data.y[split.train])))
     size = cohort.settings.batch_size
     epoch_steps = -(-len(x) // size)
-    keys = {stream: streams.seeded([run.seed], stream) for stream in ("order", "dropout", "augment")}  # type: ignore[arg-type]
+    keys = {
+        stream: torch.from_numpy(streams.seeded([run.seed], stream))  # type: ignore[arg-type]
+        for stream in ("order", "dropout", "augment")
+    }
     optimizer = case.optimizer([parameter for parameter in made.parameters() if parameter.requires_grad])
     scheduler = case.scheduler(optimizer, epoch_steps, case.steps) if case.scheduler else None
     made.train()
@@ -277,7 +280,7 @@ def test_a_notes_step_is_sgds(spec_of: Callable[..., Any], datasets: Any, plain:
         cohort.runs[0], cohort.settings, (10,), {slot.name: slot.view(start.theta)[0] for slot in train_step.layout.slots}
     )
     split, scaling = cohort.splits[0], cohort.preprocessing[0]
-    x, y = scaling.inputs(cohort.data.x[split.train]), scaling.targets(cohort.data.y[split.train])
+    x, y = map(torch.from_numpy, (scaling.inputs(cohort.data.x[split.train]), scaling.targets(cohort.data.y[split.train])))
     nn.functional.mse_loss(made(x), y).backward()
     (outcome,) = fit(cohort)
     ended = plain(cohort.runs[0], cohort.settings, (10,), outcome.weights)

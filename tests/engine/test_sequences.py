@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ from dlrun.engine.step import TrainStep
 from dlrun.errors import InputError
 from dlrun.experiments.planning.cohorts import plan
 
-X = padded([[3, 1, 2], [2], [1, 1, 4, 5, 2]], 6)
+X = torch.from_numpy(padded([[3, 1, 2], [2], [1, 1, 4, 5, 2]], 6))
 LAYERS = {
     "bag": [{"embedding": 4}, "mean", {"linear": 3}, "activation", "output"],
     "mean behind an activation": [{"embedding": 4}, "activation", "mean", "output"],
@@ -238,23 +239,23 @@ def test_batches_hold_the_rows_of_each_run(data: Any, materialized: bool, monkey
         x, _ = batches.subset(subset)
         for run, split in enumerate((1, 0)):
             expected = fitted[split].inputs(data.x[getattr(made[split], subset)])
-            assert x.dtype == data.x.dtype
-            torch.testing.assert_close(x[run], expected)
+            assert x.numpy().dtype == data.x.dtype
+            np.testing.assert_allclose(x[run], expected)
     (x, _), *_ = batches.epoch(torch.tensor([5, 6]), 7, 2)
     assert x.shape == (2, 7, *data.shape)
-    assert x.dtype == data.x.dtype
+    assert x.numpy().dtype == data.x.dtype
 
 
 def test_signals_share_the_scaling_of_their_channel() -> None:
     data = signals(rows=40, length=9)
-    fitted = fit(data, torch.arange(40))
+    fitted = fit(data, np.arange(40))
     assert fitted.shift.shape == (1, 1)
     scaled = fitted.inputs(data.x)
     assert float(scaled.mean()) == pytest.approx(0, abs=1e-12)
-    assert float(scaled.std(correction=0)) == pytest.approx(1)
+    assert float(scaled.std()) == pytest.approx(1)
 
 
 def test_baselines_see_how_often_a_word_occurs() -> None:
-    assert SEQUENCES.flat(X, 5).tolist() == [[1, 1, 1, 0, 0], [0, 1, 0, 0, 0], [2, 1, 0, 1, 1]]
+    assert SEQUENCES.flat(X.numpy(), 5).tolist() == [[1, 1, 1, 0, 0], [0, 1, 0, 0, 0], [2, 1, 0, 1, 1]]
     assert SEQUENCES.flat_width((6,), 5) == 5
-    assert SIGNALS.flat(torch.zeros(2, 3, 4, 5), 0).shape == (2, 3, 20)
+    assert SIGNALS.flat(np.zeros((2, 3, 4, 5)), 0).shape == (2, 3, 20)

@@ -272,7 +272,7 @@ def test_running_statistics_and_evaluation_are_torchs(row: tuple[int, ...]) -> N
 
 def dropout(p: float | Tensor, x: Tensor, seeds: Sequence[int], part: int = 0) -> tuple[Tensor, Tensor]:
     layer = Dropout(p, part)
-    y, saved = layer.forward([], [], x, Pass(True, streams.keys(seeds, "dropout")))
+    y, saved = layer.forward([], [], x, Pass(True, torch.from_numpy(streams.keys(seeds, "dropout"))))
     dx = layer.backward([], [], torch.ones_like(y), saved, False)
     assert dx is not None
     return y, dx

@@ -25,12 +25,12 @@ REAL = {"dataset": "reconstruction", "model": "autoencoder", "trainer.max_steps"
 def test_inputs_are_targets_and_anomalies_are_odd_combinations(of: Any, shape: tuple[int, int]) -> None:
     data, clean = reconstruction(of=of), reconstruction(of=of, share=0.0)
     assert data.x.shape == shape
-    assert data.x.equal(data.y)
+    assert np.array_equal(data.x, data.y)
     assert data.targets == data.features
     assert clean.anomalies is None
     assert data.anomalies is not None
     assert int(data.anomalies.sum()) == round(0.05 * len(data))
-    assert data.x[~data.anomalies].equal(clean.x[~data.anomalies])
+    assert np.array_equal(data.x[~data.anomalies], clean.x[~data.anomalies])
     for column in range(shape[1]):
         assert set(data.x[:, column].tolist()) <= set(clean.x[:, column].tolist()), "each value is a usual one"
     known = {tuple(row) for row in clean.x.tolist()}
@@ -53,7 +53,7 @@ def test_a_linear_autoencoder_finds_the_principal_components(spec_of: Callable[.
     (outcome,) = train_all([spec_of(**REAL, **given)])
     data = reconstruction(of="wine")
     part = split(data, seed=0)
-    z = fit(data, part.train).inputs(data.x[part.train]).numpy()
+    z = fit(data, part.train).inputs(data.x[part.train])
     components = PCA(4).fit(z)
     best = float(((components.inverse_transform(components.transform(z)) - z) ** 2).mean())
     assert outcome.metrics["train/loss"] == pytest.approx(best, rel=1e-3)
@@ -106,7 +106,7 @@ def test_the_last_value_is_the_naive_forecast() -> None:
     fold = Fold(data, part, fit(data, part.train))
     (row,), notes = beside(["naive"], {(3, None): fold}, "r2", {})
     assert notes == []
-    last, true = data.x[part.test, -1].numpy(), data.y[part.test, 0].numpy()
+    last, true = data.x[part.test, -1], data.y[part.test, 0]
     assert row.metrics["test/rmse"] == pytest.approx(float(np.sqrt(((last - true) ** 2).mean())))
     assert row.metrics["test/mae"] == pytest.approx(float(np.abs(last - true).mean()))
     raw = Fold(data, part, fit(data, part.train, standardize=False, standardize_target=False))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from sklearn import linear_model, metrics
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -51,10 +52,10 @@ def rows_of(name: str, data: Data, metric: str, **given: Any) -> list[Row]:
 # The oracle: scikit-learn, one split at a time, on arrays that were prepared by hand
 
 
-def arrays(fold: Fold, rows: torch.Tensor) -> tuple[Any, Any]:
+def arrays(fold: Fold, rows: NDArray[np.int64]) -> tuple[Any, Any]:
     data, scaling = fold.data, fold.preprocessing
     y = data.train_y if data.train_y is not None and rows is fold.split.train else data.y
-    return scaling.inputs(data.x[rows]).flatten(1).numpy(), scaling.targets(y[rows]).numpy()
+    return scaling.inputs(data.x[rows]).reshape(len(rows), -1), scaling.targets(y[rows])
 
 
 def probabilities(model: Any, x: Any, task: str) -> Any:
@@ -64,15 +65,15 @@ def probabilities(model: Any, x: Any, task: str) -> Any:
     return found[:, 1:] if task == "binary" else found
 
 
-def predicted(model: Any, fold: Fold, rows: torch.Tensor) -> Any:
+def predicted(model: Any, fold: Fold, rows: NDArray[np.int64]) -> Any:
     x, _ = arrays(fold, rows)
     if fold.data.task != "regression":
         return probabilities(model, x, fold.data.task)
-    return fold.preprocessing.original(torch.as_tensor(model.predict(x)).view(len(x), -1)).numpy()
+    return fold.preprocessing.original(model.predict(x).reshape(len(x), -1))
 
 
-def figure(data: Data, rows: torch.Tensor, prediction: Any) -> float:
-    y = data.y[rows].numpy()
+def figure(data: Data, rows: NDArray[np.int64], prediction: Any) -> float:
+    y = data.y[rows]
     if data.task == "regression":
         return float(metrics.r2_score(y, prediction))
     if data.task == "multilabel":
@@ -175,9 +176,9 @@ def test_only_training_rows_are_fitted_on(name: str) -> None:
     data = real.iris() if name == "logistic" else real.diabetes()
     metric = "log_loss" if name == "logistic" else "r2"
     (fold,) = folds_of(data, [0]).values()
-    x, y = data.x.clone(), data.y.clone()
+    x, y = data.x.copy(), data.y.copy()
     x[fold.split.test] = 1e3
-    y[fold.split.test] = y[fold.split.train[0]].clone()
+    y[fold.split.test] = y[fold.split.train[0]].copy()
     other = Data(data.name, x, y, data.task, data.outputs, data.features, data.targets, data.classes)
     (before,), _ = beside([name], {(0, None): fold}, metric, {})
     (after,), _ = beside([name], {(0, None): Fold(other, fold.split, fold.preprocessing)}, metric, {})
@@ -268,14 +269,16 @@ def test_features_that_are_constant_missing_or_depend_on_each_other() -> None:
 
 def test_several_targets_and_a_class_without_a_training_row() -> None:
     data = real.diabetes()
-    two = Data("two", data.x, torch.cat([data.y, -data.y], 1), "regression", 2, data.features, ("a", "b"))
+    two = Data("two", data.x, np.concatenate([data.y, -data.y], 1), "regression", 2, data.features, ("a", "b"))
     for name in ("mean", "linear", "ridge", "lasso", "polynomial", "tree", "boosting"):
         one, both = rows_of(name, data, "r2")[0], rows_of(name, two, "r2")[0]
         assert both.metrics["test/r2"] == pytest.approx(one.metrics["test/r2"], abs=1e-6), name
-    y = torch.arange(60) % 3
-    (fold,) = folds_of(Data("rare", torch.randn(60, 2).double(), y, "multiclass", 3, ("a", "b"), ("y",)), [0]).values()
-    y = y.clone()
-    y[fold.split.train] = y[fold.split.train].clamp(max=1)
+    y = np.arange(60) % 3
+    (fold,) = folds_of(
+        Data("rare", np.random.default_rng(0).standard_normal((60, 2)), y, "multiclass", 3, ("a", "b"), ("y",)), [0]
+    ).values()
+    y = y.copy()
+    y[fold.split.train] = y[fold.split.train].clip(max=1)
     rare = Data("rare", fold.data.x, y, "multiclass", 3, ("a", "b"), ("y",))
     for name in ("mean", "logistic", "tree", "boosting"):
         (row,), _ = beside([name], {(0, None): Fold(rare, fold.split, fold.preprocessing)}, "accuracy", {})

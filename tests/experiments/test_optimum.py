@@ -45,7 +45,7 @@ def solve(spec_of: Callable[..., Any], datasets: Any) -> Callable[..., list[tupl
 
 def rows(cohort: Cohort, split: int) -> tuple[Array, Array]:
     data, scaling, train = cohort.data, cohort.preprocessing[split], cohort.splits[split].train
-    return scaling.inputs(data.x[train]).numpy(), scaling.targets(data.y[train]).numpy()
+    return scaling.inputs(data.x[train]), scaling.targets(data.y[train])
 
 
 def close(outcome: Outcome, coefficients: Array, intercept: Array, tolerance: float = 1e-3) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 
 import dlrun
 from dlrun.cli.main import main
@@ -18,7 +18,7 @@ from dlrun.results.store import Store
 Call = Callable[..., Any]
 
 
-def rows_of(name: str) -> torch.Tensor:
+def rows_of(name: str) -> NDArray[np.float64]:
     from dlrun import registry
     from dlrun.config.resolver import resolve
 
@@ -34,7 +34,7 @@ def test_they_are_those_of_predict(words: tuple[str, ...], subset: Any, call: Ca
     run = dlrun.load(Store(Path("outputs")).ids()[0], output_dir="outputs")
     table = run.predictions(subset)
     assert len(table) == run.record.data["sizes"][subset]
-    again = run.predict(rows_of(words[0].partition("=")[2])[table["row"].tolist()].numpy())
+    again = run.predict(rows_of(words[0].partition("=")[2])[table["row"].tolist()])
     if run.classes:
         shown = table[f"probability {run.classes[-1]}"]
         assert np.allclose(shown, again if again.ndim == 1 else again[:, -1], atol=1e-6)

@@ -33,7 +33,7 @@ class Batch(ctypes.Structure):
 
 
 def keys(number: int = 0) -> Tensor:
-    return streams.keys(range(V), "augment", step=number)
+    return torch.from_numpy(streams.keys(range(V), "augment", step=number))
 
 
 def batch(shape: tuple[int, ...], targets: str, rows: int = 9) -> tuple[Tensor, Tensor]:
@@ -49,7 +49,7 @@ def batch(shape: tuple[int, ...], targets: str, rows: int = 9) -> tuple[Tensor, 
 def planned(transforms: list[Any], x: Tensor, y: Tensor, columns: Columns, members: int = 0, exclusive: bool = True) -> Changes:
     """What the kernel is told of some changes."""
     task = SimpleNamespace(exclusive=exclusive, members=members)
-    step = SimpleNamespace(transforms=transforms, data=SimpleNamespace(y=y[0], sample=tuple(x.shape[2:])), task=task)
+    step = SimpleNamespace(transforms=transforms, data=SimpleNamespace(y=y[0].numpy(), sample=tuple(x.shape[2:])), task=task)
     return changes(step, columns)  # type: ignore[arg-type]
 
 

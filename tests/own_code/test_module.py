@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -380,8 +381,8 @@ def predicts_as_torch_does(planned: Planned, outcome: Outcome) -> None:
     with torch.no_grad():
         for key, value in (*made.named_parameters(), *made.named_buffers()):
             value.copy_(outcome.weights[f"0.{key}"])
-        expected = made(cohort.preprocessing[0].inputs(cohort.data.x)).sigmoid()
-    torch.testing.assert_close(predictor(cohort.data.x), expected, rtol=1e-9, atol=1e-11)
+        expected = made(torch.from_numpy(cohort.preprocessing[0].inputs(cohort.data.x))).sigmoid()
+    np.testing.assert_allclose(predictor(cohort.data.x), expected, rtol=1e-9, atol=1e-11)
 
 
 def test_no_generator_but_those_in_use_is_seeded(

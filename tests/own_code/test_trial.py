@@ -341,9 +341,9 @@ def cloud(*, rows=60):
     x = torch.randn(rows, 1)
     return Data("cloud", x, 2 * x, "regression", 1, ("x",), ("y",))
 
-def arrays(*, rows=60):
-    x = torch.linspace(-1, 1, rows)[:, None].numpy()
-    return Data("arrays", x, torch.tensor(2 * x), "regression", 1, ("x",), ("y",))
+def lists(*, rows=60):
+    x = torch.linspace(-1, 1, rows)[:, None]
+    return Data("lists", x.tolist(), 2 * x, "regression", 1, ("x",), ("y",))
 
 def tensors(*, rows=60):
     return torch.zeros(rows, 1), torch.zeros(rows, 1)
@@ -569,7 +569,7 @@ def test_autograd_of_a_value_is_the_gradient_by_hand(spec: Callable[..., Any]) -
     [
         ("tensors", r"returned a tuple; it has to be a dlrun\.data\.dataset\.Data"),
         ("cloud", "gives other data each time it is called, .* draw with a generator of its own"),
-        ("arrays", r"x is a ndarray; make it a tensor, such as torch\.as_tensor\(x\)"),
+        ("lists", r"x is a list; make it an array, such as np\.asarray\(x\)"),
     ],
 )
 def test_a_dataset_has_to_be_data_that_repeats(spec: Callable[..., Any], name: str, said: str) -> None:

@@ -37,7 +37,7 @@ def test_codes_of_own_rows_and_their_trustworthiness(run: dlrun.Run) -> None:
     found, part = of_own_rows(run), split(data, seed=0)
     np.testing.assert_allclose(found.codes, by_hand(run, data.x), atol=1e-4)
     subset = found.beside["subset"]
-    assert all((subset[getattr(part, name).numpy()] == name).all() for name in ("train", "validation", "test"))
+    assert all((subset[getattr(part, name)] == name).all() for name in ("train", "validation", "test"))
     x = run.prepared(data.x)
     assert found.trust == pytest.approx(trustworthiness(x[part.test], found.codes[part.test], n_neighbors=5))
     components = PCA(2).fit(x[part.train]).transform(x[part.test])
@@ -46,7 +46,7 @@ def test_codes_of_own_rows_and_their_trustworthiness(run: dlrun.Run) -> None:
 
 def test_codes_of_a_file(run: dlrun.Run, call: Call, folder: Path) -> None:
     data = wine()
-    table = pd.DataFrame(data.x[:40].numpy(), columns=list(data.features))
+    table = pd.DataFrame(data.x[:40], columns=list(data.features))
     table["name"] = [f"w{place}" for place in range(40)]
     table.sample(frac=1, axis=1, random_state=0).to_csv("new.csv", index=False)
     code, out, err = call("encode", run.id, "new.csv", "-o", "codes.csv", "--keep", "name")
@@ -54,7 +54,7 @@ def test_codes_of_a_file(run: dlrun.Run, call: Call, folder: Path) -> None:
     written = pd.read_csv("codes.csv")
     assert [*written.columns] == ["row", "name", "code 1", "code 2"]
     np.testing.assert_allclose(written[["code 1", "code 2"]], by_hand(run, data.x[:40]), atol=1e-4)
-    np.testing.assert_allclose(run.encode(data.x[:40].numpy()), by_hand(run, data.x[:40]), atol=1e-4)
+    np.testing.assert_allclose(run.encode(data.x[:40]), by_hand(run, data.x[:40]), atol=1e-4)
     kept = of_file(run, "new.csv")
     assert f"codes {kept.trust:.4f}; 2 principal components {kept.trust_pca:.4f}" in out
     assert out.splitlines()[0] == "40 rows, 2 numbers each"
@@ -110,7 +110,7 @@ def test_other_models_have_codes_too_and_modules_have_none(folder: Path, monkeyp
 
 
 def test_data_that_changed_is_refused(folder: Path) -> None:
-    x = wine().x[:60].numpy()
+    x = wine().x[:60]
     pd.DataFrame(x).assign(label=list("ab") * 30).to_csv("own.csv", index=False)
     words = ("dataset=csv", "dataset.path=own.csv", "dataset.target=label", "trainer.max_steps=2", "logger=none")
     run = dlrun.run(*words, progress=False)

@@ -84,25 +84,27 @@ def test_weights_load_into_the_sequential_that_is_printed(call: Call, words: tup
         for name, value in run.weights.items():
             if name.endswith("weight"):
                 assert (state[name].numpy() == value.T).all(), "[out, in], under the name that the run has for it"
-    x = checked.features(run)
+    raw = checked.features(run)
+    x = torch.from_numpy(raw)
     fill, shift, factor = (torch.tensor(scaling[name], dtype=torch.float64) for name in ("fill", "shift", "factor"))
     output = model(((torch.where(x.isnan(), fill, x) - shift) * factor).float()).double()
     link = next((line.removeprefix("# ").partition(" are the")[0] for line in lines.splitlines() if "probabilities" in line), "")
     probability = eval(link, {"torch": torch, "output": output})
-    np.testing.assert_allclose(probability.detach(), run.predict(x.numpy()), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(probability.detach(), run.predict(raw), rtol=1e-5, atol=1e-6)
     if pytest.importorskip("onnxruntime") and len(run.shape) > 1:
         import onnxruntime
 
         (path,), _ = export(run, "onnx", folder / "there")
-        found = onnxruntime.InferenceSession(path).run(["probability"], {"x": x.numpy()})[0]
-        np.testing.assert_allclose(found, run.predict(x.numpy()), rtol=1e-5, atol=1e-6)
+        found = onnxruntime.InferenceSession(path).run(["probability"], {"x": raw})[0]
+        np.testing.assert_allclose(found, run.predict(raw), rtol=1e-5, atol=1e-6)
 
 
 def test_residual_connections_are_exported(folder: Path) -> None:
     run = dlrun.run("dataset=wine", "model=residual_mlp", "regularizer=[dropout]", *QUICK, progress=False)
-    x = checked.features(run)
+    raw = checked.features(run)
+    x = torch.from_numpy(raw)
     (path,), _ = export(run, "torch-export", folder / "there")
-    np.testing.assert_allclose(torch.export.load(path).module()(x).detach(), run.predict(x.numpy()), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(torch.export.load(path).module()(x).detach(), run.predict(raw), rtol=1e-5, atol=1e-6)
     with pytest.raises(InputError, match="has residual connections, which a plain Sequential has no form of; type --format onnx"):
         export(run, "torch", folder / "there")
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -110,7 +112,7 @@ def test_residual_connections_are_exported(folder: Path) -> None:
     session = onnxruntime.InferenceSession(path)
     columns = {each.name: x[:, [place]].numpy() for place, each in enumerate(session.get_inputs())}
     found = session.run(["probability"], columns)[0]
-    np.testing.assert_allclose(found, run.predict(x.numpy()), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found, run.predict(raw), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -353,14 +353,14 @@ def _rows(table: Batches, data: Data, subset: str) -> tuple[Array, Array]:
 
 
 def _flat(data: Data, x: Tensor) -> Array:
-    return array(data.modality.flat(x, data.words))
+    return data.modality.flat(array(x), data.words)
 
 
 def _window(table: Batches, folds: Folds) -> Callable[[Array], Array] | None:
     columns = _lags(folds.data)
     if not columns:
         return None
-    shift, factor = (array(values)[:, None, columns] for values in (folds.scalings.shift, folds.scalings.factor))
+    shift, factor = (values[:, None, columns] for values in (folds.scalings.shift, folds.scalings.factor))
     y_shift, y_factor = (array(values)[:, None, :, None] for values in (table.y_shift, table.y_factor))
 
     @quiet

@@ -112,7 +112,7 @@ def losses_of_two_rows(runs: Trained) -> Found:
     for record in runs.where():
         spec = from_config(runs.store.config(record.id), record.choices, record.overrides)
         data = Datasets().load(spec.dataset)
-        squares = np.sort(np.square(runs.predictor(record)(data.x) - data.y.numpy()).ravel())
+        squares = np.sort(np.square(runs.predictor(record)(data.x) - data.y).ravel())
         below = np.searchsorted(squares, 2 * 17.75 - squares)  # for each row, how many others have little enough
         own = int((squares < 17.75).sum())
         shares.append((int(below.sum()) - own) / (len(squares) * (len(squares) - 1)))
@@ -150,7 +150,7 @@ def _svm(x: NDArray[np.float64], sign: NDArray[np.float64], strength: float, wei
 
 def _predicted(model: Predictor, x: Tensor) -> NDArray[np.float64]:
     """Log odds or log probabilities of classes, values of a regression: what a linear model is linear in."""
-    return model(x, log=model.form.task.classes)
+    return model(x.numpy(), log=model.form.task.classes)
 
 
 FITTED: dict[str, Callable[[Trained], Found]] = {

@@ -19,11 +19,13 @@ Shapes: N rows, K outputs or classes, H x W pixels, M members of a pair (2) or t
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dlrun.components.hyperparameters import OneOf
 from dlrun.components.metrics import METRICS, Form, Metric
-from dlrun.lazy import Tensor, torch
 
 Link = Literal["identity", "sigmoid", "softmax"]
 _LOG_FORMS: dict[Link, Form] = {"identity": "output", "sigmoid": "log_odds", "softmax": "log_probability"}
@@ -73,7 +75,7 @@ class Task:
     pixels: bool = False
     members: int = 0
     single: bool = False
-    strata: Callable[[Tensor], Tensor] | None = None
+    strata: Callable[[NDArray[Any]], NDArray[np.int64]] | None = None
     baselines: tuple[str, ...] = ()
     quick: tuple[str, ...] = ()
     tabular: bool = False
@@ -128,18 +130,17 @@ class Task:
         """The target of a row: (K,), or no axis or those of the pixels for a class number."""
         return pixels if self.integral else (self.outputs or outputs,)
 
-    def target(self, rows: int, outputs: int, pixels: tuple[int, ...] = ()) -> Tensor:
+    def target(self, rows: int, outputs: int, pixels: tuple[int, ...] = ()) -> NDArray[Any]:
         """Targets of that many rows, all alike, which mean nothing."""
         value = self.values[1] if self.values else 0
-        dtype = torch.int64 if self.integral else torch.get_default_dtype()
-        return torch.full((rows, *self.target_shape(outputs, pixels)), value, dtype=dtype)
+        return np.full((rows, *self.target_shape(outputs, pixels)), value, dtype=np.int64 if self.integral else np.float32)
 
 
-def _first_column(y: Tensor) -> Tensor:
-    return (y[:, 0] > 0).to(torch.int64)
+def _first_column(y: NDArray[Any]) -> NDArray[np.int64]:
+    return (y[:, 0] > 0).astype(np.int64)
 
 
-def _numbers(y: Tensor) -> Tensor:
+def _numbers(y: NDArray[Any]) -> NDArray[np.int64]:
     return y
 
 

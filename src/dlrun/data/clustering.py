@@ -6,6 +6,8 @@ Shapes: N rows, D numbers of a row.
 import math
 from dataclasses import replace
 
+import numpy as np
+
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.errors import DataError
@@ -41,13 +43,13 @@ def without_classes(data: Data, clusters: int | None = None) -> Data:
             f"dataset.task=clustering: clusters are compared with a class for each row of numbers, and {data.name} is "
             f"{data.task.replace('_', ' ')} data; type dataset=clusters or dataset=digits"
         )
-    missing = int(data.x.isnan().flatten(1).any(1).sum())
+    missing = int(np.isnan(data.x).any(tuple(range(1, data.x.ndim))).sum())
     if missing:
         raise DataError(
             f"dataset.task=clustering: {missing:,} rows of {data.name} have missing values, and a model has to give back what "
             "it is given; fill them in, or leave the rows or columns out"
         )
-    known = data.y.flatten().long()
+    known = data.y.ravel().astype(np.int64)
     count = clusters or max(len(data.classes), 2)
     width = math.prod(data.shape)
     names = data.features if len(data.features) == width else tuple(f"value {place + 1}" for place in range(width))
@@ -55,7 +57,7 @@ def without_classes(data: Data, clusters: int | None = None) -> Data:
     return Data(
         name=data.name,
         x=data.x,
-        y=data.x.flatten(1).clone(),
+        y=data.x.reshape(len(data), -1).copy(),
         task="clustering",
         outputs=width,
         features=data.features,

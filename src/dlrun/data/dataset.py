@@ -1,4 +1,4 @@
-"""A dataset as tensors: raw features, targets, the task, and a fingerprint of all of it.
+"""A dataset as arrays: raw features, targets, the task, and a fingerprint of all of it.
 
 What y is follows from the task (components/tasks.py), what a row of x is from its modality (modality.py): a table [N, D],
 signals [N, C, L], images [N, C, H, W], sequences int64 [N, T]. Segmentation wants images; of a pair or triplet x is [N, M, D].
@@ -9,13 +9,13 @@ triplet (3).
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from dlrun.components.hyperparameters import Interval
 from dlrun.components.tasks import TASKS, Task
@@ -23,6 +23,9 @@ from dlrun.data.modality import IMAGES, SEQUENCES, SIGNALS, TABLE, Modality, mod
 from dlrun.data.sequences import problem as sequence_problem
 from dlrun.data.table.encoding import Encoding
 from dlrun.errors import DataError, raise_all
+from dlrun.lazy import Tensor
+
+Array = NDArray[Any]
 
 # Hyperparameters of data are always plain numbers: runs that differ in one of them hold different data.
 Amount = Annotated[float, Interval(0)]
@@ -39,6 +42,8 @@ _TOGETHER = 1 << 20  # numbers looked at together: checking a large table must n
 @dataclass(frozen=True, eq=False)
 class Data:
     """A dataset: x and y as the source gives them, before any split, scaling or imputation.
+
+    A tensor is taken too, for any of the arrays, and becomes one.
 
     Args:
         name: what the user calls it.
@@ -70,26 +75,26 @@ class Data:
             unknown word in place of all others. 0 where it knows the vocabulary.
 
     Raises:
-        DataError: when the tensors do not fit the task or each other; every problem is named.
+        DataError: when the arrays do not fit the task or each other; every problem is named.
     """
 
     name: str
-    x: Tensor
-    y: Tensor
+    x: Array
+    y: Array
     task: str
     outputs: int
     features: tuple[str, ...]
     targets: tuple[str, ...]
     classes: tuple[str, ...] = ()
-    train_y: Tensor | None = None
-    anomalies: Tensor | None = None
-    members: Tensor | None = None
-    subset: Tensor | None = None
-    groups: Tensor | None = None
-    time: Tensor | None = None
-    weights: Tensor | None = None
-    known: Tensor | None = None
-    liked: Tensor | None = None
+    train_y: Array | None = None
+    anomalies: Array | None = None
+    members: Array | None = None
+    subset: Array | None = None
+    groups: Array | None = None
+    time: Array | None = None
+    weights: Array | None = None
+    known: Array | None = None
+    liked: Array | None = None
     users: int = 0
     clusters: int = 0
     encoding: Encoding | None = None
@@ -98,6 +103,8 @@ class Data:
     most_words: int = 0
 
     def __post_init__(self) -> None:
+        for name in _ARRAYS:
+            object.__setattr__(self, name, _array(getattr(self, name)))
         raise_all([f"dataset {self.name}: {message}" for message in self._problems()], DataError)
 
     def __len__(self) -> int:
@@ -116,7 +123,7 @@ class Data:
     @property
     def modality(self) -> Modality:
         """What a sample is made of."""
-        found = modality_of(self.sample, integral=not self.x.is_floating_point(), pairs=self.users > 0)
+        found = modality_of(self.sample, integral=not _is_float(self.x), pairs=self.users > 0)
         assert found is not None, "data is checked when it is made"
         return found
 
@@ -126,33 +133,33 @@ class Data:
         return self.most_words or len(self.vocabulary)
 
     @property
-    def labels(self) -> Tensor | None:
+    def labels(self) -> Array | None:
         """The class of every row, int64 [N], for the data that a split can stratify; None for other data."""
         if self.anomalies is not None:
-            return self.anomalies.to(torch.int64)
+            return self.anomalies.astype(np.int64)
         if self.known is not None:
             return self.known
         strata = TASKS[self.task].strata
         return None if strata is None else strata(self.y)
 
     @property
-    def facts(self) -> dict[str, Tensor]:
+    def facts(self) -> dict[str, Array]:
         """What is known of rows beside x and y, each [N, ...], by the names under which metrics take it."""
         known = {"anomalies": self.anomalies, "members": self.members, "known": self.known, "liked": self.liked}
-        return {name: tensor for name, tensor in known.items() if tensor is not None}
+        return {name: array for name, array in known.items() if array is not None}
 
     @property
-    def design(self) -> dict[str, Tensor]:
+    def design(self) -> dict[str, Array]:
         """What says how rows are split and how much they count, each [N], by name."""
         known = {"subset": self.subset, "groups": self.groups, "time": self.time, "weights": self.weights}
-        return {name: tensor for name, tensor in known.items() if tensor is not None}
+        return {name: array for name, array in known.items() if array is not None}
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with the task, any name, shape, dtype or value: SHA-256, shortened."""
         targets = [self.y] if self.train_y is None else [self.y, self.train_y]
-        tensors = [self.x, *targets, *self.facts.values(), *self.design.values()]
-        shapes = [[list(tensor.shape), str(tensor.dtype)] for tensor in tensors]
+        arrays = [self.x, *targets, *self.facts.values(), *self.design.values()]
+        shapes = [[list(array.shape), f"torch.{array.dtype}"] for array in arrays]  # as when they were tensors
         head: list[object] = [self.task, self.outputs, self.features, self.targets, self.classes, shapes]
         if self.encoding is not None:
             head.append(self.encoding.to_json())
@@ -165,8 +172,8 @@ class Data:
         if self.clusters or self.users:
             head.append([self.clusters, self.users])
         digest = hashlib.sha256(json.dumps(head).encode())
-        for tensor in tensors:
-            digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
 
     def _problems(self) -> list[str]:
@@ -175,36 +182,34 @@ class Data:
             return [f"task={self.task}: must be one of {', '.join(TASKS)}"]
         given: dict[str, object] = {"x": self.x, "y": self.y, "train_y": self.train_y, **self.facts, **self.design}
         found = [
-            f"{what} is a {type(value).__name__}; make it a tensor, such as torch.as_tensor({what})"
-            for what, value in given.items()
-            if value is not None and not isinstance(value, Tensor)
+            f"{what} {_no_array(what, value)}" for what, value in given.items() if type(value) not in (np.ndarray, type(None))
         ]
         if found:
             return found
-        if self.x.numel() == 0:
+        if self.x.size == 0:
             found.append(f"there is nothing in x, of shape {list(self.x.shape)}; give at least one row and one feature")
         found += [f"x {message}" for message in self._input_problems(task)]
-        if self.members is not None and (self.members.dtype != torch.int64 or self.members.shape != self.x.shape[:2]):
+        if self.members is not None and (self.members.dtype != np.int64 or self.members.shape != self.x.shape[:2]):
             found.append(
                 f"members must be int64 {list(self.x.shape[:2])}, a class for each member, not {_described(self.members)}"
             )
         found += self._design_problems()
-        if self.known is not None and (self.known.dtype != torch.int64 or self.known.shape != self.x.shape[:1]):
+        if self.known is not None and (self.known.dtype != np.int64 or self.known.shape != self.x.shape[:1]):
             found.append(f"known must be int64 [{len(self.x)}], a class for each row, not {_described(self.known)}")
         targets = [("y", self.y)] if self.train_y is None else [("y", self.y), ("train_y", self.train_y)]
         return found + [f"{what} {message}" for what, target in targets if (message := self._target_problem(target))]
 
     def _design_problems(self) -> list[str]:
         found = []
-        for name, tensor in self.design.items():
-            dtype = {"subset": torch.int8, "groups": torch.int64}.get(name, torch.float64)
-            if tensor.dtype != dtype or tensor.shape != (len(self.x),):
-                found.append(f"{name} must be {str(dtype).removeprefix('torch.')} [{len(self.x)}], not {_described(tensor)}")
-            elif name == "subset" and not ((tensor >= TRAIN) & (tensor <= TEST)).all():
+        for name, array in self.design.items():
+            dtype = {"subset": np.dtype(np.int8), "groups": np.dtype(np.int64)}.get(name, np.dtype(np.float64))
+            if array.dtype != dtype or array.shape != (len(self.x),):
+                found.append(f"{name} must be {dtype} [{len(self.x)}], not {_described(array)}")
+            elif name == "subset" and not ((array >= TRAIN) & (array <= TEST)).all():
                 found.append(f"subset must be {TRAIN} (training), {VALIDATION} (validation) or {TEST} (test) in each row")
-            elif tensor.is_floating_point() and not tensor.isfinite().all():
+            elif _is_float(array) and not np.isfinite(array).all():
                 found.append(f"{name} has missing or infinite values; give each row a finite one")
-            elif name == "weights" and ((tensor < 0).any() or not tensor.any()):
+            elif name == "weights" and ((array < 0).any() or not array.any()):
                 found.append("weights must be 0 or more, and more than 0 in some row")
         if len(splitting := [name for name in self.design if name != "weights"]) > 1:
             found.append(
@@ -213,7 +218,7 @@ class Data:
         return found
 
     def _input_problems(self, task: Task) -> list[str]:
-        modality = modality_of(task.sample(self.shape), integral=self.x.dtype == torch.int64)
+        modality = modality_of(task.sample(self.shape), integral=self.x.dtype == np.int64)
         if self.users:
             return [message] if (message := self._pairs_problem()) else []
         if self.vocabulary and not (task.members or task.pixels):
@@ -221,32 +226,33 @@ class Data:
                 return [f"must be int64 with 2 axes, as there is a vocabulary, not {_described(self.x)}"]
             return [message] if (message := sequence_problem(self.x, len(self.vocabulary))) else []
         takes = (TABLE,) if task.members else (IMAGES,) if task.pixels else (TABLE, SIGNALS, IMAGES)
-        if not self.x.is_floating_point() or modality not in takes:
+        if not _is_float(self.x) or modality not in takes:
             dims = [str(each.axes + 1 + bool(task.members)) for each in takes]
             return [f"must be floating-point with {' or '.join(dims)} axes, not {_described(self.x)}"]
         found = []
-        if any(part.isinf().any() for part in torch.split(self.x.flatten(), _TOGETHER)):
+        together = max(1, _TOGETHER // max(1, math.prod(self.shape)))
+        if any(np.isinf(self.x[start : start + together]).any() for start in range(0, len(self.x), together)):
             found.append("has infinite values; replace them by numbers, or by NaN where they are missing")
         if not task.members and len(self.features) != self.x.shape[1]:
             found.append(f"has {self.x.shape[1]} features, and {len(self.features)} names were given; give a name to each")
         return found
 
     def _pairs_problem(self) -> str:
-        if self.x.dtype != torch.int64 or self.shape != (2,):
+        if self.x.dtype != np.int64 or self.shape != (2,):
             return f"must be int64 [{len(self.x)}, 2], the numbers of a user and an item, not {_described(self.x)}"
-        user, item = self.x.unbind(1)
+        user, item = self.x.T
         inside = (user >= 0) & (user <= self.users) & ((item == 0) | ((item > self.users) & (item <= len(self.vocabulary))))
         return "" if inside.all() else f"has numbers of users outside 1 to {self.users}, or of items that are not behind these"
 
-    def _target_problem(self, target: Tensor) -> str:
+    def _target_problem(self, target: Array) -> str:
         task = TASKS[self.task]
         integral, dims = task.integral, task.target_axes
-        if target.dim() != dims or (target.dtype != torch.int64 if integral else not target.is_floating_point()):
+        if target.ndim != dims or (target.dtype != np.int64 if integral else not _is_float(target)):
             kind = "int64" if integral else "floating-point"
             return f"must be {kind} with {dims} axes for task {self.task}, not {_described(target)}"
         if len(target) != len(self.x):
             return f"has {len(target)} rows, and x has {len(self.x)}; give a target to every row"
-        if not integral and not target.isfinite().all():
+        if not integral and not np.isfinite(target).all():
             return "has missing or infinite values; leave those rows out"
         if task.exclusive and ((target < 0) | (target >= self.outputs)).any():
             return f"has class numbers outside 0 to {self.outputs - 1}; number the classes from 0"
@@ -256,5 +262,28 @@ class Data:
         return ""
 
 
-def _described(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+_ARRAYS = ("x", "y", "train_y", "anomalies", "members", "subset", "groups", "time", "weights", "known", "liked")
+
+
+def _array(value: Any) -> Any:
+    """A tensor as an array, and an array in the byte order of the machine; anything else as it is."""
+    if isinstance(value, Tensor):
+        try:
+            return value.numpy(force=True)
+        except (TypeError, RuntimeError):  # numpy has no such type
+            return value
+    return value.astype(value.dtype.newbyteorder("="), copy=False) if type(value) is np.ndarray else value
+
+
+def _no_array(what: str, value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"is a tensor of {value.dtype}, {value.layout}, of which no array can be made; give one of torch.float32"
+    return f"is a {type(value).__name__}; make it an array, such as np.asarray({what})"
+
+
+def _is_float(array: Array) -> bool:
+    return array.dtype in (np.float64, np.float32, np.float16)
+
+
+def _described(array: Array) -> str:
+    return f"{array.dtype} {list(array.shape)}"

@@ -15,9 +15,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dlrun import streams
 from dlrun.data.dataset import TEST, TRAIN, VALIDATION
@@ -42,7 +40,12 @@ class Shares(NamedTuple):
 
 
 def by_groups(
-    name: str, groups: NDArray[np.int64], labels: NDArray[np.int64] | None, how: Shares, keys_R: Tensor, fold: Sequence[int]
+    name: str,
+    groups: NDArray[np.int64],
+    labels: NDArray[np.int64] | None,
+    how: Shares,
+    keys_R: NDArray[np.int64],
+    fold: Sequence[int],
 ) -> Subsets:
     """Splits that leave groups whole: int8 [R, N].
 
@@ -76,7 +79,7 @@ def by_groups(
     return np.concatenate(found)
 
 
-def _subsets_of_groups(sizes_GC: NDArray[np.int64], how: Shares, keys_R: Tensor, fold: Sequence[int]) -> Subsets:
+def _subsets_of_groups(sizes_GC: NDArray[np.int64], how: Shares, keys_R: NDArray[np.int64], fold: Sequence[int]) -> Subsets:
     """The subset of each group: int8 [R, G]."""
     if how.folds == 1:
         wanted = {TRAIN: 1 - how.validation - how.test, VALIDATION: how.validation, TEST: how.test}
@@ -95,12 +98,12 @@ def _subsets_of_groups(sizes_GC: NDArray[np.int64], how: Shares, keys_R: Tensor,
     return subsets
 
 
-def _deal(sizes_GC: NDArray[np.int64], shares: Sequence[float], keys_R: Tensor) -> NDArray[np.int64]:
+def _deal(sizes_GC: NDArray[np.int64], shares: Sequence[float], keys_R: NDArray[np.int64]) -> NDArray[np.int64]:
     """The part of each group, with no part empty: int64 [R, G]."""
     count, sizes_GC = len(sizes_GC), sizes_GC[:, sizes_GC.any(0)]
     tries = max(1, min(_MOST_TRIES, _TRIED // count))
-    keys = torch.stack([streams.derive(keys_R, number) for number in range(tries)], 1).flatten()
-    order = streams.permutations(keys, count).numpy()
+    keys = np.stack([streams.derive(keys_R, number) for number in range(tries)], 1).ravel()
+    order = streams.permutations(keys, count)
     large = np.log2(sizes_GC.sum(1) + np.ptp(sizes_GC, axis=1)).round()  # the hardest to place, with those of about their size
     order = np.take_along_axis(order, np.argsort(-large[order], axis=1, kind="stable"), 1)
     target_JC = np.array(shares)[:, None] * sizes_GC.sum(0)

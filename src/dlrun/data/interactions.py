@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from dlrun.data.dataset import Data
 from dlrun.data.splits import Splits
@@ -24,7 +23,7 @@ def name(column: str, value: Any) -> str:
     return f"{column}={value}"
 
 
-def read(rows: Any, vocabulary: Sequence[str], columns: Sequence[str]) -> Tensor:
+def read(rows: Any, vocabulary: Sequence[str], columns: Sequence[str]) -> NDArray[np.int64]:
     """New pairs: int64 [N, 2], 0 for a user or an item that the data had not.
 
     Args:
@@ -46,17 +45,17 @@ def read(rows: Any, vocabulary: Sequence[str], columns: Sequence[str]) -> Tensor
             raise DataError(f"predict: has shape {list(table.shape)}; a row is a pair of {columns[0]} and {columns[1]}")
         values = table.T.tolist()
     found = [[numbers.get(name(column, value), 0) for value in each] for column, each in zip(columns, values, strict=True)]
-    return torch.tensor(found, dtype=torch.int64).T.contiguous().view(-1, 2)
+    return np.array(found, dtype=np.int64).T.copy()
 
 
 def cold(data: Data, splits: Splits) -> list[str]:
     """How many test ratings are of users or items without training rows, on average over splits; nothing where none are."""
     counts = []
     for split in splits:
-        known = torch.zeros(len(data.vocabulary) + 1, dtype=torch.bool)
-        known[data.x[split.train].flatten()] = True
+        known = np.zeros(len(data.vocabulary) + 1, dtype=np.bool_)
+        known[data.x[split.train]] = True
         counts.append((~known[data.x[split.test]]).sum(0))
-    users, items = torch.stack(counts).double().mean(0).tolist()
+    users, items = np.stack(counts).mean(0).tolist()
     if not users and not items:
         return []
     of = f"of {plural(len(splits[0].test), 'test row')} of {data.name}, {users:.3g} have a user and {items:.3g} an item"

@@ -15,7 +15,6 @@ Shapes: N rows, n training rows, v validation rows, D features.
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dlrun.components.tasks import TASKS
@@ -62,9 +61,9 @@ def notes(data: Data, split: Split) -> list[str]:
 
 def copies(data: Data, split: Split) -> tuple[int, int]:
     """How many test rows equal a training row in features and target, and how many in their features."""
-    train, test = split.train.numpy(), split.test.numpy()
-    of_x = _hashed(data.x.flatten(1).numpy())
-    of_both = of_x * _ODD + _hashed(data.y.reshape(len(data), -1).double().numpy())
+    train, test = split.train, split.test
+    of_x = _hashed(data.x.reshape(len(data), -1))
+    of_both = of_x * _ODD + _hashed(data.y.reshape(len(data), -1))
     return int(np.isin(of_both[test], of_both[train]).sum()), int(np.isin(of_x[test], of_x[train]).sum())
 
 
@@ -88,11 +87,11 @@ def leak(data: Data, split: Split) -> str:
     task = TASKS[data.task]
     if not task.tabular or len(data.targets) != 1 or data.modality is not TABLE:
         return ""
-    train, held = (_some(rows.numpy()) for rows in (split.train, split.validation))
+    train, held = (_some(rows) for rows in (split.train, split.validation))
     columns = _columns(data, np.concatenate([train, held]))
     if len(held) < FEWEST or not 2 <= len(columns) <= _WIDEST:
         return ""
-    y = data.y.reshape(len(data)).numpy()[np.concatenate([train, held])]
+    y = data.y.reshape(len(data))[np.concatenate([train, held])]
     n = len(train)
     left = sorted((_left(values[:n], y[:n], values[n:], y[n:], task.scaled), name) for name, values in columns)
     (least, name), (other, _) = left[:2]
@@ -105,7 +104,8 @@ def _some(rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _columns(data: Data, rows: NDArray[np.int64]) -> Sequence[Column]:
     """The columns of a table; of other data each feature is one."""
-    x = data.x[torch.from_numpy(rows)].double().nan_to_num(nan=-1e300).numpy()
+    x = data.x[rows].astype(np.float64)
+    x = np.where(np.isnan(x), -1e300, x)
     if data.encoding is None:
         return [(name, x[:, place]) for place, name in enumerate(data.features)]
     found, start = [], 0

@@ -11,11 +11,13 @@ A modality is one object: which layers, augmentations and baselines fit is asked
 Shapes: N rows, D features, C channels, T places of a sequence, V words.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 PADDING = 0  # the number that fills a short sequence up
 
@@ -54,14 +56,16 @@ class Modality:
 
     def flat_width(self, shape: Sequence[int], vocabulary: int) -> int:
         """How many numbers a sample has for a model that takes a list of them; see ``flat``."""
-        return vocabulary if self.integral and not self.pairs else torch.Size(shape).numel()
+        return vocabulary if self.integral and not self.pairs else math.prod(shape)
 
-    def flat(self, x: Tensor, vocabulary: int) -> Tensor:
+    def flat(self, x: NDArray[Any], vocabulary: int) -> NDArray[Any]:
         """Samples [..., *shape] as lists of numbers [..., n]: how often a sequence has each word; the values of others."""
         if not self.integral or self.pairs:
-            return x.flatten(-self.axes)
-        counts = torch.zeros(*x.shape[:-1], vocabulary + 1, dtype=torch.float64, device=x.device)
-        return counts.scatter_add_(-1, x, counts.new_ones(1).expand(x.shape))[..., 1:]
+            return x.reshape(*x.shape[: -self.axes], -1)
+        rows = x.reshape(-1, x.shape[-1])
+        place = np.arange(len(rows))[:, None] * (vocabulary + 1) + rows
+        counts = np.bincount(place.ravel(), minlength=len(rows) * (vocabulary + 1)).astype(np.float64)
+        return counts.reshape(*x.shape[:-1], -1)[..., 1:]
 
 
 _ANY = ("noise", "mask", "mixup")

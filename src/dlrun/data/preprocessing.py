@@ -16,9 +16,7 @@ from dataclasses import dataclass, fields
 from typing import Any, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
@@ -27,12 +25,14 @@ from dlrun.data.sequences import UNKNOWN
 from dlrun.data.splits import Splits
 from dlrun.errors import DataError
 
+Floats = NDArray[np.float64]
+
 _TOGETHER = 1 << 19  # numbers looked at together: 4 MB, and as much for their middle, unless a column has more rows
 
 
 @dataclass(frozen=True, eq=False)
 class Preprocessing:
-    """What was fitted: float64 tensors, broadcastable against one row of x and one row of y.
+    """What was fitted: float64 arrays, broadcastable against one row of x and one row of y.
 
     Attributes:
         fill: stands in for a missing value: the median of the training rows. Of sequences see above.
@@ -42,33 +42,38 @@ class Preprocessing:
         y_shift, y_factor: [K], the same for regression targets; 0 and 1 otherwise, and y_factor is 1 for a constant target.
     """
 
-    fill: Tensor
-    shift: Tensor
-    factor: Tensor
-    y_shift: Tensor
-    y_factor: Tensor
+    fill: Floats
+    shift: Floats
+    factor: Floats
+    y_shift: Floats
+    y_factor: Floats
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """As arrays, which are sent to a worker in a twentieth of the time that tensors take, and without those beside them."""
-        return _of_arrays, tuple(getattr(self, name).numpy() for name in _NUMBERS)
-
-    def inputs(self, x: Tensor) -> Tensor:
-        """``(where(isnan(x), fill, x) - shift) * factor``, in the dtype and on the device of x: [..., *shape] to the same.
+    @np.errstate(over="ignore", invalid="ignore")
+    def inputs(self, x: NDArray[Any]) -> NDArray[Any]:
+        """``(where(isnan(x), fill, x) - shift) * factor``, in the dtype of x: [..., *shape] to the same.
 
         Numbers of words become those of the split, or stay as they are.
         """
-        if not x.is_floating_point():
+        if x.dtype.kind != "f":
             return renumbered(x, self.fill)
-        filled = torch.where(x.isnan(), self.fill.to(x), x)
-        return filled.sub_(self.shift.to(x)).mul_(self.factor.to(x))
+        filled: NDArray[Any] = np.where(np.isnan(x), self.fill.astype(x.dtype), x)
+        filled -= self.shift.astype(x.dtype)
+        filled *= self.factor.astype(x.dtype)
+        return filled
 
-    def targets(self, y: Tensor) -> Tensor:
+    @np.errstate(over="ignore", invalid="ignore")
+    def targets(self, y: NDArray[Any]) -> NDArray[Any]:
         """``(y - y_shift) * y_factor``: [..., K] to the same; class numbers stay as they are."""
-        return (y - self.y_shift.to(y)) * self.y_factor.to(y) if y.is_floating_point() else y
+        if y.dtype.kind != "f":
+            return y
+        scaled: NDArray[Any] = (y - self.y_shift.astype(y.dtype)) * self.y_factor.astype(y.dtype)
+        return scaled
 
-    def original(self, prediction: Tensor) -> Tensor:
+    @np.errstate(over="ignore", invalid="ignore")
+    def original(self, prediction: NDArray[Any]) -> NDArray[Any]:
         """The inverse of ``targets``: predictions of a regression [..., K] in the units of the data."""
-        return prediction / self.y_factor.to(prediction) + self.y_shift.to(prediction)
+        found: NDArray[Any] = prediction / self.y_factor.astype(prediction.dtype) + self.y_shift.astype(prediction.dtype)
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Nested lists of numbers that ``from_json`` reads back without loss."""
@@ -89,18 +94,18 @@ class Preprocessing:
 class Scalings(Sequence[Preprocessing]):
     """What was fitted on S splits: the attributes of ``Preprocessing``, each [S, ...]."""
 
-    fill: Tensor
-    shift: Tensor
-    factor: Tensor
-    y_shift: Tensor
-    y_factor: Tensor
+    fill: Floats
+    shift: Floats
+    factor: Floats
+    y_shift: Floats
+    y_factor: Floats
 
     @staticmethod
     def of(several: Sequence[Preprocessing]) -> "Scalings":
         """The same numbers, held together."""
         if isinstance(several, Scalings):
             return several
-        return Scalings(*(torch.stack([getattr(one, name) for one in several]) for name in _NUMBERS))
+        return Scalings(*(np.stack([getattr(one, name) for one in several]) for name in _NUMBERS))
 
     @staticmethod
     def joined(several: Sequence["Scalings"]) -> "Scalings":
@@ -108,7 +113,7 @@ class Scalings(Sequence[Preprocessing]):
         return (
             several[0]
             if len(several) == 1
-            else Scalings(*(torch.cat([getattr(each, name) for each in several]) for name in _NUMBERS))
+            else Scalings(*(np.concatenate([getattr(each, name) for each in several]) for name in _NUMBERS))
         )
 
     def __len__(self) -> int:
@@ -124,7 +129,7 @@ class Scalings(Sequence[Preprocessing]):
 
     def select(self, places: Sequence[int]) -> "Scalings":
         """Those at some places."""
-        chosen = torch.tensor(places)
+        chosen = np.asarray(places, dtype=np.int64)
         return Scalings(*(getattr(self, name)[chosen] for name in _NUMBERS))
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -135,25 +140,21 @@ class Scalings(Sequence[Preprocessing]):
     def together(self, x_axes: int, y_axes: int) -> Preprocessing:
         """One that broadcasts against x [S, N, ...] and y [S, N, ...], which have so many axes without the first."""
 
-        def wide(numbers: Tensor, axes: int) -> Tensor:
-            return numbers.view(len(numbers), *[1] * (axes + 1 - numbers.dim()), *numbers.shape[1:])
+        def wide(numbers: Floats, axes: int) -> Floats:
+            return numbers.reshape(len(numbers), *[1] * (axes + 1 - numbers.ndim), *numbers.shape[1:])
 
         inputs, targets = (self.fill, self.shift, self.factor), (self.y_shift, self.y_factor)
         return Preprocessing(*(wide(numbers, x_axes) for numbers in inputs), *(wide(numbers, y_axes) for numbers in targets))
 
 
-def _of_arrays(*numbers: NDArray[np.float64]) -> Preprocessing:
-    return Preprocessing(*map(torch.from_numpy, numbers))
-
-
 _NUMBERS = tuple(item.name for item in fields(Preprocessing))
 
 
-def fit(data: Data, train: Tensor, *, standardize: bool = True, standardize_target: bool = True) -> Preprocessing:
+def fit(data: Data, train: NDArray[np.int64], *, standardize: bool = True, standardize_target: bool = True) -> Preprocessing:
     """Fit on the training rows; no other row is looked at.
 
     Args:
-        data: N rows on the CPU; regression targets are ``data.train_y`` where there is one, since they are what training sees.
+        data: N rows; regression targets are ``data.train_y`` where there is one, since they are what training sees.
         train: training rows, int64 [n].
         standardize: centre and scale features; without it shift is 0 and factor 1 (0 for a feature that is all missing).
             Indicators of a user's table (categories, truth values) stay 0 and 1: a rare one would lie far out when scaled.
@@ -174,117 +175,121 @@ def fit_each(data: Data, splits: Splits, *, standardize: bool = True, standardiz
         _fitted(data, splits[start : start + together].rows("train"), standardize, standardize_target)
         for start in range(0, len(splits), together)
     ]
-    return Scalings(*map(torch.cat, zip(*found, strict=True)))
+    return Scalings(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def _fitted(data: Data, rows_Sn: Tensor, standardize: bool, standardize_target: bool) -> tuple[Tensor, ...]:
+@np.errstate(all="ignore")
+def _fitted(data: Data, rows_Sn: NDArray[np.int64], standardize: bool, standardize_target: bool) -> tuple[Floats, ...]:
     return *_fitted_inputs(data, rows_Sn, standardize), *_fitted_targets(data, rows_Sn, standardize_target)
 
 
-def _fitted_targets(data: Data, rows_Sn: Tensor, standardize: bool) -> tuple[Tensor, Tensor]:
+def _fitted_targets(data: Data, rows_Sn: NDArray[np.int64], standardize: bool) -> tuple[Floats, Floats]:
     """Shift and factor of the targets: [S, K] each."""
     splits = len(rows_Sn)
-    y_shift, y_factor = torch.zeros(splits, 1, dtype=torch.float64), torch.ones(splits, 1, dtype=torch.float64)
+    y_shift, y_factor = np.zeros((splits, 1)), np.ones((splits, 1))
     if not TASKS[data.task].scaled:
         return y_shift, y_factor
     targets = data.y if data.train_y is None else data.train_y
-    y = targets.index_select(0, rows_Sn.flatten()).to(torch.float64).view(splits, -1, *targets.shape[1:])
+    y = targets[rows_Sn].astype(np.float64)
     if not standardize:
-        return torch.zeros_like(y[:, 0]), torch.ones_like(y[:, 0])
-    mean, deviation = _mean_and_deviation(y.movedim(1, -1))
-    return mean, torch.where(deviation > 0, _inverse(deviation), 1.0)
+        return np.zeros_like(y[:, 0]), np.ones_like(y[:, 0])
+    mean, deviation = _mean_and_deviation(np.moveaxis(y, 1, -1))
+    return mean, np.where(deviation > 0, _inverse(deviation), 1.0)
 
 
-def _fitted_inputs(data: Data, rows_Sn: Tensor, standardize: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _fitted_inputs(data: Data, rows_Sn: NDArray[np.int64], standardize: bool) -> tuple[Floats, Floats, Floats]:
     """Fill, shift and factor of the features, as they broadcast against a sample, for each of S splits."""
     splits = len(rows_Sn)
     if data.modality.integral:
-        nothing = torch.zeros(splits, 1, dtype=torch.float64)
+        nothing = np.zeros((splits, 1))
         if data.modality.pairs:
-            return torch.stack([_known_pairs(data, rows) for rows in rows_Sn]), nothing, torch.ones_like(nothing)
-        known = torch.stack([_known_words(data, rows) for rows in rows_Sn]) if data.most_words else nothing
-        return known, nothing, torch.ones_like(nothing)
-    features = data.x.movedim(-len(data.sample), 0)  # the axis of features or channels
+            return np.stack([_known_pairs(data, rows) for rows in rows_Sn]), nothing, np.ones_like(nothing)
+        known = np.stack([_known_words(data, rows) for rows in rows_Sn]) if data.most_words else nothing
+        return known, nothing, np.ones_like(nothing)
+    features = np.moveaxis(data.x, -len(data.sample), 0)  # the axis of features or channels
     parts = [_statistics(part) for part in _chunks(features, rows_Sn)]
-    fill, mean, deviation, missing = (torch.cat([part.view(-1, splits) for part in each]).T for each in zip(*parts, strict=True))
-    shift, factor = (mean, _inverse(deviation)) if standardize else (torch.zeros_like(mean), torch.ones_like(mean))
+    fill, mean, deviation, missing = (
+        np.concatenate([part.reshape(-1, splits) for part in each]).T for each in zip(*parts, strict=True)
+    )
+    shift, factor = (mean, _inverse(deviation)) if standardize else (np.zeros_like(mean), np.ones_like(mean))
     if data.encoding is not None:
-        shift = torch.where(data.encoding.indicators, 0.0, shift)
-        factor = torch.where(data.encoding.indicators, (deviation > 0).to(torch.float64), factor)
-    factor = torch.where(missing, 0.0, factor)
+        shift = np.where(data.encoding.indicators, 0.0, shift)
+        factor = np.where(data.encoding.indicators, (deviation > 0).astype(np.float64), factor)
+    factor = np.where(missing, 0.0, factor)
     shape = (splits, *data.modality.scale_shape(data.sample))
     return fill.reshape(shape), shift.reshape(shape), factor.reshape(shape)
 
 
-def _known_words(data: Data, rows: Tensor) -> Tensor:
+def _known_words(data: Data, rows: NDArray[np.int64]) -> Floats:
     """The number of each word of the data among those that a split knows, by how often its rows have it: float64 [V + 1].
 
     The most frequent word is 2; of equally frequent ones the first of the vocabulary comes first. All others are UNKNOWN.
     """
-    counts = torch.bincount(data.x[rows].flatten(), minlength=len(data.vocabulary) + 1)
+    counts = np.bincount(data.x[rows].ravel(), minlength=len(data.vocabulary) + 1)
     counts[: UNKNOWN + 1] = 0
-    order = counts.argsort(descending=True, stable=True)[: data.most_words - 1]
+    order = np.argsort(-counts, kind="stable")[: data.most_words - 1]
     order = order[counts[order] > 0]
-    numbers = torch.full((len(counts),), UNKNOWN, dtype=torch.float64)
-    numbers[order] = torch.arange(len(order), dtype=torch.float64) + UNKNOWN + 1
+    numbers = np.full(len(counts), UNKNOWN, dtype=np.float64)
+    numbers[order] = np.arange(len(order)) + UNKNOWN + 1
     numbers[PADDING] = PADDING
     return numbers
 
 
-def _known_pairs(data: Data, rows: Tensor) -> Tensor:
+def _known_pairs(data: Data, rows: NDArray[np.int64]) -> Floats:
     """The number of each user and item, 0 for those that no row has: float64 [V + 1]."""
-    numbers = torch.zeros(len(data.vocabulary) + 1, dtype=torch.float64)
-    present = data.x[rows].flatten()
-    numbers[present] = present.double()
+    numbers = np.zeros(len(data.vocabulary) + 1)
+    present = data.x[rows]
+    numbers[present] = present
     return numbers
 
 
-def renumbered(x: Tensor, numbers: Tensor) -> Tensor:
+def renumbered(x: NDArray[Any], numbers: Floats) -> NDArray[Any]:
     """Words [..., T] by the number that each has [..., V + 1]; as they are where there are no such numbers."""
     if numbers.shape[-1] == 1:
         return x
-    return numbers.to(x).expand(*x.shape[:-1], -1).gather(-1, x)
+    table = np.broadcast_to(numbers.astype(x.dtype), (*x.shape[:-1], numbers.shape[-1]))
+    return np.take_along_axis(table, x, -1)
 
 
-def _chunks(features: Tensor, rows_Sn: Tensor) -> Iterator[Tensor]:
+def _chunks(features: NDArray[Any], rows_Sn: NDArray[np.int64]) -> Iterator[Floats]:
     """The training values of a few features at a time, so that x is never copied whole: float64 [d * S, values] each."""
-    splits, rows = len(rows_Sn), rows_Sn.flatten()
-    width = max(1, _TOGETHER // (len(rows) * features[0, 0].numel()))
+    splits, rows = len(rows_Sn), rows_Sn.ravel()
+    width = max(1, _TOGETHER // (len(rows) * features[0, 0].size))
     for start in range(0, len(features), width):
-        values = features[start : start + width].index_select(1, rows).to(torch.float64)
+        values = features[start : start + width].take(rows, 1).astype(np.float64, copy=False)
         yield values.reshape(len(values) * splits, -1)
 
 
-def _statistics(values: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _statistics(values: Floats) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
     """Median, mean, standard deviation and "all missing" of each row of [d, n]; mean and deviation with the median filled in."""
     count, n = values.shape
-    if bool(values.sum().isfinite()):  # none is missing
-        middle = np.partition(values.numpy(), [(n - 1) // 2, n // 2], axis=1)
-        low, high = torch.from_numpy(middle[:, (n - 1) // 2]), torch.from_numpy(middle[:, n // 2])
-        median, filled, missing = low + (high - low) / 2, values, torch.zeros(count, dtype=torch.bool)
+    if np.isfinite(values.sum()):  # none is missing
+        middle = np.partition(values, [(n - 1) // 2, n // 2], axis=1)
+        low, high = middle[:, (n - 1) // 2], middle[:, n // 2]
+        median, filled, missing = low + (high - low) / 2, values, np.zeros(count, dtype=np.bool_)
     else:
-        absent = values.isnan()
+        absent = np.isnan(values)
         present = n - absent.sum(1)
-        places = torch.stack(((present - 1).clamp_min(0) // 2, (present // 2).clamp_max(n - 1)), dim=1)
+        places = np.stack((np.maximum(present - 1, 0) // 2, np.minimum(present // 2, n - 1)), 1)
         # NaN sorts last, so that the count of a row finds its middle
-        low, high = values.sort(1).values.gather(1, places).unbind(1)
+        low, high = np.take_along_axis(np.sort(values, axis=1), places, 1).T
         missing = present == 0
-        median = torch.where(missing, 0.0, low + (high - low) / 2)
-        filled = torch.where(absent, median[:, None], values)
+        median = np.where(missing, 0.0, low + (high - low) / 2)
+        filled = np.where(absent, median[:, None], values)
     mean, deviation = _mean_and_deviation(filled)
     return median, mean, deviation, missing
 
 
-def _mean_and_deviation(values: Tensor) -> tuple[Tensor, Tensor]:
+def _mean_and_deviation(values: Floats) -> tuple[Floats, Floats]:
     """Mean and standard deviation (of the population) over the last axis, float64."""
     count = values.shape[-1]
     mean = total(values) / count
-    deviation = (total((values - mean.unsqueeze(-1)).square_()) / count).sqrt()
+    deviation = np.sqrt(total(np.square(values - mean[..., None])) / count)
     # The deviation of equal numbers need not round to 0, hence the comparison of the ends.
-    return mean, torch.where(values.amax(-1) > values.amin(-1), deviation, 0.0)
+    return mean, np.where(values.max(-1) > values.min(-1), deviation, 0.0)
 
 
-def total(values: Tensor) -> Tensor:
+def total(values: Floats) -> Floats:
     """The sum over the last axis, with the same bits on every machine: [..., n] to [...].
 
     The second half is added to the first until one number is left. That is an order of its own, where a library takes that which
@@ -292,7 +297,7 @@ def total(values: Tensor) -> Tensor:
     """
     count = values.shape[-1]
     half = (count + 1) // 2
-    left = values[..., :half].clone()
+    left = values[..., :half].copy()
     while count > 1:
         left[..., : count - half] += values[..., half:count]
         values, count, half = left, half, (half + 1) // 2
@@ -300,17 +305,17 @@ def total(values: Tensor) -> Tensor:
     return left[..., 0]
 
 
-def _inverse(deviation: Tensor) -> Tensor:
+def _inverse(deviation: Floats) -> Floats:
     """1 / deviation, and 0 where that is not a finite number."""
     inverse = 1.0 / deviation
-    return torch.where(inverse.isfinite(), inverse, 0.0)
+    return np.where(np.isfinite(inverse), inverse, 0.0)
 
 
-def _numbers(content: Mapping[str, Any], name: str) -> Tensor:
+def _numbers(content: Mapping[str, Any], name: str) -> Floats:
     try:
-        numbers = torch.tensor(content[name], dtype=torch.float64)
+        numbers = np.array(content[name], dtype=np.float64)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"preprocessing.{name}: must be a list of numbers; the file is damaged or of another kind") from error
-    if numbers.numel() == 0 or not numbers.isfinite().all():
+    if numbers.size == 0 or not np.isfinite(numbers).all():
         raise DataError(f"preprocessing.{name}: must be finite numbers; the file is damaged or of another kind")
     return numbers

@@ -8,32 +8,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from dlrun.data.modality import PADDING
 from dlrun.errors import DataError, nearest
+from dlrun.lazy import Tensor
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 UNKNOWN, UNKNOWN_WORD = 1, "<unknown>"  # the number, and the name, of all words that are not known, where a vocabulary has it
 
 
-def padded(sequences: Sequence[Sequence[int]], length: int) -> Tensor:
-    """Sequences of numbers of words as one tensor: int64 [N, length]. None may be longer."""
-    out = torch.full((len(sequences), length), PADDING, dtype=torch.int64)
+def padded(sequences: Sequence[Sequence[int]], length: int) -> NDArray[np.int64]:
+    """Sequences of numbers of words as one array: int64 [N, length]. None may be longer."""
+    out = np.full((len(sequences), length), PADDING, dtype=np.int64)
     for row, numbers in enumerate(sequences):
-        out[row, : len(numbers)] = torch.tensor(numbers, dtype=torch.int64)
+        out[row, : len(numbers)] = numbers
     return out
 
 
-def present(x: Tensor) -> Tensor:
-    """Where sequences [..., T] have a word and not the padding behind them."""
-    return x != PADDING
-
-
-def problem(x: Tensor, vocabulary: int) -> str:
+def problem(x: NDArray[np.int64], vocabulary: int) -> str:
     """What is wrong with sequences [N, T] of ``vocabulary`` words; an empty string when nothing is."""
-    words = present(x)
+    words = x != PADDING
     if bool(((x < 0) | (x > vocabulary)).any()):
         return f"has numbers outside 0 to {vocabulary}; words are numbered from 1, and 0 is the padding behind them"
     if not bool(words[:, 0].all()):
@@ -43,7 +38,7 @@ def problem(x: Tensor, vocabulary: int) -> str:
     return ""
 
 
-def read(rows: Any, vocabulary: Sequence[str], length: int) -> Tensor:
+def read(rows: Any, vocabulary: Sequence[str], length: int) -> NDArray[np.int64]:
     """New rows as sequences: int64 [N, length].
 
     Args:
@@ -82,7 +77,7 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower()) or [UNKNOWN_WORD]
 
 
-def numbered(texts: Sequence[Sequence[str]], vocabulary: Sequence[str], length: int) -> Tensor:
+def numbered(texts: Sequence[Sequence[str]], vocabulary: Sequence[str], length: int) -> NDArray[np.int64]:
     """The first words of texts by their numbers: int64 [N, length]. Other words than those of the vocabulary are UNKNOWN."""
     known = {word: number for number, word in enumerate(vocabulary, 1)}
     return padded([[known.get(word, UNKNOWN) for word in words[:length]] for words in texts], length)

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from typing import Literal, overload
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dlrun import streams
 from dlrun.data import design
@@ -23,6 +21,7 @@ from dlrun.data.table.values.amounts import number
 from dlrun.errors import DataError
 
 Counts = NDArray[np.int64]
+Rows = NDArray[np.int64]
 
 NONE = 3  # of a row that is in no subset
 _TOGETHER = 1 << 22  # rows of all splits held at once: 32 MB of indices
@@ -41,17 +40,17 @@ class Split:
         self.subset = subset
 
     @property
-    def train(self) -> Tensor:
+    def train(self) -> Rows:
         """The rows that a run learns from."""
         return _where(self.subset, TRAIN)
 
     @property
-    def validation(self) -> Tensor:
+    def validation(self) -> Rows:
         """The rows by which settings are chosen."""
         return _where(self.subset, VALIDATION)
 
     @property
-    def test(self) -> Tensor:
+    def test(self) -> Rows:
         """The rows that are reported."""
         return _where(self.subset, TEST)
 
@@ -103,15 +102,15 @@ class Splits(Sequence[Split]):
         train, validation, test = ((self.subsets == part).sum(1, dtype=np.int64) for part in (TRAIN, VALIDATION, TEST))
         return train, validation, test
 
-    def rows(self, subset: Literal["train", "validation", "test"]) -> Tensor:
+    def rows(self, subset: Literal["train", "validation", "test"]) -> Rows:
         """The rows of a subset, which has the same size in all splits: int64 [S, n]."""
         part = (TRAIN, VALIDATION, TEST)[("train", "validation", "test").index(subset)]
-        return torch.from_numpy(np.nonzero(self.subsets == part)[1]).view(len(self), -1)
+        return np.nonzero(self.subsets == part)[1].reshape(len(self), -1)
 
-    def order(self) -> Tensor:
+    def order(self) -> Rows:
         """All rows that are in a subset, those for training first and those for testing last: int64 [S, N]."""
         used = int((self.subsets != NONE).sum(1).max())
-        return torch.from_numpy(np.argsort(self.subsets, axis=1, kind="stable")[:, :used])
+        return np.argsort(self.subsets, axis=1, kind="stable")[:, :used]
 
 
 def split(
@@ -163,15 +162,14 @@ def splits(
     """
     fold = list(fold) or [0] * len(seeds)
     if data.subset is not None:
-        return Splits(_fixed(data, data.subset.numpy(), seeds, validation, folds, stratify))
+        return Splits(_fixed(data, data.subset, seeds, validation, folds, stratify))
     if data.time is not None:
-        each = {k: design.in_time(data.name, data.time.numpy(), validation, test, folds, k) for k in sorted(set(fold))}
+        each = {k: design.in_time(data.name, data.time, validation, test, folds, k) for k in sorted(set(fold))}
         return Splits(np.stack([each[k] for k in fold]))
     if data.groups is not None:
         labels = data.labels if stratify else None
-        classes = None if labels is None else labels.numpy()
         how = design.Shares(validation, test, folds)
-        return Splits(design.by_groups(data.name, data.groups.numpy(), classes, how, streams.keys(seeds, "split"), fold))
+        return Splits(design.by_groups(data.name, data.groups, labels, how, streams.keys(seeds, "split"), fold))
     members = _members(data, stratify)
     codes = {k: _codes(data.name, members, validation, test, folds, k) for k in sorted(set(fold))}
     return Splits(_dealt(members, seeds, [codes[k] for k in fold], np.zeros(len(data), dtype=np.int8)))
@@ -180,7 +178,7 @@ def splits(
 def is_drawn(data: Data, subset: str) -> bool:
     """Whether a seed decides which rows a subset has; else they are the same for all seeds."""
     if data.subset is not None:
-        return subset != "test" and not (data.subset == VALIDATION).any()
+        return subset != "test" and VALIDATION not in data.subset
     return data.time is None
 
 
@@ -199,14 +197,15 @@ def _fixed(
     if (subset == VALIDATION).any() or validation == 0:
         return np.repeat(subset[None], len(seeds), 0)
     labels = data.labels if stratify else None
-    kinds = torch.zeros(len(learnt), dtype=torch.int64) if labels is None else labels[learnt]
-    order = learnt[np.argsort(kinds.numpy(), kind="stable")]
-    members = [part for part in torch.tensor_split(torch.from_numpy(order), torch.bincount(kinds).cumsum(0)[:-1]) if len(part)]
+    kinds = np.zeros(len(learnt), dtype=np.int64) if labels is None else labels[learnt]
+    members = [learnt[places] for places in _by_class(kinds)]
     codes = _codes(data.name, members, validation, 0.0, 1, 0)
     return _dealt(members, seeds, [codes] * len(seeds), subset)
 
 
-def _dealt(members: list[Tensor], seeds: Sequence[int], codes: Sequence[Tensor], others: NDArray[np.int8]) -> NDArray[np.int8]:
+def _dealt(
+    members: list[Rows], seeds: Sequence[int], codes: Sequence[NDArray[np.int8]], others: NDArray[np.int8]
+) -> NDArray[np.int8]:
     """The rows of each class in random order, with ``codes`` [n] for their places: int8 [R, N].
 
     Args:
@@ -218,22 +217,22 @@ def _dealt(members: list[Tensor], seeds: Sequence[int], codes: Sequence[Tensor],
     for start in range(0, len(seeds), together):
         stop = min(start + together, len(seeds))
         order_RN = _order(members, streams.keys(seeds[start:stop], "split"))
-        subset_RN = torch.from_numpy(np.repeat(others[None], stop - start, 0))
-        found.append(subset_RN.scatter_(1, order_RN, torch.stack(list(codes[start:stop]))).numpy())
+        subset_RN = np.repeat(others[None], stop - start, 0)
+        np.put_along_axis(subset_RN, order_RN, np.stack(codes[start:stop]), 1)
+        found.append(subset_RN)
     return np.concatenate(found)
 
 
-def _where(subset: NDArray[np.int8], part: int) -> Tensor:
-    return torch.from_numpy(np.flatnonzero(subset == part))
+def _where(subset: NDArray[np.int8], part: int) -> Rows:
+    return np.flatnonzero(subset == part)
 
 
-def _members(data: Data, stratify: bool) -> list[Tensor]:
-    """The rows of each class that has any, C tensors; all rows as one class when the split is not stratified."""
+def _members(data: Data, stratify: bool) -> list[Rows]:
+    """The rows of each class that has any, C arrays; all rows as one class when the split is not stratified."""
     labels = data.labels if stratify else None
     if labels is None:
-        return [torch.arange(len(data))]
-    counts = torch.bincount(labels)
-    lonely = [int(label) for label in (counts == 1).nonzero()]
+        return [np.arange(len(data))]
+    lonely = np.flatnonzero(np.bincount(labels) == 1).tolist()
     if lonely:
         named = [data.classes[label] if label < len(data.classes) else str(label) for label in lonely[:8]]
         message = (
@@ -248,17 +247,22 @@ def _members(data: Data, stratify: bool) -> list[Tensor]:
             f"dataset {data.name}: {message}, and a stratified split needs at least 2 rows of each; "
             f"add rows{leave}, or set dataset.stratify=false"
         )
-    rows = torch.from_numpy(np.argsort(labels.numpy(), kind="stable"))
-    return [part for part in torch.tensor_split(rows, counts.cumsum(0)[:-1]) if len(part)]
+    return _by_class(labels)
 
 
-def _order(members: list[Tensor], keys_R: Tensor) -> Tensor:
+def _by_class(labels: NDArray[np.int64]) -> list[Rows]:
+    """The places of each class that has any."""
+    ends = np.bincount(labels).cumsum()[:-1]
+    return [part for part in np.split(np.argsort(labels, kind="stable"), ends) if len(part)]
+
+
+def _order(members: list[Rows], keys_R: NDArray[np.int64]) -> Rows:
     """All rows, class after class, each class in random order: int64 [R, N]."""
     shuffled = [rows[streams.permutations(streams.derive(keys_R, number), len(rows))] for number, rows in enumerate(members)]
-    return torch.cat(shuffled, dim=1)
+    return np.concatenate(shuffled, axis=1)
 
 
-def _codes(name: str, members: list[Tensor], validation: float, test: float, folds: int, fold: int) -> Tensor:
+def _codes(name: str, members: list[Rows], validation: float, test: float, folds: int, fold: int) -> NDArray[np.int8]:
     """Which subset each place of the order belongs to: int8 [N]."""
     counts = np.array([len(rows) for rows in members], dtype=np.int64)
     rows = int(counts.sum())
@@ -291,7 +295,7 @@ def _codes(name: str, members: list[Tensor], validation: float, test: float, fol
     for start, count, size in zip(starts, counts, _allocate(counts, validated, left - 1, left - 1), strict=True):
         free = start + np.flatnonzero(~tested[start : start + count])
         codes[free[np.argsort(rank[free], kind="stable")[:size]]] = VALIDATION
-    return torch.from_numpy(codes)
+    return codes
 
 
 def _round(rows: int, fraction: float) -> int:

@@ -13,12 +13,16 @@ import copy
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dlrun import streams
 from dlrun.components.arrays import Array
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
-from dlrun.data.preprocessing import Preprocessing, Scalings, renumbered, total
+from dlrun.data.preprocessing import Preprocessing, Scalings, total
 from dlrun.data.splits import Split, Splits
 from dlrun.lazy import Tensor, torch
 
@@ -57,20 +61,19 @@ class Batches:
         self.dtype, self.device = dtype, device
         self.row_shape = data.shape
         order = splits.order()
-        fill, shift, factor = scalings.fill, scalings.shift, scalings.factor
-        self.y_shift, self.y_factor = scalings.y_shift.to(device), scalings.y_factor.to(device)
+        fill, shift, factor = map(_tensor, (scalings.fill, scalings.shift, scalings.factor))
+        self.y_shift, self.y_factor = (_tensor(each).to(device) for each in (scalings.y_shift, scalings.y_factor))
         # where the targets of each split lie among those of the data, training targets of their own behind the others
-        of_train = torch.arange(self.rows) < self.sizes["train"]
-        self._source = (order + len(data) * of_train if data.train_y is not None else order).to(device)
-        self._values = data.y if data.train_y is None else torch.cat([data.y, data.train_y])
+        of_train = np.arange(self.rows) < self.sizes["train"]
+        source = order + len(data) * of_train if data.train_y is not None else order
+        values = data.y if data.train_y is None else np.concatenate([data.y, data.train_y])
+        self._source, self._values = _tensor(source).to(device), _tensor(values).to(device)
         self._scaled = TASKS[data.task].scaled
-        together = max(1, CHUNK_NUMBERS // (self.rows * data.x[0].numel()))
+        together = max(1, CHUNK_NUMBERS // (self.rows * data.x[0].size))
         pieces = [slice(start, start + together) for start in range(0, len(splits), together)]
-        stacked = [scalings[piece].together(data.x.dim(), data.y.dim()) for piece in pieces]
-        source = self._source.cpu()
-        self._y = torch.cat([self._targets(self._values[source[piece]], p) for piece, p in zip(pieces, stacked, strict=True)])
-        self._values = self._values.to(device)
-        self._facts = {name: values[order].to(device) for name, values in data.facts.items()}
+        stacked = [scalings[piece].together(data.x.ndim, data.y.ndim) for piece in pieces]
+        self._y = torch.cat([self._targets(values[source[piece]], p) for piece, p in zip(pieces, stacked, strict=True)])
+        self._facts = {name: _tensor(known[order]).to(device) for name, known in data.facts.items()}
         self._weights = None if data.weights is None else self._scaled_weights(data.weights[order])
         self._x: Tensor | None = None
         self._raw: Tensor | None = None
@@ -80,46 +83,50 @@ class Batches:
             for piece, p in zip(pieces, stacked, strict=True):
                 self._copy(data.x, order[piece], p, self._x[piece])
         elif data.modality.integral:
-            self._raw, self._order = data.x.to(device), order.to(device)
+            self._raw, self._order = _tensor(data.x).to(device), _tensor(order).to(device)
         else:
             # measured from near its mean before it is rounded, since a mean of 1e9 would leave float32 no digits
-            axes = [axis for axis in range(data.x.dim()) if axis != data.x.dim() - len(data.sample)]  # all but that of features
-            origin = data.x[:CHUNK_ROWS].double().nanmean(axes).nan_to_num().view(shift[0].shape)
-            self._raw = torch.cat([(part.double() - origin).to(dtype) for part in torch.split(data.x, CHUNK_ROWS)]).to(device)
-            self._order = order.to(device)
+            x = _tensor(data.x)
+            axes = [axis for axis in range(x.dim()) if axis != x.dim() - len(data.sample)]  # all but that of features
+            origin = x[:CHUNK_ROWS].double().nanmean(axes).nan_to_num().view(shift[0].shape)
+            self._raw = torch.cat([(part.double() - origin).to(dtype) for part in torch.split(x, CHUNK_ROWS)]).to(device)
+            self._order = _tensor(order).to(device)
             fill, shift = fill - origin, shift - origin
         self._fit = [values.to(device=device, dtype=dtype) for values in (fill, shift, factor)]
         self._assign(torch.tensor(list(split_of), device=device))
 
-    def _place_for(self, data: Data, order_SN: Tensor) -> Tensor:
+    def _place_for(self, data: Data, order_SN: NDArray[np.int64]) -> Tensor:
         """Where the scaled inputs of all splits will lie: what the kernel may read, with room for the targets behind each row."""
-        if not data.x.is_floating_point():
-            return torch.empty(*order_SN.shape, *data.shape, dtype=data.x.dtype, device=self.device)
+        if data.modality.integral:
+            return torch.empty(*order_SN.shape, *data.shape, dtype=torch.int64, device=self.device)
         if (self.device.type, self.dtype) != ("cpu", torch.float32):
             return torch.empty(*order_SN.shape, *data.shape, dtype=self.dtype, device=self.device)
         inputs = math.prod(data.shape)
         self._samples = torch.zeros(*order_SN.shape, fours(inputs + math.prod(self._y.shape[2:])))
         return self._samples[..., :inputs].view(*order_SN.shape, *data.shape)
 
-    def _copy(self, x: Tensor, order_SN: Tensor, preprocessing: Preprocessing, to: Tensor) -> None:
+    def _copy(self, x: NDArray[Any], order_SN: NDArray[np.int64], preprocessing: Preprocessing, to: Tensor) -> None:
         """Scale the inputs of some splits, so many rows at a time that nothing of size is held beside them."""
-        together = max(1, CHUNK_NUMBERS // (len(order_SN) * x[0].numel()))
+        together = max(1, CHUNK_NUMBERS // (len(order_SN) * x[0].size))
         for start in range(0, order_SN.shape[1], together):
             rows = order_SN[:, start : start + together]
             to[:, start : start + together] = self._inputs(x[rows], preprocessing)
 
-    def _inputs(self, x: Tensor, preprocessing: Preprocessing) -> Tensor:
+    def _inputs(self, x: NDArray[Any], preprocessing: Preprocessing) -> Tensor:
         """Scaled inputs in the cohort's type; numbers of words stay whole."""
-        return preprocessing.inputs(x.to(torch.float64)).to(self.dtype) if x.is_floating_point() else preprocessing.inputs(x)
+        floats = x.dtype.kind == "f"
+        found = torch.from_numpy(preprocessing.inputs(x.astype(np.float64, copy=False) if floats else x))
+        return found.to(self.dtype) if floats else found
 
-    def _targets(self, y: Tensor, preprocessing: Preprocessing) -> Tensor:
-        scaled = preprocessing.targets(y.double()) if self._scaled else y
+    def _targets(self, y: NDArray[Any], preprocessing: Preprocessing) -> Tensor:
+        scaled = torch.from_numpy(preprocessing.targets(y.astype(np.float64, copy=False)) if self._scaled else y)
         return (scaled.to(self.dtype) if scaled.is_floating_point() else scaled).to(self.device)
 
-    def _scaled_weights(self, weights_SN: Tensor) -> Tensor:
+    def _scaled_weights(self, weights_SN: NDArray[np.float64]) -> Tensor:
         """Weights of rows, 1 on average over the training rows of each split."""
-        mean = total(weights_SN[:, : self.sizes["train"]]).unsqueeze(1) / self.sizes["train"]
-        return (weights_SN / mean).to(device=self.device, dtype=self.dtype)
+        mean = total(weights_SN[:, : self.sizes["train"]])[:, None] / self.sizes["train"]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return torch.from_numpy(weights_SN / mean).to(device=self.device, dtype=self.dtype)
 
     def _assign(self, split_of: Tensor) -> None:
         self.split_of = split_of
@@ -148,7 +155,7 @@ class Batches:
     def _scale(self, raw: Tensor) -> Tensor:
         """Impute, shift and scale rows [..., R, B, *shape] by the numbers of each run's split."""
         if not raw.is_floating_point():
-            return renumbered(raw, self._fit[0][self.split_of].unsqueeze(1))
+            return _renumbered(raw, self._fit[0][self.split_of].unsqueeze(1))
         fill, shift, factor = (values[self.split_of].unsqueeze(1) for values in self._fit)  # [R, 1, *shape]
         if self._fit[0].dim() <= len(self.row_shape):  # pairs and triplets: one number a feature for all members
             fill, shift, factor = fill.unsqueeze(2), shift.unsqueeze(2), factor.unsqueeze(2)
@@ -221,8 +228,8 @@ class Batches:
         first, size = self._starts[name], self.sizes[name]
         if size <= count:
             return slice(first, first + size)
-        fraction = streams.uniform(streams.keys([0], "data"), count, torch.float64)[0]
-        return (first + (fraction * size).long().sort().values).to(self.device)
+        fraction = streams.uniform(streams.keys([0], "data"), count, np.float64)[0]
+        return torch.from_numpy(first + np.sort((fraction * size).astype(np.int64))).to(self.device)
 
     def at(self, here: Tensor | slice) -> tuple[Tensor, Tensor]:
         """The rows at the same places of every run's split: x [R, n, *shape], y [R, n, ...]."""
@@ -302,7 +309,17 @@ def fours(numbers: int) -> int:
 def materialized(data: Data, splits: Sequence[Split], dtype: torch.dtype) -> bool:
     """Whether the inputs of all splits are scaled beforehand."""
     rows = sum(splits[0].sizes)
-    return len(splits) * rows * data.x[0].numel() * dtype.itemsize <= MATERIALIZED_BYTES
+    return len(splits) * rows * math.prod(data.shape) * dtype.itemsize <= MATERIALIZED_BYTES
+
+
+def _tensor(values: NDArray[Any]) -> Tensor:
+    """The same numbers as a tensor: the same memory, where it may be written to."""
+    return torch.from_numpy(np.require(values, requirements=["C", "W"]))
+
+
+def _renumbered(x: Tensor, numbers: Tensor) -> Tensor:
+    """Words as in ``preprocessing.renumbered``."""
+    return x if numbers.shape[-1] == 1 else numbers.to(x).expand(*x.shape[:-1], -1).gather(-1, x)
 
 
 def _permutations(keys: Tensor, n: int) -> Tensor:

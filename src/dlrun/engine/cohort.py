@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from dlrun.components.initializers import Draw
+from dlrun.components.initializers import Initializer
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.data.splits import Split
 from dlrun.engine.components import Component, signature
 from dlrun.engine.models.model import LayerSpec
-from dlrun.lazy import Tensor, torch
+from dlrun.lazy import torch
 
 VECTOR = 32  # numbers that torch's elementwise loops take at once; what is left at a tensor's end goes through other instructions
 MOST_PADDING = 0.25  # of the runs; in small models, where more rows hardly take more time, twice as many
@@ -41,7 +41,7 @@ class CohortRun:
     optimizer: Component
     scheduler: Component
     regularizers: tuple[Component, ...]
-    initializer: Callable[[Draw], Tensor]
+    initializer: Initializer
     learnable: bool = False
     clip_norm: float | None = None
     clip_value: float | None = None

@@ -79,7 +79,7 @@ class Derived:
 
     def _best(self, some: Array, items: int, train: Array) -> Array:
         """The first items of some users, int64 [R, u, 10]. Among equal scores chance decides, the same for all runs."""
-        order = np.asarray(streams.permutations(streams.keys([0], "data", part=1), items)[0])
+        order = streams.permutations(streams.keys([0], "data", part=1), items)[0]
         item = order + self._data.users + 1
         pairs = np.stack([np.repeat(some + 1, items), np.tile(item, len(some))], 1)
         scores = self._scores(self._table.prepare(pairs)).astype(np.float64, copy=False).reshape(-1, len(some), items)

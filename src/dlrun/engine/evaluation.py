@@ -155,15 +155,15 @@ def figure(metric: Metric, forms: Forms, true: Array, facts: Mapping[str, Array]
     return metric.function(*(forms[form] for form in metric.reads), true, **options)
 
 
-def is_defined(name: str, data: Data, rows: Tensor) -> bool:
+def is_defined(name: str, data: Data, rows: Array) -> bool:
     """Whether a metric of the data's task has a value on these rows of it, whatever is predicted there (int64 [n])."""
     task = TASKS[data.task]
     metric = task.metrics[name]
     if not metric.needs or (metric.fact and metric.fact not in data.facts):
         return True
-    y = array(data.y[rows])[None]
+    y = data.y[rows][None]
     nothing = np.zeros((1, len(rows), *task.output_shape(data.outputs)))
-    facts = {name: array(values[rows])[None] for name, values in data.facts.items()}
+    facts = {name: values[rows][None] for name, values in data.facts.items()}
     derived = {"cluster": np.zeros((1, len(rows)), np.int64), "ranking": np.ones((1, data.users, 1), np.int64)}
     return not np.isnan(figure(metric, Forms([("logit", "sigmoid")], nothing, nothing, None, derived), y, facts)).any()
 

@@ -24,9 +24,10 @@ class Keys:
     """The random streams of the runs, from which those of an epoch and of a step are derived on the device."""
 
     def __init__(self, seeds: Sequence[int], *, dropout: bool, transforms: int, device: torch.device) -> None:
-        self._order = streams.seeded(seeds, "order", device=device)
-        self._dropout = streams.seeded(seeds, "dropout", device=device) if dropout else None
-        self._augment = streams.seeded(seeds, "augment", device=device)
+        order, of_dropout, augment = (
+            torch.from_numpy(streams.seeded(seeds, name)).to(device) for name in ("order", "dropout", "augment")
+        )
+        self._order, self._dropout, self._augment = order, of_dropout if dropout else None, augment
         self._transforms = transforms
 
     def order(self, epoch: int) -> Tensor:

@@ -3,6 +3,7 @@
 Shapes: n rows, D features, K outputs, M members of a pair or triplet, E coordinates of an embedding.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -40,9 +41,9 @@ class DataForm:
         """Data of this form with one row, which means nothing."""
         names = () if self.task.members else tuple(map(str, range(self.shape[0])))
         target = self.task.target(1, self.outputs, self.task.pixels_of(self.shape))
-        x = torch.ones(1, *self.shape, dtype=torch.int64 if self.vocabulary else torch.get_default_dtype())
+        x = np.ones((1, *self.shape), dtype=np.int64 if self.vocabulary else np.float32)
         if self.users:
-            x = torch.tensor([[1, self.users + 1]])
+            x = np.array([[1, self.users + 1]])
         known = Data("", x, target, self.task.name, self.outputs, names, (), vocabulary=self.vocabulary, users=self.users)
         return replace(known, most_words=self.most_words) if self.most_words else known
 
@@ -84,7 +85,7 @@ class Predictor:
         return row
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, *, log: bool = False) -> Array:
+    def __call__(self, x: Array, *, log: bool = False) -> Array:
         """Predictions for rows [n, *shape] of raw features: values in the units of the data, or probabilities, [n, K, ...].
 
         Members of pairs and triplets, [n, D] or [n, M, D], give their embeddings, [n, E] or [n, M, E]. With ``log`` classes have
@@ -95,17 +96,18 @@ class Predictor:
             return np.concatenate([self._predict(part, reading) for part in self._parts(x)])
 
     @torch.no_grad()
-    def measure(self, x: Tensor, y: Tensor) -> dict[str, float]:
+    def measure(self, x: Array, y: Array) -> dict[str, float]:
         """The loss and the metrics of the run's task on rows [n, *shape] of raw features with targets as Data has them."""
         step = self.train_step
         with exact(self.settings.device):
             output, before = (torch.cat(each, 1) for each in zip(*map(self._outputs, self._parts(x)), strict=True))
-            y = y.to(self.settings.device)
-            scaled = self.preprocessing.targets(y).to(self.settings.dtype) if y.is_floating_point() else y
+            scaled = torch.from_numpy(self.preprocessing.targets(y)).to(self.settings.device)
+            scaled = scaled.to(self.settings.dtype) if scaled.is_floating_point() else scaled
             loss = {"loss": float(step.loss(output, scaled.unsqueeze(0))[0])}
             if self.form.task.scaled:
-                output = before = self.preprocessing.original(output.double())
-            return loss | self._figures(Forms([kind_of(self.run)], array(output), array(before), self.cut), array(y))
+                predicted = self.preprocessing.original(array(output.double()))
+                return loss | self._figures(Forms([kind_of(self.run)], predicted, predicted, self.cut), y)
+            return loss | self._figures(Forms([kind_of(self.run)], array(output), array(before), self.cut), y)
 
     def measure_predictions(self, predicted: Array, y: Array) -> dict[str, float]:
         """The metrics of predictions as ``__call__`` gives them, [n, K, ...], which may be means over several runs."""
@@ -117,38 +119,38 @@ class Predictor:
         names = default_metrics(self.form.stand_in(), [self.run])
         return {name: float(figure_of(self.train_step, metrics[name], forms, true, {})[0]) for name in names}
 
-    def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
+    def _parts(self, x: Array) -> list[Array]:
         """The rows, so many at a time as memory is meant to hold."""
-        together = max(1, CHUNK_NUMBERS // max(self.train_step.model.widest, x[0].numel() if len(x) else 1))
-        return torch.split(x, together)
+        together = max(1, CHUNK_NUMBERS // max(self.train_step.model.widest, math.prod(x.shape[1:])))
+        return [x[start : start + together] for start in range(0, max(1, len(x)), together)]
 
     @torch.no_grad()
-    def codes(self, x: Tensor) -> Array:
+    def codes(self, x: Array) -> Array:
         """The code of each row, float64 [n, E]; of pairs and triplets those of their members, one behind the other."""
         with exact(self.settings.device):
             parts = [array(self.train_step.codes(self._scaled(part))[0].flatten(1)) for part in self._parts(x)]
             return np.concatenate(parts, dtype=np.float64)
 
-    def _outputs(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _outputs(self, x: Array) -> tuple[Tensor, Tensor]:
         """The output of the model, and what stands before its head: [1, n, K, ...]."""
         scaled = self._scaled(x)
-        single = self.form.task.members and x.dim() == len(self.form.shape)
+        single = self.form.task.members and x.ndim == len(self.form.shape)
         return self.train_step.evaluate(scaled.unsqueeze(2) if single else scaled)
 
-    def _scaled(self, x: Tensor) -> Tensor:
+    def _scaled(self, x: Array) -> Tensor:
         """Rows as the model takes them, [1, n, ...]."""
-        floats = x.is_floating_point()
-        x = self.preprocessing.inputs(x.double()).to(self.settings.dtype) if floats else self.preprocessing.inputs(x)
-        return x.to(device=self.settings.device).unsqueeze(0)
+        floats = x.dtype.kind == "f"
+        found = torch.from_numpy(self.preprocessing.inputs(x.astype(np.float64, copy=False) if floats else x))
+        return found.to(self.settings.device, self.settings.dtype if floats else None).unsqueeze(0)
 
-    def _predict(self, x: Tensor, reading: Reading) -> Array:
+    def _predict(self, x: Array, reading: Reading) -> Array:
         output, before = self._outputs(x)
-        single = self.form.task.members and x.dim() == len(self.form.shape)
+        single = self.form.task.members and x.ndim == len(self.form.shape)
         if single:
             return array(output[0, :, 0])
         if self.form.task.members:
             return array(output[0])
         if self.form.task.scaled:
-            return array(self.preprocessing.original(output[0].cpu().double()))
+            return self.preprocessing.original(array(output[0].double()))
         found: Array = Forms([kind_of(self.run)], array(output), array(before))[reading][0]
         return found

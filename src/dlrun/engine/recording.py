@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dlrun.components.optimizers import Optimizer
 from dlrun.engine.batches import Batches
 from dlrun.engine.cohort import Cohort
@@ -87,9 +90,9 @@ class StepRecord:
 
     number: int
     epoch: int
-    rows: Tensor
+    rows: NDArray[np.int64]
     x: Tensor
-    targets: Tensor
+    targets: NDArray[Any]
     lr: float
     layers: Sequence[LayerRecord]
     parameters: Sequence[ParameterRecord]
@@ -206,7 +209,7 @@ def _steps(cohort: Cohort, steps: int) -> Iterator[StepRecord]:
         factors = step.factors(number, 1, per_epoch, total)
         factor = None if factors is None else Factors(factors, step.optimizers, settings.device).at(0)
         places = table.order(keys.order(epoch))[:, place * size : (place + 1) * size]
-        rows = split.train[places[0].cpu()]
+        rows = split.train[places[0].cpu().numpy()]
         x, y = table.take(places)
         drawn, theta, buffers = keys.epoch(epoch)(place), state.theta.clone(), state.buffers.clone()
         step.layers.clear()

@@ -14,7 +14,6 @@ from dlrun.data.dataset import Data
 from dlrun.errors import DlrunError
 from dlrun.experiments.load import revive
 from dlrun.experiments.planning.cohorts import Datasets
-from dlrun.lazy import torch
 from dlrun.report.charts.boundary import GRID, Boundary
 from dlrun.report.evidence import Evidence
 from dlrun.report.tables import clean
@@ -48,7 +47,7 @@ def boundaries(evidence: Evidence, runs: Mapping[str, str], refused: Callable[[s
         record, form = evidence.records[run], forms[run]
         try:
             predictor = revive(store.config(run), record, form, store.weights(run), "cpu")
-            value = predictor(torch.from_numpy(grid))
+            value = predictor(grid)
             classes = tuple(clean(str(each)) for each in form.get("classes", ()))
             shown = value[:, 0] if value.shape[1] == 1 or not classes else value.argmax(1)
             names = [clean(str(each)) for each in form.get("features", ("x1", "x2"))]
@@ -77,9 +76,9 @@ def _points(store: Store, record: RunRecord, datasets: Datasets) -> tuple[NDArra
         if rows is None or data.fingerprint != record.data.get("fingerprint"):
             return nothing
         kept = rows[:MOST_POINTS].astype(np.int64)
-        x = data.x[kept].double().numpy()
+        x = data.x[kept].astype(np.float64)
         labels = (
-            data.y[kept].reshape(len(kept), -1)[:, 0].long().numpy() if TASKS[data.task].classes else np.zeros(len(kept), int)
+            data.y[kept].reshape(len(kept), -1)[:, 0].astype(np.int64) if TASKS[data.task].classes else np.zeros(len(kept), int)
         )
         whole = np.isfinite(x).all(1)
         return x[whole], labels[whole]

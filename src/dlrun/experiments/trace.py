@@ -84,10 +84,10 @@ def _step(cohort: Cohort, found: StepRecord) -> Step:
     return Step(
         number=found.number,
         epoch=found.epoch,
-        rows=found.rows.numpy(),
+        rows=found.rows,
         lr=found.lr,
         x=_numbers(found.x),
-        targets=_numbers(found.targets),
+        targets=found.targets.astype(np.float64),
         y=_numbers(found.y),
         layers=[_layer(cohort, found.layers, place) for place in range(len(found.layers))],
         parameters=[
@@ -103,7 +103,7 @@ def _step(cohort: Cohort, found: StepRecord) -> Step:
         ],
         scores=_numbers(found.before),
         output=_numbers(found.output),
-        prediction=_numbers(_prediction(cohort, found.output)),
+        prediction=_prediction(cohort, _numbers(found.output)),
         probability=None if found.probability is None else _numbers(found.probability),
         values=None if found.values is None else _numbers(found.values),
         row_losses=_numbers(found.row_losses),
@@ -114,7 +114,7 @@ def _step(cohort: Cohort, found: StepRecord) -> Step:
     )
 
 
-def _prediction(cohort: Cohort, output: Tensor) -> Tensor:
+def _prediction(cohort: Cohort, output: Numbers) -> Numbers:
     """The output in the units of the data."""
     return cohort.preprocessing[0].original(output) if TASKS[cohort.data.task].scaled else output
 

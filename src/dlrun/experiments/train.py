@@ -129,10 +129,10 @@ class _Shared:
         self._log = [*data.notes, *planned.notes, *log]
         self._data, self._seconds, self._device = data, seconds, cohort.settings.place
         splits = Splits.of(cohort.splits)
-        self._rows = splits.order().numpy().astype(np.int32)
+        self._rows = splits.order().astype(np.int32)
         self._sizes: list[tuple[int, int, int]] = np.stack(splits.sizes(), 1).tolist()
         self._scalings = Scalings.of(cohort.preprocessing).to_json()
-        self._y = smallest(data.y.numpy())
+        self._y = smallest(data.y)
         fits = self._y[0].size * self._rows.shape[1] <= MOST_PREDICTED
         self._true = self._y[self._rows] if fits and cohort.settings.predictions else None
         form = {"shape": data.shape, "outputs": cohort.settings.outputs, "targets": data.targets, "classes": data.classes}

@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dlrun import streams
 from dlrun.errors import DataError
@@ -20,6 +18,7 @@ from dlrun.trained.of_file import FileRows
 from dlrun.trained.run import Run
 
 Floats = NDArray[np.float64]
+Rows = NDArray[Any]
 NEIGHBOURS = 5
 MOST = 2000  # rows whose neighbours are looked at, since their distances are all held
 
@@ -64,7 +63,7 @@ def of_file(run: Run, path: str, keep: Sequence[str] = ()) -> Encoded:
         inputs.append(x)
     if not inputs or not sum(map(len, inputs)):
         raise DataError(f"{rows.file.name}: has no rows")
-    x = torch.cat(inputs)
+    x = np.concatenate(inputs)
     columns = {name: np.concatenate([kept[name] for kept in beside]) for name in keep}
     return _encoded(run, x, columns, x, x, f"{rows.file.name}, beside components of its own rows", rows.notes)
 
@@ -80,7 +79,7 @@ def of_own_rows(run: Run) -> Encoded:
     data, part = data_of(run.config, run.record)
     subset = np.full(len(data), "none", dtype=object)
     for name in ("train", "validation", "test"):
-        subset[getattr(part, name).numpy()] = name
+        subset[getattr(part, name)] = name
     measured = "test" if len(part.test) else "training"
     rows = part.test if len(part.test) else part.train
     said = f"{len(rows):,} {measured} rows, components of training rows"
@@ -88,16 +87,16 @@ def of_own_rows(run: Run) -> Encoded:
 
 
 def _encoded(
-    run: Run, x: Tensor, beside: Mapping[str, NDArray[Any]], fitted: Tensor, rows: Tensor, said: str, notes: Sequence[str]
+    run: Run, x: Rows, beside: Mapping[str, NDArray[Any]], fitted: Rows, rows: Rows, said: str, notes: Sequence[str]
 ) -> Encoded:
     codes = run.encode_rows(x)
     trust = _trust(run, fitted, rows, codes.shape[1])
     return Encoded(codes, beside, *trust[:2], said, trust[2], notes)
 
 
-def _trust(run: Run, fitted: Tensor, rows: Tensor, size: int) -> tuple[float | None, float | None, str]:
+def _trust(run: Run, fitted: Rows, rows: Rows, size: int) -> tuple[float | None, float | None, str]:
     """The trustworthiness of codes of rows and of principal components of ``fitted``, or why there is none."""
-    if not rows.is_floating_point():
+    if rows.dtype.kind != "f":
         return None, None, "rows of words and of users have no distances"
     rows = rows[streams.permutations(streams.keys([0], "data"), len(rows))[0][:MOST]]
     neighbours = min(NEIGHBOURS, (len(rows) - 1) // 2)

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +21,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from dlrun.errors import InputError
 from dlrun.trained.run import Run
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ class Ensemble:
         return pd.DataFrame(self.first.named(*self.mean_and_spread(X)))
 
     def mean_and_spread(
-        self, X: Any, read: "Callable[[Run, Any], Tensor]" = Run.rows
+        self, X: Any, read: Callable[[Run, Any], NDArray[Any]] = Run.rows
     ) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Both at once; of a single run there is no spread. ``read`` makes rows of X as a run takes them."""
         several = [run.squeezed(run.predictor(x)) for run, x in zip(self.runs, self.rows(X, read), strict=True)]
@@ -89,9 +86,9 @@ class Ensemble:
         together = np.stack(several)
         return together.mean(0), together.std(0, ddof=1)
 
-    def rows(self, X: Any, read: "Callable[[Run, Any], Tensor]" = Run.rows) -> "list[Tensor]":
+    def rows(self, X: Any, read: Callable[[Run, Any], NDArray[Any]] = Run.rows) -> list[NDArray[Any]]:
         """The rows as each run takes them; read once for runs that read them alike."""
-        known: dict[str, Tensor] = {}
+        known: dict[str, NDArray[Any]] = {}
         for run, key in zip(self.runs, self._forms, strict=True):
             if key not in known:
                 known[key] = read(run, X)

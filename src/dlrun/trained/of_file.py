@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dlrun.data.table.encoding import ColumnCode, Encoding, encode
 from dlrun.data.table.values.cells import Texts, is_missing, listed, shown, text_of
@@ -90,7 +88,7 @@ class FileRows:
             kept = {name: _plain(piece.columns[name]) for name in self._keep}
             yield kept, *self.runs.mean_and_spread(piece, self._features)
 
-    def inputs(self) -> Iterator[tuple[dict[str, NDArray[Any]], Tensor]]:
+    def inputs(self) -> Iterator[tuple[dict[str, NDArray[Any]], NDArray[Any]]]:
         """Of each piece the columns to keep, and its rows as the first run takes them."""
         for piece in self._pieces():
             kept = {name: _plain(piece.columns[name]) for name in self._keep}
@@ -112,29 +110,29 @@ class FileRows:
         Raises:
             DataError: a target is none that the runs can learn, or no row has one.
         """
-        parts: list[list[Tensor]] = []
-        labels: list[Tensor] = []
+        parts: list[list[NDArray[Any]]] = []
+        labels: list[NDArray[Any]] = []
         skipped = 0
         for piece in self._pieces():
             y, known = self._labels(piece)
             labels.append(y[known])
             parts.append([x[known] for x in self.runs.rows(piece, self._features)])
             skipped += int((~known).sum())
-        y = torch.cat(labels) if labels else torch.empty(0)
+        y = np.concatenate(labels) if labels else np.empty(0)
         if not len(y):
             raise DataError(f"{self.file.name}: no row has a value of {', '.join(map(shown, self._targets))}")
         if skipped:
             self._strange[""] = f"{self.file.name}: {plural(skipped, 'row')} without a target left out"
-        rows = [torch.cat(each) for each in zip(*parts, strict=True)]
+        rows = [np.concatenate(each) for each in zip(*parts, strict=True)]
         found = [run.predictor.measure(x, y) for run, x in zip(self.runs.runs, rows, strict=True)]
         mean = np.stack([run.predictor(x) for run, x in zip(self.runs.runs, rows, strict=True)]).mean(0)
-        return found, self.runs.first.predictor.measure_predictions(mean, y.numpy()), len(y)
+        return found, self.runs.first.predictor.measure_predictions(mean, y), len(y)
 
     def _pieces(self) -> Iterator[Piece]:
         names = dict.fromkeys((*self.runs.features, *self._keep, *self._targets)) if self.file.names else {}
         yield from self.file.pieces(list(names))
 
-    def _features(self, run: Run, piece: Piece) -> Tensor:
+    def _features(self, run: Run, piece: Piece) -> NDArray[Any]:
         """The rows of a piece as a run takes them [n, D]."""
         if self.file.arrays:
             return run.rows(piece.columns[""])
@@ -155,34 +153,33 @@ class FileRows:
         self._note_unknown(piece, run.encoding, x)
         return x
 
-    def _note_unknown(self, piece: Piece, encoding: Encoding, x: Tensor) -> None:
+    def _note_unknown(self, piece: Piece, encoding: Encoding, x: NDArray[Any]) -> None:
         """Count the values of categorical columns that are none of the categories: all features of the column are 0."""
         ends = np.cumsum([0, *(len(column.features) for column in encoding.columns)]).tolist()
         for column, (start, end) in zip(encoding.columns, pairwise(ends), strict=True):
             if column.kind != "categorical":
                 continue
-            strangers = (x[:, start:end].sum(1) == 0).nonzero().flatten()
+            strangers = np.flatnonzero(x[:, start:end].sum(1) == 0)
             if len(strangers):
                 example = _plain(piece.columns[column.name])[int(strangers[0])]
                 self._unknown.setdefault(column.name, [0, example])[0] += len(strangers)
 
-    def _labels(self, piece: Piece) -> tuple[Tensor, Tensor]:
+    def _labels(self, piece: Piece) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """The targets of a piece as its task has them, and which rows have all of them, bool [n]."""
         run = self.runs.first
         task, columns = run.task, [piece.columns[name] for name in self._targets]
         if run.classes and (task.exclusive or task.two_classes):
             found = self._class_numbers(piece, columns[0], run.classes)
-            known = torch.from_numpy(found >= 0)
-            y = torch.from_numpy(found.clip(0))
-            return (y if task.integral else y.to(torch.float64)[:, None]), known
+            y = found.clip(0)
+            return (y if task.integral else y.astype(np.float64)[:, None]), found >= 0
         code = Encoding(tuple(ColumnCode(name=name, kind="numeric") for name in self._targets), self._decimal(run))
         try:
             y = encode(dict(zip(self._targets, columns, strict=True)), code, piece.where)
         except DataError as error:
             raise DataError(*(f"{self.file.name}: {message}" for message in error.problems)) from error
-        if task.values and bool(((y != task.values[0]) & (y != task.values[1]) & ~y.isnan()).any()):
+        if task.values and bool(((y != task.values[0]) & (y != task.values[1]) & ~np.isnan(y)).any()):
             raise DataError(f"{self.file.name}: {', '.join(self._targets)}: must be {task.values[0]} or {task.values[1]}")
-        return y, ~y.isnan().any(1)
+        return y, np.isnan(y).sum(1) == 0
 
     @staticmethod
     def _decimal(run: Run) -> str:

@@ -21,8 +21,6 @@ from dlrun.results.record import RunRecord
 from dlrun.results.store import Store
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from dlrun.components.tasks import Task
     from dlrun.data.table.encoding import Encoding
     from dlrun.engine.predictor import Predictor
@@ -298,20 +296,18 @@ class Run:
         """
         return self.encode_rows(self.rows(X))
 
-    def encode_rows(self, x: "Tensor") -> NDArray[np.float64]:
+    def encode_rows(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """The codes of rows as ``rows`` gives them, [n, E]."""
         found: NDArray[np.float64] = self.predictor.codes(x)
         return found
 
-    def prepared(self, x: "Tensor") -> NDArray[np.float64]:
+    def prepared(self, x: NDArray[Any]) -> NDArray[np.float64]:
         """Rows as ``rows`` gives them, scaled and filled in as in training, as lists of numbers: [n, D]."""
-        found: NDArray[np.float64] = self.predictor.preprocessing.inputs(x.double()).flatten(1).numpy()
+        found: NDArray[np.float64] = self.predictor.preprocessing.inputs(x.astype(np.float64)).reshape(len(x), -1)
         return found
 
-    def rows(self, X: "ArrayLike | pd.DataFrame") -> "Tensor":
+    def rows(self, X: "ArrayLike | pd.DataFrame") -> NDArray[Any]:
         """New rows as the model takes them, before scaling; X as for ``predict``."""
-        import torch
-
         from dlrun.data import interactions, sequences
         from dlrun.data.table.encoding import encode
 
@@ -334,7 +330,7 @@ class Run:
         if rows.shape[1:] not in alike:
             alone = " (for a single row, put it into a list)" if rows.shape == shape else ""
             raise DataError(f"predict: has rows of shape {list(rows.shape[1:])}; training had {list(shape)}{alone}")
-        return torch.from_numpy(rows)
+        return rows
 
 
 def _with_index(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

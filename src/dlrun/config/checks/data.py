@@ -29,7 +29,7 @@ def read(part: Component) -> Data:
 def _read(part: Component) -> Data:
     data = _called(part)
     own = not part.target.startswith("dlrun.")
-    if own and data.x.numel() + data.y.numel() <= _LITTLE and _called(part).fingerprint != data.fingerprint:
+    if own and data.x.size + data.y.size <= _LITTLE and _called(part).fingerprint != data.fingerprint:
         raise DataError(
             f"dataset._target_={part.target}: gives other data each time it is called, so that no run could be repeated or found "
             "again; draw with a generator of its own, such as torch.randn(..., generator=torch.Generator().manual_seed(0))"

@@ -234,7 +234,7 @@ def _batch(
     function: Callable[..., Any], values: Mapping[str, Any], make: Make, task: str, rows: int, row: tuple[int, ...]
 ) -> None:
     x, (_, y) = numbers(R, rows, *row), pair(task, "value", rows=rows)
-    keys = streams.keys(range(R), "augment")
+    keys = torch.from_numpy(streams.keys(range(R), "augment"))
     for number, (name, of) in enumerate({"x": x, "y": y}.items()):
 
         def call(given: Mapping[str, Any], runs: slice, number: int = number) -> Any:

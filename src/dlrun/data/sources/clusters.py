@@ -6,7 +6,7 @@ Shapes: N rows, D features, K groups, d directions. ``seed`` draws the data and 
 import math
 from dataclasses import replace
 
-import torch
+import numpy as np
 
 from dlrun.data.clustering import without_classes
 from dlrun.data.dataset import Amount, Data, Fraction, Seed, Several, Size
@@ -38,11 +38,11 @@ def clusters(
         share: share of the values with a gross error, in [0, 1).
         size: standard deviation of these errors.
     """
-    group = torch.arange(rows) % groups
+    group = np.arange(rows) % groups
     z = distance * normal(seed, 1, groups, directions)[group] + normal(seed, 2, rows, directions)
-    x = (z @ normal(seed, 3, directions, features) / math.sqrt(directions)).tanh() + noise * normal(seed, 0, rows, features)
+    x = np.tanh(z @ normal(seed, 3, directions, features) / math.sqrt(directions)) + noise * normal(seed, 0, rows, features)
     wrong = uniform(seed, 4, rows, features) < share
-    x = torch.where(wrong, x + size * normal(seed, 5, rows, features), x)
+    x = np.where(wrong, x + size * normal(seed, 5, rows, features), x)
     names = tuple(f"x{i + 1}" for i in range(features))
     labels = tuple(str(k) for k in range(groups))
     found = without_classes(Data("clusters", settled(x), group, "multiclass", groups, names, ("group",), labels))

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from dlrun.components.hyperparameters import Count, Natural
 from dlrun.data.dataset import Amount, Data, Seed, Several
@@ -17,15 +17,17 @@ from dlrun.errors import DataError
 
 Curve = Literal["sine", "step", "bump", "abs", "polynomial", "square_wave", "chirp", "sinc"]
 
-CURVES: dict[str, Callable[[Tensor], Tensor]] = {
-    "sine": lambda x: torch.sin(2.0 * math.pi * x),
-    "step": lambda x: (x >= 0.0).to(x.dtype),
-    "bump": lambda x: torch.exp(-25.0 * x.square()),
-    "abs": lambda x: 2.0 * x.abs() - 1.0,
-    "polynomial": lambda x: 4.0 * x**3 - 3.0 * x,
-    "square_wave": lambda x: 1.0 - 2.0 * ((2.0 * x).floor() % 2.0),
-    "chirp": lambda x: torch.sin(2.0 * math.pi * (x + 1.0).square()),
-    "sinc": lambda x: torch.sinc(4.0 * x),
+Floats = NDArray[np.float64]
+
+CURVES: dict[str, Callable[[Floats], Floats]] = {
+    "sine": lambda x: np.sin(2.0 * math.pi * x),
+    "step": lambda x: (x >= 0.0).astype(np.float64),
+    "bump": lambda x: np.exp(-25.0 * np.square(x)),
+    "abs": lambda x: 2.0 * np.abs(x) - 1.0,
+    "polynomial": lambda x: 4.0 * (x * x * x) - 3.0 * x,
+    "square_wave": lambda x: 1.0 - 2.0 * (np.floor(2.0 * x) % 2.0),
+    "chirp": lambda x: np.sin(2.0 * math.pi * np.square(x + 1.0)),
+    "sinc": lambda x: np.sinc(4.0 * x),
 }
 
 
@@ -47,7 +49,7 @@ def heteroscedastic(*, rows: Several = 1000, noise: Amount = 0.5, seed: Seed = 0
     tau is sin(2 pi x) + s(x) * z_tau, z_tau being that of the standard normal distribution.
     """
     x = uniform(seed, 1, rows, 1)
-    y = torch.sin(2.0 * math.pi * x) + noise * (0.1 + 0.9 * x) * normal(seed, 0, rows, 1)
+    y = np.sin(2.0 * math.pi * x) + noise * (0.1 + 0.9 * x) * normal(seed, 0, rows, 1)
     return Data("heteroscedastic", settled(x), settled(y), "regression", 1, ("x",), ("y",))
 
 
@@ -86,7 +88,7 @@ def forecasting(
     width = lags + horizon
     series = _mackey_glass(rows * width, (1.1 + 0.2 * uniform(seed, 1, 18)).tolist())
     if season:
-        series = series + (2 * math.pi * (torch.arange(len(series), dtype=torch.float64) % season) / season).sin()
+        series = series + np.sin(2 * math.pi * (np.arange(len(series)) % season) / season)
     window = (series + noise * normal(seed, 0, rows * width)).reshape(rows, width)
     features = tuple(f"lag {lag}" for lag in range(lags - 1, -1, -1))
     targets = tuple(f"in {step}" for step in range(horizon - horizons + 1, horizon + 1))
@@ -98,11 +100,11 @@ def forecasting(
         horizons,
         features,
         targets,
-        time=torch.arange(rows, dtype=torch.float64) if in_time else None,
+        time=np.arange(rows, dtype=np.float64) if in_time else None,
     )
 
 
-def _mackey_glass(steps: int, start: list[float]) -> Tensor:
+def _mackey_glass(steps: int, start: list[float]) -> Floats:
     """The series after 1000 steps of warming up: float64 [steps]. ``start`` holds its 18 values up to now.
 
     The tenth power is multiplied out: a chaotic series would betray a processor's ``pow`` within a few hundred steps.
@@ -114,4 +116,4 @@ def _mackey_glass(steps: int, start: list[float]) -> Tensor:
         square = past * past
         fourth = square * square
         series.append(0.9 * series[-1] + 0.2 * past / (1.0 + fourth * fourth * square))
-    return torch.tensor(series[-steps:], dtype=torch.float64)
+    return np.array(series[-steps:])

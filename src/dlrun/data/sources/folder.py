@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 
 from dlrun.components.hyperparameters import Interval
 from dlrun.components.tasks import BINARY, MULTICLASS
@@ -114,12 +113,12 @@ def _read(place: Path, files: Sequence[tuple[str, str]], size: int, *, colour: b
     if broken:
         those = plural(len(broken), "file cannot be read and is", "files cannot be read and are")
         notes.append(f"{named}: {those} left out: {', '.join(broken[:8])}")
-    y = torch.tensor([distinct.index(label) for label in classes])
+    y = np.array([distinct.index(label) for label in classes])
     task = BINARY if len(distinct) == 2 else MULTICLASS
     return Data(
         named,
-        torch.from_numpy(np.stack(read)).double() / 255,
-        y if task.exclusive else y[:, None].double(),
+        np.stack(read) / 255,
+        y if task.exclusive else y[:, None].astype(np.float64),
         task.name,
         task.exclusive_classes(len(distinct)),
         ("red", "green", "blue") if colour else ("grey",),

@@ -5,7 +5,7 @@ Shapes: N rows, S pixels a side. ``seed`` draws the data and is no run's seed.
 
 from typing import Annotated
 
-import torch
+import numpy as np
 
 from dlrun.components.hyperparameters import Interval
 from dlrun.data.dataset import Amount, Data, Seed, Several
@@ -25,17 +25,17 @@ def shapes(*, rows: Several = 400, size: Side = 16, foreground: Foreground = 0.0
         size: S, pixels a side, at least 8.
         foreground: mean share of the pixels that the shape covers.
     """
-    kind = torch.arange(rows)[:, None, None] % 3
+    kind = np.arange(rows)[:, None, None] % 3
     area = foreground * size * size * (0.5 + uniform(seed, 1, rows, 1, 1))
     # Half of the width: of a disc pi r^2, of a square 4 r^2, of a diamond 2 r^2 is the area.
-    reach = (area / torch.tensor([torch.pi, 4.0, 2.0], dtype=torch.float64)[kind]).sqrt()
+    reach = np.sqrt(area / np.array([np.pi, 4.0, 2.0])[kind])
     place = uniform(seed, 2, 2, rows, 1, 1)
     centre = reach + place * (size - 2.0 * reach)
-    middle = torch.arange(size, dtype=torch.float64) + 0.5
-    down, across = (middle[:, None] - centre[0]).abs(), (middle[None, :] - centre[1]).abs()
-    distance = torch.stack((torch.hypot(down, across), torch.maximum(down, across), down + across))
-    inside = distance.gather(0, kind.expand(rows, size, size)[None])[0] <= reach
+    middle = np.arange(size) + 0.5
+    down, across = np.abs(middle[:, None] - centre[0]), np.abs(middle[None, :] - centre[1])
+    distance = np.stack((np.hypot(down, across), np.maximum(down, across), down + across))
+    inside = np.take_along_axis(distance, kind[None], 0)[0] <= reach
     # A shape smaller than a pixel still covers the pixel that it lies in.
-    mask = inside | (torch.maximum(down, across) <= 0.5)
-    x = mask.to(torch.float64)[:, None] + noise * normal(seed, 0, rows, 1, size, size)
-    return Data("shapes", settled(x), mask.to(torch.int64), "segmentation", 2, ("ink",), ("mask",), ("ground", "shape"))
+    mask = inside | (np.maximum(down, across) <= 0.5)
+    x = mask.astype(np.float64)[:, None] + noise * normal(seed, 0, rows, 1, size, size)
+    return Data("shapes", settled(x), mask.astype(np.int64), "segmentation", 2, ("ink",), ("mask",), ("ground", "shape"))

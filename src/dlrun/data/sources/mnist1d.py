@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dlrun.components.hyperparameters import Interval
 from dlrun.data.dataset import TEST, TRAIN, Data
-from dlrun.data.sources.draws import check_size
+from dlrun.data.sources.draws import check_size, settled
 
 Array = NDArray[np.float64]
 Rows = Annotated[int, Interval(20)]
@@ -77,12 +76,12 @@ def mnist1d(*, rows: Rows = 5000, shuffled: bool = False, seed: LegacySeed = 42)
     if shuffled:
         signals = signals[:, generator.permutation(LENGTH)]
     signals = (signals - signals.mean()) / signals.std()
-    subset = torch.full((len(label),), TEST, dtype=torch.int8)
+    subset = np.full(len(label), TEST, dtype=np.int8)
     subset[: int(len(label) * TRAINED)] = TRAIN
     return Data(
         "mnist1d",
-        torch.from_numpy(signals.round(10) + 0.0)[:, None],
-        torch.from_numpy(label),
+        settled(signals)[:, None],
+        label,
         "multiclass",
         len(STROKES),
         ("value",),

@@ -6,8 +6,8 @@ the data and is no run's seed.
 
 import math
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from dlrun.data.dataset import Amount, Data, InnerFraction, Seed, Several, Size
 from dlrun.data.sources.draws import normal, settled, uniform
@@ -20,8 +20,8 @@ def xor(*, rows: Several = 400, noise: Amount = 0.2, seed: Seed = 0) -> Data:
 
     Formula: x = corner + noise * N(0, 1), y = 1 if corner_1 * corner_2 < 0 else 0.
     """
-    corners = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]], dtype=torch.float64)
-    row = torch.arange(rows)
+    corners = np.array([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])
+    row = np.arange(rows)
     x = corners[row % 4] + noise * normal(seed, 0, rows, 2)
     return _binary("xor", x, row % 2, ("same signs", "different signs"))
 
@@ -31,7 +31,7 @@ def multiclass(*, rows: Several = 600, classes: Several = 5, features: Several =
 
     Formula: x = centre_y + noise * N(0, 1); by default 9 in 10 rows lie nearest to the centre of their own class.
     """
-    y = torch.arange(rows) % classes
+    y = np.arange(rows) % classes
     x = normal(seed, 1, classes, features)[y] + noise * normal(seed, 0, rows, features)
     return _multiclass("multiclass", x, y, tuple(f"x{i + 1}" for i in range(features)), classes)
 
@@ -41,11 +41,11 @@ def moons(*, rows: Several = 500, noise: Amount = 0.2, seed: Seed = 0) -> Data:
 
     Formula: class 0 at (cos t, sin t), class 1 at (1 - cos t, 0.5 - sin t), t uniform in [0, pi].
     """
-    y = torch.arange(rows) % 2
+    y = np.arange(rows) % 2
     angle = math.pi * uniform(seed, 1, rows)
-    upper = torch.stack((angle.cos(), angle.sin()), dim=1)
-    lower = torch.stack((1.0 - angle.cos(), 0.5 - angle.sin()), dim=1)
-    x = torch.where(y[:, None] == 0, upper, lower) + noise * normal(seed, 0, rows, 2)
+    upper = np.stack((np.cos(angle), np.sin(angle)), 1)
+    lower = np.stack((1.0 - np.cos(angle), 0.5 - np.sin(angle)), 1)
+    x = np.where(y[:, None] == 0, upper, lower) + noise * normal(seed, 0, rows, 2)
     return _binary("moons", x, y, ("upper", "lower"))
 
 
@@ -54,10 +54,10 @@ def circles(*, rows: Several = 500, noise: Amount = 0.1, factor: InnerFraction =
 
     Formula: r * (cos t, sin t), t uniform in [0, 2 pi].
     """
-    y = torch.arange(rows) % 2
+    y = np.arange(rows) % 2
     angle = 2.0 * math.pi * uniform(seed, 1, rows)
-    radius = torch.tensor([1.0, factor], dtype=torch.float64)[y]
-    x = radius[:, None] * torch.stack((angle.cos(), angle.sin()), dim=1) + noise * normal(seed, 0, rows, 2)
+    radius = np.array([1.0, factor])[y]
+    x = radius[:, None] * np.stack((np.cos(angle), np.sin(angle)), 1) + noise * normal(seed, 0, rows, 2)
     return _binary("circles", x, y, ("outer", "inner"))
 
 
@@ -66,16 +66,17 @@ def spirals(*, rows: Several = 600, arms: Several = 3, turns: Size = 1.0, noise:
 
     Formula: t * (cos a, sin a) with a = 2 pi (turns * t + y / arms), t uniform in [0.1, 1].
     """
-    y = torch.arange(rows) % arms
+    y = np.arange(rows) % arms
     radius = 0.1 + 0.9 * uniform(seed, 1, rows)
-    angle = 2.0 * math.pi * (turns * radius + y / arms)
-    x = radius[:, None] * torch.stack((angle.cos(), angle.sin()), dim=1) + noise * normal(seed, 0, rows, 2)
+    start = (y / np.float32(arms)).astype(np.float32)  # a single's rounding is part of the data
+    angle = 2.0 * math.pi * (turns * radius + start)
+    x = radius[:, None] * np.stack((np.cos(angle), np.sin(angle)), 1) + noise * normal(seed, 0, rows, 2)
     return _multiclass("spirals", x, y, _PLANE, arms)
 
 
-def _binary(name: str, x: Tensor, y: Tensor, classes: tuple[str, str]) -> Data:
-    return Data(name, settled(x), y[:, None].to(torch.float64), "binary", 1, _PLANE, ("class",), classes)
+def _binary(name: str, x: NDArray[np.float64], y: NDArray[np.int64], classes: tuple[str, str]) -> Data:
+    return Data(name, settled(x), y[:, None].astype(np.float64), "binary", 1, _PLANE, ("class",), classes)
 
 
-def _multiclass(name: str, x: Tensor, y: Tensor, features: tuple[str, ...], classes: int) -> Data:
+def _multiclass(name: str, x: NDArray[np.float64], y: NDArray[np.int64], features: tuple[str, ...], classes: int) -> Data:
     return Data(name, settled(x), y, "multiclass", classes, features, ("class",), tuple(str(k) for k in range(classes)))

@@ -7,9 +7,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dlrun.data.dataset import Amount, Data, Seed, Several
 from dlrun.data.interactions import name
@@ -71,16 +69,16 @@ def ratings(
     bias = 0.4 * normal(seed, 1, users)[u] + 0.4 * normal(seed, 2, items)[i]
     match = (normal(seed, 3, users, tastes)[u] * normal(seed, 4, items, tastes)[i]).sum(1) / math.sqrt(tastes)
     value = settled(_MEAN + bias + 0.8 * match + noise * normal(seed, 5, rows))
-    value = ((2 * value).round() / 2).clamp(_LOW, _HIGH)
+    value = ((2 * value).round() / 2).clip(_LOW, _HIGH)
     known = [name("user", each) for each in range(users)], [name("item", each) for each in range(items)]
     return _data("ratings", u, i, value, *known, ("user", "item", "rating"), liked)
 
 
 def _data(
     of: str,
-    user: Tensor,
-    item: Tensor,
-    value: Tensor,
+    user: NDArray[np.int64],
+    item: NDArray[np.int64],
+    value: NDArray[np.float64],
     users: Sequence[str],
     items: Sequence[str],
     columns: Sequence[str],
@@ -88,12 +86,12 @@ def _data(
     notes: Sequence[str] = (),
 ) -> Data:
     """Numbers of users and items, each from 0, as data."""
-    x = torch.stack([user + 1, item + 1 + len(users)], 1)
-    relevant = torch.stack([x[:, 0], torch.where(value >= liked, x[:, 1], 0)], 1)
+    x = np.stack([user + 1, item + 1 + len(users)], 1)
+    relevant = np.stack([x[:, 0], np.where(value >= liked, x[:, 1], 0)], 1)
     return Data(
         name=of,
         x=x,
-        y=value.double()[:, None],
+        y=value[:, None],
         task="recommendation",
         outputs=1,
         features=tuple(columns[:2]),
@@ -146,8 +144,7 @@ def _read(path: str, columns: Sequence[Column], separator: str | None, header: b
     if len(items) <= 10:
         notes.append(f"{file.name}: recall@10 is 1 for every model, since there are no more than 10 items; compare by rmse")
     known = [[name(column, text) for text in each] for column, each in zip(chosen, (users, items), strict=False)]
-    user, item, values = (torch.from_numpy(np.ascontiguousarray(each)) for each in (u, i, y))
-    return _data(file.name, user, item, values, known[0], known[1], chosen, liked, notes)
+    return _data(file.name, u, i, y, known[0], known[1], chosen, liked, notes)
 
 
 def _columns(of: str, names: Sequence[str], asked: Sequence[str | None]) -> list[str]:

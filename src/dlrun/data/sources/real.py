@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dlrun.data.dataset import Data
@@ -57,7 +56,7 @@ def diabetes(*, scaled: bool = True) -> Data:
     if scaled:
         x = (x - x.mean(0)) / x.std(0) / len(x) ** 0.5
     y = _table("diabetes_target.csv.gz", delimiter=" ")
-    return Data("diabetes", torch.from_numpy(x), torch.from_numpy(y), "regression", 1, _DIABETES, ("progression",))
+    return Data("diabetes", x, y, "regression", 1, _DIABETES, ("progression",))
 
 
 def iris() -> Data:
@@ -83,18 +82,18 @@ def breast_cancer(*, positive: str | None = None) -> Data:
 def digits() -> Data:
     """1797 handwritten digits as images [N, 1, 8, 8] of values 0 to 16. Alpaydin & Kaynak 1998, UCI; its test part."""
     table = _table("digits.csv.gz")
-    x = torch.from_numpy(table[:, :-1].copy()).reshape(-1, 1, 8, 8)
-    y = torch.from_numpy(table[:, -1].astype(np.int64))
+    x = table[:, :-1].reshape(-1, 1, 8, 8)
+    y = table[:, -1].astype(np.int64)
     return Data("digits", x, y, "multiclass", 10, ("ink",), ("digit",), tuple("0123456789"))
 
 
 def _classes(name: str, file: str, features: tuple[str, ...], target: str, classes: tuple[str, ...]) -> Data:
     table = _table(file, header=1)
-    x = torch.from_numpy(table[:, :-1].copy())
-    label = torch.from_numpy(table[:, -1].copy())
+    x = table[:, :-1].copy()
+    label = table[:, -1].copy()
     if len(classes) == 2:
         return Data(name, x, label[:, None], "binary", 1, features, (target,), classes)
-    return Data(name, x, label.to(torch.int64), "multiclass", len(classes), features, (target,), classes)
+    return Data(name, x, label.astype(np.int64), "multiclass", len(classes), features, (target,), classes)
 
 
 def _table(file: str, *, delimiter: str = ",", header: int = 0) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ Shapes: N rows, D features. ``seed`` draws the anomalies and is no run's seed.
 
 from typing import Literal
 
-import torch
+import numpy as np
 
 from dlrun.data.dataset import Data, Fraction, Seed
 from dlrun.data.sources import real
@@ -27,13 +27,13 @@ def reconstruction(*, of: Source = "digits", share: Fraction = 0.05, seed: Seed 
         share: share of the rows that are anomalies, in [0, 1), in training as well: nobody tells a model which they are.
     """
     source = {"digits": real.digits, "breast_cancer": real.breast_cancer, "wine": real.wine, "iris": real.iris}[of]()
-    x, names = source.x.flatten(1), source.features
+    x, names = source.x.reshape(len(source), -1), source.features
     if of == "digits":
-        inked = (x > 0).double().mean(0) > INK
+        inked = (x > 0).mean(0) > INK
         x = x[:, inked]
-        names = tuple(f"pixel {place // 8},{place % 8}" for place in inked.nonzero().flatten().tolist())
+        names = tuple(f"pixel {place // 8},{place % 8}" for place in np.flatnonzero(inked).tolist())
     rows, width = x.shape
     odd = permutation(seed, 0, rows) < round(share * rows)
-    donors = (uniform(seed, 1, rows, width) * rows).long()
-    x = torch.where(odd[:, None], x.gather(0, donors), x)
-    return Data("reconstruction", x, x.clone(), "regression", width, names, names, anomalies=odd if share else None)
+    donors = (uniform(seed, 1, rows, width) * rows).astype(np.int64)
+    x = np.where(odd[:, None], np.take_along_axis(x, donors, 0), x)
+    return Data("reconstruction", x, x.copy(), "regression", width, names, names, anomalies=odd if share else None)

@@ -5,7 +5,7 @@ Shapes: N rows, T places of a sentence, L values of a signal. ``seed`` draws the
 
 from typing import Annotated
 
-import torch
+import numpy as np
 
 from dlrun.components.hyperparameters import Interval
 from dlrun.data.dataset import Amount, Data, Seed, Several
@@ -38,7 +38,7 @@ def sentences(*, rows: Several = 1000, negation: Share = 0.3, compound: Share = 
         negation: probability of "not" or "never" in a clause.
         compound: probability of a second clause; "and" and "but" are equally likely.
     """
-    label = torch.arange(rows) % 2
+    label = np.arange(rows) % 2
     first, second = (uniform(seed, part, rows, _DRAWS).tolist() for part in (0, 1))
     joined = uniform(seed, 2, rows, 2).tolist()
     numbers = []
@@ -48,7 +48,7 @@ def sentences(*, rows: Several = 1000, negation: Share = 0.3, compound: Share = 
             agrees = joined[row][1] < 0.5
             words = [*_clause(bool(praises) == agrees, negation, second[row]), "and" if agrees else "but", *words]
         numbers.append([_NUMBER[word] for word in words])
-    y = label[:, None].to(torch.float64)
+    y = label[:, None].astype(np.float64)
     return Data(
         "sentences", padded(numbers, LONGEST), y, "binary", 1, ("words",), ("praise",), ("no praise", "praise"), vocabulary=WORDS
     )
@@ -80,10 +80,10 @@ def signals(*, rows: Several = 600, length: Length = 64, noise: Amount = 0.5, se
         length: L, at least 8.
         noise: standard deviation on each value.
     """
-    kind = torch.arange(rows) % len(SHAPES)
+    kind = np.arange(rows) % len(SHAPES)
     periods, phase = 2 + 3 * uniform(seed, 0, rows, 1), uniform(seed, 1, rows, 1)
-    turns = periods * torch.arange(length, dtype=torch.float64) / length + phase
-    sine = (2 * torch.pi * turns).sin()
-    waves = torch.stack((sine, torch.where(turns % 1 < 0.5, 1.0, -1.0), 2 * (turns % 1) - 1))
-    x = waves[kind, torch.arange(rows)] + noise * normal(seed, 2, rows, length)
+    turns = periods * np.arange(length) / length + phase
+    sine = np.sin(2 * np.pi * turns)
+    waves = np.stack((sine, np.where(turns % 1 < 0.5, 1.0, -1.0), 2 * (turns % 1) - 1))
+    x = waves[kind, np.arange(rows)] + noise * normal(seed, 2, rows, length)
     return Data("signals", settled(x)[:, None], kind, "multiclass", len(SHAPES), ("value",), ("shape",), SHAPES)

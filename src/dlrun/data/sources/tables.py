@@ -5,7 +5,7 @@ Shapes: N rows, D features, K labels. ``seed`` draws the data and is no run's se
 
 import math
 
-import torch
+import numpy as np
 
 from dlrun.data.dataset import Amount, Data, Fraction, InnerFraction, Seed, Several, Size
 from dlrun.data.sources.draws import normal, permutation, settled, uniform
@@ -34,12 +34,12 @@ def outliers(
     """
     weight = normal(seed, 1, features)
     x = settled(normal(seed, 2, rows, features))
-    y = settled(x @ (weight / weight.norm()) + noise * normal(seed, 0, rows))
+    y = settled(x @ (weight / np.linalg.norm(weight)) + noise * normal(seed, 0, rows))
     wrong = permutation(seed, 3, rows)[: round(share * rows)]
     error = size * (0.5 + uniform(seed, 4, rows))
     if not one_sided:
-        error *= torch.where(uniform(seed, 5, rows) < 0.5, -1.0, 1.0)
-    train_y = y.clone()
+        error *= np.where(uniform(seed, 5, rows) < 0.5, -1.0, 1.0)
+    train_y = y.copy()
     train_y[wrong] += settled(error[wrong])
     return Data("outliers", x, y[:, None], "regression", 1, _names(features), ("y",), train_y=train_y[:, None])
 
@@ -58,11 +58,12 @@ def sparse_features(
     Formula: P(x_j = 1) = p_j, falling geometrically from ``common`` to ``rare``; z = 4 sum_j w_j (x_j - p_j) /
     sqrt(D p_j (1 - p_j)) with w_j from N(0, 1); y = 1 if z + noise * L > 0 with L from the standard logistic distribution.
     """
-    probability = common * (rare / common) ** (torch.arange(features, dtype=torch.float64) / (features - 1))
-    x = (uniform(seed, 2, rows, features) < probability).to(torch.float64)
-    scale = (features * probability * (1.0 - probability)).sqrt()
+    probability = common * (rare / common) ** (np.arange(features) / (features - 1))
+    x = (uniform(seed, 2, rows, features) < probability).astype(np.float64)
+    scale = np.sqrt(features * probability * (1.0 - probability))
     score = 4.0 * (x - probability) @ (normal(seed, 1, features) / scale)
-    y = (score + noise * torch.logit(uniform(seed, 0, rows), eps=1e-12) > 0.0).to(torch.float64)
+    level = uniform(seed, 0, rows).clip(1e-12, 1 - 1e-12)
+    y = (score + noise * np.log(level / (1.0 - level)) > 0.0).astype(np.float64)
     return Data("sparse_features", x, y[:, None], "binary", 1, _names(features), ("class",), ("0", "1"))
 
 
@@ -84,9 +85,9 @@ def imbalanced(
         positive: the class that is number 1 instead of minority, as in ``with_positive``.
     """
     minority = max(2, round(share * rows))
-    y = (permutation(seed, 2, rows) < minority).to(torch.float64)
+    y = (permutation(seed, 2, rows) < minority).astype(np.float64)
     direction = normal(seed, 1, features)
-    x = normal(seed, 0, rows, features) + y[:, None] * (distance * direction / direction.norm())
+    x = normal(seed, 0, rows, features) + y[:, None] * (distance * direction / np.linalg.norm(direction))
     found = Data("imbalanced", settled(x), y[:, None], "binary", 1, _names(features), ("class",), ("majority", "minority"))
     return with_positive(found, positive)
 
@@ -100,9 +101,9 @@ def multilabel(*, rows: Several = 600, features: Several = 10, labels: Several =
     x = normal(seed, 3, rows, features)
     weight = normal(seed, 1, features, 1) + normal(seed, 2, features, labels)
     score = settled(x @ weight / math.sqrt(2.0 * features) + noise * normal(seed, 0, rows, labels))
-    positive = (torch.linspace(0.5, 0.1, labels, dtype=torch.float64) * rows).round().clamp_min(1.0)
-    rank = score.argsort(dim=0, descending=True, stable=True).argsort(dim=0)
-    y = (rank < positive).to(torch.float64)
+    positive = np.maximum((np.linspace(0.5, 0.1, labels) * rows).round(), 1.0)
+    rank = np.argsort(np.argsort(-score, axis=0, kind="stable"), axis=0)
+    y = (rank < positive).astype(np.float64)
     names = tuple(f"label {k + 1}" for k in range(labels))
     return Data("multilabel", settled(x), y, "multilabel", labels, _names(features), names, names)
 

@@ -5,10 +5,10 @@ Shapes: N rows, T words of a text at most, V different words of the file.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from dlrun.components.hyperparameters import Count, Interval
 from dlrun.components.tasks import BINARY, MULTICLASS, REGRESSION, TASKS
@@ -132,7 +132,7 @@ def _data(
     return with_positive(made, positive)
 
 
-def _target(name: str, column: str, labels: Sequence[str], task: str | None) -> tuple[Tensor, str, tuple[str, ...]]:
+def _target(name: str, column: str, labels: Sequence[str], task: str | None) -> tuple[NDArray[Any], str, tuple[str, ...]]:
     """The targets, the task and the classes."""
     distinct = sorted(set(labels))
     numbers = {label: number(label) for label in distinct}
@@ -143,11 +143,11 @@ def _target(name: str, column: str, labels: Sequence[str], task: str | None) -> 
     if not learnt.classes:
         if odd:
             raise DataError(f"{where}: {shown(odd[0])} is no number, and task {learnt.name} wants numbers")
-        return torch.tensor([[numbers[label]] for label in labels], dtype=torch.float64), learnt.name, ()
+        return np.array([[numbers[label]] for label in labels], dtype=np.float64), learnt.name, ()
     if not 2 <= len(distinct) <= _MOST_CLASSES:
         raise DataError(f"{where}: has {len(distinct):,} different values; classes are 2 to {_MOST_CLASSES}")
     if learnt.two_classes and len(distinct) != 2:
         raise DataError(f"{where}: has {len(distinct)} classes; type dataset.task={MULTICLASS.name}")
     places = {label: place for place, label in enumerate(distinct)}
-    y = torch.tensor([places[label] for label in labels])
-    return (y if learnt.exclusive else y[:, None].double()), learnt.name, tuple(distinct)
+    y = np.array([places[label] for label in labels])
+    return (y if learnt.exclusive else y[:, None].astype(np.float64)), learnt.name, tuple(distinct)

@@ -5,7 +5,8 @@ Shapes: N rows, D features, K outputs or classes.
 
 from typing import Literal
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data, Several
@@ -44,15 +45,15 @@ def inline(
         outputs = tuple(f"y{place + 1}" for place in range(targets.shape[1])) if targets.shape[1] > 1 else ("y",)
         labels = ("0", "1") if TASKS[task].two_classes else outputs if TASKS[task].classes else ()
         return Data("inline", inputs, targets, task, len(outputs), names, outputs, labels)
-    numbers = targets.flatten().long()
-    if targets.shape[1] != 1 or not torch.equal(numbers.double(), targets.flatten()):
+    numbers = targets.ravel().astype(np.int64)
+    if targets.shape[1] != 1 or not (numbers == targets[:, 0]).all():
         raise DataError("dataset.y: task multiclass takes one whole number for each row; for others type dataset.task=regression")
     count = classes or max(2, int(numbers.max()) + 1)
     return Data("inline", inputs, numbers, task, count, names, ("y",), tuple(map(str, range(count))))
 
 
-def _matrix(name: str, rows: list[Row]) -> torch.Tensor:
+def _matrix(name: str, rows: list[Row]) -> NDArray[np.float64]:
     lengths = sorted({len(row) for row in rows})
     if len(lengths) != 1 or not lengths[0]:
         raise DataError(f"dataset.{name}: its rows have {' and '.join(map(str, lengths)) or 'no'} numbers; give each as many")
-    return torch.tensor(rows, dtype=torch.float64)
+    return np.array(rows, dtype=np.float64)

@@ -17,9 +17,7 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dlrun.data.dataset import TEST, TRAIN, VALIDATION
 from dlrun.data.table.advice import meant
@@ -85,10 +83,10 @@ def coded(texts: Texts) -> NDArray[np.int64]:
     return np.array(numbers, dtype=np.int64)[texts.codes]
 
 
-def groups_of(codes: NDArray[np.int64]) -> Tensor:
+def groups_of(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Groups by number, in the order in which they first occur: int64 [N]."""
     _, first, place = np.unique(codes, return_index=True, return_inverse=True)
-    return torch.from_numpy(np.argsort(np.argsort(first))[place])
+    return np.argsort(np.argsort(first))[place]
 
 
 def subsets(name: str, texts: Texts) -> tuple[NDArray[np.int8], NDArray[np.bool_], str]:
@@ -115,7 +113,7 @@ def described(data: Any, aside: Aside, test_file: str) -> list[str]:
     """How the rows of a dataset are split and counted, for the user."""
     found = []
     if data.subset is not None:
-        sizes = torch.bincount(data.subset.long(), minlength=3).tolist()
+        sizes = np.bincount(data.subset, minlength=3).tolist()
         if test_file:
             found.append(f"{sizes[TEST]:,} of the rows from {test_file}, for testing")
         else:

@@ -18,9 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dlrun.data.table.matching import matched
 from dlrun.data.table.values.amounts import GROUPINGS, Form
@@ -96,9 +94,9 @@ class Encoding:
         return tuple(names)
 
     @property
-    def indicators(self) -> Tensor:
+    def indicators(self) -> NDArray[np.bool_]:
         """Which features are 0 or 1 by their making, bool [D]: they are not scaled, as scaling would take their rarity away."""
-        return torch.tensor([column.kind in ("categorical", "boolean") for column in self.columns for _ in column.features])
+        return np.array([column.kind in ("categorical", "boolean") for column in self.columns for _ in column.features])
 
     def to_json(self) -> dict[str, Any]:
         """Texts, numbers and lists that ``from_json`` reads back without loss."""
@@ -147,7 +145,7 @@ def _row(place: int) -> str:
     return f"row {place + 1:,}"
 
 
-def encode(frame: Any, encoding: Encoding, where: Callable[[int], str] = _row) -> Tensor:
+def encode(frame: Any, encoding: Encoding, where: Callable[[int], str] = _row) -> Floats:
     """Rows of a table as features: float64 [n, D], NaN where a value is missing, ready for ``Preprocessing.inputs``.
 
     A category that the file did not have is none of the known ones: all of its column's features are 0. A warning says where
@@ -185,7 +183,7 @@ def encode(frame: Any, encoding: Encoding, where: Callable[[int], str] = _row) -
         raise DataError(*problems)
     for message in strange:
         warnings.warn(message, stacklevel=4)  # where predict is called
-    return torch.from_numpy(np.concatenate(parts, axis=1))
+    return np.concatenate(parts, axis=1)
 
 
 def _indicators(column: ColumnCode, texts: Texts) -> Floats:

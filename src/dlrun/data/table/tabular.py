@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dlrun.data.dataset import Data
@@ -139,7 +138,7 @@ def to_data(
     x = _matrix(builder, kept, encoding)
     data = Data(
         name=file,
-        x=torch.from_numpy(x),
+        x=x,
         y=learnt.y,
         task=learnt.task.name,
         outputs=learnt.outputs,
@@ -156,18 +155,18 @@ def to_data(
     return replace(data, notes=notes_of(builder, kept, encoding, reasons, learnt.note, remarks, hints))
 
 
-def _design(builder: TableBuilder) -> dict[str, torch.Tensor]:
+def _design(builder: TableBuilder) -> dict[str, NDArray[Any]]:
     """How rows are split and how much they count, as Data takes it."""
     rows = builder.rows
-    found: dict[str, torch.Tensor] = {}
+    found: dict[str, NDArray[Any]] = {}
     if builder.subset is not None:
-        found["subset"] = torch.from_numpy(builder.subset[:rows])
+        found["subset"] = builder.subset[:rows]
     for column in builder.beside:
         if column.role == GROUP:
             assert column.labels is not None
             found["groups"] = groups_of(column.labels[:rows])
         elif column.numbers is not None:
-            found[{TIME: "time", WEIGHT: "weights"}[column.role]] = torch.from_numpy(column.numbers[:rows])
+            found[{TIME: "time", WEIGHT: "weights"}[column.role]] = column.numbers[:rows]
     return found
 
 

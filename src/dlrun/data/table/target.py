@@ -18,9 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dlrun.components.tasks import BINARY, MULTICLASS, MULTILABEL, REGRESSION, TASKS, Task
 from dlrun.data.table.advice import naming
@@ -48,7 +46,7 @@ class Target:
     """
 
     task: Task
-    y: Tensor
+    y: NDArray[Any]
     outputs: int
     classes: tuple[str, ...]
     note: str
@@ -102,8 +100,8 @@ def _several(file: str, targets: Sequence[Column], rows: int, task: str | None, 
         ones = [f"{shown(name, 20)}: {count:,}" for name, count in zip(names, y.sum(0, dtype=np.int64).tolist(), strict=True)]
         found = f"{len(names)} labels, {listed(ones, 6)}"
         found += "" if task else "; dataset.task=regression takes them for amounts"
-        return Target(MULTILABEL, torch.from_numpy(y), len(names), names, _note(MULTILABEL, found, task))
-    return Target(REGRESSION, torch.from_numpy(y), len(names), (), _note(REGRESSION, f"{len(names)} numbers a row", task))
+        return Target(MULTILABEL, y, len(names), names, _note(MULTILABEL, found, task))
+    return Target(REGRESSION, y, len(names), (), _note(REGRESSION, f"{len(names)} numbers a row", task))
 
 
 def _is_label(values: NDArray[Any]) -> bool:
@@ -145,7 +143,7 @@ def _single(file: str, target: Column, rows: int, task: str | None, hints: Mappi
         words = f"{len(distinct):,} different {'whole ' if target.whole else ''}numbers"
         if task is None and target.whole and len(distinct) <= FEW and counts.min() == 1:
             words += "; dataset.task=multiclass takes them for classes"
-        return Target(REGRESSION, torch.from_numpy(values)[:, None], 1, (), _note(REGRESSION, words, task))
+        return Target(REGRESSION, values[:, None], 1, (), _note(REGRESSION, words, task))
     if chosen is BINARY and len(distinct) != 2:
         raise DataError(f"{where} has {len(distinct):,} different values, and task binary wants 2; leave dataset.task out")
     if len(distinct) > MOST_CLASSES:
@@ -154,9 +152,9 @@ def _single(file: str, target: Column, rows: int, task: str | None, hints: Mappi
     words = f"{len(distinct)} classes, {listed(sizes, 6)}"
     if target.kind == "numeric" and task is None:
         words += "; dataset.task=regression takes them for amounts"
-    labels = torch.from_numpy(np.searchsorted(distinct, values))
+    labels = np.searchsorted(distinct, values)
     if chosen is BINARY:
-        return Target(BINARY, labels.to(torch.float64)[:, None], 1, names, _note(BINARY, words, task))
+        return Target(BINARY, labels.astype(np.float64)[:, None], 1, names, _note(BINARY, words, task))
     return Target(MULTICLASS, labels, len(distinct), names, _note(MULTICLASS, words, task))
 
 

@@ -118,7 +118,7 @@ class Native:
         x, y = (values.flatten(2) if values.dim() > 2 else values.unsqueeze(2) for values in prepared[:2])
         self._samples = plan.samples(x, y, prepared[3]) if samples is None else samples
         seeds = [train_step.seeds[row] for row in lanes.rows.tolist()]
-        keys = [streams.seeded(seeds, name) for name in ("order", "dropout", "augment")]
+        keys = [torch.from_numpy(streams.seeded(seeds, name)) for name in ("order", "dropout", "augment")]
         drawn = torch.empty(len(seeds) * table.sizes["train"], dtype=torch.int32)
         splits = prepared[2][lanes.rows]
         tensors = (self._memory, numbers, rates, *keys, changed.shares, splits, self._samples, drawn)

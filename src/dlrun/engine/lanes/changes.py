@@ -38,7 +38,7 @@ def softens(part: Component) -> bool:
 
 def changes(train_step: TrainStep, columns: Columns) -> Changes:
     """What is done to batches; the numbers of the runs go to ``columns``. Raises UnfitError for what the kernel has not."""
-    integral = not train_step.data.y.is_floating_point()
+    integral = train_step.data.y.dtype.kind != "f"
     each, shares, soft = [], torch.zeros(1), False
     for transform in train_step.transforms:
         made, tables = _change(transform, train_step, columns)
@@ -69,13 +69,13 @@ def _change(transform: BatchTransform, train_step: TrainStep, columns: Columns) 
         made.numbers = columns.add(strength)
     if transform.kind in MOVES:
         made.channels, made.height, made.width = _image(train_step)
-        made.masks = train_step.data.y.dim() > 2
+        made.masks = train_step.data.y.ndim > 2
     return made, tables
 
 
 def _image(train_step: TrainStep) -> tuple[int, ...]:
     """The channels, height and width of a sample that can be moved, and its mask with it."""
     sample, y = train_step.data.sample, train_step.data.y
-    if len(sample) != 3 or train_step.task.members or (y.dim() > 2 and (y.is_floating_point() or y.shape[1:] != sample[1:])):
+    if len(sample) != 3 or train_step.task.members or (y.ndim > 2 and (y.dtype.kind == "f" or y.shape[1:] != sample[1:])):
         raise UnfitError("moving what is no image")
     return tuple(sample)

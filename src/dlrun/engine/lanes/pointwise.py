@@ -8,10 +8,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
+from numpy.typing import NDArray
+
 from dlrun.components.tasks import TASKS
 from dlrun.engine.components import Component
 from dlrun.engine.lanes.library import numbered
-from dlrun.lazy import Tensor
 
 
 class Kind(NamedTuple):
@@ -83,13 +84,11 @@ class Functions:
             name = f"soft_{name}"
         return Kind(self._losses[name], tuple(map(float, numbers))) if name in self._losses else None
 
-    def fits(self, loss: Kind, targets: Tensor, output_shape: Sequence[int], *, soft: bool) -> bool:
+    def fits(self, loss: Kind, targets: NDArray[Any], output_shape: Sequence[int], *, soft: bool) -> bool:
         """Whether these targets [N, ...] are what a loss of such outputs reads: a user may insist on one that they are not."""
         reads = self._reads(loss.number)
-        classes = not targets.is_floating_point() and not soft
-        return bool(reads & 4) or (
-            bool(reads & 1) == classes and (not reads & 2 or targets[0].numel() == math.prod(output_shape))
-        )
+        classes = targets.dtype.kind != "f" and not soft
+        return bool(reads & 4) or (bool(reads & 1) == classes and (not reads & 2 or targets[0].size == math.prod(output_shape)))
 
 
 def _loss(name: str, values: Mapping[str, Any], exclusive: bool, outputs: int) -> tuple[str, list[float]]:

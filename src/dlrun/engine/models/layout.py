@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dlrun import streams
-from dlrun.components.initializers import Draw
+from dlrun.components.initializers import Draw, Initializer
 from dlrun.lazy import Tensor, torch
 
 Role = Literal["weight", "bias", "norm", "activation"]
@@ -85,7 +85,10 @@ class Layout:
         return mask
 
     def initialize(
-        self, seeds: Sequence[int], initializers: Sequence[tuple[Callable[[Draw], Tensor], Sequence[int]]], dtype: torch.dtype
+        self,
+        seeds: Sequence[int],
+        initializers: Sequence[tuple[Initializer, Sequence[int]]],
+        dtype: torch.dtype,
     ) -> Tensor:
         """Fresh parameters of every run: [R, P] on the CPU.
 
@@ -105,7 +108,7 @@ class Layout:
                 elif slot.spec.role in ("weight", "bias"):
                     keys = streams.keys(distinct, "init", part=part)
                     draw = Draw(keys, slot.spec.shape, slot.spec.fan_in, slot.spec.fan_out, slot.spec.role == "bias")
-                    values = initializer(draw).to(dtype)[source].flatten(1)
+                    values = torch.from_numpy(initializer(draw)).to(dtype)[source].flatten(1)
                 elif isinstance(start, Tensor):
                     values = start.to(dtype)[target].flatten(1)
                 else:

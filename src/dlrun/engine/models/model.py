@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from dlrun.data.sequences import present
+from dlrun.data.modality import PADDING
 from dlrun.engine.layers import LAYER_TYPES, Around, Layer, LayerType, Pass, Place, Pointwise, Sample
 from dlrun.engine.models.layout import Layout
 from dlrun.errors import InputError, nearest
@@ -210,7 +210,7 @@ class Model:
         """The pass, which knows where the words of sequences x [R, B, T] are, and what numbers they become."""
         if not self.words:
             return pass_
-        return replace(pass_, words=present(x), dtype=next(each.dtype for mine in parameters for each in mine))
+        return replace(pass_, words=x != PADDING, dtype=next(each.dtype for mine in parameters for each in mine))
 
     def backward(
         self, parameters: list[list[Tensor]], gradients: list[list[Tensor]], grad: Tensor, tape: list[Any], down_to: int = 0

@@ -116,7 +116,7 @@ def _check_thresholds(specs: Sequence[RunSpec], made: Splits) -> None:
 
 def _has_rows(part: Component, task: str, outputs: int) -> bool:
     """Whether a loss gives a value for each row."""
-    target = TASKS[task].target(2, outputs).unsqueeze(0)
+    target = torch.from_numpy(TASKS[task].target(2, outputs)).unsqueeze(0)
     return per_row(part.function(torch.full((1, 2, outputs), 0.5), target, **part.values)) is not None
 
 

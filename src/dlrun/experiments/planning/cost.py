@@ -68,7 +68,7 @@ def needs(cohort: Cohort) -> Needs:
     row = (
         STATE_COPIES * parameters + 6 * passed * max(settings.batch_size, min(DIAGNOSED, train)) + 6 * settings.outputs * rows
     ) * size
-    copies = len(cohort.splits) * data.x.numel() * size
+    copies = len(cohort.splits) * data.x.size * size
     steps, evaluations = _steps(cohort)
     looked = min(train, EPOCH_ROWS) + validation
     groups = sum(len(set(parts)) - 1 for parts in _parts(cohort))
@@ -83,7 +83,7 @@ def needs(cohort: Cohort) -> Needs:
         seconds = steps * filled * (products / PRODUCTS + parameters * PARAMETER_SECONDS)
         seconds += evaluations * (LOOK_SECONDS + looked * filled * products / (3 * settings.batch_size * PRODUCTS))
     prepared = 2 * min(copies, MATERIALIZED_BYTES)  # as torch reads them, and as the kernel does
-    memory = runs * row + prepared + data.x.numel() * size
+    memory = runs * row + prepared + data.x.size * size
     numbers = runs * (passed * settings.batch_size + parameters)
     return Needs(memory, steps, seconds, parameters, numbers, native=products is not None)
 

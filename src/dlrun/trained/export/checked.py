@@ -8,9 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dlrun import streams
 from dlrun.errors import RunError
@@ -20,21 +18,21 @@ ROWS = 64
 TOLERANCE = 1e-5  # of the size of a prediction, and of the standard deviation of the targets
 
 
-def features(run: Run) -> Tensor:
+def features(run: Run) -> NDArray[np.float64]:
     """Rows of features as ``Run.rows`` gives them, not scaled, with missing values and new categories: float64 [ROWS, ...]."""
     scaling = run.predictor.preprocessing
     key = streams.keys([0], "data")
-    normal = streams.normal(key, ROWS * int(np.prod(run.shape))).double().view(ROWS, *run.shape)
-    spread = torch.where(scaling.factor > 0, 1 / scaling.factor, 1.0)
+    normal = streams.normal(key, ROWS * int(np.prod(run.shape))).astype(np.float64).reshape(ROWS, *run.shape)
+    spread = 1 / np.where(scaling.factor > 0, scaling.factor, 1.0)
     x = scaling.shift + 1.5 * normal * spread
     if run.encoding is not None:
-        x = torch.where(run.encoding.indicators, 0.0, x)
+        x = np.where(run.encoding.indicators, 0.0, x)
         for start, end in _categories(run):
-            places = torch.arange(ROWS) % (end - start + 1)  # the last one is no category
-            x[:, start:end] = torch.eye(end - start + 1, dtype=torch.float64)[places][:, :-1]
+            places = np.arange(ROWS) % (end - start + 1)  # the last one is no category
+            x[:, start:end] = np.eye(end - start + 1)[places][:, :-1]
     if len(run.shape) == 1 and run.encoding is not None:
-        absent = (torch.arange(ROWS)[:, None] + torch.arange(x.shape[1])) % 11 == 0
-        x = torch.where(absent & ~_of_categories(run), torch.nan, x)
+        absent = (np.arange(ROWS)[:, None] + np.arange(x.shape[1])) % 11 == 0
+        x = np.where(absent & ~_of_categories(run), np.nan, x)
     return x
 
 
@@ -62,8 +60,8 @@ def _categories(run: Run) -> Iterator[tuple[int, int]]:
             yield start, end
 
 
-def _of_categories(run: Run) -> Tensor:
-    mask = torch.zeros(run.shape[0], dtype=torch.bool)
+def _of_categories(run: Run) -> NDArray[np.bool_]:
+    mask = np.zeros(run.shape[0], dtype=np.bool_)
     for start, end in _categories(run):
         mask[start:end] = True
     return mask

@@ -67,8 +67,8 @@ def graph(run: Run) -> Any:
     modules = modules_of(run)
     nodes, scaling = Nodes(), run.predictor.preprocessing
     x = nodes.input("x", run.shape) if run.encoding is None else encoded(nodes, run.encoding)
-    x = nodes.add("Where", nodes.add("IsNaN", x), nodes.constant(scaling.fill.numpy()), x)
-    x = nodes.add("Mul", nodes.add("Sub", x, nodes.constant(scaling.shift.numpy())), nodes.constant(scaling.factor.numpy()))
+    x = nodes.add("Where", nodes.add("IsNaN", x), nodes.constant(scaling.fill), x)
+    x = nodes.add("Mul", nodes.add("Sub", x, nodes.constant(scaling.shift)), nodes.constant(scaling.factor))
     nodes.dtype = np.float64 if run.predictor.settings.dtype == torch.float64 else np.float32
     x = nodes.cast(x, nodes.dtype)
     x = _chain(nodes, modules, x)
@@ -83,8 +83,8 @@ def _finish(nodes: Nodes, run: Run, output: str) -> None:
     outputs = predictor.form.outputs
     if task.scaled:
         scaling = predictor.preprocessing
-        units = nodes.add("Div", output, nodes.constant(scaling.y_factor.numpy()))
-        nodes.add("Add", units, nodes.constant(scaling.y_shift.numpy()), name="prediction")
+        units = nodes.add("Div", output, nodes.constant(scaling.y_factor))
+        nodes.add("Add", units, nodes.constant(scaling.y_shift), name="prediction")
         nodes.output("prediction", [outputs])
         return
     link = predictor.run.prediction
@@ -205,14 +205,15 @@ _MODULES: dict[type[nn.Module], Callable[[Nodes, Any, str], str]] = {
 
 def _rows(run: Run) -> dict[str, NDArray[Any]]:
     """Rows as the graph takes them: every category, one that is new, missing values, dates of many years."""
-    x = features(run).numpy()
+    x = features(run)
     if run.encoding is None:
         return {"x": x}
     rows: dict[str, NDArray[Any]] = {}
     start = 0
     for number, column in enumerate(run.encoding.columns):
         width = len(column.features)
-        values, start = x[:, start], start + width
+        values: NDArray[Any] = x[:, start]
+        start += width
         if column.kind == "categorical":
             texts = np.array([*column.categories, "", "?!"], dtype=object)
             values = texts[(np.arange(ROWS) + number) % len(texts)]
@@ -228,10 +229,10 @@ def _rows(run: Run) -> dict[str, NDArray[Any]]:
     return rows
 
 
-def _features(run: Run, rows: dict[str, NDArray[Any]]) -> Tensor:
+def _features(run: Run, rows: dict[str, NDArray[Any]]) -> NDArray[Any]:
     """The same rows as the run takes them."""
     if run.encoding is None:
-        return torch.from_numpy(rows["x"])
+        return rows["x"]
     import pandas as pd
 
     columns: dict[str, Any] = {}

@@ -43,7 +43,7 @@ class Whole(nn.Module):
         predictor = run.predictor
         self.model = nn.Sequential(*modules_of(run))
         for name in ("fill", "shift", "factor", "y_shift", "y_factor"):
-            self.register_buffer(name, getattr(predictor.preprocessing, name))
+            self.register_buffer(name, torch.from_numpy(getattr(predictor.preprocessing, name)))
         self._dtype, self._scaled = predictor.settings.dtype, run.task.scaled
         self._probability = _PROBABILITIES.get(predictor.run.prediction if run.task.classes else "")
         self._single = run.task.single
@@ -66,13 +66,14 @@ def write(run: Run, folder: Path) -> tuple[list[Path], str]:
         InputError: a layer cannot be exported.
         RunError: the program does not compute what the run does.
     """
-    x = features(run)
+    raw = features(run)
+    x = torch.from_numpy(raw)
     whole = Whole(run).eval()
     rows = torch.export.Dim("rows", min=1)
     with torch.no_grad():
         program = torch.export.export(whole, (x,), dynamic_shapes=({0: rows},))
         found = program.module()(x)
-    agree(run, "the program", run.squeezed(run.predictor(x)), found.numpy(), scale_of(run))
+    agree(run, "the program", run.squeezed(run.predictor(raw)), found.numpy(), scale_of(run))
     out = io.BytesIO()
     torch.export.save(program, out)
     folder.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,7 @@ def write(run: Run, folder: Path) -> tuple[list[Path], str]:
         raise InputError(f"export: run {run.id} has {what}; type --format onnx or --format torch-export")
     model = nn.Sequential(*modules).eval()
     predictor = run.predictor
-    x = predictor.preprocessing.inputs(features(run)).to(predictor.settings.dtype)
+    x = torch.from_numpy(predictor.preprocessing.inputs(features(run))).to(predictor.settings.dtype)
     with torch.no_grad():
         expected, found = predictor.train_step.evaluate(x.unsqueeze(0))[0][0], model(x)
     agree(run, "the Sequential", expected.numpy(), found.numpy())
