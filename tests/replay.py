@@ -79,12 +79,12 @@ def here(native: Native, steps: int) -> str:
     blocks, lanes = plan.blocks_count, plan.blocks_count * 8
     kernel.dlrun_evaluated(plan, steps, theta.data_ptr())
     losses = torch.zeros(lanes)
-    assert kernel.dlrun_evaluate(plan, 0, blocks, theta.data_ptr(), None, 0, plan.rows, None, 0, None, losses.data_ptr()) == 0
-    output, before = (torch.zeros(lanes, plan.rows, plan.outputs * plan.members) for _ in range(2))
+    assert kernel.dlrun_evaluate(plan, 0, blocks, theta.data_ptr(), None, 0, plan.rows, 0, None, 0, None, losses.data_ptr()) == 0
+    output, before = (torch.zeros(lanes - 3, plan.rows, plan.outputs * plan.members) for _ in range(2))
     headed = native._train_step.model.headed
     places = torch.arange(plan.rows - 1, -1, -1)
     rows = (theta.data_ptr(), places.data_ptr(), 0, plan.rows)
-    wanted = (output.data_ptr(), plan.depth - 1, before.data_ptr() if headed else None, None)
+    wanted = (lanes - 3, output.data_ptr(), plan.depth - 1, before.data_ptr() if headed else None, None)
     assert kernel.dlrun_evaluate(plan, 0, blocks, *rows, *wanted) == 0
     found = (number(output) + (number(before) if headed else 0)) % (1 << 64)
     norms = torch.zeros(blocks, plan.weights_count, 8)

@@ -559,9 +559,22 @@ def test_dead_units_are_seen(dtype: str, cohort_of: Callable[..., Cohort]) -> No
     bias = next(slot for slot in training.train_step.layout.slots if slot.name == "0.bias")
     bias.view(training.state.theta)[:, 0, :3] = -100.0
     training.way.use(training.state.theta, training.state.buffers)
-    found = inside(training.way, training.table)
+    found = inside(training.way, training.train_step, training.table)
     assert found["dead_units"][:, 0].tolist() == [0.75, 0.75]
     assert float(found["saturation"][0, 0]) >= 0.75
+
+
+def test_what_is_kept_of_wide_models_for_diagnostics_is_bounded(
+    cohort_of: Callable[..., Cohort], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [diagnostics.rows_of(left) for left in (1, 16384, 16385, 1 << 17, 1 << 40)] == [256, 256, 255, 32, 16]
+    training = Training(cohort_of(dataset="iris", **{"trainer.dtype": "float32"}))
+    monkeypatch.setattr(diagnostics, "LEFT", 40 * training.train_step.model.left_by(0))
+    found = inside(training.way, training.train_step, training.table)
+    here = training.table.sample("train", 40)
+    assert len(here) == 40
+    assert torch.equal(found["gradient_norm"], training.way.inside(here)["gradient_norm"])
+    assert not torch.equal(found["gradient_norm"], training.start)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])  # the first by the kernel

@@ -95,7 +95,7 @@ static void train(const Plan *p, int64_t steps, const double *factors) {
 static uint64_t hash_losses(const Plan *p, const vf *theta) {
   const int64_t count = p->blocks_count * V;
   float *losses = memory((size_t)count * sizeof *losses);
-  if (dlrun_evaluate(p, 0, p->blocks_count, theta, NULL, 0, p->rows, NULL, 0, NULL, losses)) exit(3);
+  if (dlrun_evaluate(p, 0, p->blocks_count, theta, NULL, 0, p->rows, 0, NULL, 0, NULL, losses)) exit(3);
   const uint64_t sum = hash_floats(losses, count);
   free(losses);
   return sum;
@@ -109,11 +109,11 @@ static int64_t *backwards(const Plan *p) {
 }
 
 static uint64_t hash_outputs(const Plan *p, const vf *theta) {
-  const int64_t count = p->blocks_count * V * p->rows * p->outputs * p->members;
+  const int64_t count = (p->blocks_count * V - 3) * p->rows * p->outputs * p->members;
   const int headed = p->layers[p->depth - 1].kind == LAYER_head;
   int64_t *places = backwards(p);
   float *output = memory((size_t)count * sizeof *output), *before = headed ? memory((size_t)count * sizeof *before) : NULL;
-  if (dlrun_evaluate(p, 0, p->blocks_count, theta, places, 0, p->rows, output, p->depth - 1, before, NULL)) exit(3);
+  if (dlrun_evaluate(p, 0, p->blocks_count, theta, places, 0, p->rows, p->blocks_count * V - 3, output, p->depth - 1, before, NULL)) exit(3);
   const uint64_t sum = hash_floats(output, count) + (before ? hash_floats(before, count) : 0);
   free(places), free(output), free(before);
   return sum;

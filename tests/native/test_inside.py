@@ -31,7 +31,9 @@ def trained(spec_of: Callable[..., Any], datasets: Any) -> Trainings:
             training = Training(planned.cohort)
             assert isinstance(training.way, Native)
             if by_torch:
-                training.start = inside(TorchWay(training.train_step, training.table), training.table)["gradient_norm"]
+                training.start = inside(TorchWay(training.train_step, training.table), training.train_step, training.table)[
+                    "gradient_norm"
+                ]
             training.epoch(0)
             training.evaluate(1)
             training.finish(training.alive[training.active], "done", 1, training.way.evaluated(training.state))

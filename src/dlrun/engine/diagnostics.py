@@ -28,7 +28,11 @@ from dlrun.engine.step import TrainStep
 from dlrun.engine.way import Diagnostics, Way
 from dlrun.lazy import Tensor
 
-ROWS = 256  # enough to call a unit dead, few enough to cost less than an epoch
+ROWS = 256  # enough to call a unit dead, few enough to cost less than an epoch; at most
+FEWEST = 16  # rows, whatever they leave behind
+LEFT = (
+    1 << 22
+)  # numbers that the pass of a run leaves behind; the kernel takes some 100 bytes for each, since it takes eight runs
 
 _OF_CLASSES: dict[str, Callable[[Forms], Array]] = {  # what a task names in its ``diagnostics``
     "mean_top_probability": lambda forms: mean_top_probability(forms["probability"]),
@@ -62,12 +66,17 @@ def jumps(losses: Array) -> Array:
 
 def diagnose(way: Way, train_step: TrainStep, table: Batches, theta: Tensor) -> Diagnostics:
     """What the parameters and a batch tell of ``theta`` [R, P], with which ``way`` evaluates."""
-    return inside(way, table) | weights(train_step, theta)
+    return inside(way, train_step, table) | weights(train_step, theta)
 
 
-def inside(way: Way, table: Batches) -> Diagnostics:
+def inside(way: Way, train_step: TrainStep, table: Batches) -> Diagnostics:
     """What a batch of training rows tells of the parameters that ``way`` evaluates."""
-    return way.inside(table.sample("train", ROWS))
+    return way.inside(table.sample("train", rows_of(train_step.model.left_by(train_step.task.members))))
+
+
+def rows_of(left: int) -> int:
+    """How many rows that batch has, at most, where each leaves so many numbers behind."""
+    return max(FEWEST, min(ROWS, LEFT // left))
 
 
 def weights(train_step: TrainStep, theta: Tensor) -> Diagnostics:

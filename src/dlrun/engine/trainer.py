@@ -78,7 +78,7 @@ class Training:
         self.final = (torch.empty_like(self.state.theta), torch.empty_like(self.state.buffers))  # in the order of ``order``
         self.way = self._way()
         self.way.load(self.state)
-        self.start = diagnostics.inside(self.way, self.table)["gradient_norm"]
+        self.start = diagnostics.inside(self.way, self.train_step, self.table)["gradient_norm"]
         for outcome in self.outcomes:
             outcome.engine = self.way.name
 

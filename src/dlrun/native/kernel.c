@@ -245,17 +245,17 @@ static long evaluate(const Plan *p, long q, const vf *theta, Rows r, int64_t fro
   return rows;
 }
 
-// Where `count` numbers of the eight runs go, of which each has `stride` numbers in all
-INLINE void apart(const vf *from, float *to, long count, long stride) {
+// Where `count` numbers of the first `lanes` of eight runs go, of which each has `stride` numbers in all
+INLINE void apart(const vf *from, float *to, long count, long stride, long lanes) {
   for (long i = 0; i < count; i++)
-    for (int l = 0; l < V; l++) to[l * stride + i] = from[i][l];
+    for (long l = 0; l < lanes; l++) to[l * stride + i] = from[i][l];
 }
 
-// What every run makes of such rows with the parameters `theta` [blocks][parameters]: its outputs [blocks][V][rows][outputs], what
-// goes into layer `layer` [blocks][V][rows][inputs], and its loss [blocks][V], for targets that are not softened. What is not
-// wanted is NULL. 0, or -1 where there is no memory.
+// What every run makes of such rows with the parameters `theta` [blocks][parameters]: of the first `runs` lanes the outputs
+// [runs][rows][outputs] and what goes into layer `layer` [runs][rows][inputs], of all the loss [blocks][V], for targets that are
+// not softened. What is not wanted is NULL. 0, or -1 where there is no memory.
 EXPORT int dlrun_evaluate(const Plan *p, int64_t first, int64_t last, const vf *theta, const int64_t *places, int64_t start,
-                          int64_t stop, float *output, int64_t layer, float *into, float *loss) {
+                          int64_t stop, int64_t runs, float *output, int64_t layer, float *into, float *loss) {
   Space *space = room(p, CHUNK);
   if (!space) return -1;
   const unsigned long floats = flush_small();
@@ -264,11 +264,12 @@ EXPORT int dlrun_evaluate(const Plan *p, int64_t first, int64_t last, const vf *
   for (int64_t q = first; q < last; q++) {
     const vf *own = p->numbers + q * p->numbers_each + p->loss_numbers;
     const int kind = unsoftened((int)p->blocks[q].loss);
+    const long lanes = runs - q * V < V ? runs - q * V : V;
     vd values = {}, weights = {};
     for (int64_t from = start; from < stop; from += CHUNK) {
       const long rows = evaluate(p, q, theta, (Rows){places, start, stop}, from, space);
-      if (output) apart(space->input[p->depth], output + q * V * each + (from - start) * width, rows * width, each);
-      if (into) apart(space->input[layer], into + q * V * each_wide + (from - start) * wide, rows * wide, each_wide);
+      if (output) apart(space->input[p->depth], output + q * V * each + (from - start) * width, rows * width, each, lanes);
+      if (into) apart(space->input[layer], into + q * V * each_wide + (from - start) * wide, rows * wide, each_wide, lanes);
       if (!loss) continue;
       vf value[CHUNK], weight[CHUNK];
       loss_values(kind, own, space->input[p->depth], space->target, value, weight, rows, p->width, p->pixels);

@@ -263,15 +263,17 @@ class Native:
         spread(lambda first, last: function(self._plan, first, last, *given), blocks, products * blocks * V)
 
     def _room(self, here: Here, shape: Sequence[int]) -> Tensor:
-        """Room for such numbers of each row, or of each of its members, of every lane."""
+        """Room for such numbers of each row, or of each of its members, of the lanes that are wanted."""
         members, (_, start, stop) = self._train_step.task.members, _rows(here)
-        return torch.empty(len(self._lanes.rows), stop - start, *([members] if members else []), *shape)
+        return torch.empty(self._lanes.wanted, stop - start, *([members] if members else []), *shape)
 
     def _look(self, here: Here, output: Tensor | None, layer: int, into: Tensor | None, loss: Tensor | None) -> None:
-        """Let the kernel write what there is room for: outputs, what goes into a layer, and losses, of every lane."""
+        """Let the kernel write what there is room for: outputs, what goes into a layer, and losses."""
         places, start, stop = _rows(here)
-        rows = (_pointer(self._theta), places, start, stop, _pointer(output), layer, _pointer(into), _pointer(loss))
-        self._each_block(self._kernel.dlrun_evaluate, rows, (stop - start) * self._forward)
+        made = (self._lanes.wanted, _pointer(output), layer, _pointer(into), _pointer(loss))
+        self._each_block(
+            self._kernel.dlrun_evaluate, (_pointer(self._theta), places, start, stop, *made), (stop - start) * self._forward
+        )
 
     def inside(self, here: Here) -> Diagnostics:
         """See ``Way.inside``."""

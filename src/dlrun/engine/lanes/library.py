@@ -84,7 +84,7 @@ def kernel() -> ctypes.CDLL | None:
         "dlrun_start": (plan,),
         "dlrun_slots": (ctypes.c_int, ctypes.c_int),
         "dlrun_evaluated": (plan, integer, pointer),
-        "dlrun_evaluate": (plan, integer, integer, pointer, pointer, integer, integer, pointer, integer, pointer, pointer),
+        "dlrun_evaluate": (plan, *[integer] * 2, *[pointer] * 2, *[integer] * 3, pointer, integer, *[pointer] * 2),
         "dlrun_inside": (plan, integer, integer, pointer, pointer, integer, integer, pointer, pointer),
     }.items():
         getattr(found, name).argtypes = takes  # an attribute, which is kept; an item is made anew each time

@@ -99,8 +99,16 @@ class Lanes:
         return self.of_runs(vectors.transpose(1, 2).flatten(0, 1))
 
     def of_runs(self, lanes: Tensor) -> Tensor:
-        """What lanes have [G V, ...] as what runs have [R, ...]: a view where the runs are the first lanes."""
+        """What lanes have, [G V, ...] or of those that are ``wanted``, as what runs have, [R, ...].
+
+        A view where the runs are the first lanes.
+        """
         return lanes.index_select(0, self.lane) if self._first is None else lanes[: self._first]
+
+    @property
+    def wanted(self) -> int:
+        """How many of the lanes, from the first on, ``of_runs`` looks at."""
+        return len(self.rows) if self._first is None else self._first
 
     @cached_property
     def _first(self) -> int | None:

@@ -229,6 +229,10 @@ class Model:
         """Whether layer ``number`` is an activation of hidden units."""
         return isinstance(self.layers[number], Pointwise) and not (self.headed and number == len(self.layers) - 1)
 
+    def left_by(self, members: int) -> int:
+        """How many numbers a row of so many members (0 for one that has none) leaves behind, between layers and inside them."""
+        return max(1, members) * self.numbers + sum(layer.inner for layer in self.layers)
+
     def averaged(self, rows: int) -> float:
         """The fewest numbers of a unit that a layer averages over in a batch of ``rows``; infinite where none does."""
         return min((rows * layer.averaged for layer in self.layers if layer.averaged), default=math.inf)

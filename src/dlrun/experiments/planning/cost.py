@@ -15,7 +15,7 @@ from dlrun.data.dataset import Data
 from dlrun.engine import lanes
 from dlrun.engine.batches import MATERIALIZED_BYTES
 from dlrun.engine.cohort import Cohort, CohortRun, Settings
-from dlrun.engine.diagnostics import ROWS as DIAGNOSED
+from dlrun.engine.diagnostics import rows_of
 from dlrun.engine.models.builder import Builder
 from dlrun.engine.trainer import EPOCH_ROWS
 from dlrun.lazy import torch
@@ -44,7 +44,7 @@ STATE_COPIES = 8  # theta, gradient, moments, scratch, best and final parameters
 class Needs:
     """What a cohort takes: bytes at the peak, steps, seconds on one core, parameters a row, numbers that a step touches.
 
-    ``native`` says whether the kernel will train it.
+    ``native`` says whether the kernel will train it, ``samples`` how many samples of a run are looked at together.
     """
 
     bytes: int
@@ -53,6 +53,7 @@ class Needs:
     parameters: int
     numbers: int
     native: bool = False
+    samples: int = 0
 
 
 def needs(cohort: Cohort) -> Needs:
@@ -65,9 +66,8 @@ def needs(cohort: Cohort) -> Needs:
     train, validation, _ = cohort.splits[0].sizes
     rows = len(data)
     size = settings.itemsize
-    row = (
-        STATE_COPIES * parameters + 6 * passed * max(settings.batch_size, min(DIAGNOSED, train)) + 6 * settings.outputs * rows
-    ) * size
+    samples = max(settings.batch_size, min(rows_of(passed), train))
+    row = (STATE_COPIES * parameters + 6 * passed * samples + 6 * settings.outputs * rows) * size
     copies = len(cohort.splits) * data.x.size * size
     steps, evaluations = _steps(cohort)
     looked = min(train, EPOCH_ROWS) + validation
@@ -85,7 +85,7 @@ def needs(cohort: Cohort) -> Needs:
     prepared = 2 * min(copies, MATERIALIZED_BYTES)  # as torch reads them, and as the kernel does
     memory = runs * row + prepared + data.x.size * size
     numbers = runs * (passed * settings.batch_size + parameters)
-    return Needs(memory, steps, seconds, parameters, numbers, native=products is not None)
+    return Needs(memory, steps, seconds, parameters, numbers, native=products is not None, samples=samples)
 
 
 def check_memory(cohort: Cohort) -> None:
@@ -102,10 +102,9 @@ def check_memory(cohort: Cohort) -> None:
         "take fewer, or a larger trainer.evaluate_every",
     )
     limit = machine_bytes() if settings.place == "cpu" else torch.cuda.mem_get_info(settings.device)[1]
-    rows = max(settings.batch_size, min(DIAGNOSED, cohort.splits[0].sizes[0]))
     check(
         found.bytes,
-        f"model: one run with {found.parameters:,} parameters and {rows:,} samples at a time",
+        f"model: one run with {found.parameters:,} parameters and {found.samples:,} samples at a time",
         "take fewer or smaller layers, or a smaller trainer.batch_size",
         limit=limit,
     )
@@ -136,7 +135,7 @@ def _measured(cohort: Cohort) -> tuple[int, int] | None:
 
 def _sizes(run: CohortRun, data: Data, settings: Settings, members: int) -> tuple[int, int]:
     model = Builder([run], data, settings).model
-    return model.layout.size, members * model.numbers + sum(layer.inner for layer in model.layers)
+    return model.layout.size, model.left_by(members)
 
 
 def has_own(run: CohortRun, settings: Settings) -> bool:
