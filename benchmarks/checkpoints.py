@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 
 from dlrun.engine.checkpoint import Keeper, take
-from dlrun.engine.process import at_speed
 from dlrun.experiments.checkpoints import saved
 from dlrun.results.record import utc_now
 from dlrun.results.store import Store
+from dlrun.threads import set_thread_count
 from work import NETS, seeds, trainings
 
 MOST = 0.02
@@ -32,12 +32,12 @@ COHORTS = {
 
 
 def main() -> int:
-    torch.set_num_threads(1)
+    set_thread_count(1)
     print("| cohort | MB | ms | share of training |\n|---|---:|---:|---:|")
     worst = 0.0
     for name, (count, given) in COHORTS.items():
         runs = [f"{number:012x}" for number in range(count)]
-        with torch.no_grad(), at_speed(), tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder:
             store = Store(Path(folder))
             store.prepare()
             (training,) = trainings(seeds(count, **given))

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from dlrun.engine.draws import Draws
 from dlrun.engine.layers import Pass
 from dlrun.engine.process import at_speed
 from work import NETS, Net, one_core, seeds, trainings
@@ -20,7 +21,8 @@ EPOCHS = 12
 def parts(net: Net, runs: int) -> dict[str, float]:
     """The parts of a step of the first of the cohorts that the runs are cut into, and the step as it is taken."""
     work = trainings(seeds(runs, **net.settings), engine="torch")[0]
-    train_step, state = work.train_step, work.state
+    train_step, draws = work.train_step, Draws(work.table, work.settings.device)
+    state = train_step.fresh()
     found: dict[str, list[float]] = {}
 
     def lap(name: str, since: float, share: int = 1) -> float:
@@ -30,9 +32,10 @@ def parts(net: Net, runs: int) -> dict[str, float]:
 
     full = work.table.sizes["train"] // net.batch
     for number in range(EPOCHS):
+        train_step.bind(state)  # an epoch of the training binds that of its own
         order = train_step.keys().order(number)
         clock = time.process_time()
-        batches = list(work.table.epoch(order, net.batch, full, innermost=train_step.innermost))
+        batches = list(draws.epoch(order, net.batch, full, innermost=train_step.innermost))
         lap("order and gather", clock, full)
         for x, y in batches:
             clock = time.process_time()

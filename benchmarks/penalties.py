@@ -7,8 +7,7 @@ Processor time of one core; each pair is measured in turn, three times, and the 
 
 import statistics
 
-import torch
-
+from dlrun.threads import set_thread_count
 from work import NETS, dlrun_step, one_core
 
 PENALTIES = (["l1"], ["l2"], ["l1", "l2"], ["max_norm"])
@@ -16,7 +15,7 @@ PENALTIES = (["l1"], ["l2"], ["l1", "l2"], ["max_norm"])
 
 def main() -> None:
     one_core()
-    torch.set_num_threads(1)
+    set_thread_count(1)
     columns = [(name, runs) for name in NETS for runs in (1, 256)]
     print("| step / step without |", " | ".join(f"{name}, R = {runs}" for name, runs in columns), "|")
     print("|---|" + "---:|" * len(columns))

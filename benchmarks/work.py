@@ -63,10 +63,12 @@ def trainings(runs: Iterable[Mapping[str, Any]], **trainer: Any) -> list[Any]:
 
     from dlrun import registry
     from dlrun.config.spec import from_config
+    from dlrun.engine.process import keep_memory
     from dlrun.engine.trainer import Training
     from dlrun.experiments.planning.cohorts import Datasets, plan
     from dlrun.experiments.planning.cut import cut
 
+    keep_memory()
     specs = []
     for run in runs:
         given = OPTIONS | {"loss": LOSSES[run["dataset"]]} | run
@@ -92,20 +94,15 @@ def dlrun_step(
     **trainer: Any,
 ) -> float:
     """Seconds for a step of one run, batches included, evaluation not: the fastest of several epochs."""
-    import torch
-
-    from dlrun.engine.process import at_speed
-
     total = 0.0
-    with torch.no_grad(), at_speed():
-        works = trainings(seeds(runs, **net.settings, regularizer=regularizer), **trainer)
-        for work in works:
-            work.epoch(0)
-            best, number, end = float("inf"), 1, time.perf_counter() + seconds / len(works)
-            while time.perf_counter() < end or number < 4:
-                started = clock()
-                work.epoch(number)
-                best = min(best, clock() - started)
-                number += 1
-            total += best
+    works = trainings(seeds(runs, **net.settings, regularizer=regularizer), **trainer)
+    for work in works:
+        work.epoch(0)
+        best, number, end = float("inf"), 1, time.perf_counter() + seconds / len(works)
+        while time.perf_counter() < end or number < 4:
+            started = clock()
+            work.epoch(number)
+            best = min(best, clock() - started)
+            number += 1
+        total += best
     return total / net.steps / runs

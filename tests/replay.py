@@ -5,12 +5,13 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
+from dlrun.engine import aligned
 from dlrun.engine.lanes import Native
 from dlrun.engine.lanes.library import Plan
 from dlrun.native import build
@@ -18,7 +19,7 @@ from dlrun.native import build
 SOURCE = Path(__file__).parent / "native" / "replay.c"
 FLAGS = tuple(flag for flag in build.FLAGS if flag not in ("-O3", "-fPIC"))
 POINTERS = [name for name, kind in Plan._fields_ if kind is ctypes.c_void_p]
-Array = Tensor | ctypes.Array
+Array = NDArray[Any] | ctypes.Array
 
 
 def program(folder: Path, compiler: str, *flags: str) -> Path:
@@ -32,7 +33,7 @@ def program(folder: Path, compiler: str, *flags: str) -> Path:
     return place
 
 
-def write(path: Path, plan: Plan, arrays: Sequence[Array], steps: int, factors: Tensor | None = None) -> None:
+def write(path: Path, plan: Plan, arrays: Sequence[Array], steps: int, factors: NDArray[Any] | None = None) -> None:
     """Write what ``plan`` says and points at, which are some of ``arrays``. ``factors`` [steps, G V] are of the schedules."""
     held = {address(array): array for array in arrays}
     found = {name: held[getattr(plan, name)] for name in POINTERS}
@@ -45,15 +46,15 @@ def write(path: Path, plan: Plan, arrays: Sequence[Array], steps: int, factors: 
             file.write(b"" if name == "drawn" else content(array))
         if factors is not None:
             assert factors.shape == (steps, plan.blocks_count * 8)
-            file.write(content(factors.double()))
+            file.write(content(factors.astype(np.float64)))
 
 
 def address(array: Array) -> int:
-    return array.data_ptr() if isinstance(array, Tensor) else ctypes.addressof(array)
+    return array.ctypes.data if isinstance(array, np.ndarray) else ctypes.addressof(array)
 
 
 def content(array: Array) -> bytes:
-    return array.contiguous().numpy().tobytes() if isinstance(array, Tensor) else bytes(array)
+    return array.tobytes() if isinstance(array, np.ndarray) else bytes(array)
 
 
 def run(command: Sequence[str | Path], files: Sequence[Path]) -> list[str]:
@@ -63,9 +64,9 @@ def run(command: Sequence[str | Path], files: Sequence[Path]) -> list[str]:
     return done.stdout.splitlines()
 
 
-def number(values: Tensor) -> int:
+def number(values: NDArray[Any]) -> int:
     """The hash of replay.c: the sum of a random word for each number and its place."""
-    found = values.double().flatten().numpy()
+    found = values.astype(np.float64).ravel()
     words = np.where(np.isnan(found), np.float64(np.nan), found).view(np.uint64)
     words = words + np.arange(1, len(words) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     for shift, multiplier in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
@@ -77,18 +78,18 @@ def here(native: Native, steps: int) -> str:
     """The line that the program prints, of what the kernel of this process has after ``steps`` steps."""
     kernel, plan, theta = native._kernel, native._plan, native._theta
     blocks, lanes = plan.blocks_count, plan.blocks_count * 8
-    kernel.dlrun_evaluated(plan, steps, theta.data_ptr())
-    losses = torch.zeros(lanes)
-    assert kernel.dlrun_evaluate(plan, 0, blocks, theta.data_ptr(), None, 0, plan.rows, 0, None, 0, None, losses.data_ptr()) == 0
-    output, before = (torch.zeros(lanes - 3, plan.rows, plan.outputs * plan.members) for _ in range(2))
+    kernel.dlrun_evaluated(plan, steps, address(theta))
+    losses = aligned.zeros(lanes)
+    assert kernel.dlrun_evaluate(plan, 0, blocks, address(theta), None, 0, plan.rows, 0, None, 0, None, address(losses)) == 0
+    output, before = (aligned.zeros(lanes - 3, plan.rows, plan.outputs * plan.members) for _ in range(2))
     headed = native._train_step.model.headed
-    places = torch.arange(plan.rows - 1, -1, -1)
-    rows = (theta.data_ptr(), places.data_ptr(), 0, plan.rows)
-    wanted = (lanes - 3, output.data_ptr(), plan.depth - 1, before.data_ptr() if headed else None, None)
+    places = np.arange(plan.rows - 1, -1, -1)
+    rows = (address(theta), address(places), 0, plan.rows)
+    wanted = (lanes - 3, address(output), plan.depth - 1, address(before) if headed else None, None)
     assert kernel.dlrun_evaluate(plan, 0, blocks, *rows, *wanted) == 0
     found = (number(output) + (number(before) if headed else 0)) % (1 << 64)
-    norms = torch.zeros(blocks, plan.weights_count, 8)
-    units = torch.zeros(blocks, len(native._train_step.model.pointwise()) - headed, 3, 8)
-    assert kernel.dlrun_inside(plan, 0, blocks, *rows, norms.data_ptr(), units.data_ptr()) == 0
+    norms = aligned.zeros(blocks, plan.weights_count, 8)
+    units = aligned.zeros(blocks, len(native._train_step.model.pointwise()) - headed, 3, 8)
+    assert kernel.dlrun_inside(plan, 0, blocks, *rows, address(norms), address(units)) == 0
     inside = (number(norms) + number(units)) % (1 << 64)
     return f"{number(theta):016x} {number(losses):016x} {found:016x} {inside:016x}"

@@ -4,15 +4,14 @@ from typing import Any
 
 import numpy as np
 
+from dlrun.engine.aligned import zeros
+
 V = 8  # see vector.h
 
 
 def aligned(*shape: int, dtype: type = np.float32) -> np.ndarray:
     """Zeros [*shape, V] that begin where a vector may begin."""
-    size = int(np.prod(shape)) * V * np.dtype(dtype).itemsize
-    memory = np.zeros(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(*shape, V)
+    return zeros(*shape, V, dtype=dtype)
 
 
 def lanes(values: object, dtype: type = np.float32) -> np.ndarray:

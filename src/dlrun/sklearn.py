@@ -34,7 +34,6 @@ from dlrun.engine.predictor import DataForm, Predictor
 from dlrun.engine.trainer import fit
 from dlrun.errors import InputError, plural
 from dlrun.experiments.planning.cohorts import Datasets, plan, settings_of
-from dlrun.lazy import torch
 
 _MOST_SEEDS = 2**31 - 1
 
@@ -65,11 +64,10 @@ class _Trained:
     def predict(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """[n, D] to [n, K]."""
         if not self._predictor:
-            tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in self.weights.items()}
             settings = settings_of(self.spec, self.form.outputs)
-            self._predictor.append(Predictor(self.spec.row, settings, self.form, self.preprocessing, tensors))
-        found = self._predictor[0](np.asarray(x, dtype=np.float64))
-        return found.astype(np.float64, copy=False)
+            self._predictor.append(Predictor(self.spec.row, settings, self.form, self.preprocessing, self.weights))
+        found: NDArray[np.float64] = self._predictor[0](np.asarray(x, dtype=np.float64)).astype(np.float64, copy=False)
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_predictor": []}
@@ -189,7 +187,7 @@ class _Networks(BaseEstimator):  # type: ignore[misc]
             cohort = group.cohort
             for mine, run, outcome in zip(group.specs, cohort.runs, fit(cohort), strict=True):
                 if outcome.status in ("done", "stopped"):
-                    weights = {name: value.numpy() for name, value in outcome.weights.items()}
+                    weights = dict(outcome.weights)
                     found.append(_Trained(mine, form, cohort.preprocessing[run.split], weights, outcome.epochs))
         if not found:
             raise ValueError(f"all {plural(self.seeds, 'network')} diverged; a smaller lr may help")

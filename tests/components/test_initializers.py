@@ -120,28 +120,28 @@ def test_orthogonal_is_uniform_over_rotations() -> None:
 
 
 @pytest.mark.parametrize("name", INITIALIZERS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_seed_starts_at_the_same_point_in_any_cohort(name: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("floats", ["float32", "float64"])
+def test_a_seed_starts_at_the_same_point_in_any_cohort(name: str, floats: str) -> None:
     layout = Layout([LINEAR.shapes, (), CONV.shapes])
     others = [f for key, f in INITIALIZERS.items() if key != name]
     seeds = [5, 0, 5, 9, 1, 2, 3, 9, 4]
     mixed = [(INITIALIZERS[name], [0, 3, 6]), *((f, [row]) for f, row in zip(others, [1, 2, 4, 5, 7, 8], strict=True))]
-    together = layout.initialize(seeds, mixed, dtype)
+    together = layout.initialize(seeds, mixed, floats)
     for row in (0, 3, 6):
-        alone = layout.initialize([seeds[row]], [(INITIALIZERS[name], [0])], dtype)
-        assert torch.equal(together[row], alone[0])
+        alone = layout.initialize([seeds[row]], [(INITIALIZERS[name], [0])], floats)
+        assert np.array_equal(together[row], alone[0])
 
 
 def test_slots_and_seeds_draw_different_numbers() -> None:
     layout = Layout([LINEAR.shapes, LINEAR.shapes])
-    theta = layout.initialize([0, 1, 0], [(INITIALIZERS["default"], [0, 1, 2])], torch.float64)
-    assert torch.equal(theta[0], theta[2])
-    weights = [slot.view(theta).flatten(1) for slot in layout.slots if slot.spec.role == "weight"]
+    theta = layout.initialize([0, 1, 0], [(INITIALIZERS["default"], [0, 1, 2])], "float64")
+    assert np.array_equal(theta[0], theta[2])
+    weights = [slot.view(theta).reshape(3, -1) for slot in layout.slots if slot.spec.role == "weight"]
     for a, b in [(weights[0][0], weights[0][1]), (weights[0][0], weights[1][0])]:
-        assert abs(float(torch.corrcoef(torch.stack((a, b)))[0, 1])) < 0.1
+        assert abs(np.corrcoef(a, b)[0, 1]) < 0.1
 
 
 def test_float32_starts_at_the_rounded_float64_numbers() -> None:
     layout = Layout([LINEAR.shapes])
-    start = [layout.initialize([3], [(INITIALIZERS["kaiming"], [0])], dtype) for dtype in (torch.float32, torch.float64)]
-    assert torch.equal(start[0], start[1].float())
+    start = [layout.initialize([3], [(INITIALIZERS["kaiming"], [0])], floats) for floats in ("float32", "float64")]
+    assert np.array_equal(start[0], start[1].astype(np.float32))

@@ -49,7 +49,7 @@ TESTED = {  # name -> (class, hooks, keys that may differ from run to run)
 }
 
 LAYOUT = Layout([Linear(3, 4).shapes, (), Conv2d(2, 3, kernel=2).shapes, Linear(5, 1).shapes])
-MASK = LAYOUT.weight_mask(torch.float64)
+MASK = torch.from_numpy(LAYOUT.weight_mask()).double().unsqueeze(0)
 WEIGHTS = Weights(MASK, tuple((slot.start, slot.stop, slot.spec.shape) for slot in LAYOUT.slots if slot.spec.role == "weight"))
 RUNS = 3
 
@@ -548,4 +548,4 @@ def test_early_stopping_is_the_usual_counter(patience: int) -> None:
 
 def test_early_stopping_columns_and_rows() -> None:
     history = torch.tensor([[1.0, 1.0, 5.0], [0.95, 0.95, 4.0], [0.91, 0.91, 3.0]], dtype=torch.float64)
-    assert EarlyStopping(patience=2, min_delta=column(0.2, 0.01, 0.2)).stop(history).tolist() == [True, False, False]
+    assert EarlyStopping(patience=2, min_delta=column(0.2, 0.01, 0.2).numpy()).stop(history).tolist() == [True, False, False]

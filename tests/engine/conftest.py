@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from dlrun import streams
@@ -213,7 +214,7 @@ def activation(run: Any) -> nn.Module:
     return made
 
 
-def network(run: Any, settings: Any, shape: tuple[int, ...], weights: Mapping[str, Tensor], words: int = 0) -> nn.Sequential:
+def network(run: Any, settings: Any, shape: tuple[int, ...], weights: Mapping[str, ArrayLike], words: int = 0) -> nn.Sequential:
     """The run's model as an nn.Sequential with its weights, in float64. ``weights`` are named as dlrun saves them."""
     modules: list[nn.Module] = []
     around = [(part.function.__name__, part.values) for part in run.regularizers]
@@ -277,7 +278,7 @@ def network(run: Any, settings: Any, shape: tuple[int, ...], weights: Mapping[st
     return made
 
 
-def fill(made: nn.Sequential, weights: Mapping[str, Tensor]) -> None:
+def fill(made: nn.Sequential, weights: Mapping[str, ArrayLike]) -> None:
     """Write saved weights into the modules; every one of them must find its place."""
     left = dict(weights)
     with torch.no_grad():
@@ -287,7 +288,8 @@ def fill(made: nn.Sequential, weights: Mapping[str, Tensor]) -> None:
                 value = left.pop(f"{number}.{name.rstrip('_')}", None) if holder is not None else None
                 if value is not None:
                     assert isinstance(holder, Tensor)
-                    matrix = value.mT if isinstance(module, nn.Linear) and name == "weight" else value
+                    matrix = torch.as_tensor(value)
+                    matrix = matrix.mT if isinstance(module, nn.Linear) and name == "weight" else matrix
                     holder.copy_(matrix.reshape(holder.shape))
     assert not left, f"no place for {list(left)}"
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from dlrun.config.settings import device_problem
 from dlrun.engine import batches as tables
+from dlrun.engine import stepper
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.components import Component
 from dlrun.engine.process import exact
@@ -207,7 +209,8 @@ MIXUP = {
         "regularizer.augmentation.strength", 0.1, 0.4, regularizer=["augmentation"], **{"regularizer.augmentation.kind": "mixup"}
     )
 }
-CASES = PLAIN | LOSSES | NUMBERS | SHAPES | MIXUP
+NORMS = {"norms": rows("regularizer.batch_norm.momentum", 0.1, 0.3, regularizer=["batch_norm"])}
+CASES = PLAIN | LOSSES | NUMBERS | SHAPES | MIXUP | NORMS
 STOPPING = [
     {
         "optimizer": optimizer,
@@ -245,8 +248,7 @@ def agree(cohort: Cohort) -> list[Outcome]:
     for outcome, other in zip(outcomes, plain, strict=True):
         assert (outcome.status, outcome.epochs, outcome.steps) == (other.status, other.epochs, other.steps)
         for name, value in outcome.weights.items():
-            assert type(value) is Tensor
-            torch.testing.assert_close(value, other.weights[name], rtol=1e-6, atol=1e-9, equal_nan=True)
+            np.testing.assert_allclose(value, other.weights[name], rtol=1e-6, atol=1e-9)
         assert outcome.metrics == pytest.approx(other.metrics, rel=1e-6, nan_ok=True)
         assert outcome.diagnostics.keys() == other.diagnostics.keys()
     return outcomes
@@ -303,9 +305,8 @@ def waits(cohort: Cohort, steps: int, device: Counter[str]) -> Counter[str]:
     """The lines that wait for the device in an epoch of some steps."""
     training = Training(replace(on_device(cohort), settings=replace(cohort.settings, place="cuda:0", max_steps=steps)))
     device.clear()
-    with torch.no_grad():
-        training.epoch(0)
-    assert training.state.step == steps
+    training.epoch(0)
+    assert training.step == steps
     return device.copy()
 
 
@@ -318,6 +319,20 @@ def test_no_step_waits_for_the_device(case: str, cohorts_of: Callable[..., list[
 def test_torchs_own_optimizers_do_not_wait_either(cohorts_of: Callable[..., list[Cohort]], device: Counter[str]) -> None:
     cohort = with_rprop(cohorts_of)
     assert waits(cohort, 9, device) - waits(cohort, 3, device) == Counter()
+
+
+def test_an_evaluation_hands_its_outputs_over_once(
+    cohorts_of: Callable[..., list[Cohort]], device: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether they are computed at once or in many pieces."""
+    (cohort,) = cohorts_of([{}])
+    training, counts = Training(on_device(cohort)), []
+    for number, together in enumerate((stepper.CHUNK_ROWS, 8)):
+        monkeypatch.setattr(stepper, "CHUNK_ROWS", together)
+        device.clear()
+        training.evaluate(number)
+        counts.append(device.copy())
+    assert counts[0] == counts[1] != Counter()
 
 
 def test_the_emulator_tells_a_wait_and_a_mixture(device: Counter[str]) -> None:
@@ -370,14 +385,16 @@ def test_float32_is_float32_on_a_device_while_it_trains(cohorts_of: Callable[...
         cudnn = torch.backends.cudnn
         return cudnn.allow_tf32, cudnn.deterministic, torch.backends.cuda.matmul.allow_tf32
 
-    def asked() -> bool:
+    def watching(x: Tensor) -> Tensor:
         seen.add(settings())
-        return False
+        return torch.relu(x)
 
     before, seen = settings(), set[tuple[bool, bool, bool]]()
     (cohort,) = cohorts_of([{}])
-    fit(on_device(cohort), interrupted=asked)
+    watched = Component("watching", "mine.watching", watching)
+    fit(on_device(replace(cohort, runs=[replace(run, activation=watched) for run in cohort.runs])))
     assert seen == {(False, True, False)}
+    assert settings() == before
     with exact(CPU):
         assert settings() == before
     with exact(CUDA):

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from torch import Tensor
 
 from dlrun.engine.layers import LAYER_TYPES, Layer, LayerType, Pass, Place, Sample
@@ -52,9 +52,10 @@ def test_a_layer_of_ones_own_is_one_entry(spec_of: Callable[..., Any], datasets:
     for outcome in fit(planned.cohort):
         assert outcome.status == "done"
         first, second = outcome.weights["1.factor"], outcome.weights["3.factor"]
-        assert not torch.equal(first, torch.full((4,), 3.0)), "it is trained"
-        assert torch.allclose(first, torch.full((4,), 3.0), atol=0.5)
-        assert torch.allclose(second, torch.full((4,), 2.0), atol=0.5)
+        assert first.shape == second.shape == (4,)
+        assert (first != 3).any(), "it is trained"
+        assert np.allclose(first, 3, atol=0.5)
+        assert np.allclose(second, 2, atol=0.5)
 
 
 @pytest.mark.usefixtures("scale")

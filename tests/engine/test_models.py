@@ -228,10 +228,10 @@ def test_layout_places_are_views_side_by_side(cohort_of: Callable[..., Cohort]) 
     for number, slot in enumerate(layout.slots):
         slot.view(matrix).fill_(number)
     assert torch.equal(matrix.unique(), torch.arange(len(layout.slots)).float())
-    mask = layout.weight_mask(torch.float64)
-    assert mask.shape == (1, layout.size)
+    mask = layout.weight_mask()
+    assert mask.shape == (layout.size,)
     for slot in layout.slots:
-        assert bool((mask[0, slot.start : slot.stop] == (slot.spec.name == "weight" and slot.spec.role == "weight")).all())
+        assert (mask[slot.start : slot.stop] == (slot.spec.name == "weight" and slot.spec.role == "weight")).all()
     names = [slot.name for slot in layout.slots]
     assert len(set(names)) == len(names)
     assert sum(role == "norm" for role in (slot.spec.role for slot in layout.slots)) == 2 * 3

@@ -50,7 +50,7 @@ def test_rows_put_into_a_view_with_strides() -> None:
 
 
 def test_equal_numbers_stay_floats_and_others_become_columns() -> None:
-    (g,) = group([part(rate=0.1), part(rate=0.2), part(rate=0.1)], dtype=torch.float64)
+    (g,) = group([part(rate=0.1), part(rate=0.2), part(rate=0.1)], floats="float64")
     assert g.values["rate"].dtype == torch.float64
     assert g.values["rate"].tolist() == [[0.1], [0.2], [0.1]]
     assert g.values["pair"] == [0.9, 0.99]
@@ -62,7 +62,7 @@ def test_equal_numbers_stay_floats_and_others_become_columns() -> None:
 
 
 def test_numbers_in_a_tuple_differ_one_by_one() -> None:
-    (g,) = group([part(pair=[0.9, 0.99]), part(pair=[0.5, 0.99])], dtype=torch.float64)
+    (g,) = group([part(pair=[0.9, 0.99]), part(pair=[0.5, 0.99])], floats="float64")
     first, second = g.values["pair"]
     assert isinstance(first, Tensor)
     assert first.tolist() == [[0.9], [0.5]]

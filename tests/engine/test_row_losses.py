@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
 from dlrun.engine.batches import SUBSETS, Batches
-from dlrun.engine.evaluation import measure, row_losses
+from dlrun.engine.evaluation import measure
 from dlrun.engine.step import TrainStep
 from dlrun.engine.stepper import TorchWay
+from dlrun.engine.tensors import array, tensor
 from dlrun.experiments.planning.cohorts import plan
 
 CASES = {
@@ -30,19 +29,22 @@ def test_their_mean_is_the_loss_of_the_run(given: dict[str, Any], spec_of: Calla
     (planned,) = plan(specs, datasets)
     cohort = planned.cohort
     train_step = TrainStep(cohort.runs, cohort.data, cohort.settings)
-    train_step.bind(train_step.fresh())
     batches = Batches(
         cohort.data,
         cohort.splits,
         cohort.preprocessing,
         [run.split for run in cohort.runs],
-        dtype=cohort.settings.dtype,
-        device=cohort.settings.device,
+        floats=cohort.settings.floats,
     )
-    with torch.no_grad():
-        for subset in SUBSETS:
-            found = row_losses(train_step, batches, subset)
-            sizes = [len(getattr(cohort.splits[run.split], subset)) for run in cohort.runs]
-            assert (~found.isnan()).sum(1).tolist() == sizes
-            again = measure(train_step, batches, TorchWay(train_step, batches), subset, [])["loss"]
-            np.testing.assert_allclose(found.nanmean(1), again, rtol=1e-7, atol=1e-7)
+    way = TorchWay(train_step, batches, train_step.initial())
+    for subset in SUBSETS:
+        here = batches.sample(subset, batches.sizes[subset])
+        _, outputs = way.evaluate(here, True)
+        assert outputs is not None
+        found = array(train_step.row_losses(tensor(outputs[0]), tensor(batches.targets(here))))
+        again = measure(train_step, batches, way, subset, [])["loss"]
+        for rows, runs in batches.spans(subset):
+            for run in runs or range(len(cohort.runs)):
+                mine = found[run, rows]
+                assert len(mine) == len(getattr(cohort.splits[cohort.runs[run].split], subset))
+                assert mine.mean() == pytest.approx(again[run], rel=1e-7, abs=1e-7)

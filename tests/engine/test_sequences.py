@@ -18,6 +18,7 @@ from dlrun.data.sources.sequences import sentences, signals
 from dlrun.data.splits import splits
 from dlrun.engine import batches as batches_module
 from dlrun.engine.batches import SUBSETS, Batches
+from dlrun.engine.draws import Draws
 from dlrun.engine.layers import Attention, Embedding, Gru, Last, Layer, Pass, Positions
 from dlrun.engine.models.layout import Layout
 from dlrun.engine.step import TrainStep
@@ -61,7 +62,7 @@ def step_of(spec_of: Callable[..., Any], datasets: Any) -> Callable[..., TrainSt
 def test_an_embedding_is_torchs() -> None:
     layer = Embedding(5, 3)
     layout = Layout([layer.shapes])
-    theta = layout.initialize([0, 1], [(INITIALIZERS["default"], [0, 1])], torch.float64)
+    theta = torch.from_numpy(layout.initialize([0, 1], [(INITIALIZERS["default"], [0, 1])], "float64"))
     x = torch.stack([X, X.flip(0)])
     y, saved = layer.forward(layout.views(theta)[0], [], x, Pass(True, words=x != 0))
     grad = torch.randn(y.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -151,7 +152,7 @@ OF_PADDED: dict[str, tuple[Layer, Oracle]] = {
 @pytest.mark.parametrize(("layer", "oracle"), OF_PADDED.values(), ids=OF_PADDED)
 def test_layers_of_padded_sequences_are_torchs(layer: Layer, oracle: Oracle) -> None:
     layout = Layout([layer.shapes])
-    theta = layout.initialize([0, 1], [(INITIALIZERS["default"], [0, 1])], torch.float64)
+    theta = torch.from_numpy(layout.initialize([0, 1], [(INITIALIZERS["default"], [0, 1])], "float64"))
     generator = torch.Generator().manual_seed(0)
     words = torch.stack([X != 0] * 2)
     x = torch.randn(2, *X.shape, 4, dtype=torch.float64, generator=generator).mT * words.unsqueeze(2)
@@ -234,16 +235,16 @@ def test_batches_hold_the_rows_of_each_run(data: Any, materialized: bool, monkey
         monkeypatch.setattr(batches_module, "MATERIALIZED_BYTES", 0)
     made = splits(data, [0, 1])
     fitted = [fit(data, split.train) for split in made]
-    batches = Batches(data, made, fitted, [1, 0], dtype=torch.float64, device=torch.device("cpu"))
+    batches = Batches(data, made, fitted, [1, 0], floats="float64")
     for subset in SUBSETS:
         x, _ = batches.subset(subset)
         for run, split in enumerate((1, 0)):
             expected = fitted[split].inputs(data.x[getattr(made[split], subset)])
-            assert x.numpy().dtype == data.x.dtype
+            assert x.dtype == data.x.dtype
             np.testing.assert_allclose(x[run], expected)
-    (x, _), *_ = batches.epoch(torch.tensor([5, 6]), 7, 2)
-    assert x.shape == (2, 7, *data.shape)
-    assert x.numpy().dtype == data.x.dtype
+    (drawn, _), *_ = Draws(batches, torch.device("cpu")).epoch(torch.tensor([5, 6]), 7, 2)
+    assert drawn.shape == (2, 7, *data.shape)
+    assert drawn.numpy().dtype == data.x.dtype
 
 
 def test_signals_share_the_scaling_of_their_channel() -> None:

@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun import streams
@@ -41,6 +43,11 @@ RUNS = [1, 3]
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def column(values: Sequence[float]) -> NDArray[np.float64]:
+    """A number of each run, [R, 1]."""
+    return np.array(values)[:, None]
 
 
 def strided(x: Tensor) -> Tensor:
@@ -153,7 +160,7 @@ CASES = {
 
 def parameters_of(layer: Layer, runs: int) -> tuple[Layout, Tensor]:
     layout = Layout([layer.shapes])
-    theta = layout.initialize(range(runs), [(INITIALIZERS["default"], list(range(runs)))], torch.float64)
+    theta = torch.from_numpy(layout.initialize(range(runs), [(INITIALIZERS["default"], list(range(runs)))], "float64"))
     return layout, theta + 0.1 * numbers(*theta.shape, seed=9)  # norms and biases off their start
 
 
@@ -242,13 +249,10 @@ def out_size(case: Case) -> int:
 @pytest.mark.parametrize("row", [(5,), (5, 3, 4)], ids=["1d", "2d"])
 def test_running_statistics_and_evaluation_are_torchs(row: tuple[int, ...]) -> None:
     momentum, eps = (0.1, 0.5, 0.9), (1e-5, 1e-3, 0.1)
-    column = {
-        key: torch.tensor(values, dtype=torch.float64).view(-1, 1) for key, values in (("momentum", momentum), ("eps", eps))
-    }
-    layer = BatchNorm(5, **column)
+    layer = BatchNorm(5, momentum=column(momentum), eps=column(eps))
     layout, theta = parameters_of(layer, 3)
     buffers = Layout([layer.buffers])
-    matrix = buffers.initialize([0, 1, 2], [(INITIALIZERS["zeros"], [0, 1, 2])], torch.float64)
+    matrix = torch.from_numpy(buffers.initialize([0, 1, 2], [(INITIALIZERS["zeros"], [0, 1, 2])], "float64"))
     kind = nn.BatchNorm1d if len(row) == 1 else nn.BatchNorm2d
     modules = [kind(5, momentum=m, eps=e, dtype=torch.float64) for m, e in zip(momentum, eps, strict=True)]
     for run, made in enumerate(modules):
@@ -270,7 +274,7 @@ def test_running_statistics_and_evaluation_are_torchs(row: tuple[int, ...]) -> N
 # Dropout
 
 
-def dropout(p: float | Tensor, x: Tensor, seeds: Sequence[int], part: int = 0) -> tuple[Tensor, Tensor]:
+def dropout(p: float | NDArray[np.float64], x: Tensor, seeds: Sequence[int], part: int = 0) -> tuple[Tensor, Tensor]:
     layer = Dropout(p, part)
     y, saved = layer.forward([], [], x, Pass(True, torch.from_numpy(streams.keys(seeds, "dropout"))))
     dx = layer.backward([], [], torch.ones_like(y), saved, False)
@@ -293,8 +297,7 @@ def test_dropout_keeps_a_share_and_scales_it(p: float) -> None:
 def test_dropout_masks_belong_to_the_run() -> None:
     """The same mask alone and in a cohort, whatever p the others have; another one for each seed, layer and step."""
     x = torch.ones(4, 6, 7, dtype=torch.float64)
-    column = torch.tensor([[0.5], [0.2], [0.5], [0.8]], dtype=torch.float64)
-    together, _ = dropout(column, x, [3, 4, 5, 3])
+    together, _ = dropout(column([0.5, 0.2, 0.5, 0.8]), x, [3, 4, 5, 3])
     for row, (p, seed) in enumerate([(0.5, 3), (0.2, 4), (0.5, 5), (0.8, 3)]):
         alone, _ = dropout(p, x[:1], [seed])
         assert torch.equal(alone[0] != 0, together[row] != 0)
@@ -306,9 +309,9 @@ def test_dropout_masks_belong_to_the_run() -> None:
 
 def test_dropout_of_a_float32_column_drops_what_the_number_drops() -> None:
     """p from a grid of many: the threshold may not be rounded differently in a column of the cohort's type."""
-    for p in torch.linspace(0.001, 0.95, 97, dtype=torch.float64).tolist():
+    for p in np.linspace(0.001, 0.95, 97).tolist():
         x = torch.ones(2, 8, 64)
-        mixed, _ = dropout(torch.tensor([[p], [0.5]], dtype=torch.float64), x, [0, 1])
+        mixed, _ = dropout(column([p, 0.5]), x, [0, 1])
         assert torch.equal(mixed[0] != 0, dropout(p, x[:1], [0])[0][0] != 0)
         assert mixed.dtype == torch.float32
 
@@ -359,8 +362,8 @@ PLAIN: list[Callable[[Tensor], Tensor]] = [
 ]
 
 
-def stacked(parts: Sequence[Component], learned: Sequence[str] = (), start: Tensor | None = None) -> Pointwise:
-    groups = group(parts, dtype=torch.float64)
+def stacked(parts: Sequence[Component], learned: Sequence[str] = (), start: NDArray[np.float64] | None = None) -> Pointwise:
+    groups = group(parts, floats="float64")
     return Pointwise([(g, pointwise(g.part)) for g in groups], learned, start)
 
 
@@ -409,11 +412,9 @@ LEARNABLE = {
 def test_learnable_hyperparameters(name: str, row: tuple[int, ...], runs: int) -> None:
     target, key, plain = LEARNABLE[name]
     starts = [0.25, 0.5, 1.5][:runs]
-    layer = stacked(
-        [part(target, **{key: start}) for start in starts], [key], torch.tensor(starts, dtype=torch.float64).view(-1, 1)
-    )
+    layer = stacked([part(target, **{key: start}) for start in starts], [key], column(starts))
     layout = Layout([layer.shapes])
-    theta = layout.initialize(range(runs), [(INITIALIZERS["zeros"], list(range(runs)))], torch.float64)
+    theta = torch.from_numpy(layout.initialize(range(runs), [(INITIALIZERS["zeros"], list(range(runs)))], "float64"))
     assert theta.flatten().tolist() == starts
     theta += 0.1
     x, grad = numbers(runs, 6, *row), numbers(runs, 6, *row, seed=1)
@@ -437,7 +438,7 @@ def test_learnable_groups_write_their_own_rows() -> None:
         part("torch.nn.ELU", alpha=1.0),
         Component("bent", "mine.bent", lambda x, *, alpha: x + alpha * x**2, {"alpha": 1.0}),
     ] * 2
-    layer = stacked(parts, ["alpha"], torch.ones(4, 1, dtype=torch.float64))
+    layer = stacked(parts, ["alpha"], np.ones((4, 1)))
     layout = Layout([layer.shapes])
     theta = torch.ones(4, 1, dtype=torch.float64)
     matrix = torch.full_like(theta, torch.nan)
@@ -466,7 +467,7 @@ def test_an_activation_without_a_backward_is_the_same_as_with_it() -> None:
     x, grad = numbers(2, 6, 5), numbers(2, 6, 5, seed=1)
     found = []
     for activation in (known, Activation(known.forward)):
-        layer = Pointwise([(group([part("torch.nn.GELU", approximate="none")] * 2, dtype=torch.float64)[0], activation)])
+        layer = Pointwise([(group([part("torch.nn.GELU", approximate="none")] * 2, floats="float64")[0], activation)])
         _, saved = layer.forward([], [], x, Pass(True))
         found.append(layer.backward([], [], grad, saved, False))
     torch.testing.assert_close(*found)

@@ -14,16 +14,17 @@ from torch import Tensor, nn
 
 from dlrun.components.metrics import METRICS
 from dlrun.components.schedules import cosine
-from dlrun.engine import diagnostics, evaluation, trainer
+from dlrun.engine import diagnostics, evaluation, stepper, trainer
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.diagnostics import diagnose, inside
 from dlrun.engine.forms import Forms
 from dlrun.engine.layers import Pass
 from dlrun.engine.progress import Progress
 from dlrun.engine.schedule import Factors
-from dlrun.engine.state import State
+from dlrun.engine.state import Parameters
 from dlrun.engine.step import TrainStep
 from dlrun.engine.stepper import TorchWay
+from dlrun.engine.tensors import tensor
 from dlrun.engine.trainer import Outcome, Training, fit
 from dlrun.experiments.planning.cohorts import plan
 
@@ -44,21 +45,18 @@ def cohort_of(spec_of: Callable[..., Any], datasets: Any) -> Callable[..., Cohor
     return make
 
 
-def machine_with(cohort: Cohort, outcomes: list[Outcome]) -> tuple[TrainStep, Training]:
-    """A machine that holds the weights of the outcomes, rows in the cohort's order."""
-    training = Training(cohort)
-    train_step = training.train_step
-    theta = torch.stack(
-        [torch.cat([outcomes[row].weights[slot.name].flatten() for slot in train_step.layout.slots]) for row in training.order]
-    )
-    buffers = [
-        torch.cat(
-            [torch.empty(0, dtype=theta.dtype), *(outcomes[row].weights[slot.name] for slot in train_step.model.buffers.slots)]
+def ended_with(training: Training, outcomes: list[Outcome]) -> Parameters:
+    """Theta and buffers that hold the weights of the outcomes, rows in the training's order."""
+    theta, buffers = (
+        np.stack(
+            [
+                np.concatenate([np.empty(0), *(outcomes[row].weights[slot.name].ravel() for slot in layout.slots)])
+                for row in training.order
+            ]
         )
-        for row in training.order
-    ]
-    train_step.bind(State(theta, torch.stack(buffers), [], torch.zeros_like(theta)))
-    return train_step, training
+        for layout in (training.train_step.layout, training.train_step.model.buffers)
+    )
+    return theta, buffers
 
 
 # Records
@@ -112,7 +110,9 @@ def test_metrics_are_those_of_the_final_weights(
     small = {"dataset.rows": 80} if dataset == "shapes" else {}
     cohort = cohort_of(2, dataset=dataset, model=model, **small)
     outcomes = fit(cohort)
-    train_step, training = machine_with(cohort, outcomes)
+    training = Training(cohort)
+    train_step, ended = training.train_step, ended_with(training, outcomes)
+    train_step.bind(train_step.fresh(ended))
     task = cohort.data.task
     defaults = {
         name
@@ -121,13 +121,13 @@ def test_metrics_are_those_of_the_final_weights(
     }
     for subset in ("train", "validation", "test"):
         x, y = training.table.subset(subset)
-        facts = {name: values.numpy() for name, values in training.table.facts(subset).items()}
-        found, _ = train_step.forward(x, Pass())
-        loss = train_step.loss(found, y)
-        output, true = found.numpy(), y.numpy()
+        facts = training.table.facts(subset)
+        found, _ = train_step.forward(tensor(x), Pass())
+        loss = train_step.loss(found, tensor(y))
+        output, true = found.numpy(), y
         if task == "regression":
             output = training.table.original(output)
-            true = training.table.true(training.table.sample(subset, len(cohort.data))).numpy()
+            true = training.table.true(training.table.sample(subset, len(cohort.data)))
         link = {"multiclass": "softmax", "segmentation": "softmax", "binary": "sigmoid", "multilabel": "sigmoid"}
         forms = Forms([("logit", link.get(task, "identity"))] * len(output), output, output)
         assert {name for name in outcomes[0].metrics if name.startswith(subset)} == {f"{subset}/{m}" for m in {"loss", *defaults}}
@@ -137,8 +137,8 @@ def test_metrics_are_those_of_the_final_weights(
             for name in defaults:
                 value = float(evaluation.figure(METRICS[task][name], forms, true, facts)[place])
                 assert measured[f"{subset}/{name}"] == pytest.approx(value, rel=1e-9), name
-    monkeypatch.setattr(evaluation, "CHUNK_NUMBERS", 1)
-    again = evaluation.measure(train_step, training.table, TorchWay(train_step, training.table), "test", sorted(defaults))
+    monkeypatch.setattr(stepper, "CHUNK_NUMBERS", 1)
+    again = evaluation.measure(train_step, training.table, TorchWay(train_step, training.table, ended), "test", sorted(defaults))
     for name, values in again.items():
         for place, row in enumerate(training.order):
             assert float(values[place]) == pytest.approx(outcomes[row].metrics[f"test/{name}"], rel=1e-9)
@@ -153,7 +153,7 @@ def test_an_epochs_training_loss_is_that_of_a_fair_sample(
     training = Training(cohort)
     here = training.table.sample("train", 60)
     y = training.table.at(here)[1]
-    assert torch.bincount(y[0]).min() > 10
+    assert np.bincount(y[0]).min() > 10
     for outcome in fit(cohort):
         assert outcome.history["train/loss"][0] == pytest.approx(outcome.metrics["train/loss"], rel=0.2)
         assert outcome.history["train/loss"][0] != outcome.metrics["train/loss"]
@@ -260,23 +260,27 @@ def test_a_diverged_run_has_no_best(cohort_of: Callable[..., Cohort], monkeypatc
     def poisoned(self: Training, number: int) -> None:
         train(self, number)
         if number == 3:
-            self.state.theta[0, 0] = torch.inf
+            changed = self.way.arrays()
+            changed["theta"][0, 0] = math.inf
+            self.way.restore(changed, self.step)
 
     monkeypatch.setattr(Training, "epoch", poisoned)
     cohort = cohort_of(dataset="diabetes", regularizer=["early_stopping"], **{"trainer.epochs": 10})
     (outcome,) = fit(cohort)
     assert (outcome.status, outcome.epochs) == ("diverged", 4)
     assert not math.isfinite(outcome.metrics["validation/loss"])
-    assert not all(value.isfinite().all() for value in outcome.weights.values())
+    assert not all(np.isfinite(value).all() for value in outcome.weights.values())
 
 
 def test_best_weights_start_where_the_watched_metric_is_defined(cohort_of: Callable[..., Cohort]) -> None:
     training = Training(cohort_of(2, regularizer=["early_stopping"]))
+    theta, buffers = training.way.parameters()
     for number, values in enumerate(([math.nan, 0.5], [0.9, math.nan], [1.0, 0.4], [0.8, 0.6])):
-        training._keep_best(torch.full_like(training.state.theta, number), torch.tensor(values))
-    assert training.state.best is not None
-    assert training.state.best.theta[:, 0].tolist() == [3, 2]
-    assert training.state.best.value.tolist() == pytest.approx([0.8, 0.4])
+        training.way.use(np.full_like(theta, number), buffers)
+        training._keep_best(np.array(values))
+    assert training.best is not None
+    assert training.best.theta[:, 0].tolist() == [3, 2]
+    assert training.best.value.tolist() == pytest.approx([0.8, 0.4])
 
 
 # Interruption and reports
@@ -341,8 +345,8 @@ def test_runs_that_end_before_others_change_no_bits(given: dict[str, Any], cohor
     whole = fit(cohort_of(3, **shared))
     alone = fit(cohort_of(1, **shared, **{"trainer.until": 2}))[0]
     for name, weights in whole[1].weights.items():
-        assert torch.equal(together[1].weights[name], weights)
-        assert torch.equal(together[0].weights[name], alone.weights[name])
+        assert np.array_equal(together[1].weights[name], weights)
+        assert np.array_equal(together[0].weights[name], alone.weights[name])
     for mine, full in zip(together, whole, strict=True):  # the beginning of the whole training, with its schedule
         assert mine.history["validation/loss"] == full.history["validation/loss"][: mine.epochs // 2]
     assert together[0].metrics["validation/loss"] == whole[0].history["validation/loss"][0]
@@ -370,11 +374,12 @@ def test_schedules_apply_row_by_row(cohort_of: Callable[..., Cohort]) -> None:
     train_step = TrainStep(cohort.runs, cohort.data, cohort.settings)
     factors = train_step.factors(10, 5, 19, 76)
     assert factors is not None
-    expected = cosine(torch.arange(10, 15).unsqueeze(1), epoch_steps=19, total_steps=76)[:, 0]
-    assert torch.equal(factors[:, 0], torch.ones(5, dtype=torch.float64))
-    torch.testing.assert_close(factors[:, 1], expected)
-    torch.testing.assert_close(factors[:, 2], expected)
-    assert torch.equal(factors[:, 3], torch.ones(5, dtype=torch.float64))
+    expected = cosine(np.arange(10, 15)[:, None], epoch_steps=19, total_steps=76)[:, 0]
+    assert factors.dtype == np.float64
+    assert np.array_equal(factors[:, 0], np.ones(5))
+    np.testing.assert_allclose(factors[:, 1], expected)
+    np.testing.assert_allclose(factors[:, 2], expected)
+    assert np.array_equal(factors[:, 3], np.ones(5))
 
 
 def test_an_optimizer_whose_rows_agree_is_given_a_float(cohort_of: Callable[..., Cohort]) -> None:
@@ -384,15 +389,15 @@ def test_an_optimizer_whose_rows_agree_is_given_a_float(cohort_of: Callable[...,
     train_step = TrainStep(cohort.runs, cohort.data, cohort.settings)
     matrix = train_step.factors(0, 3, 19, 76)
     assert matrix is not None
-    factors = Factors(matrix, train_step.optimizers, cohort.settings.device)
+    factors = Factors(torch.from_numpy(matrix), train_step.optimizers, cohort.settings.device)
     assert factors.at(0).each == [1.0, 1.0]  # a cosine starts at 1, as the constant does
     sgd, adam = factors.at(2).each
     assert sgd == float(matrix[2, 0])
     assert isinstance(adam, Tensor)
-    assert torch.equal(adam, matrix[2, 2:].unsqueeze(1))
+    assert torch.equal(adam, torch.from_numpy(matrix[2, 2:, None]))
     column = factors.at(2).column
     assert column is not None
-    assert torch.equal(column, matrix[2].unsqueeze(1))
+    assert torch.equal(column, torch.from_numpy(matrix[2, :, None]))
 
 
 def test_schedules_with_columns(cohort_of: Callable[..., Cohort]) -> None:
@@ -449,11 +454,11 @@ def test_asgd_is_evaluated_with_its_average(cohort_of: Callable[..., Cohort]) ->
     for run in cohort.runs[1:]:
         dict.update(run.optimizer.values, t0=5.0)  # type: ignore[arg-type]
     training = Training(cohort)
-    with torch.no_grad():
-        training.epoch(0)
-        evaluated = training.train_step.evaluated(training.state)
+    training.epoch(0)
+    training.way.evaluated(training.step)
+    evaluated, _ = training.way.parameters()
     for place, row in enumerate(training.order):
-        assert torch.equal(evaluated[place], training.state.theta[place]) == (row == 0)
+        assert np.array_equal(evaluated[place], training.way.arrays()["theta"][place]) == (row == 0)
     outcomes = fit(cohort)
     for outcome in outcomes:
         assert outcome.history["validation/loss"][-1] == pytest.approx(outcome.metrics["validation/loss"], rel=1e-12)
@@ -476,7 +481,7 @@ def test_what_acts_behind_a_step_is_averaged_too(t0: float, cohort_of: Callable[
         },
     )
     for outcome in fit(cohort):
-        assert outcome.weights["0.weight"].norm(dim=0).max() <= 0.3 + 1e-9
+        assert np.linalg.norm(outcome.weights["0.weight"], axis=0).max() <= 0.3 + 1e-9
         if t0 > 5:
             assert 0.05 < outcome.diagnostics["zero_weights"] < 1  # type: ignore[operator]
 
@@ -532,7 +537,7 @@ def test_diagnostics_tell_what_is_inside(cohort_of: Callable[..., Cohort]) -> No
     for row, outcome in enumerate(outcomes):
         split, scaling = cohort.splits[cohort.runs[row].split], cohort.preprocessing[cohort.runs[row].split]
         x, y = map(torch.from_numpy, (scaling.inputs(cohort.data.x[split.train]), cohort.data.y[split.train]))
-        weights = {name: value.clone().requires_grad_() for name, value in outcome.weights.items()}
+        weights = {name: torch.tensor(value, requires_grad=True) for name, value in outcome.weights.items()}
         hidden = torch.relu(x @ weights["0.weight"] + weights["0.bias"])
         loss = nn.functional.cross_entropy(hidden @ weights["2.weight"] + weights["2.bias"], y)
         loss.backward()
@@ -557,8 +562,9 @@ def test_dead_units_are_seen(dtype: str, cohort_of: Callable[..., Cohort]) -> No
     cohort = cohort_of(2, dataset="iris", activation=("relu", "tanh"), **{"model.hidden": [4], "trainer.dtype": dtype})
     training = Training(cohort)
     bias = next(slot for slot in training.train_step.layout.slots if slot.name == "0.bias")
-    bias.view(training.state.theta)[:, 0, :3] = -100.0
-    training.way.use(training.state.theta, training.state.buffers)
+    theta, buffers = training.way.parameters()
+    bias.view(theta)[:, 0, :3] = -100.0
+    training.way.use(theta, buffers)
     found = inside(training.way, training.train_step, training.table)
     assert found["dead_units"][:, 0].tolist() == [0.75, 0.75]
     assert float(found["saturation"][0, 0]) >= 0.75
@@ -573,17 +579,17 @@ def test_what_is_kept_of_wide_models_for_diagnostics_is_bounded(
     found = inside(training.way, training.train_step, training.table)
     here = training.table.sample("train", 40)
     assert len(here) == 40
-    assert torch.equal(found["gradient_norm"], training.way.inside(here)["gradient_norm"])
-    assert not torch.equal(found["gradient_norm"], training.start)
+    assert np.array_equal(found["gradient_norm"], training.way.inside(here)["gradient_norm"])
+    assert not np.array_equal(found["gradient_norm"], training.start)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])  # the first by the kernel
 def test_diagnostics_change_nothing(dtype: str, cohort_of: Callable[..., Cohort]) -> None:
     training = Training(cohort_of(2, regularizer=["batch_norm", "dropout"], **{"trainer.dtype": dtype}))
-    before = {name: values.clone() for name, values in training.way.tensors(training.state).items()}
-    diagnose(training.way, training.train_step, training.table, training.state.theta)
-    for name, values in training.way.tensors(training.state).items():
-        assert torch.equal(values, before[name])
+    before = {name: values.copy() for name, values in training.way.arrays().items()}
+    diagnose(training.way, training.train_step, training.table, training.way.parameters()[0])
+    for name, values in training.way.arrays().items():
+        assert np.array_equal(values, before[name])
 
 
 # Shapes at the edge
@@ -596,7 +602,7 @@ def test_batches_of_any_size(batch_size: int, regularizer: list[str], cohort_of:
     cohort = cohort_of(2, regularizer=regularizer, **{"trainer.batch_size": batch_size, "trainer.epochs": 1})
     for outcome in fit(cohort):
         assert outcome.steps == math.ceil(300 / batch_size)
-        assert all(value.isfinite().all() for value in outcome.weights.values())
+        assert all(np.isfinite(value).all() for value in outcome.weights.values())
         assert math.isfinite(outcome.metrics["test/loss"])
 
 
@@ -611,9 +617,9 @@ def test_weights_are_named_by_layer_and_are_the_runs_own(cohort_of: Callable[...
     outcomes = fit(cohort_of(3, regularizer=["batch_norm"], **{"model.hidden": [5]}))
     names = ["0.weight", "0.bias", "1.weight", "1.bias", "3.weight", "3.bias", "1.running_mean", "1.running_var"]
     assert [list(outcome.weights) for outcome in outcomes] == [names] * 3
-    stacked: Tensor = torch.stack([outcome.weights["0.weight"] for outcome in outcomes])
-    assert len(stacked.flatten(1).unique(dim=0)) == 3
-    assert outcomes[0].parameters == sum(v.numel() for n, v in outcomes[0].weights.items() if "running" not in n)
+    stacked = np.stack([outcome.weights["0.weight"] for outcome in outcomes])
+    assert len(np.unique(stacked, axis=0)) == 3
+    assert outcomes[0].parameters == sum(v.size for n, v in outcomes[0].weights.items() if "running" not in n)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -639,7 +645,7 @@ def test_both_types_train(dtype: str, cohort_of: Callable[..., Cohort]) -> None:
             },
         )
     )
-    assert {value.dtype for outcome in outcomes for value in outcome.weights.values()} == {getattr(torch, dtype)}
+    assert {value.dtype for outcome in outcomes for value in outcome.weights.values()} == {np.dtype(dtype)}
     assert all(math.isfinite(value) for outcome in outcomes for value in outcome.metrics.values())
 
 
@@ -660,14 +666,13 @@ def test_training_leaves_torchs_generator_and_the_data_alone(cohort_of: Callable
     torch.rand(7)
     for one, other in zip(first, fit(cohort), strict=True):
         assert one.metrics == other.metrics
-        assert all(torch.equal(value, other.weights[name]) for name, value in one.weights.items())
+        assert all(np.array_equal(value, other.weights[name]) for name, value in one.weights.items())
 
 
 def test_batches_do_not_change_the_table(cohort_of: Callable[..., Cohort]) -> None:
     """Identity activations and in-place optimizers work on views; none of them may reach the data."""
     training = Training(cohort_of(2, activation="identity", regularizer=["batch_norm"], **{"trainer.batch_size": 300}))
-    before = [part.clone() for part in training.table.subset("train")]
-    with torch.no_grad():
-        training.epoch(0)
-        training.evaluate(1)
-    assert all(torch.equal(a, b) for a, b in zip(before, training.table.subset("train"), strict=True))
+    before = [part.copy() for part in training.table.subset("train")]
+    training.epoch(0)
+    training.evaluate(1)
+    assert all(np.array_equal(a, b) for a, b in zip(before, training.table.subset("train"), strict=True))

@@ -169,7 +169,7 @@ def test_ended_runs_and_best_weights_are_kept(planned: Plan, engine: str) -> Non
     checkpoint = check_goes_on(group, 4 * (STEPS + 1) + 2, there)
     assert len(checkpoint.facts["rows"]) < 40
     assert {status for status, *_ in checkpoint.facts["outcomes"]} >= {"diverged", "stopped", "done"}
-    assert "best/theta" in checkpoint.tensors
+    assert "best/theta" in checkpoint.arrays
 
 
 @pytest.mark.fault("a checkpoint of another model")

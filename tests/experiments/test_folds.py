@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from dlrun.comparison.table import Row, shared_rows
 from dlrun.config.composing.compose import Composed
@@ -103,7 +102,7 @@ def test_a_table_knows_which_rows_are_whose() -> None:
     data = diabetes()
     made = splits(data, [7] * 5, fold=range(5), folds=5)
     scaling = [fit(data, part.train) for part in made]
-    table = Batches(data, made, scaling, range(5), dtype=torch.float64, device=torch.device("cpu"))
+    table = Batches(data, made, scaling, range(5), floats="float64")
     for subset in ("train", "validation", "test"):
         x, _ = table.subset(subset)
         seen = {}

@@ -49,7 +49,7 @@ def rows(cohort: Cohort, split: int) -> tuple[Array, Array]:
 
 
 def close(outcome: Outcome, coefficients: Array, intercept: Array, tolerance: float = 1e-3) -> None:
-    weight, bias = outcome.weights["0.weight"].numpy(), outcome.weights["0.bias"].numpy()
+    weight, bias = outcome.weights["0.weight"], outcome.weights["0.bias"]
     np.testing.assert_allclose(weight, coefficients, atol=tolerance)
     np.testing.assert_allclose(bias[0], intercept, atol=tolerance)
 
@@ -141,7 +141,7 @@ def of_scikit_learn(weight: float, ridge: bool, x: Array, y: Array) -> tuple[Arr
 
 
 def coefficients_of(outcome: Outcome) -> tuple[Array, float]:
-    return outcome.weights["0.weight"].numpy()[:, 0], float(outcome.weights["0.bias"])
+    return outcome.weights["0.weight"][:, 0], outcome.weights["0.bias"].item()
 
 
 def test_every_optimizer_is_tried_with_l1() -> None:
@@ -197,7 +197,7 @@ def test_cross_entropy_and_l2_is_softmax_regression(solve: Callable[..., Any]) -
     given = {"dataset": "iris", "trainer.batch_size": 90, "trainer.epochs": 2000, "optimizer.lr": 0.5, "optimizer.momentum": 0.9}
     for weight, (outcome, x, y) in zip(np.repeat(WEIGHTS, 2), solve("l2", WEIGHTS, **given), strict=True):
         oracle = LogisticRegression(C=1 / (2 * len(x) * weight), tol=1e-10, max_iter=10_000).fit(x, y)
-        weights, bias = outcome.weights["0.weight"].numpy(), outcome.weights["0.bias"].numpy()[0]
+        weights, bias = outcome.weights["0.weight"], outcome.weights["0.bias"][0]
         np.testing.assert_allclose(weights, oracle.coef_.T, atol=1e-3)
         # a number common to all scores changes nothing: both intercepts are compared with their mean taken away
         np.testing.assert_allclose(bias - bias.mean(), oracle.intercept_ - oracle.intercept_.mean(), atol=1e-3)

@@ -84,7 +84,7 @@ def go_on(call: Call, root: Path, whole: dict[str, Any]) -> None:
     code, out, err = call("resume", f"output_dir={root}")
     assert "Traceback" not in out + err
     if code == 2:
-        assert err.startswith("error: ")
+        assert "\nerror: " in f"\n{err}"  # at once, or where it goes on and comes to what is damaged
         return
     found = figures(root)
     others = found.keys() - whole.keys()  # the words of the sweep were changed, and mean other runs

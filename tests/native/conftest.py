@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from dlrun.native import build
 from dlrun.native.load import load
+from dlrun.threads import set_thread_count, thread_count
+from dlrun.threads import threads as with_threads
 
 Kernel = ctypes.CDLL
 Compile = Callable[[str], Kernel]
@@ -50,6 +51,5 @@ def kernel(compiled: Compile) -> Kernel:
 @pytest.fixture
 def threads() -> Iterator[Callable[[int], None]]:
     """Sets the number of threads, for a test."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
+    with with_threads(thread_count()):
+        yield set_thread_count

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from dlrun import streams
+from dlrun.components.hyperparameters import hyperparameters
 from dlrun.components.regularizers import Augmentation, LabelSmoothing
+from dlrun.engine.components import Component
 from dlrun.engine.lanes.changes import Changes, changes
 from dlrun.engine.lanes.columns import Columns, UnfitError
 from vectors import V, aligned, lanes, pointer
@@ -46,10 +48,18 @@ def batch(shape: tuple[int, ...], targets: str, rows: int = 9) -> tuple[Tensor, 
     return x, torch.randint(0, CLASSES, (V, rows, *places), generator=generator)
 
 
+def component(transform: Any, lane: int) -> Component:
+    """The change that one lane has of these of all."""
+    values = {name: getattr(transform, name) for name in hyperparameters(type(transform))}
+    mine = {name: float(value[lane, 0]) if isinstance(value, Tensor) else value for name, value in values.items()}
+    return Component(type(transform).__name__, "", type(transform), mine)
+
+
 def planned(transforms: list[Any], x: Tensor, y: Tensor, columns: Columns, members: int = 0, exclusive: bool = True) -> Changes:
     """What the kernel is told of some changes."""
     task = SimpleNamespace(exclusive=exclusive, members=members)
-    step = SimpleNamespace(transforms=transforms, data=SimpleNamespace(y=y[0].numpy(), sample=tuple(x.shape[2:])), task=task)
+    runs = [SimpleNamespace(regularizers=[component(transform, lane) for transform in transforms]) for lane in range(V)]
+    step = SimpleNamespace(runs=runs, data=SimpleNamespace(y=y[0].numpy(), sample=tuple(x.shape[2:])), task=task)
     return changes(step, columns)  # type: ignore[arg-type]
 
 
@@ -69,7 +79,7 @@ def by_kernel(kernel: ctypes.CDLL, transforms: list[Any], x: Tensor, y: Tensor, 
     soft, spare = aligned(rows, shares), aligned(rows * (max(inputs.shape[1], shares) + 3))
     made = Batch(
         *(array.ctypes.data for array in (inputs, targets, soft, spare)),
-        found.shares.data_ptr(),
+        found.shares.ctypes.data,
         rows,
         inputs.shape[1],
         targets.shape[1],
@@ -78,7 +88,7 @@ def by_kernel(kernel: ctypes.CDLL, transforms: list[Any], x: Tensor, y: Tensor, 
     )
     for part, change in enumerate(found.each):
         mine = lanes(streams.derive(key, part).numpy(), np.int64)
-        number = lanes(numbers[:, change.numbers].numpy())
+        number = lanes(numbers[:, change.numbers])
         kernel.dlrun_change(ctypes.byref(change), ctypes.byref(made), pointer(mine), pointer(number))
     assert bool(made.softened) == found.soft
     changed_x = torch.from_numpy(inputs.copy()).permute(2, 0, 1).reshape(x.shape)

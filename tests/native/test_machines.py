@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import bochs
 import replay
@@ -85,8 +84,7 @@ def recorded(
             steps, rows = COHORTS[name]
             every = {"trainer.epochs": 1000, "trainer.max_steps": steps}
             (planned,) = plan([spec_of(**row | every) for row in rows], datasets)
-            with torch.no_grad():
-                known[name] = folder / name, train(Training(planned.cohort), folder / name, steps)
+            known[name] = folder / name, train(Training(planned.cohort), folder / name, steps)
         return known[name]
 
     return record
@@ -99,7 +97,7 @@ def train(training: Training, path: Path, steps: int) -> str:
     spread = None if factors is None else factors[:, native._lanes.rows]
     replay.write(path, native._plan, native._held, steps, spread)
     number = 0
-    while training.state.step < steps:
+    while training.step < steps:
         training.epoch(number)
         number += 1
     return replay.here(native, steps)

@@ -175,7 +175,7 @@ class Native:
 
 def reference(components: list[Component], given: Course, dtype: torch.dtype) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
     """Theta, the slots and what is evaluated after all steps of the class in Python, each [P, V]."""
-    (shared,) = group(components, dtype=torch.float64)
+    (shared,) = group(components, floats="float64")
     optimizer = shared.part.function(**shared.values)
     theta = torch.tensor(given.theta.T, dtype=dtype)
     state = optimizer.state(theta)

@@ -119,8 +119,9 @@ class Native:
         return self.theta[:, lane].tobytes() + self.average[:, lane].tobytes()
 
 
-def reference(case: dict[str, Any], theta: np.ndarray, grads: np.ndarray, dtype: torch.dtype) -> np.ndarray:
+def reference(case: dict[str, Any], theta: np.ndarray, grads: np.ndarray, floats: str) -> np.ndarray:
     """Theta [P, V] after the same steps of TrainStep.advance."""
+    dtype = getattr(torch, floats)
     moving = torch.tensor(theta.T, dtype=dtype)
     mask = torch.zeros(1, P, dtype=dtype)
     for start, stop, _ in PLACES:
@@ -128,7 +129,7 @@ def reference(case: dict[str, Any], theta: np.ndarray, grads: np.ndarray, dtype:
     regularizers = [
         shared.part.function(Weights(mask, PLACES), **shared.values)
         for alike in zip(*(parts(case, lane) for lane in range(V)), strict=True)
-        for shared in group(alike, dtype=dtype)
+        for shared in group(alike, floats=floats)
     ]
     kinks = [(kink, kink.state(moving)) for kink in regularizers if isinstance(kink, Kink)]
     for t, given in enumerate(grads, start=1):
@@ -160,8 +161,8 @@ def test_thirty_steps_are_those_of_the_regularizers(kernel: ctypes.CDLL, case: d
     """Within 4 (float64: 16) units of float32's precision of the run's largest parameter, and with the same weights at 0."""
     theta, grads = course()
     found = Native(kernel, case, theta).steps(grads).theta
-    for dtype, near in ((torch.float32, 4.0), (torch.float64, 16.0)):
-        wanted = reference(case, theta, grads, dtype)
+    for floats, near in (("float32", 4.0), ("float64", 16.0)):
+        wanted = reference(case, theta, grads, floats)
         assert np.max(np.abs(found - wanted) / np.abs(wanted).max(0)) <= near * TINY
         assert ((found == 0) == (wanted == 0)).all()
     assert bool((found == 0).any()) == ("method" not in case.get("l1", {"method": ""}))
@@ -175,7 +176,7 @@ def test_what_is_infinite_or_not_a_number_stays_in_its_run(kernel: ctypes.CDLL, 
     spoiled = grads.copy()
     spoiled[3, 2, 2], spoiled[4, 3, 4], spoiled[5, 7, 6] = 1e30, np.inf, np.nan
     clean, native = Native(kernel, case, theta).steps(grads), Native(kernel, case, theta).steps(spoiled)
-    np.testing.assert_allclose(native.theta, reference(case, theta, spoiled, torch.float32), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(native.theta, reference(case, theta, spoiled, "float32"), rtol=1e-5, atol=1e-5)
     for lane in (0, 1, 3, 5, 7):
         assert native.of(lane) == clean.of(lane)
 

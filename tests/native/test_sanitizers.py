@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 import replay
 from dlrun.engine.lanes.library import Block, Change, Layer, Plan, Weight, kernel, kinds
@@ -165,11 +165,11 @@ class Model:
         self._add("convolution", (filters, *sizes), size, filters=filters, out_height=sizes[0], out_width=sizes[1], **window)
 
 
-def numbers_of(draw: random.Random, generator: torch.Generator, *shape: int) -> Tensor:
+def numbers_of(draw: random.Random, generator: np.random.Generator, *shape: int) -> NDArray[np.float32]:
     """Numbers of all sizes; seldom, infinite and NaN."""
-    found = torch.randn(shape, generator=generator) * draw.choice([0.1, 1.0, 100.0])
+    found = generator.standard_normal(shape, np.float32) * np.float32(draw.choice([0.1, 1.0, 100.0]))
     if draw.random() < 0.1:
-        found.view(-1)[draw.randrange(found.numel())] = draw.choice([math.inf, -math.inf, math.nan, 1e38, 1e-38])
+        found.reshape(-1)[draw.randrange(found.size)] = draw.choice([math.inf, -math.inf, math.nan, 1e38, 1e-38])
     return found
 
 
@@ -191,7 +191,7 @@ def changes(draw: random.Random, model: Model, loss: Judge) -> list[str]:
 
 def cohort(path: Path, seed: int) -> None:
     """Write a cohort that a seed stands for."""
-    draw, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    draw, generator = random.Random(seed), np.random.default_rng(seed)
     losses = names("losses")
     loss = judge(draw, losses[seed % len(losses)])
     model = Model(draw, loss.pixels)
@@ -220,34 +220,34 @@ def cohort(path: Path, seed: int) -> None:
             for place, name in enumerate(changed)
         )
     )
-    numbers = torch.rand(blocks, each, V, generator=generator)
+    numbers = generator.random((blocks, each, V), np.float32)
     for place, name in enumerate(changed, first):
         if name in ("mask", "mixup"):
             most = 2 if name == "mixup" else 1 << 15
-            numbers[:, place] = torch.randint(0, most, (blocks, V), generator=generator, dtype=torch.int32).view(torch.float32)
+            numbers[:, place] = generator.integers(0, most, (blocks, V), np.int32).view(np.float32)
     rates = len(names("optimizer_numbers")) + len(names("penalty_numbers"))
     penalties = draw.randrange(1 << len(names("penalty_flags")))
     average = parameters + buffers
     slots = average + parameters
     stride = slots + parameters * max(kernel().dlrun_slots(b.optimizer, b.flags) for b in block)  # type: ignore[union-attr]
-    state = torch.zeros(blocks, stride, V)
+    state = np.zeros((blocks, stride, V), np.float32)
     state[:, :average] = numbers_of(draw, generator, blocks, average, V)
-    limits = torch.tensor([draw.choice([0.3, math.inf]) for _ in range(5)], dtype=torch.float64)
-    rate = torch.rand(blocks, rates, V, generator=generator, dtype=torch.float64) * 0.9 + 0.05
-    rate[:, -2:] *= limits[:2].view(1, 2, 1)
-    keys = [torch.randint(-(1 << 62), 1 << 62, (blocks * V,), generator=generator) for _ in range(3)]
+    limits = np.array([draw.choice([0.3, math.inf]) for _ in range(5)])
+    rate = generator.random((blocks, rates, V)) * 0.9 + 0.05
+    rate[:, -2:] *= limits[:2, None]
+    keys = [generator.integers(-(1 << 62), 1 << 62, blocks * V) for _ in range(3)]
     inputs = math.prod(model.sample)
     shape = (splits, rows, loss.members * inputs)
-    x = torch.randint(0, model.words + 1, shape, generator=generator) if model.words else numbers_of(draw, generator, *shape)
-    y = torch.randint(0, max(2, width) if loss.integral else 2, (splits, rows, targets), generator=generator, dtype=torch.int32)
+    x = generator.integers(0, model.words + 1, shape) if model.words else numbers_of(draw, generator, *shape)
+    y = generator.integers(0, max(2, width) if loss.integral else 2, (splits, rows, targets), np.int32)
     if loss.integral:
         y %= width
-    target = y if loss.integral else y.float()
+    target = y if loss.integral else y.astype(np.float32)
     arrays: list[Any] = [(Layer * len(layers))(*layers), block, (Weight * len(model.weights))(*model.weights), change, state]
-    arrays += [numbers, rate, *keys, torch.rand(2, 4096, generator=generator)]
+    arrays += [numbers, rate, *keys, generator.random((2, 4096), np.float32)]
     data = samples(x, target)
-    arrays += [torch.randint(0, splits, (blocks * V,), generator=generator), data]
-    arrays.append(torch.empty(blocks * train * V, dtype=torch.int32))
+    arrays += [generator.integers(0, splits, blocks * V), data]
+    arrays.append(np.empty(blocks * train * V, np.int32))
     plan = Plan(
         *map(replay.address, arrays),
         depth=len(layers),
@@ -277,7 +277,7 @@ def cohort(path: Path, seed: int) -> None:
         loss_numbers=model.numbers + 1,
         soft=loss.integral and loss.smoothed,
     )
-    factors = torch.rand(STEPS, blocks * V, generator=generator) if draw.random() < 0.5 else None
+    factors = generator.random((STEPS, blocks * V)) if draw.random() < 0.5 else None
     replay.write(path, plan, arrays, STEPS, factors)
 
 

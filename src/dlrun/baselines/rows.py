@@ -27,15 +27,13 @@ from dlrun.data.dataset import Data
 from dlrun.data.modality import TABLE
 from dlrun.data.preprocessing import Preprocessing, Scalings
 from dlrun.data.splits import Split, Splits
-from dlrun.engine.batches import SUBSETS, Batches
+from dlrun.engine.batches import SUBSETS, Batches, Here
 from dlrun.engine.cohort import DEFAULT_THRESHOLD, Threshold
 from dlrun.engine.derived import Derived
 from dlrun.engine.evaluation import figure
 from dlrun.engine.forms import Forms, Kind
 from dlrun.engine.thresholds import cuts
-from dlrun.engine.way import array
 from dlrun.errors import nearest
-from dlrun.lazy import Tensor, torch
 from dlrun.threads import threads
 
 AUTO, NONE = "auto", "none"
@@ -283,14 +281,7 @@ def _measure(
     ``threshold`` is the rule by which classes are predicted, that of all runs beside them.
     """
     data = folds.data
-    table = Batches(
-        data,
-        folds.splits,
-        folds.scalings,
-        range(len(folds)),
-        dtype=torch.float64,
-        device=torch.device("cpu"),
-    )
+    table = Batches(data, folds.splits, folds.scalings, range(len(folds)), floats="float64")
     task = TASKS[data.task]
     subsets = {name: _rows(table, data, name) for name in SUBSETS if table.sizes[name]}
     sample = Sample(
@@ -312,10 +303,13 @@ def _measure(
         figures: dict[str, list[float]] = {}
         forms_of, true_of = {}, {}
 
-        def predicted(x: Tensor, predict: Predict = predict) -> Array:
-            return predict(_flat(data, x))
+        def of_rows(here: Here, predict: Predict = predict) -> Array:
+            return predict(_flat(data, table.inputs(here)))
 
-        derived = Derived(table, data, sample.seeds, codes=lambda here: predicted(table.at(here)[0]), scores=predicted)
+        def of_others(x: Array, predict: Predict = predict) -> Array:
+            return predict(_flat(data, table.prepare(x)))
+
+        derived = Derived(table, data, sample.seeds, codes=of_rows, scores=of_others)
         for subset, (x, _) in subsets.items():
             here = table.sample(subset, table.sizes[subset])
             output = predict(x)
@@ -323,11 +317,11 @@ def _measure(
                 output = table.original(output)
             more = derived.forms([task.metrics[name] for name in _asked(task, metrics, subset)], here)
             forms_of[subset] = Forms([_KINDS[task.link]] * len(folds), output, output, _made=more)
-            true_of[subset] = array(table.true(here))
+            true_of[subset] = table.true(here)
         cut = cuts([threshold] * len(folds), table, forms_of.get("validation"), true_of.get("validation"))
         for subset, made in forms_of.items():
             forms, true = replace(made, cut=cut), true_of[subset]
-            facts = {fact: array(values) for fact, values in table.facts(subset).items()}
+            facts = table.facts(subset)
             figures |= {
                 f"{subset}/{name}": figure(task.metrics[name], forms, true, facts).tolist()
                 for name in _asked(task, metrics, subset)
@@ -349,19 +343,19 @@ def _finite(values: list[float]) -> list[float | None]:
 def _rows(table: Batches, data: Data, subset: str) -> tuple[Array, Array]:
     """Rows as lists of numbers [S, n, D], in which members of pairs and triplets stay apart, and their targets."""
     x, y = table.subset(subset)
-    return _flat(data, x), array(y)
+    return _flat(data, x), y
 
 
-def _flat(data: Data, x: Tensor) -> Array:
-    return data.modality.flat(array(x), data.words)
+def _flat(data: Data, x: Array) -> Array:
+    return data.modality.flat(x, data.words)
 
 
 def _window(table: Batches, folds: Folds) -> Callable[[Array], Array] | None:
     columns = _lags(folds.data)
     if not columns:
         return None
-    shift, factor = (values[:, None, columns] for values in (folds.scalings.shift, folds.scalings.factor))
-    y_shift, y_factor = (array(values)[:, None, :, None] for values in (table.y_shift, table.y_factor))
+    shift, factor = (values[:, columns][:, None] for values in (folds.scalings.shift, folds.scalings.factor))
+    y_shift, y_factor = (values[:, None, :, None] for values in (table.y_shift, table.y_factor))
 
     @quiet
     def window(x: Array) -> Array:

@@ -51,9 +51,9 @@ class Trained:
         """What a run was trained on: scaled inputs [n, D] and targets [n, K], or classes [n]."""
         spec = from_config(self.store.config(record.id), record.choices, record.overrides)
         cohort = plan([spec], Datasets())[0].cohort
-        table = Batches(cohort.data, cohort.splits, cohort.preprocessing, [0], dtype=torch.float64, device=torch.device("cpu"))
+        table = Batches(cohort.data, cohort.splits, cohort.preprocessing, [0], floats="float64")
         x, y = table.subset("train")
-        return x[0].flatten(1).numpy(), y[0].numpy()
+        return x[0].reshape(len(x[0]), -1), y[0]
 
     def linear(self, record: RunRecord) -> tuple[NDArray[np.float64], float]:
         """The weights and the bias of a linear model with one output."""

@@ -94,6 +94,11 @@ def type_hints(component: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
+def is_tensor(hint: Any) -> bool:
+    """Whether an annotation is the class of tensors: torch's own, or what stands for it."""
+    return isinstance(hint, type) and issubclass(hint, Tensor)
+
+
 # Parameters that the engine gives, to losses, schedules, modules and regularizers: a config does not have them.
 SUPPLIED = ("task", "epoch_steps", "total_steps", "inputs", "outputs", "vocabulary", "activation", "weights", "classes")
 
@@ -134,7 +139,7 @@ def mismatch(hint: Any, value: Any) -> str:
     if get_origin(hint) is Literal:
         return OneOf(get_args(hint)).mismatch(value)
     if get_origin(hint) in (Union, UnionType):
-        message = [mismatch(option, value) for option in get_args(hint) if option is not Tensor]
+        message = [mismatch(option, value) for option in get_args(hint) if not is_tensor(option)]
         return "" if "" in message else " or ".join(dict.fromkeys(message))
     if get_origin(hint) in (list, tuple):
         return _mismatch_items(hint, value)

@@ -11,28 +11,36 @@
 All are pure functions ``schedule(step, *, epoch_steps, total_steps, ...)``. Steps count from 0, and the epoch
 is ``step // epoch_steps``. ``epoch_steps`` and ``total_steps`` come from the data and the trainer, the rest from the config.
 
+They compute with arrays; a schedule of the user's own is given tensors.
+
 Shapes: T steps, R rows (runs). ``step`` is int64 [T, 1]. A hyperparameter is a number, or a row [1, R] with one for each run.
 The multiplier is float64: [T, 1], or [T, R] when a hyperparameter is a row.
 """
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
+from dlrun.components.arrays import quiet
 from dlrun.components.hyperparameters import Count, NonNegative, Positive, Probability, Row, Share
-from dlrun.lazy import Tensor, torch
+
+Steps = NDArray[np.int64]
+Factors = NDArray[np.float64]
 
 
-def constant(step: Tensor, *, epoch_steps: int, total_steps: int) -> Tensor:
+def constant(step: Steps, *, epoch_steps: int, total_steps: int) -> Factors:
     """No schedule: 1 in every step.
 
     Returns:
         [T, 1] ones.
     """
-    return torch.ones_like(step, dtype=torch.float64)
+    return np.ones(step.shape)
 
 
 def linear(
-    step: Tensor, *, epoch_steps: int, total_steps: int, start_factor: Positive = 1.0, end_factor: NonNegative = 0.0
-) -> Tensor:
+    step: Steps, *, epoch_steps: int, total_steps: int, start_factor: Positive = 1.0, end_factor: NonNegative = 0.0
+) -> Factors:
     """A straight line from start_factor towards end_factor.
 
     ``start_factor + (end_factor - start_factor) step / total_steps``; the last step stands one short of end_factor. Equals
@@ -48,10 +56,11 @@ def linear(
     Returns:
         [T, 1] or [T, R].
     """
-    return start_factor + (end_factor - start_factor) * (step.double() / total_steps)
+    found: Factors = start_factor + (end_factor - start_factor) * (step.astype(np.float64) / total_steps)
+    return found
 
 
-def exponential(step: Tensor, *, epoch_steps: int, total_steps: int, gamma: Positive = 0.95) -> Tensor:
+def exponential(step: Steps, *, epoch_steps: int, total_steps: int, gamma: Positive = 0.95) -> Factors:
     """A factor after each epoch: ``gamma ^ floor(step / epoch_steps)``, torch's ExponentialLR stepped once an epoch.
 
     Args:
@@ -66,7 +75,7 @@ def exponential(step: Tensor, *, epoch_steps: int, total_steps: int, gamma: Posi
     return _power(gamma, step // epoch_steps)
 
 
-def step(step: Tensor, *, epoch_steps: int, total_steps: int, step_size: Count = 30, gamma: Positive = 0.1) -> Tensor:
+def step(step: Steps, *, epoch_steps: int, total_steps: int, step_size: Count = 30, gamma: Positive = 0.1) -> Factors:
     """A factor after each step_size epochs: ``gamma ^ floor(step / (epoch_steps step_size))``, torch's StepLR.
 
     Args:
@@ -82,7 +91,7 @@ def step(step: Tensor, *, epoch_steps: int, total_steps: int, step_size: Count =
     return _power(gamma, step // (epoch_steps * step_size))
 
 
-def cosine(step: Tensor, *, epoch_steps: int, total_steps: int, min_factor: Probability = 0.0) -> Tensor:
+def cosine(step: Steps, *, epoch_steps: int, total_steps: int, min_factor: Probability = 0.0) -> Factors:
     """Half a cosine from 1 towards min_factor.
 
     ``min_factor + (1 - min_factor) (1 + cos(pi step / total_steps)) / 2``, torch's CosineAnnealingLR with T_max = total_steps and
@@ -97,12 +106,13 @@ def cosine(step: Tensor, *, epoch_steps: int, total_steps: int, min_factor: Prob
     Returns:
         [T, 1] or [T, R].
     """
-    return _cosine(1.0, min_factor, step.double() / total_steps)
+    return _cosine(1.0, min_factor, step.astype(np.float64) / total_steps)
 
 
+@quiet
 def warmup_cosine(
-    step: Tensor, *, epoch_steps: int, total_steps: int, warmup: Share = 0.1, min_factor: Probability = 0.0
-) -> Tensor:
+    step: Steps, *, epoch_steps: int, total_steps: int, warmup: Share = 0.1, min_factor: Probability = 0.0
+) -> Factors:
     """A straight line up over the first share of the training, then half a cosine down.
 
     With ``W = floor(warmup total_steps)``: ``(step + 1) / (W + 1)`` for step < W, then
@@ -119,20 +129,21 @@ def warmup_cosine(
     Returns:
         [T, 1] or [T, R].
     """
-    now = step.double()
-    steps = torch.floor(torch.as_tensor(warmup, dtype=torch.float64, device=step.device) * total_steps)
-    return torch.where(now < steps, (now + 1) / (steps + 1), _cosine(1.0, min_factor, (now - steps) / (total_steps - steps)))
+    now = step.astype(np.float64)
+    steps = np.floor(np.asarray(warmup) * total_steps)
+    return np.where(now < steps, (now + 1) / (steps + 1), _cosine(1.0, min_factor, (now - steps) / (total_steps - steps)))
 
 
+@quiet
 def one_cycle(
-    step: Tensor,
+    step: Steps,
     *,
     epoch_steps: int,
     total_steps: int,
     pct_start: Probability = 0.3,
     div_factor: Positive = 25.0,
     final_div_factor: Positive = 1e4,
-) -> Tensor:
+) -> Factors:
     """Half a cosine up to the configured learning rate, and half a cosine down to almost nothing: torch's OneCycleLR.
 
     With ``c(a, b, x) = b + (a - b) (1 + cos(pi x)) / 2`` and ``e = pct_start total_steps - 1``:
@@ -151,20 +162,20 @@ def one_cycle(
     Returns:
         [T, 1] or [T, R].
     """
-    now = step.double()
-    top = pct_start * torch.full_like(now[:1], total_steps) - 1
+    now = step.astype(np.float64)
+    top = np.asarray(pct_start) * total_steps - 1
     # A top at step 0 leaves nothing to go up through: that step has the full learning rate.
-    rise = torch.where(top > 0, now / top, torch.ones_like(now))
+    rise = np.where(top > 0, now / top, 1.0)
     fall = (now - top) / (total_steps - 1 - top)
-    return torch.where(now <= top, _cosine(1 / div_factor, 1.0, rise), _cosine(1.0, 1 / (div_factor * final_div_factor), fall))
+    return np.where(now <= top, _cosine(1 / div_factor, 1.0, rise), _cosine(1.0, 1 / (div_factor * final_div_factor), fall))
 
 
-def _power(gamma: Row, exponent: Tensor) -> Tensor:
-    """``gamma ^ exponent`` in float64."""
-    power: Tensor = gamma ** exponent.double()
-    return power
+def _power(gamma: Row, exponent: Steps) -> Factors:
+    """``gamma ^ exponent``."""
+    return np.power(np.asarray(gamma, dtype=np.float64), exponent)
 
 
-def _cosine(start: Row, end: Row, progress: Tensor) -> Tensor:
+def _cosine(start: Row, end: Row, progress: Factors) -> Factors:
     """From start at progress 0 to end at progress 1 on half a cosine."""
-    return end + (start - end) * ((1 + torch.cos(math.pi * progress)) / 2)
+    found: Factors = end + (start - end) * ((1 + np.cos(math.pi * progress)) / 2)
+    return found

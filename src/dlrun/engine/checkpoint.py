@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from dlrun.components.arrays import Array
 from dlrun.engine.state import Best
-from dlrun.lazy import Tensor, torch
 
 if TYPE_CHECKING:
     from dlrun.engine.trainer import Training
@@ -32,11 +34,11 @@ class Checkpoint:
 
     Args:
         facts: what can be written as JSON: the step, the epochs completed, the rows present, what became of each run.
-        tensors: by name, on the CPU.
+        arrays: by name.
     """
 
     facts: Mapping[str, Any]
-    tensors: Mapping[str, Tensor]
+    arrays: Mapping[str, Array]
 
     @property
     def seconds(self) -> float:
@@ -53,24 +55,24 @@ def take(training: "Training", epoch: int, seconds: float) -> Checkpoint:
         seconds: that training took so far.
     """
     ended = ~training.alive[training.order]
-    tensors = {f"way/{name}": value for name, value in training.way.tensors(training.state).items()}
-    tensors |= {"alive": training.alive, "final/theta": training.final[0][ended], "final/buffers": training.final[1][ended]}
-    tensors |= {f"seen/{number}": seen[: len(training.records)] for number, seen in enumerate(training.seen)}
-    best = training.state.best
+    arrays = {f"way/{name}": value for name, value in training.way.arrays().items()}
+    arrays |= {"alive": training.alive, "final/theta": training.final[0][ended], "final/buffers": training.final[1][ended]}
+    arrays |= {f"seen/{number}": seen[: len(training.records)] for number, seen in enumerate(training.seen)}
+    best = training.best
     if best is not None:
-        tensors |= {"best/value": best.value, "best/theta": best.theta, "best/buffers": best.buffers}
+        arrays |= {"best/value": best.value, "best/theta": best.theta, "best/buffers": best.buffers}
     for name in training.records[0][1] if training.records else ():
-        tensors[f"records/{name}"] = torch.stack([found[name] for _, found in training.records])  # [E, R]
+        arrays[f"records/{name}"] = np.stack([found[name] for _, found in training.records])  # [E, R]
     facts = {
         "engine": training.way.name,
         "epoch": epoch,
-        "step": training.state.step,
+        "step": training.step,
         "seconds": seconds,
         "rows": list(training.active),
         "evaluated": [at for at, _ in training.records],
         "outcomes": [[outcome.status, outcome.reason, outcome.epochs, outcome.steps] for outcome in training.outcomes],
     }
-    return Checkpoint(facts, {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()})
+    return Checkpoint(facts, {name: np.array(value) for name, value in arrays.items()})
 
 
 def restore(training: "Training", checkpoint: Checkpoint) -> tuple[int, float]:
@@ -82,7 +84,7 @@ def restore(training: "Training", checkpoint: Checkpoint) -> tuple[int, float]:
     Raises:
         UnfitCheckpointError: it is of another cohort, or was trained in another way; ``training`` is not to be used then.
     """
-    facts, tensors = checkpoint.facts, checkpoint.tensors
+    facts, arrays = checkpoint.facts, checkpoint.arrays
     try:
         if facts["engine"] != training.way.name:
             raise UnfitCheckpointError(f"it was trained by {facts['engine']}, and goes by {training.way.name} here")
@@ -92,28 +94,26 @@ def restore(training: "Training", checkpoint: Checkpoint) -> tuple[int, float]:
             raise UnfitCheckpointError("its runs are in another order")
         if len(places) < len(training.order):
             training.cut(places)
-        state = training.state
-        state.step = facts["step"]
-        kept = {name.removeprefix("way/"): value for name, value in tensors.items() if name.startswith("way/")}
-        mine = training.way.tensors(state)
+        training.step = facts["step"]
+        kept = {name.removeprefix("way/"): value for name, value in arrays.items() if name.startswith("way/")}
+        mine = training.way.arrays()
         if kept.keys() != mine.keys():
             raise UnfitCheckpointError(f"it holds {', '.join(sorted(kept))}")
         for name, value in mine.items():
-            _overwrite(value, kept[name])
-        _overwrite(training.alive, tensors["alive"])
+            _check(value, kept[name])
+        training.way.restore(kept, training.step)
+        _overwrite(training.alive, arrays["alive"])
         ended = ~training.alive[training.order]
         for matrix, name in zip(training.final, ("theta", "buffers"), strict=True):
-            rows = torch.empty_like(matrix[ended])
-            _overwrite(rows, tensors[f"final/{name}"])
-            matrix[ended] = rows
+            _check(matrix[ended], arrays[f"final/{name}"])
+            matrix[ended] = arrays[f"final/{name}"]
         for number, seen in enumerate(training.seen):
-            _overwrite(seen[: len(facts["evaluated"])], tensors[f"seen/{number}"])
-        if "best/value" in tensors:
-            value = state.theta.new_empty(len(training.active), dtype=tensors["best/value"].dtype)
-            state.best = Best(value, torch.empty_like(state.theta), torch.empty_like(state.buffers))
+            _overwrite(seen[: len(facts["evaluated"])], arrays[f"seen/{number}"])
+        if "best/value" in arrays:
+            training.best = Best(np.empty(len(training.active)), *training.way.parameters())
             for name in ("value", "theta", "buffers"):
-                _overwrite(getattr(state.best, name), tensors[f"best/{name}"])
-        columns = {name.removeprefix("records/"): value for name, value in tensors.items() if name.startswith("records/")}
+                _overwrite(getattr(training.best, name), arrays[f"best/{name}"])
+        columns = {name.removeprefix("records/"): value for name, value in arrays.items() if name.startswith("records/")}
         training.records = [
             (at, {name: column[n] for name, column in columns.items()}) for n, at in enumerate(facts["evaluated"])
         ]
@@ -124,10 +124,14 @@ def restore(training: "Training", checkpoint: Checkpoint) -> tuple[int, float]:
         raise UnfitCheckpointError(f"it lacks {error}") from error
 
 
-def _overwrite(mine: Tensor, kept: Tensor) -> None:
+def _check(mine: Array, kept: Array) -> None:
     if mine.shape != kept.shape or mine.dtype != kept.dtype:
         raise UnfitCheckpointError(f"it has numbers of shape {[*kept.shape]} where {[*mine.shape]} are expected")
-    mine.copy_(kept)
+
+
+def _overwrite(mine: Array, kept: Array) -> None:
+    _check(mine, kept)
+    mine[...] = kept
 
 
 class Keeper:
@@ -148,7 +152,7 @@ class Keeper:
 
     def take(self, training: "Training", epoch: int, seconds: float) -> None:
         """Take one, unless there is one of this step, and hand it on. The next is due later where this one took long."""
-        began, before, self._step = time.perf_counter(), self._step, training.state.step
+        began, before, self._step = time.perf_counter(), self._step, training.step
         if before == self._step:
             return
         self._keep(take(training, epoch, seconds))

@@ -2,7 +2,7 @@
 
 Runs of a cohort may differ in every component. Rows whose component is the same function with the same flags form a group that
 is computed at once: numbers on which they agree stay Python floats (the fast path), numbers on which they differ become a column
-with one value for each run.
+with one value for each run. Columns are arrays, and tensors where torch computes with them.
 
 Shapes: R runs of the cohort, G rows of one group.
 """
@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from dlrun.components.hyperparameters import hyperparameters, type_hints
+import numpy as np
+
+from dlrun.components.hyperparameters import hyperparameters, is_tensor, type_hints
 from dlrun.lazy import Tensor, torch
 
 
@@ -32,12 +34,16 @@ class Component:
 class Rows:
     """Some rows of a cohort: all of them, a slice of neighbours, or any others by index."""
 
-    def __init__(self, indices: Sequence[int], of: int, device: torch.device | None = None) -> None:
-        self.indices = tuple(indices)
+    def __init__(self, indices: Sequence[int], of: int, device: str | torch.device = "cpu") -> None:
+        self.indices, self._device = tuple(indices), device
         self.everything = self.indices == tuple(range(of))
         first, last = self.indices[0], self.indices[-1]
         self.slice = slice(first, last + 1) if self.indices == tuple(range(first, last + 1)) else None
-        self.index = None if self.slice else torch.tensor(self.indices, device=device)
+
+    @cached_property
+    def index(self) -> Tensor:
+        """Their numbers, int64 [G], on the device."""
+        return torch.tensor(self.indices, device=self._device)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -46,14 +52,14 @@ class Rows:
         """These rows of ``x`` [R, ...]: a view where they are neighbours, else a copy."""
         if self.everything:
             return x
-        return x[self.slice] if self.index is None else x.index_select(0, self.index)
+        return x.index_select(0, self.index) if self.slice is None else x[self.slice]
 
     def put(self, out: Tensor, values: Tensor) -> None:
         """Write ``values`` [G, ...] to these rows of ``out`` [R, ...]."""
-        if self.index is None:
-            out[self.slice] = values
-        else:
+        if self.slice is None:
             out.index_copy_(0, self.index, values)
+        else:
+            out[self.slice] = values
 
 
 class Mosaic:
@@ -61,13 +67,16 @@ class Mosaic:
 
     def __init__(self, rows: Sequence[Rows]) -> None:
         self._rows = list(rows)
-        device = next((mine.index.device for mine in rows if mine.index is not None), None)
-        order = [row for mine in rows for row in mine.indices]
-        self._places = None if device is None else torch.tensor(order).argsort().to(device)
+        self._in_order = all(mine.slice for mine in rows)
+
+    @cached_property
+    def _places(self) -> Tensor:
+        """Where each row of the cohort is among the rows of the groups, one group behind the other."""
+        return torch.cat([mine.index for mine in self._rows]).argsort()
 
     def join(self, pieces: Sequence[Tensor], like: Tensor) -> Tensor:
         """The pieces [G, ...] in the order of the groups as one tensor [R, ...] that lies in memory like ``like``."""
-        if self._places is not None and like.is_contiguous():  # half the time of copying by index
+        if not self._in_order and like.is_contiguous():  # half the time of copying by index
             return torch.cat(list(pieces)).index_select(0, self._places)
         out = torch.empty_like(like)
         for mine, piece in zip(self._rows, pieces, strict=True):
@@ -77,11 +86,30 @@ class Mosaic:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that share a component up to numbers. ``values`` holds floats, and columns where the runs differ."""
+    """Rows that share a component up to numbers.
+
+    Args:
+        rows: those that share it.
+        part: the component of the first row.
+        columns: its hyperparameters; float64 arrays [G, 1] where the runs differ in a number.
+        floats: the type of numbers that torch computes with, and ``place`` its device.
+    """
 
     rows: Rows
-    part: Component  # of the first row
-    values: Mapping[str, Any]
+    part: Component
+    columns: Mapping[str, Any]
+    floats: str = "float32"
+    place: str = "cpu"
+
+    @cached_property
+    def values(self) -> Mapping[str, Any]:
+        """The hyperparameters as torch computes with them: tensors [G, 1] where the runs differ."""
+        return {name: self._tensors(value) for name, value in self.columns.items()}
+
+    def _tensors(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return torch.tensor(value, dtype=getattr(torch, self.floats), device=self.place)
+        return tuple(map(self._tensors, value)) if isinstance(value, tuple) else value
 
     def shaped(self, dimensions: int) -> dict[str, Any]:
         """The values with each column shaped [G, 1, ..., 1] so that it broadcasts against data of that many dimensions."""
@@ -94,7 +122,7 @@ def _shaped(value: Any, dimensions: int) -> Any:
     return tuple(_shaped(item, dimensions) for item in value) if isinstance(value, tuple) else value
 
 
-def group(parts: Sequence[Component], *, dtype: torch.dtype | None = None, device: torch.device | None = None) -> list[Group]:
+def group(parts: Sequence[Component], *, floats: str = "float32", place: str = "cpu") -> list[Group]:
     """Gather equal components: one group for each function and set of flags, in the order in which they first appear."""
     distinct = {id(part): part for part in parts}  # runs that differ in their seeds alone have the same objects
     several: dict[tuple[Any, ...], list[Component]] = {}
@@ -108,11 +136,11 @@ def group(parts: Sequence[Component], *, dtype: torch.dtype | None = None, devic
     groups = []
     for alike in several.values():
         rows = members[id(alike[0])] if members else range(len(parts))
-        values = {}
+        columns = {}
         for name, value in alike[0].values.items():
             same = all(part.values[name] == value for part in alike)
-            values[name] = value if same else _merge([parts[row].values[name] for row in rows], dtype, device)
-        groups.append(Group(Rows(rows, len(parts), device), alike[0], values))
+            columns[name] = value if same else _merge([parts[row].values[name] for row in rows])
+        groups.append(Group(Rows(rows, len(parts), place), alike[0], columns, floats, place))
     return groups
 
 
@@ -130,7 +158,7 @@ def rowwise(function: Callable[..., Any]) -> dict[str, tuple[type, ...]]:
 
 
 def _columns(hint: Any) -> tuple[type, ...]:
-    if hint is Tensor:
+    if is_tensor(hint):
         return (float,)
     if get_origin(hint) is Annotated:
         return _columns(get_args(hint)[0])
@@ -158,10 +186,10 @@ def _frozen(value: Any) -> Any:
     return value
 
 
-def _merge(values: Sequence[Any], dtype: torch.dtype | None, device: torch.device | None) -> Any:
+def _merge(values: Sequence[Any]) -> Any:
     first = values[0]
     if all(value == first for value in values):
         return first
     if isinstance(first, list | tuple):
-        return tuple(_merge([value[i] for value in values], dtype, device) for i in range(len(first)))
-    return torch.tensor(values, dtype=dtype or torch.float32, device=device).view(-1, 1)
+        return tuple(_merge([value[i] for value in values]) for i in range(len(first)))
+    return np.array(values, dtype=np.float64)[:, None]

@@ -18,9 +18,7 @@ from dlrun.components.arrays import Array
 from dlrun.components.metrics import DERIVED, Metric
 from dlrun.data.dataset import Data
 from dlrun.data.kmeans import centres, nearest
-from dlrun.engine.batches import Batches
-from dlrun.engine.way import Here, array
-from dlrun.lazy import Tensor
+from dlrun.engine.batches import Batches, Here
 
 TOP = 10  # items of a ranking
 PAIRS = 1 << 25  # of users and items that are scored for one run; of more users some are drawn
@@ -35,7 +33,7 @@ class Derived:
         data: whose rows they are.
         seeds: of the runs.
         codes: makes codes [R, n, E] of rows by their places.
-        scores: makes one number of each of prepared inputs [R, n, ...]: [R, n, 1], which is larger for what a user likes more.
+        scores: makes one number of each of other inputs [n, ...]: [R, n, 1], which is larger for what a user likes more.
     """
 
     def __init__(
@@ -45,7 +43,7 @@ class Derived:
         seeds: Sequence[int],
         *,
         codes: Callable[[Here], Array],
-        scores: Callable[[Tensor], Array],
+        scores: Callable[[Array], Array],
     ) -> None:
         self._table, self._data, self._seeds, self._codes, self._scores = table, data, seeds, codes, scores
         self._centres: Array | None = None
@@ -68,7 +66,7 @@ class Derived:
         if self._first is None:
             users, items = self._data.users, len(self._data.vocabulary) - self._data.users
             ranked = np.sort(streams.permutations(streams.keys([0], "data"), users)[0][: max(1, PAIRS // items)])
-            train = array(self._table.at(slice(0, self._table.sizes["train"]))[0])
+            train = self._table.inputs(slice(0, self._table.sizes["train"]))
             self._first = np.zeros((len(self._seeds), users, TOP), dtype=np.int64)
             together = max(1, _TOGETHER // (len(self._seeds) * items))
             for start in range(0, len(ranked), together):
@@ -82,7 +80,7 @@ class Derived:
         order = streams.permutations(streams.keys([0], "data", part=1), items)[0]
         item = order + self._data.users + 1
         pairs = np.stack([np.repeat(some + 1, items), np.tile(item, len(some))], 1)
-        scores = self._scores(self._table.prepare(pairs)).astype(np.float64, copy=False).reshape(-1, len(some), items)
+        scores = self._scores(pairs).astype(np.float64, copy=False).reshape(-1, len(some), items)
         place = np.full(self._data.users + 1, len(some))  # users of no interest fill a row that is cut off
         place[some + 1] = np.arange(len(some))
         column = np.empty(items, dtype=np.int64)
@@ -98,7 +96,8 @@ class Derived:
 
     def _codes_of(self, here: Here) -> Array:
         together = max(1, _TOGETHER // (len(self._seeds) * math.prod(self._table.row_shape)))
-        return np.concatenate([self._codes(chunk) for chunk in chunks(here, together)], 1, dtype=np.float64)
+        codes = [self._codes(chunk) for chunk in chunks(here, together)]
+        return np.concatenate(codes, 1, dtype=np.float64)
 
 
 def chunks(here: Here, together: int) -> Sequence[Here]:

@@ -3,55 +3,36 @@
 Shapes: R runs, n rows of a subset, K outputs.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dlrun.components.arrays import Array
 from dlrun.components.metrics import Metric
 from dlrun.components.metrics.regression import median
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
-from dlrun.engine.batches import Batches
+from dlrun.engine.batches import Batches, Here
 from dlrun.engine.cohort import CohortRun
-from dlrun.engine.derived import Derived, chunks
+from dlrun.engine.derived import Derived
 from dlrun.engine.forms import Forms
 from dlrun.engine.step import TrainStep
 from dlrun.engine.thresholds import cuts, is_chosen
-from dlrun.engine.way import Here, Outputs, Way, array
-from dlrun.lazy import Tensor, torch
-
-CHUNK_NUMBERS = 1 << 24  # inputs and hidden values held at once during an evaluation, and
-CHUNK_ROWS = 1 << 13  # rows: of a large table far less than it takes itself
-
-
-def outputs_of(train_step: TrainStep, table: Batches, here: Here) -> Outputs:
-    """By torch, of the rows ``here``: outputs of the model and what stands before its head, [R, n, K, ...]."""
-    width = max(train_step.model.widest, math.prod(table.row_shape))
-    together = min(CHUNK_ROWS, max(1, CHUNK_NUMBERS // (len(train_step.runs) * width)))
-    parts = [train_step.evaluate(table.at(chunk)[0]) for chunk in chunks(here, together)]
-    if len(parts) == 1:
-        return parts[0]
-    output, before = zip(*parts, strict=True)
-    joined = torch.cat(output, 1)
-    return joined, joined if before[0] is output[0] else torch.cat(before, 1)
+from dlrun.engine.way import Way
 
 
 def derived_of(train_step: TrainStep, table: Batches, way: Way) -> Derived:
     """What makes the forms of predictions that take a fit to training rows, with the parameters that ``way`` evaluates."""
-    codes, scores = (lambda here: array(way.codes(here))), (lambda x: array(way.scores(x)))
-    return Derived(table, train_step.data, train_step.seeds, codes=codes, scores=scores)
+    return Derived(table, train_step.data, train_step.seeds, codes=way.codes, scores=way.scores)
 
 
-def predictions(train_step: TrainStep, table: Batches, output: Tensor, before: Tensor) -> Forms:
+def predictions(train_step: TrainStep, table: Batches, output: Array, before: Array) -> Forms:
     """What the metrics see of outputs [R, n, K, ...] and what stands before the head."""
-    made = array(output)
     if train_step.task.scaled:
-        made = table.original(made)
-        return Forms(train_step.kinds, made, made)
-    return Forms(train_step.kinds, made, made if before is output else array(before))
+        output = before = table.original(output)
+    return Forms(train_step.kinds, output, before)
 
 
 def measure(
@@ -68,7 +49,7 @@ def measure(
     """The loss and the named metrics of every run on a subset: {"loss": [R], "r2": [R], ...}.
 
     Args:
-        way: computes outputs, and losses where it can.
+        way: computes outputs and losses.
         limit: of how many rows, at most.
         keep: is given what was predicted for all of them.
         cut: of the thresholds (see ``thresholds.cuts``); on validation rows they are chosen here where it is None.
@@ -80,24 +61,23 @@ def measure(
     loss, outputs = way.evaluate(here, bool(wanted) or keep is not None or not alike)
     if outputs is None:
         assert loss is not None
-        return {"loss": array(loss)}
-    loss = loss if alike else None  # it is of more rows than some runs have
+        return {"loss": loss}
     output, before = outputs
     every = predictions(train_step, table, output, before)
     if keep is not None:
         keep(subset, every)
-    weights = table.weights_at(here)
     more = (derived or derived_of(train_step, table, way)).forms([train_step.task.metrics[name] for name in wanted], here)
-    facts, true = ({}, every.output) if not wanted else (_facts(table, subset, limit), array(table.true(here)))
+    facts, true = (table.facts(subset, limit), table.true(here)) if wanted else ({}, output)
     if wanted and cut is None:
         known = (every, true) if subset == "validation" else (None, None)
         cut = cuts([run.threshold for run in train_step.runs], table, *known)
     every = replace(every, cut=cut)
 
     def figures(rows: slice) -> dict[str, Array]:
-        weight = None if weights is None else weights[:, rows]
-        mine = train_step.loss(output[:, rows], table.targets(here)[:, rows], weight) if loss is None else loss
-        found = {"loss": array(mine)}
+        if loss is not None and alike:  # else it is of more rows than some runs have
+            found = {"loss": loss}
+        else:
+            found = {"loss": way.loss(_part(here, rows), (output[:, rows], before[:, rows]))}
         if wanted:
             known = {fact: values[:, rows] for fact, values in facts.items()}
             forms = every.of_rows(rows, {form: values[:, rows] if form == "cluster" else values for form, values in more.items()})
@@ -108,8 +88,12 @@ def measure(
     return by_size(table, subset, figures)
 
 
-def _facts(table: Batches, subset: str, limit: int | None) -> dict[str, Array]:
-    return {fact: array(values) for fact, values in table.facts(subset, limit).items()}
+def _part(here: Here, rows: slice) -> Here:
+    """Some of the rows of a subset, by their places in it."""
+    if not isinstance(here, slice):
+        return here[rows]
+    places = range(here.start, here.stop)[rows]
+    return slice(places.start, places.stop)
 
 
 def thresholds(train_step: TrainStep, table: Batches, way: Way) -> Array | None:
@@ -120,23 +104,7 @@ def thresholds(train_step: TrainStep, table: Batches, way: Way) -> Array | None:
     here = table.sample("validation", table.sizes["validation"])
     _, outputs = way.evaluate(here, True)
     assert outputs is not None
-    return cuts(rules, table, predictions(train_step, table, *outputs), array(table.true(here)))
-
-
-def row_losses(train_step: TrainStep, batches: Batches, subset: str) -> Tensor:
-    """The loss of every run on each row of a subset, in the subset's order: [R, n].
-
-    NaN where a run has no such row (see ``Batches.spans``), and for runs whose loss gives one number a run.
-    """
-    here = batches.sample(subset, batches.sizes[subset])
-    output, y = outputs_of(train_step, batches, here)[0], batches.targets(here)
-    found = torch.full(output.shape[:2], torch.nan, dtype=output.dtype, device=output.device)
-    every = list(range(len(train_step.runs)))
-    (first, _), *others = batches.spans(subset)
-    for rows, runs in ((first, every), *others):
-        found[runs] = torch.nan
-        found[runs, rows] = train_step.row_losses(output[:, rows], y[:, rows])[runs]
-    return found
+    return cuts(rules, table, predictions(train_step, table, *outputs), table.true(here))
 
 
 def by_size(table: Batches, subset: str, figures: Callable[[slice], dict[str, Array]]) -> dict[str, Array]:
@@ -155,7 +123,7 @@ def figure(metric: Metric, forms: Forms, true: Array, facts: Mapping[str, Array]
     return metric.function(*(forms[form] for form in metric.reads), true, **options)
 
 
-def is_defined(name: str, data: Data, rows: Array) -> bool:
+def is_defined(name: str, data: Data, rows: NDArray[np.int64]) -> bool:
     """Whether a metric of the data's task has a value on these rows of it, whatever is predicted there (int64 [n])."""
     task = TASKS[data.task]
     metric = task.metrics[name]

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from dlrun.components.arrays import Array
 from dlrun.engine.diagnostics import jumps
-from dlrun.lazy import Tensor
 
 Status = Literal["done", "stopped", "diverged", "interrupted"]
 
@@ -27,7 +26,7 @@ class Outcome:
     metrics: dict[str, float] = field(default_factory=dict)
     diagnostics: dict[str, float | list[float]] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
-    weights: dict[str, Tensor] = field(default_factory=dict)
+    weights: dict[str, Array] = field(default_factory=dict)
     predictions: dict[str, NDArray[Any]] = field(default_factory=dict)  # by subset
     parameters: int = 0
     cut: list[float] | None = None  # log odds of the thresholds; None for p = 0.5

@@ -6,8 +6,10 @@ Shapes: n rows, D features, K outputs, M members of a pair or triplet, E coordin
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dlrun.components.arrays import Array
 from dlrun.components.metrics import Form as Reading
@@ -15,13 +17,14 @@ from dlrun.components.tasks import Task
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing
 from dlrun.engine.cohort import CohortRun, Settings
-from dlrun.engine.evaluation import CHUNK_NUMBERS, default_metrics, figure_of
+from dlrun.engine.evaluation import default_metrics, figure_of
 from dlrun.engine.forms import Forms, kind_of
 from dlrun.engine.models.layout import Layout
 from dlrun.engine.process import exact
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
-from dlrun.engine.way import array
+from dlrun.engine.stepper import CHUNK_NUMBERS
+from dlrun.engine.tensors import array, tensor
 from dlrun.errors import DataError
 from dlrun.lazy import Tensor, torch
 
@@ -61,7 +64,7 @@ class Predictor:
         settings: Settings,
         form: DataForm,
         preprocessing: Preprocessing,
-        weights: Mapping[str, Tensor],
+        weights: Mapping[str, Array],
         cut: Array | None = None,
     ) -> None:
         self.cut = cut  # log odds of the thresholds, [K]
@@ -78,10 +81,10 @@ class Predictor:
         theta, buffers = (self._row(layout, weights) for layout in layouts)
         self.train_step.bind(State(theta, buffers, [], torch.zeros_like(theta)))
 
-    def _row(self, layout: Layout, weights: Mapping[str, Tensor]) -> Tensor:
+    def _row(self, layout: Layout, weights: Mapping[str, Array]) -> Tensor:
         row = torch.zeros(1, layout.size, dtype=self.settings.dtype, device=self.settings.device)
         for slot in layout.slots:
-            slot.view(row)[0] = weights[slot.name].to(row).view(slot.spec.shape)
+            slot.view(row)[0] = tensor(np.ascontiguousarray(weights[slot.name])).to(row).view(slot.spec.shape)
         return row
 
     @torch.no_grad()
@@ -96,7 +99,7 @@ class Predictor:
             return np.concatenate([self._predict(part, reading) for part in self._parts(x)])
 
     @torch.no_grad()
-    def measure(self, x: Array, y: Array) -> dict[str, float]:
+    def measure(self, x: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
         """The loss and the metrics of the run's task on rows [n, *shape] of raw features with targets as Data has them."""
         step = self.train_step
         with exact(self.settings.device):
@@ -105,8 +108,7 @@ class Predictor:
             scaled = scaled.to(self.settings.dtype) if scaled.is_floating_point() else scaled
             loss = {"loss": float(step.loss(output, scaled.unsqueeze(0))[0])}
             if self.form.task.scaled:
-                predicted = self.preprocessing.original(array(output.double()))
-                return loss | self._figures(Forms([kind_of(self.run)], predicted, predicted, self.cut), y)
+                output = before = tensor(self._original(output))
             return loss | self._figures(Forms([kind_of(self.run)], array(output), array(before), self.cut), y)
 
     def measure_predictions(self, predicted: Array, y: Array) -> dict[str, float]:
@@ -119,7 +121,7 @@ class Predictor:
         names = default_metrics(self.form.stand_in(), [self.run])
         return {name: float(figure_of(self.train_step, metrics[name], forms, true, {})[0]) for name in names}
 
-    def _parts(self, x: Array) -> list[Array]:
+    def _parts(self, x: NDArray[Any]) -> list[NDArray[Any]]:
         """The rows, so many at a time as memory is meant to hold."""
         together = max(1, CHUNK_NUMBERS // max(self.train_step.model.widest, math.prod(x.shape[1:])))
         return [x[start : start + together] for start in range(0, max(1, len(x)), together)]
@@ -131,17 +133,20 @@ class Predictor:
             parts = [array(self.train_step.codes(self._scaled(part))[0].flatten(1)) for part in self._parts(x)]
             return np.concatenate(parts, dtype=np.float64)
 
-    def _outputs(self, x: Array) -> tuple[Tensor, Tensor]:
+    def _outputs(self, x: NDArray[Any]) -> tuple[Tensor, Tensor]:
         """The output of the model, and what stands before its head: [1, n, K, ...]."""
         scaled = self._scaled(x)
         single = self.form.task.members and x.ndim == len(self.form.shape)
         return self.train_step.evaluate(scaled.unsqueeze(2) if single else scaled)
 
-    def _scaled(self, x: Array) -> Tensor:
+    def _scaled(self, x: NDArray[Any]) -> Tensor:
         """Rows as the model takes them, [1, n, ...]."""
         floats = x.dtype.kind == "f"
         found = torch.from_numpy(self.preprocessing.inputs(x.astype(np.float64, copy=False) if floats else x))
         return found.to(self.settings.device, self.settings.dtype if floats else None).unsqueeze(0)
+
+    def _original(self, output: Tensor) -> Array:
+        return self.preprocessing.original(array(output.double()))
 
     def _predict(self, x: Array, reading: Reading) -> Array:
         output, before = self._outputs(x)
@@ -151,6 +156,6 @@ class Predictor:
         if self.form.task.members:
             return array(output[0])
         if self.form.task.scaled:
-            return self.preprocessing.original(array(output[0].double()))
+            return self._original(output[0])
         found: Array = Forms([kind_of(self.run)], array(output), array(before))[reading][0]
         return found

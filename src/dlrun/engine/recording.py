@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dlrun.components.optimizers import Optimizer
 from dlrun.engine.batches import Batches
 from dlrun.engine.cohort import Cohort
+from dlrun.engine.draws import Draws
 from dlrun.engine.forms import Forms
 from dlrun.engine.layers import Layer, Pass
 from dlrun.engine.models.layout import Slot
@@ -24,7 +25,7 @@ from dlrun.engine.process import at_speed
 from dlrun.engine.schedule import Factors
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
-from dlrun.engine.way import array
+from dlrun.engine.tensors import array
 from dlrun.lazy import Tensor, torch
 
 
@@ -198,7 +199,8 @@ def record(cohort: Cohort, steps: int) -> Iterator[StepRecord]:
 
 def _steps(cohort: Cohort, steps: int) -> Iterator[StepRecord]:
     settings, (split,) = cohort.settings, cohort.splits
-    table = Batches(cohort.data, cohort.splits, cohort.preprocessing, [0], dtype=settings.dtype, device=settings.device)
+    table = Batches(cohort.data, cohort.splits, cohort.preprocessing, [0], floats=settings.floats)
+    draws = Draws(table, settings.device)
     step = _Recorder(cohort)
     state = step.bind(step.fresh())
     size, per_epoch = settings.batch_size, math.ceil(table.sizes["train"] / settings.batch_size)
@@ -207,13 +209,13 @@ def _steps(cohort: Cohort, steps: int) -> Iterator[StepRecord]:
     for number in range(min(steps, total)):
         epoch, place = divmod(number, per_epoch)
         factors = step.factors(number, 1, per_epoch, total)
-        factor = None if factors is None else Factors(factors, step.optimizers, settings.device).at(0)
-        places = table.order(keys.order(epoch))[:, place * size : (place + 1) * size]
+        factor = None if factors is None else Factors(torch.from_numpy(factors), step.optimizers, settings.device).at(0)
+        places = draws.order(keys.order(epoch))[:, place * size : (place + 1) * size]
         rows = split.train[places[0].cpu().numpy()]
-        x, y = table.take(places)
+        x, y = draws.take(places)
         drawn, theta, buffers = keys.epoch(epoch)(place), state.theta.clone(), state.buffers.clone()
         step.layers.clear()
-        weight = table.weights_of(places)
+        weight = draws.weights_of(places)
         step.step(state, x, y, drawn, factor, weight)
         layers, output, given = list(step.layers), step.output, step.y
         head = layers[-1].input.unsqueeze(0) if step.model.headed else output

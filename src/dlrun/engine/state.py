@@ -6,17 +6,21 @@ Shapes: R runs, P parameters, Q buffers.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dlrun.components.arrays import Array
 from dlrun.engine.components import Rows
 from dlrun.lazy import Tensor, torch
+
+Parameters = tuple[Array, Array]
+"""Theta [R, P] and the buffers [R, Q]."""
 
 
 @dataclass
 class Best:
     """What early stopping goes back to: for each run its best watched value so far, and the parameters it had then."""
 
-    value: Tensor  # [R], smaller is better
-    theta: Tensor  # [R, P]
-    buffers: Tensor  # [R, Q]
+    value: Array  # [R], smaller is better
+    theta: Array  # [R, P]
+    buffers: Array  # [R, Q]
 
     def select(self, keep: Sequence[int]) -> "Best":
         """The same of some rows."""
@@ -25,14 +29,13 @@ class Best:
 
 @dataclass
 class State:
-    """Everything that training changes, for R runs."""
+    """Everything that steps by torch change, for R runs."""
 
     theta: Tensor  # [R, P]
     buffers: Tensor  # [R, Q], such as running statistics
     optimizers: list[dict[str, Tensor]]  # for each group of rows its state matrices
     grad: Tensor  # [R, P], scratch
     step: int = 0
-    best: Best | None = None
     kinks: list[dict[str, Tensor]] = field(default_factory=list)  # for each penalty with a kink what it keeps, [R, P]
 
     def select(self, keep: Sequence[int], groups: Sequence[Rows]) -> "State":
@@ -51,7 +54,6 @@ class State:
             [_rows_of(slots, numbers) for slots, numbers in zip(self.optimizers, mine, strict=True) if numbers],
             torch.zeros_like(theta),
             self.step,
-            None if self.best is None else self.best.select(keep),
             [_rows_of(slots, keep) for slots in self.kinks],
         )
 

@@ -10,10 +10,15 @@ Shapes: R runs, B batch rows, P parameters, G rows of one group.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dlrun.components.losses import GRADIENTS, Values, per_row, per_run
-from dlrun.components.regularizers import AfterStep, BatchTransform, Kink, Penalty, Stop
+from dlrun.components.optimizers import Optimizer
+from dlrun.components.regularizers import AfterStep, BatchTransform, Kink, Penalty, Regularizer
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.engine.cohort import VECTOR, CohortRun, Settings
@@ -23,7 +28,7 @@ from dlrun.engine.keys import Keys, StepKeys
 from dlrun.engine.layers import SPREAD, Pass
 from dlrun.engine.models.builder import Builder, blueprint_of, pointwise
 from dlrun.engine.schedule import Factor
-from dlrun.engine.state import State
+from dlrun.engine.state import Parameters, State
 from dlrun.errors import InputError
 from dlrun.lazy import Tensor, torch
 
@@ -41,23 +46,11 @@ class TrainStep:
         self.model = parts.model
         self.layout, self.first = self.model.layout, self.model.first_trained
         self.inputs = math.prod(data.sample)  # numbers that the model is given of a sample
-        self.weights = parts.weights
-        self.has_weights = bool(self.weights.places)  # a user's module may have parameters of one dimension alone
+        self.places, self.stops = parts.places, parts.stops
+        self.has_weights = bool(self.places)  # a user's module may have parameters of one dimension alone
         self.uses_dropout = any(layer.random for layer in self.model.layers)
-        self.regularizers = parts.regularizers
-        self.penalties = [r for r in self.regularizers if isinstance(r, Penalty)]
-        self.kinks = [r for r in self.regularizers if isinstance(r, Kink)]
-        self.after_steps = [r for r in self.regularizers if isinstance(r, AfterStep)]
-        self.transforms = [r for r in self.regularizers if isinstance(r, BatchTransform)]
-        self.stops = [r for r in self.regularizers if isinstance(r, Stop)]
-        self.losses = parts.losses()
-        self.optimizers = parts.optimizers()
-        self._steady = Factor([1.0] * len(self.optimizers))
-        self.schedules = group([run.scheduler for run in self.runs], dtype=torch.float64)  # on the CPU: see ``factors``
         self.scheduled = any(run.scheduler.name != "constant" for run in self.runs)
-        self.lr = parts.column([run.optimizer.values["lr"] for run in self.runs])
-        self.clip_norm = parts.limit([run.clip_norm for run in self.runs])
-        self.clip_value = parts.limit([run.clip_value for run in self.runs])
+        self._parts = parts
         rows = settings.batch_size
         self.row_numbers = (self.layout.size, rows * self.model.narrowest, rows * settings.outputs)  # see cohort.filled
         # Where products are small, a CPU's vectors lie across the runs, which lie innermost in memory (see Linear)
@@ -67,19 +60,76 @@ class TrainStep:
     def _whole(self) -> bool:
         """Whether the rows of every component fill whole vectors."""
         activations_of = [g for layer in self.model.pointwise() for g, _ in layer.activations]
-        groups = [*(g for g, _ in self.optimizers), *(g for g, _ in self.losses), *activations_of]
+        groups = [*self._parts.optimizer_groups, *self._parts.loss_groups, *activations_of]
         return all(len(g.rows) % VECTOR == 0 for g in groups)
+
+    # What torch computes with
+
+    @cached_property
+    def regularizers(self) -> list[Regularizer]:
+        """Those that are no layers, in the order of their application."""
+        return self._parts.regularizers
+
+    @cached_property
+    def penalties(self) -> list[Penalty]:
+        """Terms of the loss."""
+        return [r for r in self.regularizers if isinstance(r, Penalty)]
+
+    @cached_property
+    def kinks(self) -> list[Kink]:
+        """Those of them with a kink at 0."""
+        return [r for r in self.regularizers if isinstance(r, Kink)]
+
+    @cached_property
+    def after_steps(self) -> list[AfterStep]:
+        """What changes theta behind a step."""
+        return [r for r in self.regularizers if isinstance(r, AfterStep)]
+
+    @cached_property
+    def transforms(self) -> list[BatchTransform]:
+        """What changes batches."""
+        return [r for r in self.regularizers if isinstance(r, BatchTransform)]
+
+    @cached_property
+    def losses(self) -> list[tuple[Group, dict[str, Any]]]:
+        """The losses, each with the rows that have it and its hyperparameters."""
+        return self._parts.losses()
+
+    @cached_property
+    def optimizers(self) -> list[tuple[Group, Optimizer]]:
+        """The optimizers, each with its rows."""
+        return self._parts.optimizers()
+
+    @cached_property
+    def _steady(self) -> Factor:
+        return Factor([1.0] * len(self.optimizers))
+
+    @cached_property
+    def _lr(self) -> float | Tensor:
+        return self._parts.column([run.optimizer.values["lr"] for run in self.runs])
+
+    @cached_property
+    def _clip_norm(self) -> float | Tensor | None:
+        return self._parts.limit([run.clip_norm for run in self.runs])
+
+    @cached_property
+    def _clip_value(self) -> float | Tensor | None:
+        return self._parts.limit([run.clip_value for run in self.runs])
 
     # What training changes
 
-    def fresh(self) -> State:
-        """The state before the first step."""
+    def initial(self) -> Parameters:
+        """Theta [R, P] and the buffers [R, Q] before the first step."""
         by_initializer: dict[Any, list[int]] = {}
         for row, run in enumerate(self.runs):
             by_initializer.setdefault(run.initializer, []).append(row)
-        device, dtype = self.settings.device, self.settings.dtype
-        theta = self.arranged(self.layout.initialize(self.seeds, list(by_initializer.items()), dtype).to(device))
-        buffers = self.model.buffers.initialize(self.seeds, list(by_initializer.items()), dtype).to(device)
+        each, floats = list(by_initializer.items()), self.settings.floats
+        return self.layout.initialize(self.seeds, each, floats), self.model.buffers.initialize(self.seeds, each, floats)
+
+    def fresh(self, initial: Parameters | None = None) -> State:
+        """The state before the first step, which begins with theta and buffers of other runs where these are given."""
+        theta, buffers = (torch.from_numpy(values).to(self.settings.device) for values in initial or self.initial())
+        theta = self.arranged(theta)
         optimizers = [optimizer.state(g.rows.take(theta)) for g, optimizer in self.optimizers]
         kinks = [kink.state(theta) for kink in self.kinks]
         return State(theta, buffers, optimizers, torch.zeros_like(theta), kinks=kinks)
@@ -100,16 +150,18 @@ class TrainStep:
         self._slices = [(g.rows.take(state.theta), g.rows.take(state.grad)) for g, _ in self.optimizers]
         return state
 
-    def factors(self, first: int, count: int, epoch_steps: int, total_steps: int) -> Tensor | None:
-        """What the schedules multiply lr with in steps ``first`` .. ``first + count``: [count, R], on the CPU; None for 1."""
+    def factors(self, first: int, count: int, epoch_steps: int, total_steps: int) -> NDArray[np.float64] | None:
+        """What the schedules multiply lr with in steps ``first`` .. ``first + count``: [count, R]; None for 1."""
         if not self.scheduled:
             return None
-        steps = torch.arange(first, first + count).unsqueeze(1)
-        out = torch.empty(count, len(self.runs), dtype=torch.float64)
-        for g in self.schedules:
-            values = {name: value.view(1, -1) if isinstance(value, Tensor) else value for name, value in g.values.items()}
-            found: Tensor = g.part.function(steps, epoch_steps=epoch_steps, total_steps=total_steps, **values)
-            out[:, list(g.rows.indices)] = found.to(out.dtype).expand(count, len(g.rows))
+        out = np.empty((count, len(self.runs)))
+        for g in group([run.scheduler for run in self.runs], floats="float64"):
+            own = not g.part.target.startswith("dlrun.")  # a function that takes tensors
+            steps = np.arange(first, first + count)[:, None]
+            values = {name: _row(value) for name, value in (g.values if own else g.columns).items()}
+            given = torch.from_numpy(steps) if own else steps
+            found = g.part.function(given, epoch_steps=epoch_steps, total_steps=total_steps, **values)
+            out[:, list(g.rows.indices)] = np.broadcast_to(found, (count, len(g.rows)))
         return out
 
     def keys(self) -> Keys:
@@ -153,7 +205,7 @@ class TrainStep:
         for kink, signs in sides:
             kink.project(state.theta, signs)
         if self.after_steps:
-            lr = self.lr if factor.column is None else self.lr * factor.column
+            lr = self._lr if factor.column is None else self._lr * factor.column
             for regularizer in self.after_steps:
                 regularizer.after_step(state.theta, lr.to(state.theta.dtype) if isinstance(lr, Tensor) else lr)
 
@@ -242,11 +294,11 @@ class TrainStep:
         return grad
 
     def _clip(self, grad: Tensor) -> None:
-        if self.clip_norm is not None:
+        if self._clip_norm is not None:
             norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
-            grad.mul_((self.clip_norm / (norm + 1e-6)).clamp_(max=1.0))
-        if self.clip_value is not None:
-            limit = self.clip_value
+            grad.mul_((self._clip_norm / (norm + 1e-6)).clamp_(max=1.0))
+        if self._clip_value is not None:
+            limit = self._clip_value
             if isinstance(limit, Tensor):
                 torch.clamp(grad, -limit, limit, out=grad)
             else:
@@ -265,3 +317,8 @@ class TrainStep:
     def use(self, theta: Tensor) -> None:
         """Let ``forward`` read its parameters from ``theta``; ``bind`` restores the state's own."""
         self.parameters = self.layout.views(theta)
+
+
+def _row(value: Any) -> Any:
+    """A column [G, 1] as a row [1, G]."""
+    return value.reshape(1, -1) if isinstance(value, np.ndarray | Tensor) else value

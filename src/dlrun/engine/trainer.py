@@ -25,13 +25,12 @@ from dlrun.engine.cohort import VECTOR, Cohort, filled, kinds
 from dlrun.engine.evaluation import default_metrics, derived_of, measure, thresholds
 from dlrun.engine.forms import Forms
 from dlrun.engine.outcome import Outcome, Status, add_jumps
-from dlrun.engine.process import at_speed, exact
+from dlrun.engine.process import keep_memory
 from dlrun.engine.progress import Progress
 from dlrun.engine.state import Best
 from dlrun.engine.step import TrainStep
 from dlrun.engine.stepper import TorchWay
 from dlrun.engine.way import Way
-from dlrun.lazy import Tensor, torch
 
 __all__ = ["EPOCH_ROWS", "Outcome", "Report", "Training", "fit"]
 
@@ -52,32 +51,27 @@ class Training:
         # rows with equal optimizers side by side are a slice of theta; activations and losses may be taken by index
         self.kinds = kinds(runs)
         self.order = sorted(range(len(runs)), key=lambda row: (self.kinds[row], row))
-        self.all_data = Batches(
-            cohort.data,
-            cohort.splits,
-            cohort.preprocessing,
-            [runs[row].split for row in self.order],
-            dtype=self.settings.dtype,
-            device=self.settings.device,
-        )
+        of_splits = [runs[row].split for row in self.order]
+        self.all_data = Batches(cohort.data, cohort.splits, cohort.preprocessing, of_splits, floats=self.settings.floats)
         self._bind_runs(self.order, self.all_data)
-        self.state = self.train_step.bind(self.train_step.fresh())
         self.steps_per_epoch = math.ceil(self.table.sizes["train"] / self.settings.batch_size)
         total = self.settings.epochs * self.steps_per_epoch
         self.total_steps = min(total, self.settings.max_steps or total)
-        never = torch.iinfo(torch.int64).max
-        self.until = torch.tensor([never if run.until is None else run.until for run in runs])  # [R]
+        never = np.iinfo(np.int64).max
+        self.until = np.array([never if run.until is None else run.until for run in runs])  # [R]
         self.watched = [self._watch(stop.metric or "loss") for stop in self.train_step.stops]
         evaluations = self.total_steps // (self.steps_per_epoch * self.settings.evaluate_every) + 2
         # what each early stopping watches, smaller is better: [evaluations, R]
-        self.seen = [torch.empty(evaluations, len(runs), dtype=torch.float64, device=self.settings.device) for _ in self.watched]
+        self.seen = [np.empty((evaluations, len(runs))) for _ in self.watched]
         # (epoch, {"train/loss": [R], ...}), all runs in the cohort's order
-        self.records: list[tuple[int, dict[str, Tensor]]] = []
+        self.records: list[tuple[int, dict[str, Array]]] = []
         self.outcomes = [Outcome(parameters=self.train_step.layout.size) for _ in runs]
-        self.alive = torch.ones(len(runs), dtype=torch.bool)
-        self.final = (torch.empty_like(self.state.theta), torch.empty_like(self.state.buffers))  # in the order of ``order``
-        self.way = self._way()
-        self.way.load(self.state)
+        self.alive = np.ones(len(runs), dtype=bool)
+        self.best: Best | None = None
+        self.step = 0  # how many were taken
+        initial = self.train_step.initial()
+        self.final = (np.empty_like(initial[0]), np.empty_like(initial[1]))  # in the order of ``order``
+        self.way: Way = lanes.way(self.train_step, self.table, initial) or TorchWay(self.train_step, self.table, initial)
         self.start = diagnostics.inside(self.way, self.train_step, self.table)["gradient_norm"]
         for outcome in self.outcomes:
             outcome.engine = self.way.name
@@ -85,13 +79,8 @@ class Training:
     def _bind_runs(self, active: list[int], table: Batches) -> None:
         """Let these runs be the rows of theta."""
         self.active, self.table = active, table
-        self.places = torch.tensor(active)
+        self.places = np.array(active)
         self.train_step = TrainStep([self.cohort.runs[row] for row in active], self.cohort.data, self.settings)
-
-    def _way(self) -> Way:
-        """The native way where there is one for these runs, else torch's."""
-        native = lanes.way(self.train_step, self.table)
-        return native or TorchWay(self.train_step, self.table)
 
     def _watch(self, name: str) -> tuple[str, bool]:
         """What an early stopping watches: the key in the records, and whether higher is better."""
@@ -104,53 +93,48 @@ class Training:
         first = number * self.steps_per_epoch
         count = min(self.steps_per_epoch, self.total_steps - first)
         factors = self.train_step.factors(first, count, self.steps_per_epoch, self.total_steps)
-        self.way.epoch(self.state, number, range(self.state.step - first, count), factors, self._stops)
+        self.step = self.way.epoch(number, self.step, range(self.step - first, count), factors, self._stops)
 
-    def _stops(self) -> bool:
-        """Whether to stop before the next step: interrupted, or for a checkpoint."""
-        return self._interrupted() or (self._keeper is not None and self._keeper.due(self.state.step))
+    def _stops(self, step: int) -> bool:
+        """Whether to stop behind so many steps: interrupted, or for a checkpoint."""
+        self.step = step
+        return self._interrupted() or (self._keeper is not None and self._keeper.due(self.step))
 
     def evaluate(self, epoch: int) -> None:
         """Measure every present row after ``epoch`` epochs, record it, and freeze the rows that are through."""
         known, watched = self.train_step.task.metrics, {name.split("/")[1] for name, _ in self.watched}
         names = {name for name in {self.settings.metric, *watched} - {"loss"} if name in watched or not known[name].at_end}
-        theta = self.way.evaluated(self.state)
+        self.way.evaluated(self.step)
         found = {"train/loss": measure(self.train_step, self.table, self.way, "train", [], EPOCH_ROWS)["loss"]}
         if self.table.sizes["validation"]:
             measured = measure(self.train_step, self.table, self.way, "validation", sorted(names))
             found |= {f"validation/{name}": values for name, values in measured.items()}
         self.records.append((epoch, self._everyone(found)))
         for seen, (name, higher) in zip(self.seen, self.watched, strict=True):
-            seen[len(self.records) - 1] = torch.from_numpy(-found[name] if higher else found[name])
+            seen[len(self.records) - 1] = -found[name] if higher else found[name]
         if self.watched:
-            self._keep_best(theta, self.seen[0][len(self.records) - 1])
-        self._freeze(epoch, theta, torch.from_numpy(found["train/loss"]).to(theta.device))
+            self._keep_best(self.seen[0][len(self.records) - 1])
+        self._freeze(epoch, found["train/loss"])
 
-    def _keep_best(self, theta: Tensor, value: Tensor) -> None:
-        value = torch.where(value.isnan(), torch.inf, value)  # whatever is defined beats what is not
-        best = self.state.best
-        if best is None:
-            self.state.best = Best(value, theta.clone(), self.state.buffers.clone())
+    def _keep_best(self, value: Array) -> None:
+        value = np.where(np.isnan(value), np.inf, value)  # whatever is defined beats what is not
+        if self.best is None:
+            self.best = Best(value, *self.way.parameters())
             return
-        better = (value < best.value) | best.value.isinf()  # until there is a value, the latest weights are the ones to keep
-        torch.where(better, value, best.value, out=best.value)
-        for new, kept in ((theta, best.theta), (self.state.buffers, best.buffers)):
-            torch.where(better.unsqueeze(1), new, kept, out=kept)
+        better = (value < self.best.value) | np.isinf(self.best.value)  # until there is a value, the latest weights are to keep
+        if better.any():
+            theta, buffers = self.way.parameters(better.nonzero()[0])
+            self.best.value[better], self.best.theta[better], self.best.buffers[better] = value[better], theta, buffers
 
-    def _freeze(self, epoch: int, theta: Tensor, loss: Tensor) -> None:
-        finite = math.isfinite(float(loss.sum()) + float(theta.sum()))  # then every one of them is
-        ending = self.until[self.places] <= epoch
-        if finite and not self.watched and not ending.any():
-            return
-        lost = ~(loss.isfinite() & theta.isfinite().all(1))
-        through = torch.zeros_like(lost)
+    def _freeze(self, epoch: int, loss: Array) -> None:
+        lost = ~(np.isfinite(loss) & self.way.finite())
+        through = np.zeros_like(lost)
         for stop, seen in zip(self.train_step.stops, self.seen, strict=True):
             through |= stop.stop(seen[: len(self.records)])
-        lost, through = torch.stack([lost, through]).cpu()
         present = self.alive[self.places]
-        self.finish(present & lost, "diverged", epoch, theta)
-        self.finish(present & through & ~lost, "stopped", epoch, theta)
-        self.finish(present & ending & ~through & ~lost, "done", epoch, theta)
+        self.finish(present & lost, "diverged", epoch)
+        self.finish(present & through & ~lost, "stopped", epoch)
+        self.finish(present & (self.until[self.places] <= epoch) & ~through & ~lost, "done", epoch)
         if 0 < int(self.alive[self.places].sum()) <= len(self.active) // 2:
             self._compact()
 
@@ -173,32 +157,31 @@ class Training:
 
     def cut(self, keep: Sequence[int]) -> None:
         """Cut theta, and all that belongs to it, to the rows at some of the present places."""
-        state = self.state.select(keep, [g.rows for g, _ in self.train_step.optimizers])
         self._bind_runs([self.active[place] for place in keep], self.table.select(keep))
         self.seen = [seen[:, keep] for seen in self.seen]
-        self.state = self.train_step.bind(state)
-        self.way = self.way.select(self.train_step, self.table, keep, self.state)
+        self.best = None if self.best is None else self.best.select(keep)
+        self.way = self.way.select(self.train_step, self.table, keep)
 
     # The end of runs
 
-    def finish(self, which: Tensor, status: Status, epoch: int, theta: Tensor) -> None:
-        """Freeze present rows, a mask [r]: what they are now is their result. ``theta`` is what they are evaluated with."""
+    def finish(self, which: Array, status: Status, epoch: int) -> None:
+        """Freeze present rows, a mask [r]: what they are evaluated with now is their result."""
         if not which.any():
             return
-        kept = theta, self.state.buffers
-        if self.state.best is not None and status != "diverged":
-            kept = self.state.best.theta, self.state.best.buffers
-        ending = which.nonzero().flatten()
+        ending = which.nonzero()[0]
+        if self.best is not None and status != "diverged":
+            kept = self.best.theta[ending], self.best.buffers[ending]
+        else:
+            kept = self.way.parameters(ending)
         places = ending.tolist()
         rows = [self.active[place] for place in places]
         place_of = {row: place for place, row in enumerate(self.order)}
-        ends = torch.tensor([place_of[row] for row in rows])
         for final, now in zip(self.final, kept, strict=True):
-            final[ends.to(final.device)] = now[ending.to(now.device)]
+            final[[place_of[row] for row in rows]] = now
         self.alive[rows] = False
         for place, row in zip(places, rows, strict=True):
             outcome = self.outcomes[row]
-            outcome.status, outcome.epochs, outcome.steps = status, epoch, self.state.step
+            outcome.status, outcome.epochs, outcome.steps = status, epoch, self.step
             outcome.reason = self._reason(status, row, place, epoch)
 
     def _reason(self, status: Status, row: int, place: int, epoch: int) -> str:
@@ -210,7 +193,7 @@ class Training:
             )
         if status == "stopped":
             return f"{self.watched[0][0]} stopped improving; the weights of the best epoch were restored"
-        if status == "done" and self.state.best is not None and self.state.best.value[place].isinf():
+        if status == "done" and self.best is not None and math.isinf(self.best.value[place]):
             watched = self.watched[0][0]
             other = self.train_step.task.main_metric if watched.endswith("/loss") else "loss"
             return (
@@ -230,9 +213,9 @@ class Training:
             self._measure(rows)
         epochs = [float(epoch) for epoch, _ in self.records]
         measured = self.records[-1][1] if self.records else {}
-        columns = {name: torch.stack([record[name] for _, record in self.records], 1) for name in measured}
+        columns = {name: np.stack([record[name] for _, record in self.records], 1) for name in measured}
         if columns:
-            add_jumps(self.outcomes, columns["train/loss"].numpy(), epochs)
+            add_jumps(self.outcomes, columns["train/loss"], epochs)
         names = ("epoch", *columns)
         history = zip(itertools.repeat(epochs), *(values.tolist() for values in columns.values()))
         for outcome, mine in zip(self.outcomes, history, strict=False):
@@ -240,9 +223,9 @@ class Training:
             outcome.history = {name: values[:count] for name, values in zip(names, mine, strict=True)}
         model = self.train_step.model
         weights = {
-            slot.name: view.unbind()
+            slot.name: view
             for layout, matrix in zip((model.layout, model.buffers), self.final, strict=True)
-            for slot, view in zip(layout.slots, itertools.chain(*layout.views(matrix.cpu())), strict=True)
+            for slot, view in zip(layout.slots, itertools.chain(*layout.views(matrix)), strict=True)
         }
         for place, row in enumerate(self.order):
             self.outcomes[row].weights = {name: views[place] for name, views in weights.items()}
@@ -254,7 +237,7 @@ class Training:
         places = [place for place, row in enumerate(self.order) if row in chosen]
         if rows != self.active:
             self._bind_runs(rows, self.all_data.select(places))
-            self.way = self.way.of(self.train_step, self.table)
+            self.way = self.way.of(self.train_step, self.table, (self.final[0][places], self.final[1][places]))
         theta, buffers = (matrix[places] for matrix in self.final)
         self.way.use(theta, buffers)
         names = dict.fromkeys((*default_metrics(self.cohort.data, self.train_step.runs), self.settings.metric))
@@ -275,7 +258,7 @@ class Training:
                 asked = [name for name in names if subset != "train" or name == "loss" or not known[name].held_out]
                 found = measure(self.train_step, self.table, self.way, subset, asked, keep=keep, cut=cut, derived=derived)
                 measured |= {f"{subset}/{name}": values for name, values in found.items()}
-        inside: dict[str, Tensor | Array] = {**diagnostics.diagnose(self.way, self.train_step, self.table, theta)}
+        inside = diagnostics.diagnose(self.way, self.train_step, self.table, theta)
         inside["gradient_norm_at_start"] = self.start[places]
         if cut is not None:
             inside["threshold"] = sigmoid(cut[:, 0, 0] if cut.shape[2] == 1 else cut[:, 0])
@@ -301,11 +284,11 @@ class Training:
                 for place in some or range(len(rows)):
                     self.outcomes[rows[place]].predictions[subset] = each[place]
 
-    def _everyone(self, found: dict[str, Array]) -> dict[str, Tensor]:
-        """Values of the present rows [r] at their places among all runs [R], on the CPU; NaN for rows that were cut."""
-        out = torch.full((len(found), len(self.cohort.runs)), torch.nan, dtype=torch.float64)
-        out.index_copy_(1, self.places, torch.from_numpy(np.stack([*found.values()]).astype(np.float64)))
-        return dict(zip(found, out.unbind(), strict=True))
+    def _everyone(self, found: dict[str, Array]) -> dict[str, Array]:
+        """Values of the present rows [r] at their places among all runs [R]; NaN for rows that were cut."""
+        out = np.full((len(found), len(self.cohort.runs)), np.nan)
+        out[:, self.places] = [*found.values()]
+        return dict(zip(found, out, strict=True))
 
     def progress(self, epoch: int, seconds: float) -> Progress:
         """How things stand after ``epoch`` epochs."""
@@ -324,7 +307,7 @@ class Training:
             diverged=finished and sum(outcome.status == "diverged" for outcome in self.outcomes[: self.asked]),
             epoch=epoch,
             epochs=self.settings.epochs,
-            step=self.state.step,
+            step=self.step,
             steps=self.total_steps,
             seconds=seconds,
             loss=mean["train/loss"],
@@ -358,32 +341,27 @@ def fit(
     Raises:
         UnfitCheckpointError: the checkpoint is not one of this cohort; nothing was trained.
     """
-    with torch.no_grad(), at_speed(), exact(cohort.settings.device):
-        return _fitted(cohort, report, interrupted, keeper, checkpoint)
-
-
-def _fitted(
-    cohort: Cohort, report: Report | None, interrupted: Callable[[], bool], keeper: Keeper | None, checkpoint: Checkpoint | None
-) -> list[Outcome]:
+    keep_memory()
     started = time.perf_counter()
     training, settings = Training(cohort, interrupted, keeper), cohort.settings
     epoch, before = (0, 0.0) if checkpoint is None else restore(training, checkpoint)
     started -= before
-    while training.alive[: training.asked].any() and training.state.step < training.total_steps and not interrupted():
+    while training.alive[: training.asked].any() and training.step < training.total_steps and not interrupted():
         training.epoch(epoch)
-        if keeper is not None and keeper.due(training.state.step):
+        if keeper is not None and keeper.due(training.step):
             keeper.take(training, epoch, time.perf_counter() - started)
-        if training.state.step < min((epoch + 1) * training.steps_per_epoch, training.total_steps):  # stopped on the way
+        if training.step < min((epoch + 1) * training.steps_per_epoch, training.total_steps):  # stopped on the way
             continue
         epoch += 1
-        last = training.state.step == training.total_steps
+        last = training.step == training.total_steps
         if last or epoch % settings.evaluate_every == 0:
             training.evaluate(epoch)
             if report is not None:
                 report(training.progress(epoch, time.perf_counter() - started))
     rest = training.alive[training.active]
-    if keeper is not None and rest.any() and training.state.step < training.total_steps:  # interrupted
+    if keeper is not None and rest.any() and training.step < training.total_steps:  # interrupted
         keeper.take(training, epoch, time.perf_counter() - started)
-    status: Status = "done" if training.state.step == training.total_steps else "interrupted"
-    training.finish(rest, status, epoch, training.way.evaluated(training.state))
+    status: Status = "done" if training.step == training.total_steps else "interrupted"
+    training.way.evaluated(training.step)
+    training.finish(rest, status, epoch)
     return training.results()

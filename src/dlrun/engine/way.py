@@ -3,73 +3,82 @@
 Shapes: R runs, P parameters, Q buffers, K outputs, E numbers of a code, n rows.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
-from dlrun.components.arrays import Array
-from dlrun.engine.batches import Batches
-from dlrun.engine.state import State
+import numpy as np
+from numpy.typing import NDArray
+
+from dlrun.engine.batches import Batches, Here
+from dlrun.engine.state import Parameters
 from dlrun.engine.step import TrainStep
-from dlrun.lazy import Tensor
 
-Outputs = tuple[Tensor, Tensor]
+Outputs = tuple[NDArray[Any], NDArray[Any]]
 """Outputs of the models and what stands before the head, [R, n, K, ...]."""
 
-Evaluation = tuple[Tensor | None, Outputs | None]
-"""The loss of every run [R], and outputs. Of these two at most one is None: outputs that nobody wants, or a loss that is to be
-computed from them.
+Evaluation = tuple[NDArray[Any] | None, Outputs | None]
+"""The loss of every run [R], and outputs. Of these two at most one is None: outputs that nobody wants, or a loss that is left to
+``Way.loss`` where there are outputs.
 """
 
-Diagnostics = dict[str, Tensor]
+Diagnostics = dict[str, NDArray[Any]]
 """By name (see diagnostics.py), a number of every run [R], or one for each of some layers [R, L]."""
 
 UNITS = ("mean_activation", "dead_units", "saturation")
 """The diagnostics of each activation."""
 
-Here = Tensor | slice
-"""Places of rows in every run's split."""
-
-
-def array(values: Tensor) -> Array:
-    """What torch has computed, as metrics take it: an array, which shares the memory of a tensor on the CPU."""
-    found: Array = values.cpu().numpy()
-    return found
-
 
 class Way(Protocol):
-    """One way of taking steps, for the present rows of a cohort.
+    """One way of taking steps, for the present rows of a cohort. It has all that the steps change.
 
-    Between epochs the buffers and the step are in ``State``, and theta is what ``evaluated`` makes of it.
+    Begun with theta and buffers before the first step, which are evaluated until ``evaluated`` or ``use`` says otherwise.
     """
 
     name: str
 
-    def load(self, state: State) -> None:
-        """Begin with a fresh state, whose parameters are evaluated until ``evaluated`` or ``use`` says otherwise."""
-
-    def epoch(self, state: State, number: int, steps: range, factors: Tensor | None, interrupted: Callable[[], bool]) -> None:
+    def epoch(
+        self, number: int, step: int, steps: range, factors: NDArray[np.float64] | None, interrupted: Callable[[int], bool]
+    ) -> int:
         """Take ``steps`` of epoch ``number``, both counted from 0, or the first of them where ``interrupted`` says so.
 
-        ``factors`` [steps.stop, R] is what the schedules multiply the learning rates with, on the CPU; None for 1.
+        Args:
+            step: how many steps were taken before, in all epochs.
+            factors: [steps.stop, R], what the schedules multiply the learning rates with; None for 1.
+            interrupted: is told how many steps are taken by then.
+
+        Returns:
+            How many steps are taken now.
         """
 
-    def tensors(self, state: State) -> dict[str, Tensor]:
-        """By name, the tensors that the steps change: what is written into them is where the next step begins."""
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """By name, what the steps have changed."""
 
-    def evaluated(self, state: State) -> Tensor:
-        """The parameters to evaluate and to keep [R, P], with which is evaluated from now on."""
+    def restore(self, arrays: Mapping[str, NDArray[Any]], step: int) -> None:
+        """Stand where ``arrays``, of the same shapes, were taken, after ``step`` steps."""
 
-    def use(self, theta: Tensor, buffers: Tensor) -> None:
+    def evaluated(self, step: int) -> None:
+        """Evaluate from now on with the parameters that ``step`` steps have led to."""
+
+    def use(self, theta: NDArray[Any], buffers: NDArray[Any]) -> None:
         """Evaluate with these parameters [R, P] and buffers [R, Q] from now on. No step is taken after that."""
 
-    def evaluate(self, here: Here, outputs: bool) -> Evaluation:
-        """What the runs make of the rows ``here``; without ``outputs`` the losses alone, where the way computes those."""
+    def finite(self) -> NDArray[np.bool_]:
+        """Whether the parameters of each run that are evaluated are finite: [R]."""
 
-    def codes(self, here: Here) -> Tensor:
+    def parameters(self, rows: NDArray[np.int64] | None = None) -> Parameters:
+        """Copies of the parameters and buffers that are evaluated, of some rows."""
+
+    def evaluate(self, here: Here, outputs: bool) -> Evaluation:
+        """What the runs make of the rows ``here``; without ``outputs`` the losses alone."""
+
+    def loss(self, here: Here, outputs: Outputs) -> NDArray[Any]:
+        """The loss of every run on the rows ``here`` [R], of which it makes these outputs."""
+
+    def codes(self, here: Here) -> NDArray[Any]:
         """The codes of the rows ``here`` [R, n, E], see ``TrainStep.codes``."""
 
-    def scores(self, x: Tensor) -> Tensor:
-        """The outputs for other rows, prepared for each run: [R, n, *shape] to [R, n, K]."""
+    def scores(self, x: NDArray[Any]) -> NDArray[Any]:
+        """The outputs for other rows [n, *shape], which are prepared for each run: [R, n, K]."""
 
     def inside(self, here: Here) -> Diagnostics:
         """What goes on inside when the rows ``here`` are a batch, of which the loss alone counts and nothing is dropped.
@@ -78,11 +87,8 @@ class Way(Protocol):
         diagnostics.py). Running statistics stay as they are.
         """
 
-    def of(self, train_step: TrainStep, table: Batches) -> "Way":
-        """The same for any of the cohort's runs, which are those of ``train_step`` and ``table``, before anything is loaded."""
+    def of(self, train_step: TrainStep, table: Batches, initial: Parameters) -> "Way":
+        """The same for any of the cohort's runs, which are those of ``train_step`` and ``table``."""
 
-    def select(self, train_step: TrainStep, table: Batches, keep: Sequence[int], state: State) -> "Way":
-        """The same for some of the rows, which are those of ``train_step`` and ``table``, by their present places.
-
-        ``state`` is already theirs.
-        """
+    def select(self, train_step: TrainStep, table: Batches, keep: Sequence[int]) -> "Way":
+        """The same for some of the rows, which are those of ``train_step`` and ``table``, by their present places."""

@@ -8,8 +8,7 @@ saved, loaded                a checkpoint of the engine as bytes, and back
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-
-import numpy as np
+from importlib.metadata import version
 
 from dlrun import __version__
 from dlrun.config.spec import RunSpec
@@ -19,7 +18,6 @@ from dlrun.engine.cohort import Cohort
 from dlrun.errors import StoreError, plural
 from dlrun.experiments.events import Listener
 from dlrun.experiments.planning.cohorts import Planned, part
-from dlrun.lazy import torch
 from dlrun.results.checkpoints import SavedCheckpoint
 from dlrun.results.formats import read_weights, weights_bytes
 from dlrun.results.store import Store
@@ -44,12 +42,12 @@ def keeping(store: Store, tell: Listener) -> Keep:
 
 def saved(cohort: Cohort, runs: Sequence[str], checkpoint: Checkpoint) -> SavedCheckpoint:
     """A checkpoint of the cohort as it is kept; ``runs`` are the ids of its runs."""
-    alive = checkpoint.tensors["alive"].tolist()
+    alive = checkpoint.arrays["alive"].tolist()
     return SavedCheckpoint(
         runs,
         [run for run, trains in zip(runs, alive, strict=False) if trains],  # behind the runs are padding runs
         {**checkpoint.facts, "made by": _maker(cohort, checkpoint.facts["engine"])},
-        weights_bytes({name: value.numpy() for name, value in checkpoint.tensors.items()}),
+        weights_bytes(dict(checkpoint.arrays)),
     )
 
 
@@ -59,7 +57,7 @@ def loaded(checkpoint: SavedCheckpoint | None) -> Checkpoint | None:
         return None
     try:
         arrays = read_weights(checkpoint.content)
-        return Checkpoint(checkpoint.facts, {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()})
+        return Checkpoint(checkpoint.facts, arrays)
     except (ValueError, TypeError):
         return None
 
@@ -69,7 +67,7 @@ def _maker(cohort: Cohort, engine: str) -> dict[str, str]:
     kernel = {"kernel": lanes.version()} if engine == "native" else {}
     return {
         "dlrun": __version__,
-        "torch": str(torch.__version__),
+        "torch": version("torch"),
         "engine": engine,
         "device": cohort.settings.place,
         **kernel,

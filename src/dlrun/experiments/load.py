@@ -17,7 +17,6 @@ from dlrun.data.splits import Split
 from dlrun.engine.predictor import DataForm, Predictor
 from dlrun.errors import DataError
 from dlrun.experiments.planning.cohorts import Datasets, place_of, settings_of
-from dlrun.lazy import torch
 from dlrun.results.record import RunRecord
 
 
@@ -51,11 +50,10 @@ def revive(
         raise DataError(
             f"preprocessing.json: does not say what the model's data is ({error}); the file is of another kind"
         ) from error
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
     cut = np.array(kept["threshold"], dtype=np.float64) if "threshold" in kept else None
     loss = replace(spec.row.loss, values={**spec.row.loss.values, **kept.get("loss", {})})
     row = replace(spec.row, loss=loss)
-    return Predictor(row, settings_of(spec, form.outputs), form, Preprocessing.from_json(kept), tensors, cut)
+    return Predictor(row, settings_of(spec, form.outputs), form, Preprocessing.from_json(kept), weights, cut)
 
 
 def data_of(config: Mapping[str, Any], record: RunRecord) -> tuple[Data, Split]:

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache, partial
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,6 @@ from dlrun.engine.trainer import MOST_PREDICTED, Outcome, fit
 from dlrun.experiments.checkpoints import Keep, loaded, saved
 from dlrun.experiments.planning.cohorts import Planned
 from dlrun.isolation import DiedError, RaisedError, reason
-from dlrun.lazy import torch
 from dlrun.results.formats import PREDICTIONS, TARGETS, RunFiles, smallest
 from dlrun.results.identity import run_ids
 from dlrun.results.record import RunRecord, Status, utc_now
@@ -170,7 +170,7 @@ class _Shared:
             record=record,
             config=spec.config,
             history=outcome.history,
-            weights={name: value.numpy() for name, value in outcome.weights.items()},
+            weights=outcome.weights,
             log=[*(f"warning: {warning}" for warning in spec.warnings), *self._log],
             extra={"preprocessing.json": self._scalings[split] | self._form | self._fitted(number, outcome), **self._encoding},
             arrays=self._arrays(split, outcome),
@@ -272,5 +272,5 @@ def worth_keeping(files: Sequence[RunFiles], store: Store) -> list[RunFiles]:
 @cache
 def versions(own: str = "") -> dict[str, str]:
     """What the figures depend on; ``own`` is the digest of the user's own code."""
-    found = {"dlrun": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
+    found = {"dlrun": __version__, "torch": version("torch"), "python": platform.python_version()}
     return found | {"source": own} if own else found

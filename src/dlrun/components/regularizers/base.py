@@ -16,7 +16,7 @@ Shapes: R runs, B batch rows, P parameters, E epochs so far.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from dlrun.components.optimizers.base import State
 from dlrun.lazy import Tensor, torch
@@ -122,8 +122,11 @@ class Stop(Regularizer):
     metric: str | None = None
 
     @abstractmethod
-    def stop(self, history: Tensor) -> Tensor:
-        """Which runs have trained enough: bool [R]. ``history`` [E, R] is the watched metric, smaller is better."""
+    def stop(self, history: Any) -> Any:
+        """Which runs have trained enough: bool [R]. ``history`` [E, R] is the watched metric, smaller is better.
+
+        Both are tensors on the CPU; dlrun's own takes arrays and returns one.
+        """
 
 
 def each_run(value: float | Tensor, like: Tensor) -> float | Tensor:

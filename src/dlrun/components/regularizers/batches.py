@@ -13,6 +13,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dlrun import streams
 from dlrun.components.hyperparameters import Probability, Row
 from dlrun.components.regularizers.base import BatchTransform, each_run
@@ -60,7 +63,7 @@ class Augmentation(BatchTransform):
         pick = streams.bits(keys, 1).flatten() & (_QUANTILES - 1)
         if self._quantiles is None or self._quantiles.device != keys.device:
             alphas = self.strength.flatten().tolist() if isinstance(self.strength, Tensor) else [self.strength]
-            self._quantiles = torch.stack([beta_quantiles(alpha) for alpha in alphas]).to(keys.device)
+            self._quantiles = torch.from_numpy(np.stack([beta_quantiles(alpha) for alpha in alphas])).to(keys.device)
         return self._quantiles.expand(len(pick), -1).gather(1, pick.unsqueeze(1)).flatten()
 
     def _move(self, x: Tensor, y: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,12 +98,13 @@ class Augmentation(BatchTransform):
 
 
 @cache
-def beta_quantiles(alpha: float) -> Tensor:
+def beta_quantiles(alpha: float) -> NDArray[np.float64]:
     """Quantiles of Beta(alpha, alpha) at the midpoints of 4,096 equal steps; alpha = 0 is a coin of 0 and 1."""
     from scipy.special import betaincinv  # only mixup needs it
 
-    middle = (torch.arange(_QUANTILES, dtype=torch.float64) + 0.5) / _QUANTILES
-    return torch.from_numpy(betaincinv(alpha, alpha, middle.numpy())) if alpha > 0 else middle.round()
+    middle = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    found: NDArray[np.float64] = betaincinv(alpha, alpha, middle) if alpha > 0 else middle.round()
+    return found
 
 
 def soften(y: Tensor, classes: int, dtype: torch.dtype) -> Tensor:

@@ -3,9 +3,8 @@
 Shapes: R runs, H units of a layer.
 """
 
-from dlrun.components.hyperparameters import OpenShare, Positive, Share
+from dlrun.components.hyperparameters import OpenShare, Positive, Row, Share
 from dlrun.components.regularizers.base import AroundActivation
-from dlrun.lazy import Tensor
 
 
 class Dropout(AroundActivation):
@@ -21,7 +20,7 @@ class Dropout(AroundActivation):
         self.p = p
 
     @property
-    def values(self) -> dict[str, float | Tensor]:
+    def values(self) -> dict[str, Row]:
         """p: a float, or a column [R, 1]."""
         return {"p": self.p}
 
@@ -39,6 +38,6 @@ class BatchNorm(AroundActivation):
         self.momentum, self.eps = momentum, eps
 
     @property
-    def values(self) -> dict[str, float | Tensor]:
+    def values(self) -> dict[str, Row]:
         """Momentum and eps: floats, or columns [R, 1]."""
         return {"momentum": self.momentum, "eps": self.eps}

@@ -3,9 +3,13 @@
 Shapes: R runs, E epochs so far.
 """
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from dlrun.components.hyperparameters import Count, NonNegative
-from dlrun.components.regularizers.base import Stop, each_run
-from dlrun.lazy import Tensor, torch
+from dlrun.components.regularizers.base import Stop
 
 
 class EarlyStopping(Stop):
@@ -18,11 +22,12 @@ class EarlyStopping(Stop):
     def __init__(self, *, patience: Count = 10, min_delta: NonNegative = 0.0, metric: str | None = None) -> None:
         self.patience, self.min_delta, self.metric = patience, min_delta, metric
 
-    def stop(self, history: Tensor) -> Tensor:
+    def stop(self, history: NDArray[Any]) -> NDArray[np.bool_]:
         """Which runs have trained enough: bool [R]. ``history`` [E, R], smaller is better."""
         if len(history) <= self.patience:
-            return torch.zeros(history.shape[1], dtype=torch.bool, device=history.device)
-        history = torch.where(history.isnan(), torch.inf, history)  # a metric that is not defined is no improvement
-        before, lately = history[: -self.patience].amin(0), history[-self.patience :].amin(0)
-        delta = each_run(self.min_delta, before)
-        return before.isfinite() & ~(lately < before - delta)
+            return np.zeros(history.shape[1], dtype=bool)
+        history = np.asarray(history)
+        history = np.where(np.isnan(history), np.inf, history)  # a metric that is not defined is no improvement
+        before, lately = history[: -self.patience].min(0), history[-self.patience :].min(0)
+        found: NDArray[np.bool_] = np.isfinite(before) & ~(lately < before - np.ravel(self.min_delta))
+        return found

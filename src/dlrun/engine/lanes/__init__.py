@@ -1,29 +1,26 @@
 """The native way of taking steps: runs as the lanes of vectors (see native/kernel.c).
 
     lanes.products(cohort)                   what a step will cost, or None where there is no way; before it is built
-    way = lanes.way(train_step, table)      None where the kernel has not all that these runs need, or is not there
-    way.load(state)                          theta, buffers -> the kernel's memory, before the first step
-    way.epoch(state, number, ...)            steps; the buffers of ``state`` are then those behind them
-    way.tensors(state)                       what steps change, for a checkpoint
-    way.evaluated(state)                     the parameters that are evaluated
-    way.use(theta, buffers)                  other parameters to evaluate, when all steps are taken
-    way.evaluate(here, outputs)              what the models make of rows with these
-    way.codes(here), way.inside(here)        the codes of rows, what goes on inside the models
-    way.select(train_step, table, keep)      the same for some of the runs
+    way = lanes.way(train_step, table, ...)  None where the kernel has not all that these runs need, or is not there
 
-The kernel's memory is the state, theta and slots and all. Of ``State`` it keeps the buffers and the step up to date.
+The kernel's memory is all that steps change: theta, the buffers, the slots of optimizers.
 
 Shapes: R runs, G blocks of V lanes, P parameters, Q buffers.
 """
 
 import ctypes
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dlrun import streams
 from dlrun.data.dataset import Data
-from dlrun.engine.batches import Batches, materialized
+from dlrun.engine import aligned
+from dlrun.engine.batches import Batches, Here, materialized
 from dlrun.engine.cohort import Cohort, Settings
 from dlrun.engine.lanes import plan
 from dlrun.engine.lanes.changes import changes
@@ -31,12 +28,11 @@ from dlrun.engine.lanes.columns import Columns, UnfitError
 from dlrun.engine.lanes.library import Block, Change, Layer, Plan, Weight, kernel, kinds, version
 from dlrun.engine.lanes.plan import Lanes, V
 from dlrun.engine.lanes.threads import spread
-from dlrun.engine.lanes.updates import weight_table
+from dlrun.engine.lanes.updates import keeps_average, weight_table
 from dlrun.engine.layers import Flatten
-from dlrun.engine.state import State
+from dlrun.engine.state import Parameters
 from dlrun.engine.step import TrainStep
-from dlrun.engine.way import UNITS, Diagnostics, Evaluation, Here
-from dlrun.lazy import Tensor, torch
+from dlrun.engine.way import UNITS, Diagnostics, Evaluation, Outputs
 
 __all__ = ["Native", "V", "products", "version", "way"]
 
@@ -48,7 +44,7 @@ def products(cohort: Cohort) -> int | None:
 
     What ``way`` will find, before anything is allocated for it.
     """
-    if not _allowed(cohort.settings, cohort.data) or not materialized(cohort.data, cohort.splits, cohort.settings.dtype):
+    if not _allowed(cohort.settings, cohort.data) or not materialized(cohort.data, cohort.splits, cohort.settings.floats):
         return None
     distinct = {plan.components(run): run for run in cohort.runs}
     train_step, columns = TrainStep(list(distinct.values()), cohort.data, cohort.settings), Columns(len(distinct))
@@ -61,12 +57,12 @@ def products(cohort: Cohort) -> int | None:
     return 3 * cohort.settings.batch_size * (train_step.task.members or 1) * sum(map(plan.products, layers))
 
 
-def way(train_step: TrainStep, table: Batches) -> "Native | None":
-    """The native way for these runs, or None where they go the torch way."""
+def way(train_step: TrainStep, table: Batches, initial: Parameters) -> "Native | None":
+    """The native way for these runs with their first parameters, or None where they go the torch way."""
     if not _allowed(train_step.settings, train_step.data) or table.prepared() is None:
         return None
     try:
-        return Native(train_step, table)
+        return Native(train_step, table, initial)
     except UnfitError:
         return None
 
@@ -78,10 +74,10 @@ def _allowed(settings: Settings, data: Data) -> bool:
     return fits and settings.engine == "auto" and kernel() is not None
 
 
-def _pointer(values: Tensor | None) -> int | None:
+def _pointer(values: NDArray[Any] | None) -> int | None:
     """Where numbers lie that the kernel reads or writes; None stands for none."""
-    assert values is None or values.is_contiguous()
-    return None if values is None else values.data_ptr()
+    assert values is None or values.flags.c_contiguous
+    return None if values is None else values.ctypes.data
 
 
 def _rows(here: Here) -> tuple[int | None, int, int]:
@@ -94,7 +90,9 @@ class Native:
 
     name = "native"
 
-    def __init__(self, train_step: TrainStep, table: Batches, samples: Tensor | None = None) -> None:
+    def __init__(
+        self, train_step: TrainStep, table: Batches, initial: Parameters, samples: NDArray[np.float32] | None = None
+    ) -> None:
         library = kernel()
         assert library is not None
         self._kernel, self._table, self._train_step = library, table, train_step
@@ -104,22 +102,22 @@ class Native:
         layers, changed = plan.layers(train_step, columns), changes(train_step, columns)
         activation, loss = columns.rows([run.activation for run in runs]), columns.rows([run.loss for run in runs])
         numbers = lanes.spread(columns.matrix())
-        rates = lanes.spread(torch.tensor([run.rates for run in runs], dtype=torch.float64))
-        weights = [Weight(*row) for row in weight_table(train_step.weights.places)]
+        rates = lanes.spread(np.array([run.rates for run in runs], dtype=np.float64))
+        weights = [Weight(*row) for row in weight_table(train_step.places)]
         layout, buffers = train_step.layout.size, train_step.model.buffers.size
         average = layout + buffers
-        slots = average + (layout if any(kink.state(torch.empty(0)) for kink in train_step.kinks) else 0)
+        slots = average + layout * keeps_average(train_step.runs[0].regularizers)
         stride = slots + layout * max(library.dlrun_slots(kind[3], kind[4]) for kind in lanes.blocks)
-        self._memory = torch.zeros(len(lanes.blocks), stride, V)
+        self._memory = aligned.zeros(len(lanes.blocks), stride, V)
         self._running = self._memory[:, layout:average]  # the buffers
-        self._theta = torch.zeros(len(lanes.blocks), layout, V)  # that is evaluated
+        self._theta = aligned.zeros(len(lanes.blocks), layout, V)  # that is evaluated
         prepared = table.prepared()
         assert prepared is not None
-        x, y = (values.flatten(2) if values.dim() > 2 else values.unsqueeze(2) for values in prepared[:2])
+        x, y = (values.reshape(*values.shape[:2], math.prod(values.shape[2:])) for values in prepared[:2])
         self._samples = plan.samples(x, y, prepared[3]) if samples is None else samples
         seeds = [train_step.seeds[row] for row in lanes.rows.tolist()]
-        keys = [torch.from_numpy(streams.seeded(seeds, name)) for name in ("order", "dropout", "augment")]
-        drawn = torch.empty(len(seeds) * table.sizes["train"], dtype=torch.int32)
+        keys = [aligned.held(streams.seeded(seeds, name)) for name in ("order", "dropout", "augment")]
+        drawn = aligned.zeros(len(seeds) * table.sizes["train"], dtype=np.int32)
         splits = prepared[2][lanes.rows]
         tensors = (self._memory, numbers, rates, *keys, changed.shares, splits, self._samples, drawn)
         arrays = (
@@ -159,50 +157,59 @@ class Native:
             members=members,
             width=layers[-1].outputs // pixels,
             pixels=pixels,
-            integral=not y.is_floating_point(),
+            integral=y.dtype.kind != "f",
             activation_numbers=activation,
             loss_numbers=loss,
             soft=changed.soft,
         )
+        self._begin(initial)
 
     # What training changes
 
-    def load(self, state: State) -> None:
-        """See ``Way.load``."""
-        self.use(state.theta, state.buffers)
+    def _begin(self, initial: Parameters) -> None:
+        self.use(*initial)
         self._memory[:, : self._plan.parameters] = self._theta
         self._kernel.dlrun_start(self._plan)
 
-    def of(self, train_step: TrainStep, table: Batches) -> "Native":
+    def of(self, train_step: TrainStep, table: Batches, initial: Parameters) -> "Native":
         """See ``Way.of``."""
-        return Native(train_step, table, self._samples)
+        return Native(train_step, table, initial, self._samples)
 
-    def select(self, train_step: TrainStep, table: Batches, keep: Sequence[int], state: State) -> "Native":
-        """The same for some of the runs, by their places among the present ones; ``train_step`` and ``table`` are theirs."""
-        other = self.of(train_step, table)
-        lanes = self._lanes.lane[torch.tensor(list(keep))][other._lanes.rows]
-        flat = self._memory.transpose(1, 2).flatten(0, 1)[lanes, : other._memory.shape[1]]
-        other._memory.copy_(flat.view(-1, V, flat.shape[1]).transpose(1, 2))
+    def select(self, train_step: TrainStep, table: Batches, keep: Sequence[int]) -> "Native":
+        """See ``Way.select``."""
+        other = self.of(train_step, table, self.parameters(np.array(keep)))
+        lanes = self._lanes.lane[list(keep)][other._lanes.rows]
+        flat = self._memory.swapaxes(1, 2).reshape(len(self._lanes.rows), -1)[lanes, : other._memory.shape[1]]
+        other._memory[:] = flat.reshape(-1, V, flat.shape[1]).swapaxes(1, 2)
         return other
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """See ``Way.arrays``."""
+        return {"memory": self._memory}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], step: int) -> None:
+        """See ``Way.restore``."""
+        self._memory[:] = arrays["memory"]
+        self.evaluated(step)
 
     # Steps
 
-    def epoch(self, state: State, number: int, steps: range, factors: Tensor | None, interrupted: Callable[[], bool]) -> None:
+    def epoch(
+        self, number: int, step: int, steps: range, factors: NDArray[np.float64] | None, interrupted: Callable[[int], bool]
+    ) -> int:
         """See ``Way.epoch``."""
-        plan, blocks = self._plan, len(self._lanes.blocks)
-        before = state.step - steps.start
-        each = None if factors is None else factors[:, self._lanes.rows].contiguous()
+        blocks, before = len(self._lanes.blocks), step - steps.start
+        each = None if factors is None else aligned.held(factors[:, self._lanes.rows])
         at_once = max(1, PRODUCTS // (self._products * blocks * V))
         for start in range(steps.start, steps.stop, at_once):
-            if interrupted():
+            if interrupted(step):
                 break
             stop = min(start + at_once, steps.stop)
-            factor = None if each is None else each[start].data_ptr()
+            factor = None if each is None else _pointer(each[start])
             taken = partial(self._steps, number, before, start, stop, factor, draws=start == steps.start)
             spread(taken, blocks, (stop - start) * self._products * blocks * V)
-            state.step = before + stop
-        if plan.buffers:
-            state.buffers.copy_(self._lanes.gather(self._running))
+            step = before + stop
+        return step
 
     def _steps(
         self, epoch: int, before: int, start: int, stop: int, factor: int | None, first: int, last: int, *, draws: bool
@@ -211,25 +218,32 @@ class Native:
         failed = self._kernel.dlrun_orders(self._plan, first, last, epoch) if draws else 0
         return failed or self._kernel.dlrun_steps(self._plan, first, last, epoch, before, start, stop, factor)
 
-    def tensors(self, state: State) -> dict[str, Tensor]:
-        """See ``Way.tensors``."""
-        return {"memory": self._memory, "buffers": state.buffers}
-
     # Evaluation
 
-    def evaluated(self, state: State) -> Tensor:
-        """The parameters to evaluate [R, P], which ``evaluate`` uses from now on."""
-        self._kernel.dlrun_evaluated(self._plan, state.step, self._theta.data_ptr())
-        return self._lanes.gather(self._theta)
+    def evaluated(self, step: int) -> None:
+        """See ``Way.evaluated``."""
+        self._kernel.dlrun_evaluated(self._plan, step, _pointer(self._theta))
 
-    def use(self, theta: Tensor, buffers: Tensor) -> None:
+    def use(self, theta: NDArray[Any], buffers: NDArray[Any]) -> None:
         """See ``Way.use``."""
-        self._theta.copy_(self._lanes.spread(theta))
+        self._theta[:] = self._lanes.spread(theta)
         self._running[:] = self._lanes.spread(buffers)
 
+    def finite(self) -> NDArray[np.bool_]:
+        """See ``Way.finite``."""
+        if math.isfinite(self._theta.sum()):  # then every one of them is
+            return np.ones(len(self._lanes.lane), dtype=bool)
+        return self._lanes.of_runs(np.isfinite(self._theta).all(1).ravel())
+
+    def parameters(self, rows: NDArray[np.int64] | None = None) -> Parameters:
+        """See ``Way.parameters``."""
+        lanes = self._lanes.lane if rows is None else self._lanes.lane[rows]
+        theta, buffers = (vectors[lanes // V, :, lanes % V] for vectors in (self._theta, self._running))
+        return theta, buffers
+
     def evaluate(self, here: Here, outputs: bool) -> Evaluation:
-        """See ``Way.evaluate``. Each run's numbers lie side by side, so that what torch sums of them depends on no other run."""
-        model, loss = self._train_step.model, torch.empty(len(self._lanes.rows))
+        """See ``Way.evaluate``. Each run's numbers lie side by side, so that what is summed of them depends on no other run."""
+        model, loss = self._train_step.model, aligned.zeros(len(self._lanes.rows))
         output = self._room(here, model.output_shape) if outputs else None
         before = self._room(here, model.output_shape) if outputs and model.headed else None
         self._look(here, output, len(self._layers) - 1, before, loss)
@@ -239,7 +253,13 @@ class Native:
         found = self._lanes.of_runs(output)
         return mean, (found, found if before is None else self._lanes.of_runs(before))
 
-    def codes(self, here: Here) -> Tensor:
+    def loss(self, here: Here, outputs: Outputs) -> NDArray[Any]:
+        """See ``Way.loss``."""
+        found, _ = self.evaluate(here, outputs=False)
+        assert found is not None
+        return found
+
+    def codes(self, here: Here) -> NDArray[Any]:
         """See ``Way.codes``."""
         model = self._train_step.model
         if self._train_step.task.members:
@@ -251,23 +271,23 @@ class Native:
             self._look(here, None, layer, codes, None)
         return self._lanes.of_runs(codes)
 
-    def scores(self, x: Tensor) -> Tensor:
-        """See ``Way.scores``. By torch, since the kernel reads the rows of the table alone."""
-        theta, buffers = self._lanes.gather(self._theta), self._lanes.gather(self._running)
-        self._train_step.bind(State(theta, buffers, [], torch.zeros_like(theta)))
-        return self._train_step.evaluate(x)[0]
+    def scores(self, x: NDArray[Any]) -> NDArray[Any]:
+        """See ``Way.scores``. The kernel reads the rows of the table alone, and has no model that is asked for others."""
+        raise NotImplementedError
 
     def _each_block(self, function: Callable[..., int], given: tuple[int | None, ...], products: int) -> None:
         """Call a function of the kernel for all blocks; ``products`` are the multiplications of one run."""
         blocks = len(self._lanes.blocks)
         spread(lambda first, last: function(self._plan, first, last, *given), blocks, products * blocks * V)
 
-    def _room(self, here: Here, shape: Sequence[int]) -> Tensor:
+    def _room(self, here: Here, shape: Sequence[int]) -> NDArray[Any]:
         """Room for such numbers of each row, or of each of its members, of the lanes that are wanted."""
         members, (_, start, stop) = self._train_step.task.members, _rows(here)
-        return torch.empty(self._lanes.wanted, stop - start, *([members] if members else []), *shape)
+        return aligned.zeros(self._lanes.wanted, stop - start, *([members] if members else []), *shape)
 
-    def _look(self, here: Here, output: Tensor | None, layer: int, into: Tensor | None, loss: Tensor | None) -> None:
+    def _look(
+        self, here: Here, output: NDArray[Any] | None, layer: int, into: NDArray[Any] | None, loss: NDArray[Any] | None
+    ) -> None:
         """Let the kernel write what there is room for: outputs, what goes into a layer, and losses."""
         places, start, stop = _rows(here)
         made = (self._lanes.wanted, _pointer(output), layer, _pointer(into), _pointer(loss))
@@ -278,9 +298,9 @@ class Native:
     def inside(self, here: Here) -> Diagnostics:
         """See ``Way.inside``."""
         blocks, (places, start, stop) = len(self._lanes.blocks), _rows(here)
-        norms = torch.empty(blocks, self._plan.weights_count, V)
+        norms = aligned.zeros(blocks, self._plan.weights_count, V)
         activations = sum(layer.kind == kinds("layers")["activation"] for layer in self._layers)
-        units = torch.empty(blocks, activations, len(UNITS), V)
+        units = aligned.zeros(blocks, activations, len(UNITS), V)
         rows = (_pointer(self._theta), places, start, stop, _pointer(norms), _pointer(units))
         self._each_block(self._kernel.dlrun_inside, rows, 3 * (stop - start) * self._forward)
         found = {"gradient_norm": self._lanes.gather(norms)}

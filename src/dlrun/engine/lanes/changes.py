@@ -3,15 +3,19 @@
 Shapes: R runs.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dlrun.components.regularizers import Augmentation, BatchTransform, LabelSmoothing
 from dlrun.components.regularizers.batches import beta_quantiles
 from dlrun.engine.components import Component
 from dlrun.engine.lanes.columns import Columns, UnfitError
 from dlrun.engine.lanes.library import Change, kinds
+from dlrun.engine.lanes.updates import with_defaults
 from dlrun.engine.step import TrainStep
-from dlrun.lazy import Tensor, torch
 
 MOVES = ("shift", "flip", "rotate", "crop")
 
@@ -26,7 +30,7 @@ class Changes(NamedTuple):
     """
 
     each: list[Change]
-    shares: Tensor
+    shares: NDArray[np.float32]
     soft: bool
 
 
@@ -39,35 +43,39 @@ def softens(part: Component) -> bool:
 def changes(train_step: TrainStep, columns: Columns) -> Changes:
     """What is done to batches; the numbers of the runs go to ``columns``. Raises UnfitError for what the kernel has not."""
     integral = train_step.data.y.dtype.kind != "f"
-    each, shares, soft = [], torch.zeros(1), False
-    for transform in train_step.transforms:
-        made, tables = _change(transform, train_step, columns)
+    each, shares, soft = [], np.zeros(1, np.float32), False
+    for parts in zip(*(run.regularizers for run in train_step.runs), strict=True):
+        kind: Any = parts[0].function
+        if not issubclass(kind, BatchTransform):
+            continue
+        made, tables = _change(parts, train_step, columns)
         each.append(made)
         shares = shares if tables is None else tables
-        soft |= integral and (tables is not None or isinstance(transform, LabelSmoothing))
+        soft |= integral and softens(parts[0])
     if soft and not train_step.task.exclusive:
         raise UnfitError("shares of what are not classes")
     return Changes(each, shares, soft)
 
 
-def _change(transform: BatchTransform, train_step: TrainStep, columns: Columns) -> tuple[Change, Tensor | None]:
-    """One change, and the tables that it draws from."""
-    if type(transform) is LabelSmoothing:
-        return Change(kind=kinds("changes")["label_smoothing"], numbers=columns.add(transform.smoothing)), None
-    if type(transform) is not Augmentation:
+def _change(parts: Sequence[Component], train_step: TrainStep, columns: Columns) -> tuple[Change, NDArray[np.float32] | None]:
+    """One change, a regularizer of every run, and the tables that it draws from."""
+    values = [with_defaults(part) for part in parts]
+    if parts[0].function is LabelSmoothing:
+        smoothing = np.array([each["smoothing"] for each in values], dtype=np.float64)
+        return Change(kind=kinds("changes")["label_smoothing"], numbers=columns.add(smoothing)), None
+    if parts[0].function is not Augmentation:
         raise UnfitError("a change of batches of the user's own")
-    strength, tables = transform.strength, None
-    made = Change(kind=kinds("changes")[transform.kind])
-    if transform.kind == "mask":
-        exact = strength if isinstance(strength, Tensor) else torch.tensor(strength, dtype=torch.float64)
-        made.numbers = columns.add(exact.mul(65536.0).round().int() - 32768)
-    elif transform.kind == "mixup":
-        alphas, which = torch.unique(torch.as_tensor(strength).double().flatten(), return_inverse=True)
-        tables = torch.stack([beta_quantiles(alpha) for alpha in alphas.tolist()]).float()
-        made.numbers = columns.add(which.int())
+    kind, strength, tables = values[0]["kind"], np.array([each["strength"] for each in values], dtype=np.float64), None
+    made = Change(kind=kinds("changes")[kind])
+    if kind == "mask":
+        made.numbers = columns.add(np.rint(strength * 65536.0).astype(np.int32) - 32768)
+    elif kind == "mixup":
+        alphas, which = np.unique(strength.astype(np.float32).astype(np.float64), return_inverse=True)
+        tables = np.stack([beta_quantiles(alpha) for alpha in alphas.tolist()]).astype(np.float32)
+        made.numbers = columns.add(which.astype(np.int32))
     else:
         made.numbers = columns.add(strength)
-    if transform.kind in MOVES:
+    if kind in MOVES:
         made.channels, made.height, made.width = _image(train_step)
         made.masks = train_step.data.y.ndim > 2
     return made, tables

@@ -4,8 +4,10 @@ Shapes: R runs.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from dlrun.lazy import Tensor, torch
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 
 class UnfitError(Exception):
@@ -17,24 +19,24 @@ class Columns:
 
     def __init__(self, runs: int) -> None:
         self._runs = runs
-        self._columns: list[Tensor] = []
+        self._columns: list[NDArray[np.float32]] = []
 
-    def add(self, *values: float | Tensor) -> int:
+    def add(self, *values: ArrayLike) -> int:
         """Add columns, each one number or [R] of them, and return the place of the first. Of int32 the bits are kept."""
         first = len(self._columns)
-        self._columns += [_floats(torch.as_tensor(value)).flatten().expand(self._runs) for value in values]
+        self._columns += [np.broadcast_to(_floats(np.asarray(value)).ravel(), self._runs) for value in values]
         return first
 
     def rows(self, rows: Sequence[tuple[float, ...]]) -> int:
         """Add as many columns as the longest of these rows has numbers, 0 where another has fewer."""
         longest = max(map(len, rows))
         padded = [[*row, *[0.0] * (longest - len(row))] for row in rows]
-        return self.add(*(torch.tensor(column) for column in zip(*padded, strict=True)))
+        return self.add(*zip(*padded, strict=True))
 
-    def matrix(self) -> Tensor:
+    def matrix(self) -> NDArray[np.float32]:
         """All columns: [R, n]."""
-        return torch.stack(self._columns, 1) if self._columns else torch.zeros(self._runs, 1)
+        return np.stack(self._columns, 1) if self._columns else np.zeros((self._runs, 1), np.float32)
 
 
-def _floats(values: Tensor) -> Tensor:
-    return values.view(torch.float32) if values.dtype == torch.int32 else values.float()
+def _floats(values: NDArray[Any]) -> NDArray[np.float32]:
+    return values.view(np.float32) if values.dtype == np.int32 else values.astype(np.float32)

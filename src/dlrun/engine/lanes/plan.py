@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dlrun.components.regularizers import LabelSmoothing
+from dlrun.engine import aligned
 from dlrun.engine.batches import fours
 from dlrun.engine.cohort import CohortRun
 from dlrun.engine.lanes.changes import softens
@@ -34,7 +38,6 @@ from dlrun.engine.layers import (
 )
 from dlrun.engine.layers.convolution import convolved
 from dlrun.engine.step import TrainStep
-from dlrun.lazy import Tensor, torch
 
 V = 8  # runs in a vector, as in native/vector.h
 
@@ -70,8 +73,8 @@ class Lanes:
         blocks: the kind of each block.
     """
 
-    rows: Tensor
-    lane: Tensor
+    rows: NDArray[np.int64]
+    lane: NDArray[np.int64]
     blocks: Sequence[BlockKind]
 
     @staticmethod
@@ -88,22 +91,22 @@ class Lanes:
             place |= {row: len(rows) + number for number, row in enumerate(mine)}
             rows += mine + [mine[-1]] * (-len(mine) % V)
             blocks += [kind] * -(-len(mine) // V)
-        return Lanes(torch.tensor(rows), torch.tensor([place[first[id(run)]] for run in runs]), blocks)
+        return Lanes(np.array(rows), np.array([place[first[id(run)]] for run in runs]), blocks)
 
-    def spread(self, values: Tensor) -> Tensor:
+    def spread(self, values: NDArray[Any]) -> NDArray[Any]:
         """Numbers of runs [R, n] as vectors of the kernel [G, n, V]."""
-        return values[self.rows].view(len(self.blocks), V, values.shape[1]).transpose(1, 2).contiguous()
+        return aligned.held(values[self.rows].reshape(len(self.blocks), V, values.shape[1]).swapaxes(1, 2))
 
-    def gather(self, vectors: Tensor) -> Tensor:
+    def gather(self, vectors: NDArray[Any]) -> NDArray[Any]:
         """Vectors of the kernel [G, n, V] as numbers of runs [R, n]."""
-        return self.of_runs(vectors.transpose(1, 2).flatten(0, 1))
+        return self.of_runs(vectors.swapaxes(1, 2).reshape(len(self.rows), vectors.shape[1]))
 
-    def of_runs(self, lanes: Tensor) -> Tensor:
+    def of_runs(self, lanes: NDArray[Any]) -> NDArray[Any]:
         """What lanes have, [G V, ...] or of those that are ``wanted``, as what runs have, [R, ...].
 
         A view where the runs are the first lanes.
         """
-        return lanes.index_select(0, self.lane) if self._first is None else lanes[: self._first]
+        return lanes[self.lane] if self._first is None else lanes[: self._first]
 
     @property
     def wanted(self) -> int:
@@ -114,25 +117,25 @@ class Lanes:
     def _first(self) -> int | None:
         """How many runs there are, where they are the first lanes in their order."""
         runs = len(self.lane)
-        return runs if bool((self.lane == torch.arange(runs)).all()) else None
+        return runs if bool((self.lane == np.arange(runs)).all()) else None
 
 
-def samples(x: Tensor, y: Tensor, place: Tensor | None = None) -> Tensor:
+def samples(x: NDArray[Any], y: NDArray[Any], place: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """Inputs and targets side by side, filled up to fours, as the kernel reads them: [S, N, D] and [S, N, T] to [S, N, n].
 
     Numbers of words and of classes are int32. Where x lies in its ``place`` already, y is put beside it.
     """
     inputs, numbers = x.shape[2], x.shape[2] + y.shape[2]
-    found = torch.zeros(*x.shape[:2], fours(numbers)) if place is None else place
+    found = aligned.zeros(*x.shape[:2], fours(numbers)) if place is None else place
     if place is None:
         _as(x, found)[..., :inputs] = x
     _as(y, found)[..., inputs:numbers] = y
     return found
 
 
-def _as(values: Tensor, place: Tensor) -> Tensor:
+def _as(values: NDArray[Any], place: NDArray[np.float32]) -> NDArray[Any]:
     """The place as it is for such values."""
-    return place if values.is_floating_point() else place.view(torch.int32)
+    return place if values.dtype.kind == "f" else place.view(np.int32)
 
 
 @cache
@@ -235,7 +238,7 @@ def _layer(layer: Any, made: Layer, shape: Images, columns: Columns) -> tuple[st
     if isinstance(layer, Linear):
         return "linear", (layer.outputs, 1, 1)
     if isinstance(layer, Dropout):
-        limit = torch.as_tensor(layer.keep, dtype=torch.float64).mul(65536.0).round().int() - 32768
+        limit = np.rint(np.asarray(layer.keep) * 65536.0).astype(np.int32) - 32768
         made.part, made.numbers = layer.part, columns.add(limit, 1 / layer.keep)
         return "dropout", shape
     if isinstance(layer, BatchNorm):

@@ -37,7 +37,7 @@ class Updates:
         """The optimizer of a run; None for one that only torch has: another class of torch.optim, or the user's own."""
         if part.target not in ROWWISE:
             return None
-        values = _with_defaults(part)
+        values = with_defaults(part)
         name = part.target.rpartition(".")[2]
         if name == "AdamW":
             name, values["decoupled_weight_decay"] = "Adam", True
@@ -61,12 +61,12 @@ class Updates:
         for part in regularizers:
             kind: Any = part.function
             if kind is L1:
-                values = _with_defaults(part)
+                values = with_defaults(part)
                 flags[values["method"]], numbers["l1"] = True, values["weight"]
             elif kind is L2:
-                flags["l2"], numbers["l2"] = True, _with_defaults(part)["weight"]
+                flags["l2"], numbers["l2"] = True, with_defaults(part)["weight"]
             elif kind is MaxNorm:
-                flags["max_norm"], numbers["max_norm"] = True, _with_defaults(part)["max_norm"]
+                flags["max_norm"], numbers["max_norm"] = True, with_defaults(part)["max_norm"]
             elif issubclass(kind, Penalty | AfterStep):
                 return None
         return self._penalty.update(0, flags, numbers)
@@ -99,7 +99,12 @@ def weight_table(places: Sequence[tuple[int, int, tuple[int, ...]]]) -> list[tup
     ]
 
 
-def _with_defaults(part: Component) -> dict[str, Any]:
+def keeps_average(regularizers: Sequence[Component]) -> bool:
+    """Whether the kernel keeps an average of the gradient of each parameter, which l1 goes by."""
+    return any(part.function is L1 and with_defaults(part)["method"] == "proximal" for part in regularizers)
+
+
+def with_defaults(part: Component) -> dict[str, Any]:
     """The hyperparameters of a component: what the conf gives, and the class's own values for the rest."""
     return {name: parameter.default for name, parameter in hyperparameters(part.function).items()} | dict(part.values)
 

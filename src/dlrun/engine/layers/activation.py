@@ -6,6 +6,9 @@ Shapes: R runs, B batch rows.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dlrun.components.activations import Activation
 from dlrun.engine.components import Group, Mosaic
 from dlrun.engine.layers.base import Layer, LayerType, Pass, Place, Sample, unfit
@@ -24,7 +27,10 @@ class Pointwise(Layer):
     product = 0
 
     def __init__(
-        self, activations: Sequence[tuple[Group, Activation]], learned: Sequence[str] = (), start: Tensor | None = None
+        self,
+        activations: Sequence[tuple[Group, Activation]],
+        learned: Sequence[str] = (),
+        start: NDArray[np.float64] | None = None,
     ) -> None:
         self.activations = activations
         self._mosaic = Mosaic([group.rows for group, _ in activations])

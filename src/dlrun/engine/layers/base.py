@@ -19,12 +19,24 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dlrun.data.modality import TABLE, Modality, modality_of
 from dlrun.engine.models.layout import Shape
 from dlrun.errors import InputError
 from dlrun.lazy import Tensor, torch
+
+Column = NDArray[np.float64]
+"""A number of each run, [R, 1]."""
+
+
+def column(value: float | Column) -> Callable[[torch.device], float | Tensor]:
+    """A number, or one of each run, as torch computes with it on a device, to which it is sent once."""
+    return cache(lambda device: torch.from_numpy(value).to(device) if isinstance(value, np.ndarray) else value)
 
 
 @dataclass(frozen=True)

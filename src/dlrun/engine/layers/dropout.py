@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dlrun import streams
-from dlrun.engine.layers.base import Layer, Pass
+from dlrun.engine.layers.base import Column, Layer, Pass, column
 from dlrun.lazy import Tensor
 
 
@@ -21,15 +21,18 @@ class Dropout(Layer):
     random = True
     product = 0
 
-    def __init__(self, p: float | Tensor, part: int) -> None:
-        self.keep = (1 - p).flatten() if isinstance(p, Tensor) else 1 - p
+    def __init__(self, p: float | Column, part: int) -> None:
+        self.keep = 1 - p
+        self._keep = column(self.keep)  # float64, so that a mask's threshold is that of the number itself in any cohort
         self.part = part
 
     def forward(self, parameters: Sequence[Tensor], buffers: Sequence[Tensor], x: Tensor, pass_: Pass) -> tuple[Tensor, Any]:
         if not pass_.training or pass_.keys is None:
             return x, None
-        kept = streams.bernoulli(streams.derive(pass_.keys, self.part), x[0].numel(), self.keep).to(x.dtype)
-        scale = kept.mul_(1 / self.keep.unsqueeze(1) if isinstance(self.keep, Tensor) else 1 / self.keep).view(x.shape)
+        keep = self._keep(x.device)
+        probability = keep.flatten() if isinstance(keep, Tensor) else keep
+        kept = streams.bernoulli(streams.derive(pass_.keys, self.part), x[0].numel(), probability).to(x.dtype)
+        scale = kept.mul_(1 / keep).view(x.shape)
         return x * scale, scale
 
     def backward(

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dlrun.engine.layers.base import Layer, Pass
+from dlrun.engine.layers.base import Column, Layer, Pass, column
 from dlrun.engine.models.layout import Shape
 from dlrun.lazy import Tensor, torch
 
@@ -23,8 +23,9 @@ class BatchNorm(Layer):
 
     product = 0
 
-    def __init__(self, channels: int, *, momentum: float | Tensor, eps: float | Tensor, places: int = 1) -> None:
+    def __init__(self, channels: int, *, momentum: float | Column, eps: float | Column, places: int = 1) -> None:
         self.channels, self.momentum, self.eps, self.averaged = channels, momentum, eps, places
+        self._momentum, self._eps = column(momentum), column(eps)
         self.shapes = (Shape("weight", (channels,), "norm", value=1.0), Shape("bias", (channels,), "norm", value=0.0))
         self.buffers = (
             Shape("running_mean", (channels,), "norm", value=0.0),
@@ -37,14 +38,14 @@ class BatchNorm(Layer):
         weight, bias = (parameter.view(shape) for parameter in parameters)
         if not pass_.training:
             mean, var = (buffer.view(shape) for buffer in buffers)
-            return (x - mean) * (weight * torch.rsqrt(var + self._column(self.eps, x))) + bias, None
+            return (x - mean) * (weight * torch.rsqrt(var + self._shaped(self._eps(x.device), x))) + bias, None
         count = x[0].numel() // x.shape[2]
         var, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
         if count > 1:
-            momentum = self._column(self.momentum, buffers[0])
+            momentum = self._shaped(self._momentum(x.device), buffers[0])
             for running, batch in zip(buffers, (mean, var * (count / (count - 1))), strict=True):
                 running += momentum * (batch.view(running.shape) - running)
-        rstd = torch.rsqrt(var + self._column(self.eps, x))
+        rstd = torch.rsqrt(var + self._shaped(self._eps(x.device), x))
         normal = (x - mean) * rstd
         return normal * weight + bias, (normal, rstd, axes)
 
@@ -61,7 +62,7 @@ class BatchNorm(Layer):
         return dx.mul_(rstd)
 
     @staticmethod
-    def _column(value: float | Tensor, like: Tensor) -> float | Tensor:
+    def _shaped(value: float | Tensor, like: Tensor) -> float | Tensor:
         return value.to(like.dtype).view(-1, *[1] * (like.dim() - 1)) if isinstance(value, Tensor) else value
 
 

@@ -1,5 +1,8 @@
 """What a training step is made of: the model, regularizers, losses and optimizers of R runs, in groups that are computed at once.
 
+The model and the groups are made at once. What only torch computes with is made when it is asked for, so that runs which the
+kernel trains need no torch.
+
 Shapes: R runs, G rows of one group.
 """
 
@@ -8,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dlrun.components import activations
 from dlrun.components.activations import Activation
@@ -18,9 +24,11 @@ from dlrun.components.regularizers import (
     AfterStep,
     AroundActivation,
     BatchTransform,
+    EarlyStopping,
     LabelSmoothing,
     Penalty,
     Regularizer,
+    Stop,
     Weights,
 )
 from dlrun.components.tasks import TASKS
@@ -29,7 +37,7 @@ from dlrun.engine.cohort import CohortRun, Settings
 from dlrun.engine.components import Component, Group, group, rowwise
 from dlrun.engine.layers import AROUND, Around, Layer, Pointwise, Sample
 from dlrun.engine.models import module
-from dlrun.engine.models.layout import Layout, Shape
+from dlrun.engine.models.layout import Shape
 from dlrun.engine.models.model import Model, build
 from dlrun.errors import InputError
 from dlrun.lazy import Tensor, torch
@@ -58,22 +66,43 @@ class Builder:
         self.model = self._model(around)
 
     @cached_property
+    def places(self) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
+        """Where in theta the weights lie; see ``Weights``."""
+        return tuple((s.start, s.stop, _place(s.spec)) for s in self.model.layout.slots if s.spec.role == "weight")
+
+    @cached_property
     def weights(self) -> Weights:
         """Which columns of theta are weights."""
-        return self._weights(self.model.layout)
+        return Weights(self._mask(), self.places)
+
+    @cached_property
+    def stops(self) -> list[Stop]:
+        """What ends runs early. It is given no tensors to compute with."""
+        shared = [_one(self._groups(parts)) for parts in self._rest if issubclass(_class(parts[0]), Stop)]
+        return [EarlyStopping(**g.columns) if g.part.function is EarlyStopping else _OwnStop(g) for g in shared]
 
     @cached_property
     def regularizers(self) -> list[Regularizer]:
         """Those that are no layers."""
         return [self._regularizer(parts) for parts in self._rest]
 
+    @cached_property
+    def loss_groups(self) -> list[Group]:
+        """The rows of each loss."""
+        return self._groups([run.loss for run in self._runs])
+
     def losses(self) -> list[tuple[Group, dict[str, Any]]]:
         """The losses, each with its hyperparameters."""
-        return [(g, self._loss_values(g)) for g in self._groups([run.loss for run in self._runs])]
+        return [(g, self._loss_values(g)) for g in self.loss_groups]
+
+    @cached_property
+    def optimizer_groups(self) -> list[Group]:
+        """The rows of each optimizer; hyperparameters are float64 where rows differ."""
+        return self._groups([run.optimizer for run in self._runs], "float64")
 
     def optimizers(self) -> list[tuple[Group, Optimizer]]:
-        """The optimizers; their hyperparameters are float64 where rows differ."""
-        return [(g, _construct(g)) for g in self._groups([run.optimizer for run in self._runs], torch.float64)]
+        """The optimizers."""
+        return [(g, _construct(g)) for g in self.optimizer_groups]
 
     def column(self, values: Sequence[float]) -> float | Tensor:
         """One number for each run: a float where all agree, else a column [R, 1] in float64."""
@@ -104,12 +133,12 @@ class Builder:
         _check_output(model.output_shape, data, settings)
         return model
 
-    def _weights(self, layout: Layout) -> Weights:
-        places = tuple((s.start, s.stop, _place(s.spec)) for s in layout.slots if s.spec.role == "weight")
-        return Weights(layout.weight_mask(self._settings.dtype, self._settings.device), places)
+    def _mask(self) -> Tensor:
+        mask = torch.from_numpy(self.model.layout.weight_mask()).unsqueeze(0)
+        return mask.to(self._settings.device, self._settings.dtype)
 
-    def _groups(self, parts: Sequence[Component], dtype: torch.dtype | None = None) -> list[Group]:
-        return group(parts, dtype=dtype or self._settings.dtype, device=self._settings.device)
+    def _groups(self, parts: Sequence[Component], floats: str | None = None) -> list[Group]:
+        return group(parts, floats=floats or self._settings.floats, place=self._settings.place)
 
     @cached_property
     def _activations(self) -> list[tuple[Group, Activation]]:
@@ -120,7 +149,7 @@ class Builder:
         if not self._runs[0].learnable:
             return Pointwise(pairs)
         names = sorted(self._runs[0].activation.values)
-        start = torch.tensor([[float(run.activation.values[name]) for name in names] for run in self._runs], dtype=torch.float64)
+        start = np.array([[float(run.activation.values[name]) for name in names] for run in self._runs])
         return Pointwise(pairs, names, start)
 
     def _head(self) -> Pointwise | None:
@@ -140,15 +169,14 @@ class Builder:
             if not issubclass(_class(parts[0]), AroundActivation):
                 rest.append(list(parts))
                 continue
-            # float64, so that a dropout mask's threshold is that of the number itself whatever the cohort's type
-            (shared,) = self._groups(parts, torch.float64)
-            regularizer: AroundActivation = shared.part.function(**shared.values)
+            shared = _one(self._groups(parts))
+            regularizer: AroundActivation = shared.part.function(**shared.columns)
             make = AROUND[regularizer.kind](regularizer.values)
             (before if regularizer.place == "before" else after).append(make)
         return Around(tuple(before), tuple(after)), rest
 
     def _regularizer(self, parts: Sequence[Component]) -> Regularizer:
-        (shared,) = self._groups(parts)
+        shared = _one(self._groups(parts))
         function = _class(shared.part)
         make = cast(Callable[..., Regularizer], function)
         if issubclass(function, Penalty | AfterStep):
@@ -221,6 +249,24 @@ def _check_output(shape: tuple[int, ...], data: Data, settings: Settings) -> Non
     else:
         wanted, advice = f"{settings.outputs} numbers", "put flatten before output, and nothing with a size behind it"
     raise InputError(f"model.layers: end in shape {list(shape)} for a row, and {data.task} data wants {wanted}; {advice}")
+
+
+class _OwnStop(Stop):
+    """A stop of the user's own, which computes with tensors."""
+
+    def __init__(self, group: Group) -> None:
+        self._own: Stop = _class(group.part)(**group.values)
+        self.metric = self._own.metric
+
+    def stop(self, history: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """See ``Stop.stop``."""
+        return np.asarray(self._own.stop(torch.from_numpy(history)))
+
+
+def _one(groups: Sequence[Group]) -> Group:
+    """The group of rows that cannot differ but in numbers."""
+    (shared,) = groups
+    return shared
 
 
 def _class(part: Component) -> type[Any]:

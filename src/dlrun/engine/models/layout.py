@@ -6,17 +6,19 @@ layers see their slots as views, so that an optimizer can treat all of them at o
 Shapes: R runs, P parameters.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dlrun import streams
 from dlrun.components.initializers import Draw, Initializer
-from dlrun.lazy import Tensor, torch
+from dlrun.lazy import Tensor
 
+Matrix = TypeVar("Matrix", NDArray[Any], Tensor)
 Role = Literal["weight", "bias", "norm", "activation"]
 
 
@@ -33,7 +35,7 @@ class Shape:
     role: Role
     fan_in: int = 1
     fan_out: int = 1
-    value: float | Tensor | Callable[[Sequence[int]], Tensor] = 0.0
+    value: float | NDArray[Any] | Callable[[Sequence[int]], NDArray[Any]] = 0.0
     units_first: bool = False
 
 
@@ -51,9 +53,10 @@ class Slot:
         """The name under which the parameter is saved, as torch.nn.Sequential would call it: "2.weight"."""
         return f"{self.layer}.{self.spec.name}"
 
-    def view(self, matrix: Tensor) -> Tensor:
-        """This slot of every run: [R, *shape], sharing memory with ``matrix`` [R, P]."""
-        return matrix[:, self.start : self.stop].view(len(matrix), *self.spec.shape)
+    def view(self, matrix: Matrix) -> Matrix:
+        """This slot of every run: [R, *shape], sharing memory with ``matrix`` [R, P], an array or a tensor."""
+        found: Matrix = matrix[:, self.start : self.stop].reshape(len(matrix), *self.spec.shape)
+        return found
 
 
 class Layout:
@@ -72,46 +75,41 @@ class Layout:
             self._by_layer.append(mine)
         self.size = column
 
-    def views(self, matrix: Tensor) -> list[list[Tensor]]:
+    def views(self, matrix: Matrix) -> list[list[Matrix]]:
         """For each layer its slots in ``matrix`` [R, P], as views [R, *shape]."""
         return [[slot.view(matrix) for slot in slots] for slots in self._by_layer]
 
-    def weight_mask(self, dtype: torch.dtype, device: torch.device | None = None) -> Tensor:
-        """1 for the columns of weights, 0 for biases, norms and activations: [1, P]."""
-        mask = torch.zeros(1, self.size, dtype=dtype, device=device)
+    def weight_mask(self) -> NDArray[np.bool_]:
+        """Which columns are weights, and not biases, norms or activations: [P]."""
+        mask = np.zeros(self.size, dtype=bool)
         for slot in self.slots:
-            if slot.spec.role == "weight":
-                mask[:, slot.start : slot.stop] = 1.0
+            mask[slot.start : slot.stop] = slot.spec.role == "weight"
         return mask
 
     def initialize(
-        self,
-        seeds: Sequence[int],
-        initializers: Sequence[tuple[Initializer, Sequence[int]]],
-        dtype: torch.dtype,
-    ) -> Tensor:
-        """Fresh parameters of every run: [R, P] on the CPU.
+        self, seeds: Sequence[int], initializers: Sequence[tuple[Initializer, Sequence[int]]], floats: str
+    ) -> NDArray[Any]:
+        """Fresh parameters of every run: [R, P].
 
         ``initializers`` pairs each initializer with the rows that use it. Every slot of every run draws from its own part of the
         run's init stream, so a run starts at the same point alone and in any cohort. Equal seeds are drawn once.
         """
-        theta = torch.empty(len(seeds), self.size, dtype=dtype)
+        theta = np.empty((len(seeds), self.size), dtype=floats)
         for initializer, rows in initializers:
             distinct = sorted({seeds[row] for row in rows})
             place = {seed: i for i, seed in enumerate(distinct)}
-            source = torch.tensor([place[seeds[row]] for row in rows])
-            target = torch.tensor(list(rows))
+            source = [place[seeds[row]] for row in rows]
+            target = list(rows)
             for part, slot in enumerate(self.slots):
                 start = slot.spec.value
+                values: Any = start
                 if callable(start):
-                    values = start(distinct).to(dtype)[source].reshape(len(rows), -1)
+                    values = start(distinct).reshape(len(distinct), -1)[source]
                 elif slot.spec.role in ("weight", "bias"):
                     keys = streams.keys(distinct, "init", part=part)
                     draw = Draw(keys, slot.spec.shape, slot.spec.fan_in, slot.spec.fan_out, slot.spec.role == "bias")
-                    values = torch.from_numpy(initializer(draw)).to(dtype)[source].flatten(1)
-                elif isinstance(start, Tensor):
-                    values = start.to(dtype)[target].flatten(1)
-                else:
-                    values = torch.full((len(rows), slot.stop - slot.start), start, dtype=dtype)
+                    values = initializer(draw).reshape(len(distinct), -1)[source]
+                elif isinstance(start, np.ndarray):
+                    values = start.reshape(len(seeds), -1)[target]
                 theta[target, slot.start : slot.stop] = values
         return theta

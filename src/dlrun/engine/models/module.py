@@ -28,6 +28,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from numpy.typing import NDArray
+
 from dlrun import streams
 from dlrun.components.hyperparameters import hyperparameters
 from dlrun.engine.components import Component
@@ -87,7 +89,7 @@ class ModuleLayer(Layer):
         self.random, self.inner = found.random, found.inner
         self.module = plan.make(0)
         self._compute = caller(self.module)
-        self._drawn: dict[str, Tensor] = {}
+        self._drawn: dict[str, NDArray[Any]] = {}
         self._drawn_for: tuple[int, ...] = ()
         units_first = _units_first(self.module)
         trained, kept = tensors(self.module)
@@ -142,13 +144,13 @@ class ModuleLayer(Layer):
         with seeded(0 if keys is None else int(keys[0]), x.device):
             return self._call(parameters, buffers, x)
 
-    def _take(self, name: str, seeds: Sequence[int]) -> Tensor:
+    def _take(self, name: str, seeds: Sequence[int]) -> NDArray[Any]:
         """Initial values of one parameter or buffer: [S, *shape]. A module is made for each seed; what it holds is handed out."""
         if self._drawn_for != tuple(seeds) or name not in self._drawn:
             keys = streams.keys(seeds, "init").tolist()
             made = [tensors(self.plan.make(key)) for key in keys]
             together = [trained | kept for trained, kept in made]
-            self._drawn = {key: torch.stack([each[key].detach() for each in together]) for key in together[0]}
+            self._drawn = {key: torch.stack([each[key].detach() for each in together]).numpy() for key in together[0]}
             self._drawn_for = tuple(seeds)
         return self._drawn.pop(name)
 
