@@ -173,6 +173,20 @@ def test_ended_runs_and_best_weights_are_kept(planned: Plan, engine: str) -> Non
 
 
 @pytest.mark.fault("a checkpoint of another model")
+@pytest.mark.usefixtures("stepwise")
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_the_last_epoch_is_evaluated_where_its_steps_were_all_taken(planned: Plan, engine: str) -> None:
+    rows = [{"seed": seed, "regularizer": ["early_stopping"], "regularizer.early_stopping.patience": 5} for seed in range(3)]
+    group = planned(rows, **{"trainer.engine": engine})
+    whole, keeper = fit(group.cohort), Once(6 * (STEPS + 1))
+    check_same(fit(group.cohort, keeper=keeper), whole)
+    (checkpoint,) = keeper.found
+    assert (checkpoint.facts["step"], checkpoint.facts["epoch"]) == (STEPS * 6, 5)
+    check_same(fit(group.cohort, checkpoint=checkpoint), whole)
+    stopped = fit(group.cohort, checkpoint=checkpoint, interrupted=lambda: True)
+    assert {(outcome.status, outcome.epochs) for outcome in stopped} == {("interrupted", 5)}
+
+
 def test_a_checkpoint_that_does_not_fit_costs_its_time_alone(planned: Plan) -> None:
     group, wider = (planned([{"seed": seed} for seed in range(2)], **{"model.hidden": hidden}) for hidden in ([6, 5], [7, 5]))
     keeper = Once(STEPS)

@@ -57,6 +57,7 @@ class Training:
         self.steps_per_epoch = math.ceil(self.table.sizes["train"] / self.settings.batch_size)
         total = self.settings.epochs * self.steps_per_epoch
         self.total_steps = min(total, self.settings.max_steps or total)
+        self.epochs = math.ceil(self.total_steps / self.steps_per_epoch)
         never = np.iinfo(np.int64).max
         self.until = np.array([never if run.until is None else run.until for run in runs])  # [R]
         self.watched = [self._watch(stop.metric or "loss") for stop in self.train_step.stops]
@@ -346,22 +347,21 @@ def fit(
     training, settings = Training(cohort, interrupted, keeper), cohort.settings
     epoch, before = (0, 0.0) if checkpoint is None else restore(training, checkpoint)
     started -= before
-    while training.alive[: training.asked].any() and training.step < training.total_steps and not interrupted():
-        training.epoch(epoch)
+    while training.alive[: training.asked].any() and epoch < training.epochs and not interrupted():
+        training.epoch(epoch)  # of a checkpoint before an evaluation no step is left
         if keeper is not None and keeper.due(training.step):
             keeper.take(training, epoch, time.perf_counter() - started)
         if training.step < min((epoch + 1) * training.steps_per_epoch, training.total_steps):  # stopped on the way
             continue
         epoch += 1
-        last = training.step == training.total_steps
-        if last or epoch % settings.evaluate_every == 0:
+        if epoch == training.epochs or epoch % settings.evaluate_every == 0:
             training.evaluate(epoch)
             if report is not None:
                 report(training.progress(epoch, time.perf_counter() - started))
     rest = training.alive[training.active]
-    if keeper is not None and rest.any() and training.step < training.total_steps:  # interrupted
+    status: Status = "done" if epoch == training.epochs else "interrupted"
+    if keeper is not None and rest.any() and status == "interrupted":
         keeper.take(training, epoch, time.perf_counter() - started)
-    status: Status = "done" if training.step == training.total_steps else "interrupted"
     training.way.evaluated(training.step)
     training.finish(rest, status, epoch)
     return training.results()
