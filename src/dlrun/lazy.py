@@ -35,7 +35,9 @@ else:
             return other is cls or issubclass(other, _tensors())
 
     class Tensor(metaclass=_OfTensors):
-        """Stands for torch.Tensor."""
+        """Stands for torch.Tensor, and is called so where annotations are shown."""
+
+        __module__ = "torch"
 
     def _tensors() -> tuple[type, ...]:
         """The class of tensors; none before torch is imported."""
