@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from dlrun.engine.draws import Draws
-from dlrun.engine.process import at_speed
+from dlrun.engine.by_torch.draws import Draws
+from dlrun.engine.by_torch.process import at_speed
 from work import NETS, seeds, trainings
 
 TOLERANCE = 1e-3

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from dlrun.engine.draws import Draws
+from dlrun.engine.by_torch.draws import Draws
+from dlrun.engine.by_torch.process import at_speed
 from dlrun.engine.layers import Pass
-from dlrun.engine.process import at_speed
 from work import NETS, Net, one_core, seeds, trainings
 
 EPOCHS = 12

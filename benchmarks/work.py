@@ -63,7 +63,7 @@ def trainings(runs: Iterable[Mapping[str, Any]], **trainer: Any) -> list[Any]:
 
     from dlrun import registry
     from dlrun.config.spec import from_config
-    from dlrun.engine.process import keep_memory
+    from dlrun.engine.by_torch.process import keep_memory
     from dlrun.engine.trainer import Training
     from dlrun.experiments.planning.cohorts import Datasets, plan
     from dlrun.experiments.planning.cut import cut

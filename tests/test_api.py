@@ -21,8 +21,8 @@ from dlrun.cli.main import main
 from dlrun.components.metrics import METRICS
 from dlrun.config.composing.from_python import words
 from dlrun.config.spec import from_config
-from dlrun.engine.evaluation import figure
-from dlrun.engine.forms import Forms
+from dlrun.engine.measuring.evaluation import figure
+from dlrun.engine.measuring.forms import Forms
 from dlrun.errors import DataError, InputError, RunError, StoreError
 from dlrun.experiments.planning.cohorts import Datasets, plan
 from dlrun.results import folders

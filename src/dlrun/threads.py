@@ -2,12 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from dlrun.lazy import torch
 
-__all__ = ["alone", "cores", "set_thread_count", "thread_count", "threads"]
+__all__ = ["cores", "set_thread_count", "thread_count"]
 
 _asked: list[int] = []  # for how many, at last
 
@@ -32,21 +30,3 @@ def set_thread_count(count: int) -> None:
     _asked[:] = [count]
     if "torch" in sys.modules:
         torch.set_num_threads(count)
-
-
-def alone() -> None:
-    """Let the thread that calls compute without others, however many this process computes with."""
-    if "torch" in sys.modules:  # which counts for each thread
-        torch.set_num_threads(1)
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let it compute with so many, and afterwards with as many as before."""
-    before, asked = thread_count(), [*_asked]
-    set_thread_count(count)
-    try:
-        yield
-    finally:
-        set_thread_count(before)
-        _asked[:] = asked

@@ -22,8 +22,8 @@ from dlrun.components.links import sigmoid, softmax
 from dlrun.components.metrics import METRICS, Metric, embedding, regression
 from dlrun.components.metrics.confidence import mean_top_probability
 from dlrun.components.tasks import TASKS
-from dlrun.engine.evaluation import figure
-from dlrun.engine.forms import Forms
+from dlrun.engine.measuring.evaluation import figure
+from dlrun.engine.measuring.forms import Forms
 
 N, K = 60, 4
 RUNS = 3

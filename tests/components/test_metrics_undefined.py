@@ -15,8 +15,8 @@ from sklearn import metrics as sk
 
 from dlrun.components.arrays import Array
 from dlrun.components.metrics import DERIVED, METRICS
-from dlrun.engine.evaluation import figure
-from dlrun.engine.forms import Forms
+from dlrun.engine.measuring.evaluation import figure
+from dlrun.engine.measuring.forms import Forms
 
 NAN = math.nan
 LINKS = {"binary": "sigmoid", "multilabel": "sigmoid", "multiclass": "softmax", "segmentation": "softmax"}

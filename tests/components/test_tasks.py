@@ -10,7 +10,7 @@ from dlrun import registry
 from dlrun.baselines.estimators import ESTIMATORS
 from dlrun.components.tasks import TASKS, Task
 from dlrun.data.dataset import Data
-from dlrun.engine.diagnostics import _OF_CLASSES
+from dlrun.engine.measuring.diagnostics import _OF_CLASSES
 
 SOURCE = Path(__file__).parents[2] / "src" / "dlrun"
 NAMES = "|".join(TASKS)

@@ -13,10 +13,10 @@ from torch import Tensor
 from dlrun import streams
 from dlrun.components.arrays import Array
 from dlrun.data.splits import NONE, Splits
+from dlrun.engine.by_torch.stepper import TorchWay
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
-from dlrun.engine.stepper import TorchWay
 from dlrun.engine.trainer import Outcome, Training, fit
 from dlrun.experiments.planning.cohorts import plan
 

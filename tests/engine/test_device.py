@@ -20,10 +20,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from dlrun.config.settings import device_problem
 from dlrun.engine import batches as tables
-from dlrun.engine import stepper
+from dlrun.engine.by_torch import stepper
+from dlrun.engine.by_torch.process import exact
 from dlrun.engine.cohort import Cohort
 from dlrun.engine.components import Component
-from dlrun.engine.process import exact
 from dlrun.engine.step import pointwise
 from dlrun.engine.trainer import Outcome, Training, fit
 from dlrun.experiments.planning import cut

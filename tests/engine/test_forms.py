@@ -10,8 +10,8 @@ from sklearn import metrics as sk
 
 from dlrun.components.arrays import Array
 from dlrun.components.metrics import METRICS
-from dlrun.engine.evaluation import figure
-from dlrun.engine.forms import LINKS, Forms, Kind
+from dlrun.engine.measuring.evaluation import figure
+from dlrun.engine.measuring.forms import LINKS, Forms, Kind
 
 MOST = -math.log(2**-52)  # nats of a row, as scikit-learn's log_loss of float64 probabilities
 HEADS = {

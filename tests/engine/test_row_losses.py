@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from dlrun.engine.batches import SUBSETS, Batches
-from dlrun.engine.evaluation import measure
+from dlrun.engine.by_torch.stepper import TorchWay
+from dlrun.engine.measuring.evaluation import measure
 from dlrun.engine.step import TrainStep
-from dlrun.engine.stepper import TorchWay
 from dlrun.engine.tensors import array, tensor
 from dlrun.experiments.planning.cohorts import plan
 

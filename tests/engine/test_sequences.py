@@ -18,7 +18,7 @@ from dlrun.data.sources.sequences import sentences, signals
 from dlrun.data.splits import splits
 from dlrun.engine import batches as batches_module
 from dlrun.engine.batches import SUBSETS, Batches
-from dlrun.engine.draws import Draws
+from dlrun.engine.by_torch.draws import Draws
 from dlrun.engine.layers import Attention, Embedding, Gru, Last, Layer, Pass, Positions
 from dlrun.engine.models.layout import Layout
 from dlrun.engine.step import TrainStep

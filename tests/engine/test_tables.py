@@ -12,9 +12,9 @@ from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import fit
 from dlrun.data.splits import splits
 from dlrun.engine import batches as tables
-from dlrun.engine import draws as drawing
 from dlrun.engine.batches import SUBSETS, Batches
-from dlrun.engine.draws import Draws
+from dlrun.engine.by_torch import draws as drawing
+from dlrun.engine.by_torch.draws import Draws
 
 CPU = torch.device("cpu")
 

@@ -14,16 +14,18 @@ from torch import Tensor, nn
 
 from dlrun.components.metrics import METRICS
 from dlrun.components.schedules import cosine
-from dlrun.engine import diagnostics, evaluation, stepper, trainer
+from dlrun.engine import trainer
+from dlrun.engine.by_torch import stepper
+from dlrun.engine.by_torch.schedule import Factors
+from dlrun.engine.by_torch.stepper import TorchWay
 from dlrun.engine.cohort import Cohort
-from dlrun.engine.diagnostics import diagnose, inside
-from dlrun.engine.forms import Forms
 from dlrun.engine.layers import Pass
+from dlrun.engine.measuring import diagnostics, evaluation
+from dlrun.engine.measuring.diagnostics import diagnose, inside
+from dlrun.engine.measuring.forms import Forms
 from dlrun.engine.progress import Progress
-from dlrun.engine.schedule import Factors
 from dlrun.engine.state import Parameters
 from dlrun.engine.step import TrainStep
-from dlrun.engine.stepper import TorchWay
 from dlrun.engine.tensors import tensor
 from dlrun.engine.trainer import Outcome, Training, fit
 from dlrun.experiments.planning.cohorts import plan

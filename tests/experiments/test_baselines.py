@@ -16,6 +16,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+from threadpoolctl import OpenBLASController, threadpool_info, threadpool_limits
 
 from dlrun.baselines import estimators, library
 from dlrun.baselines import rows as baselines
@@ -304,30 +305,34 @@ def test_logistic_regression_of_classes_that_a_line_separates() -> None:
 # Which ones
 
 
+def blas_threads() -> set[int]:
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
 @pytest.mark.parametrize("fails", [False, True])
-def test_they_are_solved_by_one_thread_and_others_have_their_threads_again(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pool", [False, True])
+def test_they_are_solved_by_one_thread_and_others_have_their_threads_again(
+    fails: bool, pool: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     measure, seen = baselines._measure, []
 
     def look(*given: Any) -> Any:
-        seen.append(torch.get_num_threads())
+        seen.append(blas_threads())
         if fails:
             raise MemoryError
         return measure(*given)
 
     monkeypatch.setattr(baselines, "_measure", look)
-    monkeypatch.setattr("dlrun.threads._asked", [])  # for what tests before this one asked
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
+    with threadpool_limits(2, "blas"), ThreadPoolExecutor(1) as executor:
+        OpenBLASController.clear_controlling_thread()  # another thread may set the number
+        fits = baselines.Fits(["logistic"], folds_of(points.moons()), "accuracy", 0.5, executor if pool else None)
         if fails:
             with pytest.raises(MemoryError):
-                rows_of("logistic", points.moons(), "accuracy")
+                fits.rows({})
         else:
-            assert len(rows_of("logistic", points.moons(), "accuracy")) == len(SEEDS)
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
-    assert seen == [1]
+            assert len(fits.rows({})[0]) == len(SEEDS)
+        assert blas_threads() == {2}
+    assert seen == [{1}]
 
 
 def test_names() -> None:

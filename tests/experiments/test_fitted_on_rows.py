@@ -16,7 +16,7 @@ from dlrun.data.balance import class_weights
 from dlrun.data.sources.files import csv
 from dlrun.data.sources.real import iris, wine
 from dlrun.data.splits import split
-from dlrun.engine.thresholds import best
+from dlrun.engine.measuring.thresholds import best
 from dlrun.errors import InputError
 
 Table = dict[str, list[str]]

@@ -21,7 +21,8 @@ from dlrun.data.interactions import read
 from dlrun.data.preprocessing import Scalings, fit, fit_each
 from dlrun.data.sources.ratings import ratings
 from dlrun.data.splits import Split, Splits, split, splits
-from dlrun.engine import batches, derived
+from dlrun.engine import batches
+from dlrun.engine.measuring import derived
 from dlrun.engine.predictor import DataForm
 from dlrun.engine.trainer import fit as train
 from dlrun.errors import DataError, InputError

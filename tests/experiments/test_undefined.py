@@ -12,7 +12,7 @@ from dlrun.components.metrics import METRICS
 from dlrun.components.regularizers import EarlyStopping
 from dlrun.data.dataset import Data
 from dlrun.engine import trainer
-from dlrun.engine.evaluation import is_defined
+from dlrun.engine.measuring.evaluation import is_defined
 from dlrun.experiments.planning import cohorts
 
 DOSES = {4: 0.2, 9: 0.35, 13: 0.35, 22: 0.2, 27: 0.35}  # by row; all others are 0.1

@@ -11,7 +11,6 @@ import pytest
 from dlrun.native import build
 from dlrun.native.load import load
 from dlrun.threads import set_thread_count, thread_count
-from dlrun.threads import threads as with_threads
 
 Kernel = ctypes.CDLL
 Compile = Callable[[str], Kernel]
@@ -49,7 +48,9 @@ def kernel(compiled: Compile) -> Kernel:
 
 
 @pytest.fixture
-def threads() -> Iterator[Callable[[int], None]]:
+def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Sets the number of threads, for a test."""
-    with with_threads(thread_count()):
-        yield set_thread_count
+    before = thread_count()
+    monkeypatch.setattr("dlrun.threads._asked", [])
+    yield set_thread_count
+    set_thread_count(before)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from dlrun import registry
-from dlrun.engine.diagnostics import inside
+from dlrun.engine.by_torch.stepper import TorchWay
 from dlrun.engine.lanes import Native
 from dlrun.engine.lanes.library import kernel
+from dlrun.engine.measuring.diagnostics import inside
 from dlrun.engine.outcome import Outcome
-from dlrun.engine.stepper import TorchWay
 from dlrun.engine.trainer import Training
 from dlrun.engine.way import UNITS
 from dlrun.experiments.planning.cohorts import plan

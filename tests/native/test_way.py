@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from dlrun import registry
+from dlrun.engine.by_torch.stepper import TorchWay
 from dlrun.engine.lanes import Native
 from dlrun.engine.lanes.library import kernel
 from dlrun.engine.state import Parameters
-from dlrun.engine.stepper import TorchWay
 from dlrun.engine.trainer import Training
 from dlrun.experiments.planning.cohorts import plan
 

@@ -10,8 +10,8 @@ from torch import nn
 
 from dlrun.components.tasks import TASKS
 from dlrun.engine.batches import Batches
+from dlrun.engine.by_torch.draws import Draws
 from dlrun.engine.components import Component
-from dlrun.engine.draws import Draws
 from dlrun.engine.models import module as modules
 from dlrun.engine.models.blueprint import seeded
 from dlrun.engine.predictor import DataForm, Predictor

@@ -29,12 +29,11 @@ from dlrun.data.preprocessing import Preprocessing, Scalings
 from dlrun.data.splits import Split, Splits
 from dlrun.engine.batches import SUBSETS, Batches, Here
 from dlrun.engine.cohort import DEFAULT_THRESHOLD, Threshold
-from dlrun.engine.derived import Derived
-from dlrun.engine.evaluation import figure
-from dlrun.engine.forms import Forms, Kind
-from dlrun.engine.thresholds import cuts
+from dlrun.engine.measuring.derived import Derived
+from dlrun.engine.measuring.evaluation import figure
+from dlrun.engine.measuring.forms import Forms, Kind
+from dlrun.engine.measuring.thresholds import cuts
 from dlrun.errors import nearest
-from dlrun.threads import threads
 
 AUTO, NONE = "auto", "none"
 RATE = 4e9  # operations a second, about
@@ -139,8 +138,7 @@ class Fits:
     Args:
         wanted, folds, metric: see ``beside``.
         threshold: the rule by which classes are predicted, that of all runs beside them.
-        pool: fits them part by part from now on, in a thread that computes alone (see ``dlrun.threads``); without one they are
-            fitted when their rows are asked for.
+        pool: fits them part by part from now on; without one they are fitted when their rows are asked for.
     """
 
     def __init__(
@@ -156,17 +154,16 @@ class Fits:
         if self._chosen == ["mean"] and data.modality is TABLE:  # it looks at no feature: of a large table none need be scaled
             folds = _first_feature(folds)
         self._parts = _together(folds) if self._chosen else []
-        self._works = [partial(_measure, self._chosen, part, measured, threshold) for part in self._parts]
+        self._works = [partial(_by_one_thread, self._chosen, part, measured, threshold) for part in self._parts]
         self._begun = [] if pool is None else [pool.submit(work) for work in self._works]
 
     def rows(self, factors: Mapping[str, Factor]) -> tuple[list[Row], list[str]]:
         """See ``beside``. Of parts that a pool has not come to, the last ones are fitted here."""
         told = {name: {**factors, BASELINE: name} for name in self._chosen}
         here = {}
-        with threads(1):  # each of many small problems would be handed to several threads, which takes longer than solving it
-            for number in reversed(range(len(self._parts))):
-                if not self._begun or self._begun[number].cancel():
-                    here[number] = self._works[number]()
+        for number in reversed(range(len(self._parts))):
+            if not self._begun or self._begun[number].cancel():
+                here[number] = self._works[number]()
         rows = [
             Row("", "done", seed, fold, told[name], figures)
             for number, part in enumerate(self._parts)
@@ -271,6 +268,16 @@ def _together(folds: Folds) -> list[Folds]:
         count = max(1, TOGETHER // (sum(sizes) * _width(folds.data)))
         found += [folds.select(places[start : start + count]) for start in range(0, len(places), count)]
     return found
+
+
+def _by_one_thread(*given: Any) -> dict[str, list[dict[str, float | None]]]:
+    """What ``_measure`` gives, with linear algebra by one thread."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(
+        1, "blas"
+    ):  # each of many small problems would be handed to several, which takes longer than solving it
+        return _measure(*given)
 
 
 def _measure(

@@ -3,7 +3,7 @@
 Rows of theta that share a split share its arrays. Every split's rows lie in the order train, validation, test, scaled by the
 numbers that were fitted on its training rows, so that an epoch is a gather by index and an evaluation is a slice. Splits that
 would not fit into memory side by side are scaled when they are read, from the one raw copy. What draws batches of it for torch,
-on its device, is in draws.py.
+on its device, is in by_torch/draws.py.
 
 Shapes: R runs, S splits, N rows (n in one subset).
 """
@@ -11,12 +11,12 @@ Shapes: R runs, S splits, N rows (n in one subset).
 import copy
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlrun import streams
+from dlrun.components.arrays import Array
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing, Scalings, renumbered, total
@@ -42,6 +42,8 @@ class Batches:
         floats: the type of scaled numbers.
         order: of each split, its rows of the data: int64 [S, N].
         x: scaled inputs [S, N, *shape]; None where they are scaled when they are read: from ``raw``, by ``fit``.
+        samples: float32 [S, N, n], of which x is a part where the kernel may read it: a row has whole ``fours`` of numbers, and
+            room for its targets behind the inputs. None for other inputs.
         y: targets as they are trained on [S, N, ...].
         raw: the inputs of the data, near 0.
         fit: what stands for a missing value, what is subtracted, and what is multiplied with, [S, ...] each.
@@ -81,9 +83,9 @@ class Batches:
         self.y = np.concatenate([self._targets(self._source[piece], p) for piece, p in zip(pieces, stacked, strict=True)])
         self._facts = {name: known[order] for name, known in data.facts.items()}
         self.weights = None if data.weights is None else self._scaled_weights(data.weights[order])
-        self.x: NDArray[Any] | None = None
-        self.raw: NDArray[Any] | None = None
-        self._samples: NDArray[np.float32] | None = None
+        self.x: Array | None = None
+        self.raw: Array | None = None
+        self.samples: NDArray[np.float32] | None = None
         if materialized(data, splits, floats):
             self.x = self._place_for(data)
             for piece, p in zip(pieces, stacked, strict=True):
@@ -92,9 +94,8 @@ class Batches:
             self.raw = data.x
         else:
             # measured from near its mean before it is rounded, since a mean of 1e9 would leave float32 no digits
-            axes = tuple(
-                axis for axis in range(data.x.ndim) if axis != data.x.ndim - len(data.sample)
-            )  # all but that of features
+            features = data.x.ndim - len(data.sample)
+            axes = tuple(axis for axis in range(data.x.ndim) if axis != features)
             origin = _mean(data.x[:CHUNK_ROWS].astype(np.float64), axes).reshape(shift[0].shape)
             self.raw = np.empty(data.x.shape, self.floats)
             for start in range(0, len(data), CHUNK_ROWS):
@@ -103,17 +104,17 @@ class Batches:
         self.fit = tuple(values.astype(self.floats) for values in (fill, shift, factor))
         self._assign(np.array(split_of, dtype=np.int64))
 
-    def _place_for(self, data: Data) -> NDArray[Any]:
+    def _place_for(self, data: Data) -> Array:
         """Where the scaled inputs of all splits will lie: what the kernel may read, with room for the targets behind each row."""
         if data.modality.integral:
             return np.empty((*self.order.shape, *data.shape), np.int64)
         if self.floats != np.float32:
             return np.empty((*self.order.shape, *data.shape), self.floats)
         inputs = math.prod(data.shape)
-        self._samples = aligned.zeros(*self.order.shape, fours(inputs + math.prod(self.y.shape[2:])))
-        return apart(self._samples[..., :inputs], data.shape)
+        self.samples = aligned.zeros(*self.order.shape, fours(inputs + math.prod(self.y.shape[2:])))
+        return self.samples[..., :inputs].reshape(*self.order.shape, *data.shape)  # a view
 
-    def _copy(self, x: NDArray[Any], order_SN: NDArray[np.int64], preprocessing: Preprocessing, to: NDArray[Any]) -> None:
+    def _copy(self, x: Array, order_SN: NDArray[np.int64], preprocessing: Preprocessing, to: Array) -> None:
         """Scale the inputs of some splits, so many rows at a time that nothing of size is held beside them."""
         together = max(1, CHUNK_NUMBERS // (len(order_SN) * x[0].size))
         for start in range(0, order_SN.shape[1], together):
@@ -121,12 +122,12 @@ class Batches:
             rows = rows.astype(np.float64, copy=False) if rows.dtype.kind == "f" else rows
             to[:, start : start + together] = preprocessing.inputs(rows)
 
-    def _targets(self, source_SN: NDArray[np.int64], preprocessing: Preprocessing) -> NDArray[Any]:
+    def _targets(self, source_SN: NDArray[np.int64], preprocessing: Preprocessing) -> Array:
         y = self._values[source_SN]
         scaled = preprocessing.targets(y.astype(np.float64, copy=False)) if self._scaled else y
         return scaled.astype(self.floats, copy=False) if scaled.dtype.kind == "f" else scaled
 
-    def _scaled_weights(self, weights_SN: NDArray[np.float64]) -> NDArray[Any]:
+    def _scaled_weights(self, weights_SN: NDArray[np.float64]) -> Array:
         """Weights of rows, 1 on average over the training rows of each split."""
         mean = total(weights_SN[:, : self.sizes["train"]])[:, None] / self.sizes["train"]
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -136,7 +137,7 @@ class Batches:
         self.split_of = split_of
         self.in_order = split_of.tolist() == list(range(len(self.order)))
         self._units = self.y_shift[split_of][:, None], self.y_factor[split_of][:, None]
-        self._true: dict[tuple[int, int], NDArray[Any]] = {}
+        self._true: dict[tuple[int, int], Array] = {}
 
     def select(self, runs: Sequence[int]) -> "Batches":
         """The same data for some of the runs, by their places among the present ones; nothing is copied."""
@@ -144,21 +145,21 @@ class Batches:
         table._assign(self.split_of[list(runs)])
         return table
 
-    def prepare(self, raw: NDArray[Any]) -> NDArray[Any]:
+    def prepare(self, raw: Array) -> Array:
         """Other inputs [n, *shape], as they would be of the data, prepared for each run: [R, n, *shape]."""
         return self._scale(np.broadcast_to(raw, (len(self.split_of), *raw.shape)))
 
-    def _scale(self, raw: NDArray[Any]) -> NDArray[Any]:
+    def _scale(self, raw: Array) -> Array:
         """Impute, shift and scale rows [R, n, *shape] by the numbers of each run's split."""
         if raw.dtype.kind != "f":
             return renumbered(raw, self.fit[0][self.split_of][:, None])
         fill, shift, factor = (values[self.split_of][:, None] for values in self.fit)  # [R, 1, *shape]
         if self.fit[0].ndim <= len(self.row_shape):  # pairs and triplets: one number a feature for all members
             fill, shift, factor = fill[:, :, None], shift[:, :, None], factor[:, :, None]
-        found: NDArray[Any] = (np.where(np.isnan(raw), fill, raw) - shift) * factor
+        found: Array = (np.where(np.isnan(raw), fill, raw) - shift) * factor
         return found
 
-    def subset(self, name: str, start: int = 0, stop: int | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
+    def subset(self, name: str, start: int = 0, stop: int | None = None) -> tuple[Array, Array]:
         """Rows ``start`` to ``stop`` of a subset, in its own order: x [R, n, *shape], y [R, n, ...]. No copy for one split."""
         first = self._starts[name]
         stop = self.sizes[name] if stop is None else min(stop, self.sizes[name])
@@ -175,30 +176,22 @@ class Batches:
         fraction = streams.uniform(streams.keys([0], "data"), count, np.float64)[0]
         return first + np.sort((fraction * size).astype(np.int64))
 
-    def at(self, here: Here) -> tuple[NDArray[Any], NDArray[Any]]:
+    def at(self, here: Here) -> tuple[Array, Array]:
         """The rows at the same places of every run's split: x [R, n, *shape], y [R, n, ...]."""
         return self.inputs(here), self.targets(here)
 
-    def inputs(self, here: Here) -> NDArray[Any]:
+    def inputs(self, here: Here) -> Array:
         """The inputs at the same places of every run's split, as they are trained on: [R, n, *shape]."""
         if self.x is not None:
             return self.each_run(self.x[:, here])
         assert self.raw is not None
         return self._scale(self.raw[self.each_run(self.order[:, here])])
 
-    def targets(self, here: Here) -> NDArray[Any]:
+    def targets(self, here: Here) -> Array:
         """The targets at the same places of every run's split, as they are trained on: [R, n, ...]."""
         return self.each_run(self.y[:, here])
 
-    def prepared(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64], NDArray[np.float32] | None] | None:
-        """All rows in the order of each split, scaled: x [S, N, *shape], y [S, N, ...], and the split of each run [R].
-
-        Where the kernel may read x, the last is the array [S, N, n] of which it is a part: a row has whole ``fours`` of numbers,
-        and room for its targets behind the inputs. None where rows are too many to be scaled beforehand.
-        """
-        return None if self.x is None else (self.x, self.y, self.split_of, self._samples)
-
-    def true(self, here: Here) -> NDArray[Any]:
+    def true(self, here: Here) -> Array:
         """The targets at the same places of every run's split as the data has them, in float64 if they are numbers: [R, n, ...].
 
         Metrics compare with these, since the targets that are trained on are scaled, and rounded to the cohort's type.
@@ -212,7 +205,7 @@ class Batches:
             self._true[rows] = self.each_run(self._values[self._source[:, here]].astype(np.float64))
         return self._true[rows]
 
-    def facts(self, name: str, limit: int | None = None) -> dict[str, NDArray[Any]]:
+    def facts(self, name: str, limit: int | None = None) -> dict[str, Array]:
         """What the data knows of a subset, or of ``limit`` rows of it, beside x and y: each [R, n, ...], by its name."""
         here = self.sample(name, limit or self.sizes[name])
         return {fact: self.each_run(values[:, here]) for fact, values in self._facts.items()}
@@ -232,24 +225,18 @@ class Batches:
             found.append((rows, [run for run, other in enumerate(lacking) if other == lack]))
         return found
 
-    def each_run(self, values: NDArray[Any]) -> NDArray[Any]:
+    def each_run(self, values: Array) -> Array:
         """[S, n, ...] -> [R, n, ...]: a view when there is one split, or a split for each run in order."""
         if len(values) == 1:
             return np.broadcast_to(values, (len(self.split_of), *values.shape[1:]))
         return values if self.in_order else values[self.split_of]
 
-    def original(self, values: NDArray[Any]) -> NDArray[np.float64]:
+    def original(self, values: Array) -> NDArray[np.float64]:
         """Regression outputs or targets [R, n, K] in the units of the data, in float64."""
         shift, factor = self._units
         found: NDArray[np.float64] = values / factor
         found += shift
         return found
-
-
-def apart(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Numbers [..., n], which lie side by side, as a view [..., *shape]."""
-    strides = [math.prod(shape[axis + 1 :]) * values.itemsize for axis in range(len(shape))]
-    return np.lib.stride_tricks.as_strided(values, (*values.shape[:-1], *shape), (*values.strides[:-1], *strides))
 
 
 def _mean(x: NDArray[np.float64], axes: tuple[int, ...]) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ from dlrun.lazy import torch
 VECTOR = 32  # numbers that torch's elementwise loops take at once; what is left at a tensor's end goes through other instructions
 MOST_PADDING = 0.25  # of the runs; in small models, where more rows hardly take more time, twice as many
 
-Threshold = float | str  # of the probability of a class: a number, or f1 or youden, by which one is chosen (see thresholds.py)
+Threshold = float | str  # of the probability of a class: a number, or f1 or youden, by which one is chosen
 DEFAULT_THRESHOLD = 0.5
 Head = str  # value, logit, embedding (nothing behind the last layer), probability (sigmoid), softmax, log_probability
 

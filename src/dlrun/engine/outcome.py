@@ -10,7 +10,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from dlrun.components.arrays import Array
-from dlrun.engine.diagnostics import jumps
+from dlrun.engine.measuring.diagnostics import jumps
 
 Status = Literal["done", "stopped", "diverged", "interrupted"]
 

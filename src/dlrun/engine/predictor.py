@@ -16,14 +16,14 @@ from dlrun.components.metrics import Form as Reading
 from dlrun.components.tasks import Task
 from dlrun.data.dataset import Data
 from dlrun.data.preprocessing import Preprocessing
+from dlrun.engine.by_torch.process import exact
+from dlrun.engine.by_torch.stepper import CHUNK_NUMBERS
 from dlrun.engine.cohort import CohortRun, Settings
-from dlrun.engine.evaluation import default_metrics, figure_of
-from dlrun.engine.forms import Forms, kind_of
+from dlrun.engine.measuring.evaluation import default_metrics, figure_of
+from dlrun.engine.measuring.forms import Forms, kind_of
 from dlrun.engine.models.layout import Layout
-from dlrun.engine.process import exact
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
-from dlrun.engine.stepper import CHUNK_NUMBERS
 from dlrun.engine.tensors import array, tensor
 from dlrun.errors import DataError
 from dlrun.lazy import Tensor, torch

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from dlrun.components.optimizers import Optimizer
 from dlrun.engine.batches import Batches
+from dlrun.engine.by_torch.draws import Draws
+from dlrun.engine.by_torch.process import at_speed
+from dlrun.engine.by_torch.schedule import Factors
 from dlrun.engine.cohort import Cohort
-from dlrun.engine.draws import Draws
-from dlrun.engine.forms import Forms
 from dlrun.engine.layers import Layer, Pass
+from dlrun.engine.measuring.forms import Forms
 from dlrun.engine.models.layout import Slot
-from dlrun.engine.process import at_speed
-from dlrun.engine.schedule import Factors
 from dlrun.engine.state import State
 from dlrun.engine.step import TrainStep
 from dlrun.engine.tensors import array

@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 
 from dlrun.components.losses import GRADIENTS, Values, per_row, per_run
 from dlrun.components.optimizers import Optimizer
-from dlrun.components.regularizers import AfterStep, BatchTransform, Kink, Penalty, Regularizer
+from dlrun.components.regularizers import AfterStep, BatchTransform, Kink, Penalty
 from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
+from dlrun.engine.by_torch.keys import Keys, StepKeys
+from dlrun.engine.by_torch.schedule import Factor
 from dlrun.engine.cohort import VECTOR, CohortRun, Settings
 from dlrun.engine.components import Group, group
-from dlrun.engine.forms import kind_of
-from dlrun.engine.keys import Keys, StepKeys
 from dlrun.engine.layers import SPREAD, Pass
+from dlrun.engine.measuring.forms import kind_of
 from dlrun.engine.models.builder import Builder, blueprint_of, pointwise
-from dlrun.engine.schedule import Factor
 from dlrun.engine.state import Parameters, State
 from dlrun.errors import InputError
 from dlrun.lazy import Tensor, torch
@@ -46,8 +46,8 @@ class TrainStep:
         self.model = parts.model
         self.layout, self.first = self.model.layout, self.model.first_trained
         self.inputs = math.prod(data.sample)  # numbers that the model is given of a sample
-        self.places, self.stops = parts.places, parts.stops
-        self.has_weights = bool(self.places)  # a user's module may have parameters of one dimension alone
+        self.weight_places, self.stops = parts.weight_places, parts.stops
+        self.has_weights = bool(self.weight_places)  # a user's module may have parameters of one dimension alone
         self.uses_dropout = any(layer.random for layer in self.model.layers)
         self.scheduled = any(run.scheduler.name != "constant" for run in self.runs)
         self._parts = parts
@@ -55,40 +55,35 @@ class TrainStep:
         self.row_numbers = (self.layout.size, rows * self.model.narrowest, rows * settings.outputs)  # see cohort.filled
         # Where products are small, a CPU's vectors lie across the runs, which lie innermost in memory (see Linear)
         self.small = settings.place == "cpu" and self.model.largest(rows) <= SPREAD
-        self.innermost = self.small and self._whole()
 
-    def _whole(self) -> bool:
-        """Whether the rows of every component fill whole vectors."""
+    @cached_property
+    def innermost(self) -> bool:
+        """Whether runs lie innermost in memory: where the model is small and the rows of every component fill whole vectors."""
         activations_of = [g for layer in self.model.pointwise() for g, _ in layer.activations]
         groups = [*self._parts.optimizer_groups, *self._parts.loss_groups, *activations_of]
-        return all(len(g.rows) % VECTOR == 0 for g in groups)
+        return self.small and all(len(g.rows) % VECTOR == 0 for g in groups)
 
     # What torch computes with
 
     @cached_property
-    def regularizers(self) -> list[Regularizer]:
-        """Those that are no layers, in the order of their application."""
-        return self._parts.regularizers
-
-    @cached_property
     def penalties(self) -> list[Penalty]:
         """Terms of the loss."""
-        return [r for r in self.regularizers if isinstance(r, Penalty)]
+        return [r for r in self._parts.regularizers if isinstance(r, Penalty)]
 
     @cached_property
     def kinks(self) -> list[Kink]:
         """Those of them with a kink at 0."""
-        return [r for r in self.regularizers if isinstance(r, Kink)]
+        return [r for r in self._parts.regularizers if isinstance(r, Kink)]
 
     @cached_property
     def after_steps(self) -> list[AfterStep]:
         """What changes theta behind a step."""
-        return [r for r in self.regularizers if isinstance(r, AfterStep)]
+        return [r for r in self._parts.regularizers if isinstance(r, AfterStep)]
 
     @cached_property
     def transforms(self) -> list[BatchTransform]:
         """What changes batches."""
-        return [r for r in self.regularizers if isinstance(r, BatchTransform)]
+        return [r for r in self._parts.regularizers if isinstance(r, BatchTransform)]
 
     @cached_property
     def losses(self) -> list[tuple[Group, dict[str, Any]]]:

@@ -18,18 +18,19 @@ import numpy as np
 
 from dlrun.components.arrays import Array
 from dlrun.components.links import sigmoid
-from dlrun.engine import diagnostics, lanes
+from dlrun.engine import lanes
 from dlrun.engine.batches import SUBSETS, Batches
+from dlrun.engine.by_torch.process import keep_memory
+from dlrun.engine.by_torch.stepper import TorchWay
 from dlrun.engine.checkpoint import Checkpoint, Keeper, restore
 from dlrun.engine.cohort import VECTOR, Cohort, filled, kinds
-from dlrun.engine.evaluation import default_metrics, derived_of, measure, thresholds
-from dlrun.engine.forms import Forms
+from dlrun.engine.measuring import diagnostics
+from dlrun.engine.measuring.evaluation import default_metrics, derived_of, measure, thresholds
+from dlrun.engine.measuring.forms import Forms
 from dlrun.engine.outcome import Outcome, Status, add_jumps
-from dlrun.engine.process import keep_memory
 from dlrun.engine.progress import Progress
 from dlrun.engine.state import Best
 from dlrun.engine.step import TrainStep
-from dlrun.engine.stepper import TorchWay
 from dlrun.engine.way import Way
 
 __all__ = ["EPOCH_ROWS", "Outcome", "Report", "Training", "fit"]

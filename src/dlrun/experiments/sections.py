@@ -21,7 +21,6 @@ from dlrun.report.sections import Entry, Judged, Place, Section, place_of, secti
 from dlrun.report.stored import BESIDE, data_key
 from dlrun.results.record import RunRecord
 from dlrun.results.sweeps import Sweep
-from dlrun.threads import alone
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ class Beside:
     def __init__(self, cohorts: Sequence[Planned], wanted: Sequence[str]) -> None:
         self._cohorts, self._wanted = cohorts, wanted
         self._folds = folds_of(cohorts) if wanted else {}
-        self._pool = ThreadPoolExecutor(1, "dlrun-baselines", initializer=alone)
+        self._pool = ThreadPoolExecutor(1, "dlrun-baselines")  # which has no thread before it is given work
         self._begun: dict[Place, Fits] = {}
         self.kept: dict[str, list[Any]] = {}
 

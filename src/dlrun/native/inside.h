@@ -1,4 +1,4 @@
-// What goes on inside a model in a training pass: what engine/diagnostics.py lists of activations and of gradients.
+// What goes on inside a model in a training pass: what engine/measuring/diagnostics.py lists of activations and of gradients.
 #ifndef DLRUN_INSIDE_H
 #define DLRUN_INSIDE_H
 

@@ -34,7 +34,7 @@ margin is how far log odds lie above those of the threshold: a class is predicte
 """
 
 DERIVED: tuple[Form, ...] = ("cluster", "ranking")
-"""Forms that take a fit to training rows beside the output, so that they are made when training has ended (engine/derived.py)."""
+"""Forms that take a fit to training rows beside the output, so that they are made when training has ended."""
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ A sigmoid in float32 is exactly 1 for logits above 17. So what ranks rows or tak
 
 import numpy as np
 
-from dlrun.components.arrays import Array, mean, nanmean, quiet, rows
+from dlrun.components.arrays import Array, mean, nanmean, rows
 from dlrun.components.links import log_sigmoid
 from dlrun.components.metrics import ranking
 from dlrun.components.metrics.confidence import calibration_error, mean_cost, nan_for_nan
+from dlrun.components.metrics.regression import mse
 
 
 @nan_for_nan
@@ -62,11 +63,9 @@ def log_loss(log_odds: Array, target: Array) -> Array:
     return mean_cost(log_sigmoid(np.where(target > 0.5, z, -z)))
 
 
-@quiet
 def brier(probability: Array, target: Array) -> Array:
     """Mean of (p - y)^2: 0 is perfect, 0.25 is p = 0.5 for all. Brier 1950, in its binary form."""
-    error = (probability - target).astype(np.float64, copy=False)
-    return mean(np.square(error, out=error))
+    return mse(probability, target)
 
 
 @nan_for_nan

@@ -6,7 +6,7 @@ Shapes: R runs, B batch rows, P parameters, E epochs.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 
 import numpy as np
@@ -46,7 +46,9 @@ _DRAW = "draw with dlrun.streams from keys, such as streams.normal(keys, x[0].nu
 _OF_ITSELF = "or leave add_gradient out: autograd differentiates value"
 
 
+@cache
 def _weights() -> Weights:
+    """Some weights and biases."""
     return Weights(torch.tensor([[1.0] * 4 + [0.0] * 2]), ((0, 4, (2, 2)),))
 
 

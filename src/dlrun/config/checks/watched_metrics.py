@@ -7,7 +7,7 @@ from dlrun.components.tasks import TASKS
 from dlrun.config.spec import RunSpec
 from dlrun.data.dataset import Data
 from dlrun.data.splits import Split
-from dlrun.engine.evaluation import is_defined
+from dlrun.engine.measuring.evaluation import is_defined
 from dlrun.errors import InputError, plural
 
 Key = tuple[int, int]  # seed, fold

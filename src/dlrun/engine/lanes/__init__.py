@@ -12,12 +12,12 @@ import ctypes
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlrun import streams
+from dlrun.components.arrays import Array
 from dlrun.data.dataset import Data
 from dlrun.engine import aligned
 from dlrun.engine.batches import Batches, Here, materialized
@@ -59,7 +59,7 @@ def products(cohort: Cohort) -> int | None:
 
 def way(train_step: TrainStep, table: Batches, initial: Parameters) -> "Native | None":
     """The native way for these runs with their first parameters, or None where they go the torch way."""
-    if not _allowed(train_step.settings, train_step.data) or table.prepared() is None:
+    if not _allowed(train_step.settings, train_step.data) or table.x is None:
         return None
     try:
         return Native(train_step, table, initial)
@@ -74,7 +74,7 @@ def _allowed(settings: Settings, data: Data) -> bool:
     return fits and settings.engine == "auto" and kernel() is not None
 
 
-def _pointer(values: NDArray[Any] | None) -> int | None:
+def _pointer(values: Array | None) -> int | None:
     """Where numbers lie that the kernel reads or writes; None stands for none."""
     assert values is None or values.flags.c_contiguous
     return None if values is None else values.ctypes.data
@@ -103,7 +103,7 @@ class Native:
         activation, loss = columns.rows([run.activation for run in runs]), columns.rows([run.loss for run in runs])
         numbers = lanes.spread(columns.matrix())
         rates = lanes.spread(np.array([run.rates for run in runs], dtype=np.float64))
-        weights = [Weight(*row) for row in weight_table(train_step.places)]
+        weights = [Weight(*row) for row in weight_table(train_step.weight_places)]
         layout, buffers = train_step.layout.size, train_step.model.buffers.size
         average = layout + buffers
         slots = average + layout * keeps_average(train_step.runs[0].regularizers)
@@ -111,14 +111,13 @@ class Native:
         self._memory = aligned.zeros(len(lanes.blocks), stride, V)
         self._running = self._memory[:, layout:average]  # the buffers
         self._theta = aligned.zeros(len(lanes.blocks), layout, V)  # that is evaluated
-        prepared = table.prepared()
-        assert prepared is not None
-        x, y = (values.reshape(*values.shape[:2], math.prod(values.shape[2:])) for values in prepared[:2])
-        self._samples = plan.samples(x, y, prepared[3]) if samples is None else samples
+        assert table.x is not None
+        x, y = (values.reshape(*values.shape[:2], math.prod(values.shape[2:])) for values in (table.x, table.y))
+        self._samples = plan.samples(x, y, table.samples) if samples is None else samples
         seeds = [train_step.seeds[row] for row in lanes.rows.tolist()]
         keys = [aligned.held(streams.seeded(seeds, name)) for name in ("order", "dropout", "augment")]
         drawn = aligned.zeros(len(seeds) * table.sizes["train"], dtype=np.int32)
-        splits = prepared[2][lanes.rows]
+        splits = table.split_of[lanes.rows]
         tensors = (self._memory, numbers, rates, *keys, changed.shares, splits, self._samples, drawn)
         arrays = (
             (Layer * len(layers))(*layers),
@@ -183,11 +182,11 @@ class Native:
         other._memory[:] = flat.reshape(-1, V, flat.shape[1]).swapaxes(1, 2)
         return other
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, Array]:
         """See ``Way.arrays``."""
         return {"memory": self._memory}
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]], step: int) -> None:
+    def restore(self, arrays: Mapping[str, Array], step: int) -> None:
         """See ``Way.restore``."""
         self._memory[:] = arrays["memory"]
         self.evaluated(step)
@@ -224,7 +223,7 @@ class Native:
         """See ``Way.evaluated``."""
         self._kernel.dlrun_evaluated(self._plan, step, _pointer(self._theta))
 
-    def use(self, theta: NDArray[Any], buffers: NDArray[Any]) -> None:
+    def use(self, theta: Array, buffers: Array) -> None:
         """See ``Way.use``."""
         self._theta[:] = self._lanes.spread(theta)
         self._running[:] = self._lanes.spread(buffers)
@@ -253,13 +252,13 @@ class Native:
         found = self._lanes.of_runs(output)
         return mean, (found, found if before is None else self._lanes.of_runs(before))
 
-    def loss(self, here: Here, outputs: Outputs) -> NDArray[Any]:
+    def loss(self, here: Here, outputs: Outputs) -> Array:
         """See ``Way.loss``."""
         found, _ = self.evaluate(here, outputs=False)
         assert found is not None
         return found
 
-    def codes(self, here: Here) -> NDArray[Any]:
+    def codes(self, here: Here) -> Array:
         """See ``Way.codes``."""
         model = self._train_step.model
         if self._train_step.task.members:
@@ -271,7 +270,7 @@ class Native:
             self._look(here, None, layer, codes, None)
         return self._lanes.of_runs(codes)
 
-    def scores(self, x: NDArray[Any]) -> NDArray[Any]:
+    def scores(self, x: Array) -> Array:
         """See ``Way.scores``. The kernel reads the rows of the table alone, and has no model that is asked for others."""
         raise NotImplementedError
 
@@ -280,14 +279,12 @@ class Native:
         blocks = len(self._lanes.blocks)
         spread(lambda first, last: function(self._plan, first, last, *given), blocks, products * blocks * V)
 
-    def _room(self, here: Here, shape: Sequence[int]) -> NDArray[Any]:
+    def _room(self, here: Here, shape: Sequence[int]) -> Array:
         """Room for such numbers of each row, or of each of its members, of the lanes that are wanted."""
         members, (_, start, stop) = self._train_step.task.members, _rows(here)
         return aligned.zeros(self._lanes.wanted, stop - start, *([members] if members else []), *shape)
 
-    def _look(
-        self, here: Here, output: NDArray[Any] | None, layer: int, into: NDArray[Any] | None, loss: NDArray[Any] | None
-    ) -> None:
+    def _look(self, here: Here, output: Array | None, layer: int, into: Array | None, loss: Array | None) -> None:
         """Let the kernel write what there is room for: outputs, what goes into a layer, and losses."""
         places, start, stop = _rows(here)
         made = (self._lanes.wanted, _pointer(output), layer, _pointer(into), _pointer(loss))

@@ -4,10 +4,11 @@ Shapes: R runs.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from dlrun.components.arrays import Array
 
 
 class UnfitError(Exception):
@@ -38,5 +39,5 @@ class Columns:
         return np.stack(self._columns, 1) if self._columns else np.zeros((self._runs, 1), np.float32)
 
 
-def _floats(values: NDArray[Any]) -> NDArray[np.float32]:
+def _floats(values: Array) -> NDArray[np.float32]:
     return values.view(np.float32) if values.dtype == np.int32 else values.astype(np.float32)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlrun.components.arrays import Array
 from dlrun.components.regularizers import LabelSmoothing
 from dlrun.engine import aligned
 from dlrun.engine.batches import fours
@@ -93,15 +94,15 @@ class Lanes:
             blocks += [kind] * -(-len(mine) // V)
         return Lanes(np.array(rows), np.array([place[first[id(run)]] for run in runs]), blocks)
 
-    def spread(self, values: NDArray[Any]) -> NDArray[Any]:
+    def spread(self, values: Array) -> Array:
         """Numbers of runs [R, n] as vectors of the kernel [G, n, V]."""
         return aligned.held(values[self.rows].reshape(len(self.blocks), V, values.shape[1]).swapaxes(1, 2))
 
-    def gather(self, vectors: NDArray[Any]) -> NDArray[Any]:
+    def gather(self, vectors: Array) -> Array:
         """Vectors of the kernel [G, n, V] as numbers of runs [R, n]."""
         return self.of_runs(vectors.swapaxes(1, 2).reshape(len(self.rows), vectors.shape[1]))
 
-    def of_runs(self, lanes: NDArray[Any]) -> NDArray[Any]:
+    def of_runs(self, lanes: Array) -> Array:
         """What lanes have, [G V, ...] or of those that are ``wanted``, as what runs have, [R, ...].
 
         A view where the runs are the first lanes.
@@ -120,7 +121,7 @@ class Lanes:
         return runs if bool((self.lane == np.arange(runs)).all()) else None
 
 
-def samples(x: NDArray[Any], y: NDArray[Any], place: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+def samples(x: Array, y: Array, place: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """Inputs and targets side by side, filled up to fours, as the kernel reads them: [S, N, D] and [S, N, T] to [S, N, n].
 
     Numbers of words and of classes are int32. Where x lies in its ``place`` already, y is put beside it.
@@ -133,7 +134,7 @@ def samples(x: NDArray[Any], y: NDArray[Any], place: NDArray[np.float32] | None 
     return found
 
 
-def _as(values: NDArray[Any], place: NDArray[np.float32]) -> NDArray[Any]:
+def _as(values: Array, place: NDArray[np.float32]) -> Array:
     """The place as it is for such values."""
     return place if values.dtype.kind == "f" else place.view(np.int32)
 

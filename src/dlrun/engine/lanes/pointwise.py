@@ -8,8 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from numpy.typing import NDArray
-
+from dlrun.components.arrays import Array
 from dlrun.components.tasks import TASKS
 from dlrun.engine.components import Component
 from dlrun.engine.lanes.library import numbered
@@ -84,7 +83,7 @@ class Functions:
             name = f"soft_{name}"
         return Kind(self._losses[name], tuple(map(float, numbers))) if name in self._losses else None
 
-    def fits(self, loss: Kind, targets: NDArray[Any], output_shape: Sequence[int], *, soft: bool) -> bool:
+    def fits(self, loss: Kind, targets: Array, output_shape: Sequence[int], *, soft: bool) -> bool:
         """Whether these targets [N, ...] are what a loss of such outputs reads: a user may insist on one that they are not."""
         reads = self._reads(loss.number)
         classes = targets.dtype.kind != "f" and not soft

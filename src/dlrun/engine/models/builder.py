@@ -66,14 +66,14 @@ class Builder:
         self.model = self._model(around)
 
     @cached_property
-    def places(self) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
+    def weight_places(self) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
         """Where in theta the weights lie; see ``Weights``."""
         return tuple((s.start, s.stop, _place(s.spec)) for s in self.model.layout.slots if s.spec.role == "weight")
 
     @cached_property
     def weights(self) -> Weights:
         """Which columns of theta are weights."""
-        return Weights(self._mask(), self.places)
+        return Weights(self._mask(), self.weight_places)
 
     @cached_property
     def stops(self) -> list[Stop]:
@@ -83,8 +83,8 @@ class Builder:
 
     @cached_property
     def regularizers(self) -> list[Regularizer]:
-        """Those that are no layers."""
-        return [self._regularizer(parts) for parts in self._rest]
+        """What acts on a step, in the order of its application."""
+        return [self._regularizer(parts) for parts in self._rest if not issubclass(_class(parts[0]), Stop)]
 
     @cached_property
     def loss_groups(self) -> list[Group]:

@@ -13,8 +13,8 @@ from dlrun.data.modality import TABLE
 from dlrun.data.splits import Splits
 from dlrun.engine.cohort import Cohort, CohortRun, Settings
 from dlrun.engine.components import Component
+from dlrun.engine.measuring.thresholds import is_chosen
 from dlrun.engine.step import TrainStep
-from dlrun.engine.thresholds import is_chosen
 from dlrun.errors import InputError, plural
 from dlrun.experiments.planning import cost
 from dlrun.lazy import torch

@@ -32,7 +32,7 @@ from dlrun.engine.models import module
 from dlrun.engine.step import blueprint_of
 from dlrun.experiments.planning import checks, cost
 from dlrun.results.checkpoints import SavedCheckpoint
-from dlrun.threads import thread_count, threads
+from dlrun.threads import thread_count
 
 MANY = 1000  # splits that are worth several threads
 
@@ -123,7 +123,7 @@ def _fitted(data: Data, how: Preparation, made: Splits) -> Scalings:
         return fitted(made)
     count = thread_count()
     bounds = [len(made) * number // count for number in range(count + 1)]
-    with threads(1), ThreadPoolExecutor(count) as pool:
+    with ThreadPoolExecutor(count) as pool:
         return Scalings.joined([*pool.map(fitted, [made[start:stop] for start, stop in pairwise(bounds)])])
 
 

@@ -15,7 +15,7 @@ from dlrun.data.dataset import Data
 from dlrun.engine import lanes
 from dlrun.engine.batches import MATERIALIZED_BYTES
 from dlrun.engine.cohort import Cohort, CohortRun, Settings
-from dlrun.engine.diagnostics import rows_of
+from dlrun.engine.measuring.diagnostics import rows_of
 from dlrun.engine.models.builder import Builder
 from dlrun.engine.trainer import EPOCH_ROWS
 from dlrun.lazy import torch

@@ -16,10 +16,10 @@ from dlrun.components.tasks import TASKS
 from dlrun.data.dataset import Data
 from dlrun.engine.batches import Batches, Here
 from dlrun.engine.cohort import CohortRun
-from dlrun.engine.derived import Derived
-from dlrun.engine.forms import Forms
+from dlrun.engine.measuring.derived import Derived
+from dlrun.engine.measuring.forms import Forms
+from dlrun.engine.measuring.thresholds import cuts, is_chosen
 from dlrun.engine.step import TrainStep
-from dlrun.engine.thresholds import cuts, is_chosen
 from dlrun.engine.way import Way
 
 

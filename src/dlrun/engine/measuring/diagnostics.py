@@ -22,8 +22,8 @@ from dlrun.components.arrays import Array, quiet
 from dlrun.components.metrics.confidence import mean_top_probability, zero_probabilities
 from dlrun.components.metrics.regression import crossing as quantile_crossing
 from dlrun.engine.batches import Batches
-from dlrun.engine.evaluation import by_levels, by_size, levels
-from dlrun.engine.forms import Forms
+from dlrun.engine.measuring.evaluation import by_levels, by_size, levels
+from dlrun.engine.measuring.forms import Forms
 from dlrun.engine.step import TrainStep
 from dlrun.engine.way import Diagnostics, Way
 

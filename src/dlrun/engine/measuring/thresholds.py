@@ -18,7 +18,7 @@ import numpy as np
 from dlrun.components.arrays import Array
 from dlrun.engine.batches import Batches
 from dlrun.engine.cohort import DEFAULT_THRESHOLD, Threshold
-from dlrun.engine.forms import Forms
+from dlrun.engine.measuring.forms import Forms
 
 _MOST = 500.0  # log odds that a threshold is held to
 

@@ -15,12 +15,13 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dlrun.components.arrays import Array
 from dlrun.engine.batches import Batches, Here
-from dlrun.engine.derived import chunks
-from dlrun.engine.draws import Draws
+from dlrun.engine.by_torch.draws import Draws
+from dlrun.engine.by_torch.process import at_speed, exact
+from dlrun.engine.by_torch.schedule import Factors
 from dlrun.engine.layers import Pointwise
-from dlrun.engine.process import at_speed, exact
-from dlrun.engine.schedule import Factors
+from dlrun.engine.measuring.derived import chunks
 from dlrun.engine.state import Parameters, State
 from dlrun.engine.step import TrainStep
 from dlrun.engine.tensors import array, tensor
@@ -87,12 +88,12 @@ class TorchWay:
             train_step.step(state, x, y, keys(place), None if rates is None else rates.at(place), weight)
         return state.step
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, Array]:
         """See ``Way.arrays``."""
         return {name: array(value) for name, value in self._tensors().items()}
 
     @_computes
-    def restore(self, arrays: Mapping[str, NDArray[Any]], step: int) -> None:
+    def restore(self, arrays: Mapping[str, Array], step: int) -> None:
         """See ``Way.restore``."""
         for name, value in self._tensors().items():
             value.copy_(tensor(arrays[name]))
@@ -115,7 +116,7 @@ class TorchWay:
         self._theta = self._train_step.evaluated(self._state)
         self._train_step.use(self._theta)
 
-    def use(self, theta: NDArray[Any], buffers: NDArray[Any]) -> None:
+    def use(self, theta: Array, buffers: Array) -> None:
         """See ``Way.use``."""
         mine, kept = (tensor(values, self.device) for values in (theta, buffers))
         self._begin(State(mine, kept, [], torch.zeros_like(mine)))
@@ -146,20 +147,20 @@ class TorchWay:
         return None, (found, found if before is output else array(before))
 
     @_computes
-    def loss(self, here: Here, outputs: Outputs) -> NDArray[Any]:
+    def loss(self, here: Here, outputs: Outputs) -> Array:
         """See ``Way.loss``."""
         return self._loss(here, tensor(outputs[0], self.device))
 
-    def _loss(self, here: Here, output: Tensor) -> NDArray[Any]:
+    def _loss(self, here: Here, output: Tensor) -> Array:
         return array(self._train_step.loss(output, self._draws.targets(here), self._draws.weights_at(here)))
 
     @_computes
-    def codes(self, here: Here) -> NDArray[Any]:
+    def codes(self, here: Here) -> Array:
         """See ``Way.codes``."""
         return array(self._train_step.codes(self._draws.at(here)[0]))
 
     @_computes
-    def scores(self, x: NDArray[Any]) -> NDArray[Any]:
+    def scores(self, x: Array) -> Array:
         """See ``Way.scores``."""
         return array(self._train_step.evaluate(self._draws.prepare(x))[0])
 
