@@ -26,8 +26,10 @@ class KernelHook(BuildHookInterface):  # type: ignore[type-arg, misc]
         module = runpy.run_path(str(Path(self.root) / "src" / "dlrun" / "native" / "build.py"))
         if wanted:
             named = re.fullmatch(r"manylinux_(\d+)_(\d+)_(\w+)", wanted)
-            if named is None or named[3] not in module["ZIG"]:
-                raise ValueError(f"DLRUN_WHEEL={wanted}: must be any or manylinux_GLIBC_MACHINE, of {', '.join(module['ZIG'])}")
+            if named is None or named[3] not in module["PROCESSORS"]:
+                raise ValueError(
+                    f"DLRUN_WHEEL={wanted}: must be any or manylinux_GLIBC_MACHINE, of {', '.join(module['PROCESSORS'])}"
+                )
             built = module["cross"](named[3], f"{named[1]}.{named[2]}", os.environ["DLRUN_ZIG"])
         else:
             try:
@@ -35,7 +37,7 @@ class KernelHook(BuildHookInterface):  # type: ignore[type-arg, misc]
             except subprocess.CalledProcessError as error:
                 self.app.display_warning(f"the kernel is left out: {error.stderr.decode(errors='replace').strip()}")
                 return
-        if built is not None:
+        if built:
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{wanted or sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
-            build_data["artifacts"].append(f"/src/dlrun/native/{built.name}")
+            build_data["artifacts"] += [f"/src/dlrun/native/{place.name}" for place in built]

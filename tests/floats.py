@@ -21,11 +21,11 @@ SOURCE = Path(__file__).parent / "native" / "functions.c"
 
 def compiled(folder: Path) -> ctypes.CDLL | None:
     """functions.c as a library; None where there is no kernel for this machine."""
-    compiler, machine = build.compiler(), build.MACHINES.get(os.uname().machine)
-    if compiler is None or machine is None:
+    compiler, processors = build.compiler(), build.PROCESSORS.get(build.machine())
+    if compiler is None or processors is None:
         return None
     library = folder / "functions.so"
-    command = [compiler, *build.FLAGS, machine, f"-I{build.HERE}", "-shared", str(SOURCE), "-lm"]
+    command = [compiler, *build.FLAGS, f"-march={processors[-1]}", f"-I{build.HERE}", "-shared", str(SOURCE), "-lm"]
     subprocess.run([*command, "-o", str(library)], check=True)
     found = ctypes.CDLL(os.fspath(library))
     found.worst_error.restype, found.function_name.restype = ctypes.c_double, ctypes.c_char_p

@@ -27,7 +27,8 @@ def program(folder: Path, compiler: str, *flags: str) -> Path:
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
     place = folder / "replay"
-    done = subprocess.run([compiler, *FLAGS, *flags, str(SOURCE), "-o", str(place)], capture_output=True, text=True)
+    sources = [SOURCE, *(source for source in build.SOURCES if source.name != "kernel.c")]  # which replay.c has in itself
+    done = subprocess.run([compiler, *FLAGS, *flags, *sources, "-o", place], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     return place

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.native import build
-from dlrun.native.load import load
+from dlrun.native.load import first, load
 from dlrun.threads import set_thread_count, thread_count
 
 Kernel = ctypes.CDLL
@@ -30,12 +30,14 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compile:
         if shutil.which(name) is None:
             pytest.skip(f"{name} is not installed")
         if name not in kernels:
-            path = folder / f"{Path(name).name}.so"
+            place = folder / f"by-{Path(name).name}"
+            place.mkdir(exist_ok=True)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("CC", name)
-                if not path.exists() and build.build(to=path) is None:
-                    pytest.skip("no kernel for this machine")
-            kernels[name] = ctypes.CDLL(os.fspath(path))
+                found = first(build.build(place))
+            if found is None:
+                pytest.skip("no kernel for this machine")
+            kernels[name] = found
         return kernels[name]
 
     return compile_with

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define POINTERS 14 // of a Plan; the last one is `drawn`
+#define POINTERS 15 // of a Plan; the last one is `drawn`
 
 static void *memory(size_t bytes) {
   void *found = NULL;

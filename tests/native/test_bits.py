@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dlrun import registry
 from dlrun.engine import lanes
 from dlrun.engine.lanes.library import kernel
 from dlrun.engine.trainer import Training
@@ -68,6 +69,14 @@ def test_neighbours_change_nothing(count: int, alone: Theta, theta: Callable[...
     rows = neighbours(count)
     rows.insert(count // 2, MINE)
     assert np.array_equal(theta(rows)[count // 2], alone)
+
+
+def test_neighbours_with_other_optimizers_change_nothing(theta: Callable[..., list[Theta]]) -> None:
+    """Runs that differ in their optimizers are lanes of one block where none of them fills one."""
+    rows = [MINE | {"optimizer": name, "seed": 7} for name in sorted(registry.options("optimizer"))]
+    found = theta(rows)
+    for row, mine in zip(rows, found, strict=True):
+        assert np.array_equal(mine, theta([row])[0]), row["optimizer"]
 
 
 @pytest.mark.parametrize(

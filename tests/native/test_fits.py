@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dlrun import registry
-from dlrun.engine.lanes import products
+from dlrun.engine.lanes import Native, products
 from dlrun.engine.trainer import Training
 from dlrun.experiments.planning.cohorts import plan
 from dlrun.native import build
@@ -27,12 +27,12 @@ def test_what_is_built_is_not_built_again(monkeypatch: pytest.MonkeyPatch) -> No
     if load() is None:
         pytest.skip("dlrun was built without its kernel")
     monkeypatch.setattr(build.subprocess, "run", refused)
-    assert build.build() == build.library()
+    assert build.build() == [*build.libraries().values()]
 
 
 def test_without_a_compiler_nothing_is_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
-    assert build.build(to=tmp_path / "kernel.so") is None
+    assert build.build(tmp_path) == []
     assert not list(tmp_path.iterdir())
 
 
@@ -111,3 +111,15 @@ def test_it_is_asked_whether_to_stop_often_enough(spec_of: Callable[..., Any], d
     training.epoch(0)
     assert asked == [0, 1, 2]
     assert training.step == 2
+
+
+@pytest.mark.skipif(load() is None, reason="dlrun was built without its kernel")
+def test_runs_that_fill_no_block_share_one_with_other_optimizers(spec_of: Callable[..., Any], datasets: Any) -> None:
+    """Eleven runs with adam, four with sgd, two with lion: one block of sgd and adam, one of lion; tanh is alone."""
+    counts = {("relu", "adam"): 11, ("relu", "sgd"): 4, ("relu", "lion"): 2, ("tanh", "adam"): 1}
+    rows = [{"activation": a, "optimizer": o, "seed": seed} for (a, o), count in counts.items() for seed in range(count)]
+    (planned,) = plan([spec_of(**{"dataset": "moons"} | row) for row in rows], datasets)
+    way = Training(planned.cohort).way
+    assert isinstance(way, Native)
+    found = sorted([bits for *_, bits in block.updates] for block in way._lanes.blocks)
+    assert found == [[0b00001111, 0b11110000], *[[0b11111111]] * 3]

@@ -137,12 +137,12 @@ def same(rows: list[Update]) -> tuple[int, int]:
 
 
 class Native:
-    """A block of eight runs and the kernel's optimizer for it."""
+    """A block of eight runs and the kernel's optimizer for it, or for those of its lanes whose bits are set."""
 
-    def __init__(self, kernel: ctypes.CDLL, components: list[Component], theta: np.ndarray) -> None:
+    def __init__(self, kernel: ctypes.CDLL, components: list[Component], theta: np.ndarray, mine: int = 0xFF) -> None:
         rows = [Updates(kernel).optimizer(part) for part in components]
         assert all(rows)
-        self.kernel = kernel
+        self.kernel, self.mine = kernel, mine
         self.kind, self.flags = same(rows)
         self.numbers = lanes(np.array([row.numbers for row in rows]).T, np.float64)
         self.theta, self.evaluated = lanes(theta), aligned(len(theta))
@@ -153,6 +153,7 @@ class Native:
         """Go on from where it is, with a pace that is begun anew."""
         grads, factors = lanes(grads), lanes(factors, np.float64)
         self.kernel.dlrun_optimize(
+            ctypes.c_int64(self.mine),
             self.kind,
             self.flags,
             pointer(self.numbers),
@@ -279,3 +280,24 @@ def test_powers_are_exact_to_13_digits(kernel: ctypes.CDLL) -> None:
 def test_an_optimizer_that_only_torch_has_is_left_to_it(kernel: ctypes.CDLL) -> None:
     part = Component("rprop", "torch.optim.Rprop", torch.optim.Rprop, {"lr": 0.1})
     assert Updates(kernel).optimizer(part) is None
+
+
+@pytest.mark.parametrize(("name", "values"), EACH)
+def test_lanes_that_have_another_optimizer_are_left_alone(kernel: ctypes.CDLL, name: str, values: dict[str, Any]) -> None:
+    """More parameters than are changed at a time (see SEVERAL in optimizers.h)."""
+    components, mine, short = parts(name, values), (0, 3, 5, 6), course()
+    given = Course(np.tile(short.theta, (6, 1)), np.tile(short.grads, (1, 6, 1)), short.factors)
+    all_of_them = Native(kernel, components, given.theta).steps(given.grads, given.factors)
+    some = Native(kernel, components, given.theta, sum(1 << lane for lane in mine)).steps(given.grads, given.factors)
+    for lane in range(V):
+        if lane in mine:
+            assert some.of(lane) == all_of_them.of(lane)
+        else:
+            assert np.array_equal(some.theta[:, lane], given.theta[:, lane])
+            assert not some.slots[..., lane].any()
+            assert not some.evaluated[:, lane].any()
+
+
+def test_every_optimizer_has_room_for_its_slots(kernel: ctypes.CDLL) -> None:
+    """In optimizer_step_of: see MOST_SLOTS in optimizers.h."""
+    assert max(kernel.dlrun_optimizer_slots(kind, -1) for kind in range(len(CASES) - 1)) == 3  # AdamW is Adam

@@ -17,15 +17,22 @@ import pytest
 from numpy.typing import NDArray
 
 import replay
-from dlrun.engine.lanes.library import Block, Change, Layer, Plan, Weight, kernel, kinds
+from dlrun.engine.lanes.library import Block, Change, Layer, Plan, Update, Weight, kernel, kinds
 from dlrun.engine.lanes.plan import V, samples
 from dlrun.engine.layers.convolution import convolved
+from dlrun.native import build
+from dlrun.native.load import first
 
 pytestmark = pytest.mark.skipif(kernel() is None, reason="dlrun was built without its kernel")
 
-SANITIZED = ["-DAPART", "-g1", "-march=x86-64-v3", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
+SANITIZED = ["-DAPART", "-g1", "-O1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
 STEPS = 5
 ROWWISE = ("class_hinge", "sparsemax", "class_focal")
+
+
+def processors() -> list[str]:
+    """Those that the kernel is compiled for and that this one can be, what can do more first."""
+    return [processor for processor, place in build.libraries().items() if first([place])]
 
 
 def names(function: str) -> list[str]:
@@ -189,6 +196,14 @@ def changes(draw: random.Random, model: Model, loss: Judge) -> list[str]:
     return found
 
 
+def optimizers(draw: random.Random) -> list[Update]:
+    """Those of a block: one to three, each of some lanes."""
+    owners = [draw.randrange(draw.randint(1, 3)) for _ in range(V)]
+    kinds_of, flags = len(names("optimizers")), 1 << len(names("optimizer_flags"))
+    lanes = [sum(1 << lane for lane, each in enumerate(owners) if each == owner) for owner in sorted(set(owners))]
+    return [Update(draw.randrange(kinds_of), draw.randrange(flags), each) for each in lanes]
+
+
 def cohort(path: Path, seed: int) -> None:
     """Write a cohort that a seed stands for."""
     draw, generator = random.Random(seed), np.random.default_rng(seed)
@@ -199,10 +214,13 @@ def cohort(path: Path, seed: int) -> None:
     blocks = draw.randint(1, 2)
     heads = names("activations")
     block = (Block * blocks)()
+    updates: list[Update] = []
     for each in block:
         each.activation, each.loss = draw.randrange(len(heads)), losses.index(loss.name)
         each.head = draw.randrange(len(heads)) if not loss.pixels else 0
-        each.optimizer, each.flags = draw.randrange(len(names("optimizers"))), draw.randrange(1 << len(names("optimizer_flags")))
+        mine = optimizers(draw)
+        each.update, each.updates = len(updates), len(mine)
+        updates += mine
     pixels = model.shape[1] * model.shape[2] if loss.pixels else 1
     outputs = math.prod(model.shape)
     width = outputs // pixels
@@ -229,7 +247,7 @@ def cohort(path: Path, seed: int) -> None:
     penalties = draw.randrange(1 << len(names("penalty_flags")))
     average = parameters + buffers
     slots = average + parameters
-    stride = slots + parameters * max(kernel().dlrun_slots(b.optimizer, b.flags) for b in block)  # type: ignore[union-attr]
+    stride = slots + parameters * max(kernel().dlrun_slots(u.optimizer, u.flags) for u in updates)  # type: ignore[union-attr]
     state = np.zeros((blocks, stride, V), np.float32)
     state[:, :average] = numbers_of(draw, generator, blocks, average, V)
     limits = np.array([draw.choice([0.3, math.inf]) for _ in range(5)])
@@ -243,7 +261,8 @@ def cohort(path: Path, seed: int) -> None:
     if loss.integral:
         y %= width
     target = y if loss.integral else y.astype(np.float32)
-    arrays: list[Any] = [(Layer * len(layers))(*layers), block, (Weight * len(model.weights))(*model.weights), change, state]
+    arrays: list[Any] = [(Layer * len(layers))(*layers), block, (Update * len(updates))(*updates)]
+    arrays += [(Weight * len(model.weights))(*model.weights), change, state]
     arrays += [numbers, rate, *keys, generator.random((2, 4096), np.float32)]
     data = samples(x, target)
     arrays += [generator.integers(0, splits, blocks * V), data]
@@ -288,28 +307,36 @@ def cohorts(folder: Path, count: int) -> list[Path]:
     return files
 
 
-def sanitized(folder: Path, compiler: str, flags: Sequence[str], count: int) -> None:
-    program = replay.program(folder, compiler, *SANITIZED, *flags)
+def sanitized(folder: Path, compiler: str, processor: str, checks: Sequence[str], count: int) -> None:
+    program = replay.program(folder, compiler, *SANITIZED, f"-march={processor}", *checks)
     files = cohorts(folder, count)
     assert len(replay.run([program], files)) == count
 
 
-def test_a_short_dose(tmp_path: Path) -> None:
-    """Of every loss a cohort. Checks that call functions, or only trap, are compiled in half the time."""
-    undefined = "bounds,integer-divide-by-zero,signed-integer-overflow,shift,vla-bound"
-    checks = [
-        f"-fsanitize=address,{undefined}",
-        f"-fsanitize-trap={undefined}",
+UNDEFINED = "bounds,integer-divide-by-zero,signed-integer-overflow,shift,vla-bound"
+SHORT = {  # checks that call functions, or only trap, are compiled in half the time
+    "clang": (
+        f"-fsanitize=address,{UNDEFINED}",
+        f"-fsanitize-trap={UNDEFINED}",
         "-mllvm",
         "-asan-instrumentation-with-call-threshold=0",
-    ]
-    sanitized(tmp_path, "clang", ["-O1", *checks], len(names("losses")))
+    ),
+    "gcc": ("-fsanitize=address,undefined", "--param", "asan-instrumentation-with-call-threshold=0"),
+}
+
+
+@pytest.mark.parametrize("processor", processors()[:1])
+def test_a_short_dose(processor: str, tmp_path: Path) -> None:
+    """Of every loss a cohort, with the compiler that is there."""
+    compiler = next(filter(shutil.which, SHORT), "gcc")
+    sanitized(tmp_path, compiler, processor, SHORT[compiler], len(names("losses")))
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("processor", processors())
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_a_long_dose(compiler: str, tmp_path: Path) -> None:
-    sanitized(tmp_path, compiler, ["-O1", "-fsanitize=address,undefined"], 3000)
+def test_a_long_dose(compiler: str, processor: str, tmp_path: Path) -> None:
+    sanitized(tmp_path, compiler, processor, ["-fsanitize=address,undefined"], 3000)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@
 #define DLRUN_ACTIVATIONS_H
 
 #include "functions.h"
+#include "pairs.h"
 
 #define ELEMENTWISE(X) \
   X(identity) X(sigmoid) X(tanh) X(relu) X(leaky_relu) X(elu) X(selu) X(gelu) X(gelu_tanh) X(silu) X(swish) X(softplus) X(mish) \
@@ -168,37 +169,42 @@ INLINE vf activation_gradient(int kind, vf number, vf g, vf x, vf y) {
 
 #define FORWARD(name)                                                                                                             \
   case ACTIVATION_##name:                                                                                                         \
-    for (long i = 0; i < rows * width; i++) y[i] = activation_value(ACTIVATION_##name, number, x[i]);                             \
+    for (long i = first; i < count; i++) y[i] = activation_value(ACTIVATION_##name, number, x[i]);                                \
     return;
 #define BACKWARD(name)                                                                                                            \
   case ACTIVATION_##name:                                                                                                         \
-    for (long i = 0; i < rows * width; i++) dx[i] = activation_gradient(ACTIVATION_##name, number, grad[i], x[i], y[i]);          \
+    for (long i = first; i < count; i++) dx[i] = activation_gradient(ACTIVATION_##name, number, grad[i], x[i], y[i]);             \
     return;
+
+// The values of an elementwise activation from number `first` on
+static void values_forward(int kind, vf number, const vf *x, vf *y, long first, long count) {
+  switch (kind) { ELEMENTWISE(FORWARD) }
+}
+
+static void values_backward(int kind, vf number, const vf *grad, const vf *x, const vf *y, vf *dx, long first, long count) {
+  switch (kind) { ELEMENTWISE(BACKWARD) }
+}
+
+#if V == 8 // the rest is of whole layers
 
 // y [rows][width] of x
 static void activation_forward(int kind, const vf *p, const vf *x, vf *y, long rows, long width) {
-  vf number = p ? p[0] : splat(0.0f);
-  switch (kind) {
-    ELEMENTWISE(FORWARD)
-  case ACTIVATION_softmax:
-    for (long r = 0; r < rows; r++) softmax_row(x + r * width, y + r * width, width, 1);
-    return;
-  case ACTIVATION_log_softmax:
-    for (long r = 0; r < rows; r++) log_softmax_row(x + r * width, y + r * width, width, 1);
-  }
+  const vf number = p ? p[0] : splat(0.0f);
+  const long count = rows * width;
+  if (is_elementwise(kind)) return values_forward(kind, number, x, y, dlrun_pairs_forward(kind, both(number), x, y, count), count);
+  for (long r = 0; r < rows; r++)
+    (kind == ACTIVATION_softmax ? softmax_row : log_softmax_row)(x + r * width, y + r * width, width, 1);
 }
 
 // dx [rows][width]: the gradient with respect to x, of that with respect to y
 static void activation_backward(int kind, const vf *p, const vf *grad, const vf *x, const vf *y, vf *dx, long rows, long width) {
-  vf number = p ? p[0] : splat(0.0f);
-  switch (kind) {
-    ELEMENTWISE(BACKWARD)
-  case ACTIVATION_softmax:
-    for (long r = 0; r < rows; r++) softmax_row_backward(grad + r * width, y + r * width, dx + r * width, width, 1);
-    return;
-  case ACTIVATION_log_softmax:
-    for (long r = 0; r < rows; r++) log_softmax_row_backward(grad + r * width, y + r * width, dx + r * width, width, 1);
-  }
+  const vf number = p ? p[0] : splat(0.0f);
+  const long count = rows * width;
+  if (is_elementwise(kind))
+    return values_backward(kind, number, grad, x, y, dx, dlrun_pairs_backward(kind, both(number), grad, x, y, dx, count), count);
+  for (long r = 0; r < rows; r++)
+    (kind == ACTIVATION_softmax ? softmax_row_backward : log_softmax_row_backward)(grad + r * width, y + r * width, dx + r * width,
+                                                                                    width, 1);
 }
 
 // The derivative of one value by the activation's number
@@ -238,5 +244,7 @@ void dlrun_activation_backward(int kind, const vf *p, const vf *grad, const vf *
 void dlrun_activation_learned(int kind, const vf *p, const vf *grad, const vf *x, const vf *y, vf *out, long rows, long width) {
   activation_learned(kind, p, grad, x, y, out, rows, width);
 }
+
+#endif
 
 #endif

@@ -1,4 +1,4 @@
-"""Compiles the kernel: one shared library for the processor that it is built on.
+"""Compiles the kernel: a shared library for each kind of processor that this machine may have.
 
     python -m dlrun.native.build        (which building the package does too, see hatch_build.py)
 
@@ -11,24 +11,37 @@ import platform
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SOURCE = HERE / "kernel.c"
+SOURCES = (HERE / "kernel.c", HERE / "pairs.c")
 
 # No -ffast-math: rounding is part of what is promised. Fusing is written out in the source (see vector.h).
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wall", "-Wno-psabi")
-MACHINES = {"x86_64": "-march=x86-64-v3", "amd64": "-march=x86-64-v3", "aarch64": "-march=armv8-a", "arm64": "-march=armv8-a"}
-ZIG = {"x86_64": "x86_64_v3", "aarch64": "generic"}  # its names of the same processors
+PROCESSORS = {"x86_64": ("x86-64-v4", "x86-64-v3"), "aarch64": ("armv8-a",)}  # by machine, what can do more first
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # other names of the same
+ZIG = {"x86-64-v4": "x86_64_v4", "x86-64-v3": "x86_64_v3", "armv8-a": "generic"}  # its names of processors
 
 
-def library(machine: str | None = None) -> Path:
-    """Where the library of these sources lies for a machine, by default this one: a name that no other sources give."""
+def machine() -> str:
+    """What this machine is, as PROCESSORS has it."""
+    name = platform.machine().lower()
+    return MACHINES.get(name, name)
+
+
+def version(name: str | None = None) -> str:
+    """A name of the kernel of a machine, by default this one, that no other sources give. All processors have the same bits."""
     digest = sha256(repr(FLAGS).encode())
     for source in sorted(HERE.glob("*.[ch]")):
         digest.update(source.read_bytes())
-    return HERE / f"kernel-{(machine or platform.machine()).lower()}-{digest.hexdigest()[:12]}.so"
+    return f"kernel-{name or machine()}-{digest.hexdigest()[:12]}"
+
+
+def libraries(name: str | None = None, folder: Path = HERE) -> dict[str, Path]:
+    """Where the libraries for a machine lie, by processor."""
+    return {processor: folder / f"{version(name)}-{processor}.so" for processor in PROCESSORS.get(name or machine(), ())}
 
 
 def compiler() -> str | None:
@@ -37,31 +50,28 @@ def compiler() -> str | None:
     return next(filter(None, map(shutil.which, [named] if named else ["clang", "gcc", "cc"])), None)
 
 
-def build(*flags: str, to: Path | None = None) -> Path | None:
-    """Compile the kernel for this machine: where the library lies, or None where there is no compiler for it.
+def build(folder: Path = HERE) -> list[Path]:
+    """Compile the kernel for this machine: where the libraries lie, none where there is no compiler for it.
 
     Args:
-        flags: for the compiler, beside its own.
-        to: where to put it. By default where ``library`` says, if it is not there already; those of other sources are removed.
+        folder: where to put those that are not there already. Where the package lies, those of other sources are removed.
 
     Raises:
         subprocess.CalledProcessError: the compiler refuses the source; what it says is in ``stderr``.
     """
-    found, target = compiler(), MACHINES.get(platform.machine().lower())
-    if found is None or target is None or sys.platform == "win32":
-        return None
-    place = to or library()
-    if to is None and place.exists():
-        return place
-    _compile([found, *FLAGS, target, *flags], place)
-    if to is None:
-        for other in set(HERE.glob("kernel-*.so")) - {place}:
+    found, wanted = compiler(), libraries(folder=folder)
+    if found is None or not wanted or sys.platform == "win32":
+        return []
+    missing = {place: [found, *FLAGS, f"-march={processor}"] for processor, place in wanted.items() if not place.exists()}
+    _compile(missing)
+    if folder == HERE:
+        for other in set(HERE.glob("kernel-*.so")) - {*wanted.values()}:
             other.unlink(missing_ok=True)
-    return place
+    return [*wanted.values()]
 
 
-def cross(machine: str, glibc: str, python: str = sys.executable) -> Path:
-    """Compile the kernel for Linux on ``x86_64`` or ``aarch64``, for that glibc and newer ones: where the library lies.
+def cross(name: str, glibc: str, python: str = sys.executable) -> list[Path]:
+    """Compile the kernel for Linux on ``x86_64`` or ``aarch64``, for that glibc and newer ones: where the libraries lie.
 
     Args:
         python: of an environment in which the package ziglang is.
@@ -69,15 +79,23 @@ def cross(machine: str, glibc: str, python: str = sys.executable) -> Path:
     Raises:
         subprocess.CalledProcessError: ziglang is not there, or refuses the source; what it says is in ``stderr``.
     """
-    zig = [python, "-m", "ziglang", "cc", "-target", f"{machine}-linux-gnu.{glibc}", f"-mcpu={ZIG[machine]}", "-s"]
-    return _compile([*zig, *FLAGS], library(machine))
+    zig = [python, "-m", "ziglang", "cc", "-target", f"{name}-linux-gnu.{glibc}", "-s", *FLAGS]
+    wanted = libraries(name)
+    _compile({place: [*zig, f"-mcpu={ZIG[processor]}"] for processor, place in wanted.items()})
+    return [*wanted.values()]
 
 
-def _compile(command: list[str], place: Path) -> Path:
-    beside = place.with_suffix(f".{os.getpid()}")  # so that nobody loads half a library
-    subprocess.run([*command, "-shared", str(SOURCE), "-o", str(beside)], check=True, capture_output=True)
-    return beside.replace(place)
+def _compile(commands: dict[Path, list[str]]) -> None:
+    """Compile libraries side by side."""
+
+    def compile_one(place: Path, command: list[str]) -> None:
+        beside = place.with_suffix(f".{os.getpid()}")  # so that nobody loads half a library
+        subprocess.run([*command, "-shared", *map(str, SOURCES), "-o", str(beside)], check=True, capture_output=True)
+        beside.replace(place)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(compile_one, commands.keys(), commands.values()))
 
 
 if __name__ == "__main__":
-    print(build() or "no C compiler for this machine: everything trains on torch")
+    print("\n".join(map(str, build())) or "no C compiler for this machine: everything trains on torch")

@@ -81,12 +81,12 @@ INLINE vf log1p_near_zero(vf m) {
 }
 
 // Of a positive float 2^e m with m in [2/3, 4/3): e times 2^23
-INLINE vi exponent_bits(vf x) { return ((vi)x - 0x3f2aaaab) & (int32_t)0xff800000; }
+INLINE vi exponent_bits(vf x) { return (vi)(((vu)x - 0x3f2aaaabu) & 0xff800000u); }
 
 // log x for x in [2^-126, infinity)
 INLINE vf log_within(vf x) {
   vi e = exponent_bits(x);
-  vf m = (vf)((vi)x - e) - 1.0f;
+  vf m = (vf)((vu)x - (vu)e) - 1.0f;
   return mad(numbers(e), splat(0x1.62e43p-24f), log1p_near_zero(m));
 }
 
@@ -99,8 +99,8 @@ INLINE vf log_v(vf x) {
 // log(1 + x) for x in (-1, infinity)
 INLINE vf log1p_within(vf x) {
   vi e = exponent_bits(x + 1.0f);
-  vf scale = (vf)(0x40800000 - e);                                        // 4 / 2^e
-  vf m = (vf)((vi)x - e) + mad(splat(0.25f), scale, splat(-1.0f));        // (1 + x) / 2^e - 1, without rounding 1 + x
+  vf scale = (vf)(0x40800000u - (vu)e);                                        // 4 / 2^e
+  vf m = (vf)((vu)x - (vu)e) + mad(splat(0.25f), scale, splat(-1.0f));        // (1 + x) / 2^e - 1, without rounding 1 + x
   return mad(numbers(e), splat(0x1.62e43p-24f), log1p_near_zero(m));
 }
 
@@ -161,9 +161,9 @@ INLINE Normal normal(vf x) {
 }
 
 // x^p in double precision, since the exponent p log2(x) needs more digits than the result. NaN for x < 0; x^0 = 1.
-static __attribute__((noinline)) vf any_power(vf x, vf p) {
+static __attribute__((noinline, unused)) vf any_power(vf x, vf p) {
   vi e = exponent_bits(x);
-  vd m = widen((vf)((vi)x - e)), s = (m - 1.0) / (m + 1.0), z = s * s;
+  vd m = widen((vf)((vu)x - (vu)e)), s = (m - 1.0) / (m + 1.0), z = s * s;
   vd log2 = 0x1.2778a4960e3f1p-1 + z * (0x1.a513ac2b7cbd5p-2 + z * 0x1.64bbf29134466p-2);
   log2 = s * (0x1.71547652d7f1fp+1 + z * (0x1.ec709b5a16c66p-1 + z * log2));
   vd y = widen(p) * (log2 + widen(numbers(e) * 0x1p-23f));

@@ -5,7 +5,7 @@
 #ifndef DLRUN_IMAGES_H
 #define DLRUN_IMAGES_H
 
-#include "vector.h"
+#include "layers.h"
 #include "words.h"
 
 typedef struct {
@@ -42,48 +42,55 @@ static void frame(const vf *x, vf *to, long channels, long height, long width, l
 // `columns` neighbours of one row of the output, of `filters` filters. `along` is how far apart the weights of two filters are,
 // `channel` those of two channels; `step` is from one weight to the next, -1 where the kernel is mirrored.
 INLINE void convolve_tile(const vf *x, const vf *w, const vf *bias, vf *y, const Convolution *c, long channels, long high, long wide,
-                          long channel, long along, long step, long stride, long out, const int columns, const int filters) {
-  vf sum[4][2];
+                          long channel, long along, long step, const long stride, long out, const int columns, const int filters) {
+  vp sum[4][4], pixels[4];
   for (int f = 0; f < filters; f++)
-    for (int j = 0; j < columns; j++) sum[j][f] = bias ? bias[f] : splat(0.0f);
+    for (int j = 0; j < PAIRS(columns); j++) sum[j][f] = both(bias ? bias[f] : splat(0.0f));
   for (long k = 0; k < channels; k++)
     for (long p = 0; p < c->kernel_height; p++)
       for (long q = 0; q < c->kernel; q++) {
         const vf *from = x + (k * high + p) * wide + q, *weight = w + k * channel + (p * c->kernel + q) * step;
+        for (int j = 0; j < PAIRS(columns); j++) pixels[j] = pair_of(from + j * PAIR * stride, stride, HALF(j, columns));
         for (int f = 0; f < filters; f++) {
-          const vf each = weight[f * along];
-          for (int j = 0; j < columns; j++) sum[j][f] = mad(from[j * stride], each, sum[j][f]);
+          const vp each = both(weight[f * along]);
+          for (int j = 0; j < PAIRS(columns); j++) sum[j][f] = mad_pair(pixels[j], each, sum[j][f]);
         }
       }
   for (int f = 0; f < filters; f++)
-    for (int j = 0; j < columns; j++) y[f * out + j] = sum[j][f];
+    for (int j = 0; j < PAIRS(columns); j++) put_pair(sum[j][f], y + f * out + j * PAIR, 1, HALF(j, columns));
 }
 
 // One image. x is framed; y [filters][out_height][out_width]
+INLINE void convolve_by(const vf *x, const vf *w, const vf *bias, vf *y, const Convolution *c, long channels, long high, long wide,
+                        long channel, long filters, long along, long step, const long stride, long out_height, long out_width) {
+#define TILE(columns)                                                                                                             \
+  do {                                                                                                                            \
+    const vf *from = x + i * stride * wide + j * stride;                                                                          \
+    vf *to = y + f * out + i * out_width + j;                                                                                     \
+    if (many)                                                                                                                     \
+      convolve_tile(from, weight, own, to, c, channels, high, wide, channel, along, step, stride, out, columns, WIDE ? 4 : 2);    \
+    else                                                                                                                          \
+      convolve_tile(from, weight, own, to, c, channels, high, wide, channel, along, step, stride, out, columns, 1);               \
+  } while (0)
+  const long out = out_height * out_width;
+  for (long f = 0; f < filters;) {
+    const int many = f + (WIDE ? 4 : 2) <= filters;
+    const vf *weight = w + f * along, *own = bias ? bias + f : NULL;
+    for (long i = 0; i < out_height; i++) {
+      long j = 0;
+      for (; j + 4 * PAIR <= out_width; j += 4 * PAIR) TILE(4 * PAIR);
+      LEFT_OVER(out_width - j, TILE)
+    }
+    f += many ? (WIDE ? 4 : 2) : 1;
+  }
+#undef TILE
+}
+
 static void convolve(const vf *x, const vf *w, const vf *bias, vf *y, const Convolution *c, long channels, long high, long wide,
                      long channel, long filters, long along, long step, long stride, long out_height, long out_width) {
-  const long out = out_height * out_width;
-  for (long f = 0; f < filters; f += 2) {
-    const vf *weight = w + f * along, *own = bias ? bias + f : NULL;
-    for (long i = 0; i < out_height; i++)
-      for (long j = 0; j < out_width;) {
-        const vf *from = x + i * stride * wide + j * stride;
-        vf *to = y + f * out + i * out_width + j;
-        if (j + 4 <= out_width) {
-          if (f + 2 <= filters)
-            convolve_tile(from, weight, own, to, c, channels, high, wide, channel, along, step, stride, out, 4, 2);
-          else
-            convolve_tile(from, weight, own, to, c, channels, high, wide, channel, along, step, stride, out, 4, 1);
-          j += 4;
-        } else {
-          if (f + 2 <= filters)
-            convolve_tile(from, weight, own, to, c, channels, high, wide, channel, along, step, stride, out, 1, 2);
-          else
-            convolve_tile(from, weight, own, to, c, channels, high, wide, channel, along, step, stride, out, 1, 1);
-          j++;
-        }
-      }
-  }
+  if (stride == 1) // neighbours are loaded as one pair
+    return convolve_by(x, w, bias, y, c, channels, high, wide, channel, filters, along, step, 1, out_height, out_width);
+  convolve_by(x, w, bias, y, c, channels, high, wide, channel, filters, along, step, stride, out_height, out_width);
 }
 
 static void keep_words_framed(const Convolution *c, const vi *words, vf *framed) {
@@ -111,19 +118,27 @@ static void convolution_forward(const Convolution *c, const vf *w, const vf *bia
 // The sums of one image for `filters` filters and `columns` columns of a row of the kernel, added to those of the images before
 INLINE void weight_sums(const vf *x, const vf *dy, vf *dw, const Convolution *c, long along, const int filters, const int columns) {
   const long wide = padded_width(c), out = c->out_height * c->out_width;
-  vf sum[4][3];
-  for (int f = 0; f < filters; f++)
-    for (int q = 0; q < columns; q++) sum[f][q] = dw[f * along + q];
+  vp sum[4][3], slope[4];
+  for (int f = 0; f < PAIRS(filters); f++)
+    for (int q = 0; q < columns; q++) sum[f][q] = pair_of(dw + f * PAIR * along + q, along, HALF(f, filters));
   for (long i = 0; i < c->out_height; i++)
     for (long j = 0; j < c->out_width; j++) {
       const vf *from = x + i * c->stride * wide + j * c->stride, *grad = dy + i * c->out_width + j;
-      for (int f = 0; f < filters; f++) {
-        const vf each = grad[f * out];
-        for (int q = 0; q < columns; q++) sum[f][q] = mad(from[q], each, sum[f][q]);
+      for (int f = 0; f < PAIRS(filters); f++) slope[f] = pair_of(grad + f * PAIR * out, out, HALF(f, filters));
+      for (int q = 0; q < columns; q++) {
+        const vp value = both(from[q]);
+        for (int f = 0; f < PAIRS(filters); f++) sum[f][q] = mad_pair(value, slope[f], sum[f][q]);
       }
     }
-  for (int f = 0; f < filters; f++)
-    for (int q = 0; q < columns; q++) dw[f * along + q] = sum[f][q];
+  for (int f = 0; f < PAIRS(filters); f++)
+    for (int q = 0; q < columns; q++) put_pair(sum[f][q], dw + f * PAIR * along + q, along, HALF(f, filters));
+}
+
+// Of one channel and one row of the kernel
+INLINE void weight_row(const vf *x, const vf *dy, vf *dw, const Convolution *c, long along, const int filters) {
+  long q = 0;
+  for (; q + 3 <= c->kernel; q += 3) weight_sums(x + q, dy, dw + q, c, along, filters, 3);
+  for (; q < c->kernel; q++) weight_sums(x + q, dy, dw + q, c, along, filters, 1);
 }
 
 static void convolution_weights(const Convolution *c, const vf *kept, const vf *dy, vf *dw, vf *db, long rows) {
@@ -138,23 +153,11 @@ static void convolution_weights(const Convolution *c, const vf *kept, const vf *
       for (long p = 0; p < c->kernel_height; p++) {
         const vf *from = x + (k * padded_height(c) + p) * padded_width(c);
         vf *to = dw + (k * c->kernel_height + p) * c->kernel;
-        for (long f = 0; f < c->filters;) {
-          const int four = f + 4 <= c->filters;
-          for (long q = 0; q < c->kernel;) {
-            const int three = q + 3 <= c->kernel;
-            vf *each = to + f * along + q;
-            if (four && three)
-              weight_sums(from + q, grad + f * out, each, c, along, 4, 3);
-            else if (four)
-              weight_sums(from + q, grad + f * out, each, c, along, 4, 1);
-            else if (three)
-              weight_sums(from + q, grad + f * out, each, c, along, 1, 3);
-            else
-              weight_sums(from + q, grad + f * out, each, c, along, 1, 1);
-            q += three ? 3 : 1;
-          }
-          f += four ? 4 : 1;
-        }
+        long f = 0;
+#define TILE(filters) weight_row(from, grad + f * out, to + f * along, c, along, filters)
+        for (; f + 4 * PAIR <= c->filters; f += 4 * PAIR) TILE(4 * PAIR);
+        LEFT_OVER(c->filters - f, TILE)
+#undef TILE
       }
   }
 }

@@ -1,6 +1,6 @@
 // The kernel: whole epochs of blocks of runs, and their evaluation. One translation unit, so that everything small is inlined.
 //
-// A block is V runs that share their kinds of components; every number may be another one in each. A block goes through all steps
+// A block is V runs that share the kinds of their components but optimizers; every number may be another one in each. A block goes through all steps
 // that are asked for before the next one begins, so that its parameters stay in the cache.
 
 #include <stdlib.h>
@@ -42,7 +42,7 @@ static void restore_small(unsigned long before) {
 
 // Four numbers of each of eight runs, to where the runs are lanes
 INLINE void transpose(const float *const *row, long k, vf *to) {
-#if defined(__AVX__)
+#if V == 8 && defined(X86)
   __m256 a[4];
   for (int l = 0; l < 4; l++)
     a[l] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_load_ps(row[l] + k)), _mm_load_ps(row[l + 4] + k), 1);
@@ -114,7 +114,9 @@ static const void *changed(const Plan *p, long q, Space *s, long rows, vw keys, 
   return goals(&batch);
 }
 
-// The optimizer of a block
+// The optimizers of a block, and their numbers
+INLINE const Update *first_update(const Plan *p, long q) { return p->updates + p->blocks[q].update; }
+INLINE const Update *last_update(const Plan *p, long q) { return first_update(p, q) + p->blocks[q].updates; }
 static Numbers numbers_of(const Plan *p, long q) {
   Numbers h;
   memcpy(&h, p->rates + q * p->rates_each, sizeof h);
@@ -124,12 +126,25 @@ static Numbers numbers_of(const Plan *p, long q) {
 // What a block knows beside its state while it takes steps
 typedef struct {
   Numbers numbers;
-  Pace pace;
+  Pace paces[V]; // one for each of its optimizers
   Penalties penalties;
   vw masks, draws; // keys of this epoch's streams of dropout and of what changes batches
   const int32_t *drawn;
   const float *split[V], *next[V]; // where the splits of its runs begin, and those of the block that comes next
 } Going;
+
+// Step `t` of the optimizers of a block
+static void update(const Plan *p, long q, int64_t t, const vd *factor, Going *going, vf *theta, const vf *grad) {
+  Pace *pace = going->paces;
+  for (const Update *own = first_update(p, q); own < last_update(p, q); own++, pace++) {
+    const int kind = (int)own->optimizer, flags = (int)own->flags;
+    optimizer_prepare(kind, flags, &going->numbers, t, factor, pace);
+    if (p->blocks[q].updates == 1)
+      optimizer_step(kind, flags, pace, theta, grad, theta + p->slots, p->parameters);
+    else
+      optimizer_step_of(lanes_of(own->lanes), kind, flags, pace, theta, grad, theta + p->slots, p->parameters);
+  }
+}
 
 // Step `t`, from 1, which is step `number` of its epoch, with `rows` rows
 static void step(const Plan *p, long q, int64_t t, long number, long rows, const vd *factor, Going *going, Space *s) {
@@ -144,8 +159,7 @@ static void step(const Plan *p, long q, int64_t t, long number, long rows, const
   loss_gradient((int)block->loss, numbers + p->loss_numbers, s->input[p->depth], target, s->grad[0], rows, p->width, p->pixels);
   backward(p, q, theta, buffers, s, rows * p->members);
   penalties_before(&going->penalties, p->weights, p->weights_count, t, theta, s->theta, theta + p->average, s->sides, p->parameters);
-  optimizer_prepare((int)block->optimizer, (int)block->flags, &going->numbers, t, factor, &going->pace);
-  optimizer_step((int)block->optimizer, (int)block->flags, &going->pace, theta, s->theta, theta + p->slots, p->parameters);
+  update(p, q, t, factor, going, theta, s->theta);
   penalties_behind(&going->penalties, p->weights, p->weights_count, theta, s->sides);
 }
 
@@ -176,7 +190,6 @@ EXPORT int dlrun_steps(const Plan *p, int64_t first, int64_t last, int64_t epoch
   if (!space) return -1;
   const unsigned long floats = flush_small();
   for (int64_t q = first; q < last; q++) {
-    const Block *block = &p->blocks[q];
     Going going = {.numbers = numbers_of(p, q)};
     vw keys[2];
     memcpy(&keys[0], p->masks + q * V, sizeof keys[0]), memcpy(&keys[1], p->draws + q * V, sizeof keys[1]);
@@ -185,7 +198,9 @@ EXPORT int dlrun_steps(const Plan *p, int64_t first, int64_t last, int64_t epoch
     begin_of(p, q, going.split);
     begin_of(p, q + 1 < last ? q + 1 : first, going.next);
     penalties_begin((int)p->penalties, p->rates + q * p->rates_each + sizeof(Numbers) / sizeof(vd), &going.penalties);
-    optimizer_begin((int)block->optimizer, (int)block->flags, &going.numbers, before + from, &going.pace);
+    Pace *pace = going.paces;
+    for (const Update *own = first_update(p, q); own < last_update(p, q); own++)
+      optimizer_begin((int)own->optimizer, (int)own->flags, &going.numbers, before + from, pace++);
     for (int64_t number = from; number < to; number++) {
       const int64_t left = p->train - number * p->batch;
       vd factor = splat_d(1.0);
@@ -203,7 +218,8 @@ EXPORT void dlrun_start(const Plan *p) {
   for (int64_t q = 0; q < p->blocks_count; q++) {
     const Numbers h = numbers_of(p, q);
     vf *theta = p->state + q * p->stride;
-    optimizer_start((int)p->blocks[q].optimizer, (int)p->blocks[q].flags, &h, theta, theta + p->slots, p->parameters);
+    for (const Update *own = first_update(p, q); own < last_update(p, q); own++)
+      optimizer_start(lanes_of(own->lanes), (int)own->optimizer, (int)own->flags, &h, theta, theta + p->slots, p->parameters);
   }
 }
 
@@ -213,7 +229,9 @@ EXPORT void dlrun_evaluated(const Plan *p, int64_t t, vf *out) {
   for (int64_t q = 0; q < p->blocks_count; q++) {
     const Numbers h = numbers_of(p, q);
     const vf *theta = p->state + q * p->stride;
-    optimizer_evaluated((int)p->blocks[q].optimizer, &h, t, theta, theta + p->slots, out + q * p->parameters, p->parameters);
+    for (const Update *own = first_update(p, q); own < last_update(p, q); own++)
+      optimizer_evaluated(lanes_of(own->lanes), (int)own->optimizer, &h, t, theta, theta + p->slots, out + q * p->parameters,
+                          p->parameters);
   }
   restore_small(floats);
 }
@@ -321,11 +339,16 @@ EXPORT int dlrun_slots(int optimizer, int flags) { return optimizer_slots(optimi
 // __builtin_cpu_supports would say so too, but not where zig compiles: there it is 0 for everything.
 EXPORT int dlrun_runs_here(void) {
 #if defined(__x86_64__)
-  const unsigned wanted = bit_FMA | bit_OSXSAVE | bit_AVX, registers = 6;  // xmm and ymm
+#if defined(__AVX512F__)
+  const unsigned registers = 0xe6, more = bit_AVX2 | bit_AVX512F | bit_AVX512DQ | bit_AVX512CD | bit_AVX512BW | bit_AVX512VL;
+#else
+  const unsigned registers = 6, more = bit_AVX2; // registers: xmm and ymm; above, zmm and masks too
+#endif
+  const unsigned wanted = bit_FMA | bit_OSXSAVE | bit_AVX;
   unsigned a, b, c, d, kept, high;
   if (!__get_cpuid(1, &a, &b, &c, &d) || (c & wanted) != wanted) return 0;
   __asm__("xgetbv" : "=a"(kept), "=d"(high) : "c"(0));
-  return (kept & registers) == registers && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2) != 0;
+  return (kept & registers) == registers && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & more) == more;
 #else
   return 1;
 #endif

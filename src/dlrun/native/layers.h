@@ -1,60 +1,97 @@
 // Layers of tables: linear maps, normalization over the batch, dropout; sums of a residual connection.
 //
 // A batch is [rows][width] vectors. Sums run over inputs, rows and outputs in ascending order, whatever the tiling, so that a
-// batch may be cut anywhere. A tile holds eight sums, which with what they are made of fill the sixteen registers of x86-64-v3.
+// batch may be cut anywhere. The tile of a product is eight sums, which with what they are made of fill the sixteen registers of
+// x86-64-v3, or sixteen pairs of sums for the 32 of x86-64-v4.
 #ifndef DLRUN_LAYERS_H
 #define DLRUN_LAYERS_H
 
 #include "streams.h"
 #include "vector.h"
 
+// The last columns, fewer than a tile has, as a tile of their own with their number as a constant
+#define LEFT_OVER(left, TILE)                                                                                                     \
+  switch (left) {                                                                                                                 \
+  case 1: TILE(1); break;                                                                                                         \
+  case 2: TILE(2); break;                                                                                                         \
+  case 3: TILE(3); break;                                                                                                         \
+    WIDER(TILE)                                                                                                                   \
+  }
+#if WIDE
+#define WIDER(TILE)                                                                                                               \
+  case 4: TILE(4); break;                                                                                                         \
+  case 5: TILE(5); break;                                                                                                         \
+  case 6: TILE(6); break;                                                                                                         \
+  case 7: TILE(7); break;
+#else
+#define WIDER(TILE)
+#endif
+
 // y = x w + b with w [inputs][outputs]
 
-INLINE void linear_tile(const vf *w, const vf *b, const vf *x, vf *y, long inputs, long outputs, const int rows, const int columns) {
-  vf sum[4][4];
+INLINE void linear_tile(const vf *w, const vf *b, const vf *x, vf *y, long inputs, long outputs, const int rows,
+                        const int columns) {
+  vp sum[4][4], weight[4];
   for (int i = 0; i < rows; i++)
-    for (int j = 0; j < columns; j++) sum[i][j] = b[j];
-  for (long k = 0; k < inputs; k++)
-    for (int j = 0; j < columns; j++) {
-      const vf weight = w[k * outputs + j];
-      for (int i = 0; i < rows; i++) sum[i][j] = mad(x[i * inputs + k], weight, sum[i][j]);
+    for (int j = 0; j < PAIRS(columns); j++) sum[i][j] = pair_of(b + j * PAIR, 1, HALF(j, columns));
+  for (long k = 0; k < inputs; k++) {
+    for (int j = 0; j < PAIRS(columns); j++) weight[j] = pair_of(w + k * outputs + j * PAIR, 1, HALF(j, columns));
+    for (int i = 0; i < rows; i++) {
+      const vp value = both(x[i * inputs + k]);
+      for (int j = 0; j < PAIRS(columns); j++) sum[i][j] = mad_pair(value, weight[j], sum[i][j]);
     }
+  }
   for (int i = 0; i < rows; i++)
-    for (int j = 0; j < columns; j++) y[i * outputs + j] = sum[i][j];
+    for (int j = 0; j < PAIRS(columns); j++) put_pair(sum[i][j], y + i * outputs + j * PAIR, 1, HALF(j, columns));
+}
+
+INLINE void linear_rows(const vf *w, const vf *b, const vf *x, vf *y, long inputs, long outputs, const int rows,
+                        const int columns) {
+#define TILE(columns) linear_tile(w + j, b + j, x, y + j, inputs, outputs, rows, columns)
+  long j = 0;
+  for (; j + columns <= outputs; j += columns) TILE(columns);
+  LEFT_OVER(outputs - j, TILE)
+#undef TILE
 }
 
 static void linear_forward(const vf *w, const vf *b, const vf *x, vf *y, long rows, long inputs, long outputs) {
   long i = 0;
-  for (; i + 4 <= rows; i += 4) {
-    const vf *xi = x + i * inputs;
-    vf *yi = y + i * outputs;
-    long j = 0;
-    for (; j + 2 <= outputs; j += 2) linear_tile(w + j, b + j, xi, yi + j, inputs, outputs, 4, 2);
-    if (j < outputs) linear_tile(w + j, b + j, xi, yi + j, inputs, outputs, 4, 1);
-  }
-  for (; i < rows; i++) {
-    const vf *xi = x + i * inputs;
-    vf *yi = y + i * outputs;
-    long j = 0;
-    for (; j + 4 <= outputs; j += 4) linear_tile(w + j, b + j, xi, yi + j, inputs, outputs, 1, 4);
-    for (; j < outputs; j++) linear_tile(w + j, b + j, xi, yi + j, inputs, outputs, 1, 1);
-  }
+  for (; i + 4 <= rows; i += 4) linear_rows(w, b, x + i * inputs, y + i * outputs, inputs, outputs, 4, WIDE ? 8 : 2);
+  for (; i < rows; i++) linear_rows(w, b, x + i * inputs, y + i * outputs, inputs, outputs, 1, 4 * PAIR);
 }
 
 // dw [inputs][outputs] = sum over rows of x dy, and db = sum over rows of dy. Sums that are `begun` go on from what is there.
 
 INLINE void weight_tile(const vf *x, const vf *dy, vf *dw, long rows, long inputs, long outputs, int begun, const int above,
                         const int columns) {
-  vf sum[4][4] = {};
+  vp sum[4][4] = {}, slope[4];
   for (int k = 0; begun && k < above; k++)
-    for (int j = 0; j < columns; j++) sum[k][j] = dw[k * outputs + j];
-  for (long i = 0; i < rows; i++)
+    for (int j = 0; j < PAIRS(columns); j++) sum[k][j] = pair_of(dw + k * outputs + j * PAIR, 1, HALF(j, columns));
+  for (long i = 0; i < rows; i++) {
+    for (int j = 0; j < PAIRS(columns); j++) slope[j] = pair_of(dy + i * outputs + j * PAIR, 1, HALF(j, columns));
     for (int k = 0; k < above; k++) {
-      const vf value = x[i * inputs + k];
-      for (int j = 0; j < columns; j++) sum[k][j] = mad(value, dy[i * outputs + j], sum[k][j]);
+      const vp value = both(x[i * inputs + k]);
+      for (int j = 0; j < PAIRS(columns); j++) sum[k][j] = mad_pair(value, slope[j], sum[k][j]);
     }
+  }
   for (int k = 0; k < above; k++)
-    for (int j = 0; j < columns; j++) dw[k * outputs + j] = sum[k][j];
+    for (int j = 0; j < PAIRS(columns); j++) put_pair(sum[k][j], dw + k * outputs + j * PAIR, 1, HALF(j, columns));
+}
+
+INLINE void weight_columns(const vf *x, const vf *dy, vf *dw, long rows, long inputs, long outputs, int begun, const int above,
+                           const int columns) {
+  long k = 0;
+  for (; k + above <= inputs; k += above) weight_tile(x + k, dy, dw + k * outputs, rows, inputs, outputs, begun, above, columns);
+  for (; k < inputs; k++) weight_tile(x + k, dy, dw + k * outputs, rows, inputs, outputs, begun, 1, columns);
+}
+
+static void some_weights(const vf *x, const vf *dy, vf *dw, long rows, long inputs, long outputs, int begun) {
+#define TILE(columns) weight_columns(x, dy + j, dw + j, rows, inputs, outputs, begun, 4, columns)
+  long j = 0;
+  for (; j + 4 * PAIR <= outputs; j += 4 * PAIR)
+    weight_columns(x, dy + j, dw + j, rows, inputs, outputs, begun, WIDE ? 4 : 2, 4 * PAIR);
+  LEFT_OVER(outputs - j, TILE)
+#undef TILE
 }
 
 INLINE void bias_tile(const vf *dy, vf *db, long rows, long outputs, const int columns) {
@@ -62,21 +99,6 @@ INLINE void bias_tile(const vf *dy, vf *db, long rows, long outputs, const int c
   for (long i = 0; i < rows; i++)
     for (int j = 0; j < columns; j++) sum[j] += dy[i * outputs + j];
   for (int j = 0; j < columns; j++) db[j] = sum[j];
-}
-
-static void some_weights(const vf *x, const vf *dy, vf *dw, long rows, long inputs, long outputs, int begun) {
-  long k = 0;
-  for (; k + 2 <= inputs; k += 2)
-    for (long j = 0; j + 4 <= outputs; j += 4)
-      weight_tile(x + k, dy + j, dw + k * outputs + j, rows, inputs, outputs, begun, 2, 4);
-  if (k < inputs)
-    for (long j = 0; j + 4 <= outputs; j += 4)
-      weight_tile(x + k, dy + j, dw + k * outputs + j, rows, inputs, outputs, begun, 1, 4);
-  for (long j = outputs / 4 * 4; j < outputs; j++) {
-    for (k = 0; k + 4 <= inputs; k += 4)
-      weight_tile(x + k, dy + j, dw + k * outputs + j, rows, inputs, outputs, begun, 4, 1);
-    for (; k < inputs; k++) weight_tile(x + k, dy + j, dw + k * outputs + j, rows, inputs, outputs, begun, 1, 1);
-  }
 }
 
 #define AT_ONCE 1024 // numbers of rows, to be read again and again, for which there is room in the first cache
@@ -92,33 +114,32 @@ static void linear_weights(const vf *x, const vf *dy, vf *dw, vf *db, long rows,
 
 // dx = dy w^T
 
-INLINE void input_tile(const vf *w, const vf *dy, vf *dx, long inputs, long outputs, const int rows, const int above) {
-  vf sum[4][2] = {};
-  for (long j = 0; j < outputs; j++)
-    for (int k = 0; k < above; k++) {
-      const vf weight = w[k * outputs + j];
-      for (int i = 0; i < rows; i++) sum[i][k] = mad(dy[i * outputs + j], weight, sum[i][k]);
+INLINE void input_tile(const vf *w, const vf *dy, vf *dx, long inputs, long outputs, const int rows, const int columns) {
+  vp sum[8][4] = {}, weight[4];
+  for (long j = 0; j < outputs; j++) {
+    for (int k = 0; k < PAIRS(columns); k++) weight[k] = pair_of(w + k * PAIR * outputs + j, outputs, HALF(k, columns));
+    for (int i = 0; i < rows; i++) {
+      const vp slope = both(dy[i * outputs + j]);
+      for (int k = 0; k < PAIRS(columns); k++) sum[i][k] = mad_pair(slope, weight[k], sum[i][k]);
     }
+  }
   for (int i = 0; i < rows; i++)
-    for (int k = 0; k < above; k++) dx[i * inputs + k] = sum[i][k];
+    for (int k = 0; k < PAIRS(columns); k++) put_pair(sum[i][k], dx + i * inputs + k * PAIR, 1, HALF(k, columns));
+}
+
+INLINE void input_rows(const vf *w, const vf *dy, vf *dx, long inputs, long outputs, const int rows) {
+#define TILE(columns) input_tile(w + k * outputs, dy, dx + k, inputs, outputs, rows, columns)
+  long k = 0;
+  for (; k + 2 * PAIR <= inputs; k += 2 * PAIR) TILE(2 * PAIR);
+  LEFT_OVER(inputs - k, TILE)
+#undef TILE
 }
 
 static void linear_inputs(const vf *w, const vf *dy, vf *dx, long rows, long inputs, long outputs) {
   long i = 0;
-  for (; i + 4 <= rows; i += 4) {
-    const vf *from = dy + i * outputs;
-    vf *to = dx + i * inputs;
-    long k = 0;
-    for (; k + 2 <= inputs; k += 2) input_tile(w + k * outputs, from, to + k, inputs, outputs, 4, 2);
-    if (k < inputs) input_tile(w + k * outputs, from, to + k, inputs, outputs, 4, 1);
-  }
-  for (; i < rows; i++) {
-    const vf *from = dy + i * outputs;
-    vf *to = dx + i * inputs;
-    long k = 0;
-    for (; k + 2 <= inputs; k += 2) input_tile(w + k * outputs, from, to + k, inputs, outputs, 1, 2);
-    if (k < inputs) input_tile(w + k * outputs, from, to + k, inputs, outputs, 1, 1);
-  }
+  for (; WIDE && i + 8 <= rows; i += 8) input_rows(w, dy + i * outputs, dx + i * inputs, inputs, outputs, 8);
+  for (; i + 4 <= rows; i += 4) input_rows(w, dy + i * outputs, dx + i * inputs, inputs, outputs, 4);
+  for (; i < rows; i++) input_rows(w, dy + i * outputs, dx + i * inputs, inputs, outputs, 1);
 }
 
 // Normalization over the batch; a row is [channels][places]

@@ -1,19 +1,29 @@
 """The kernel as a library of this process."""
 
 import ctypes
+from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 
-from dlrun.native.build import library
+from dlrun.native.build import libraries
 
 
 @cache
 def load() -> ctypes.CDLL | None:
     """The kernel, or None where the package was built without one, or for another processor."""
-    try:
-        found = ctypes.CDLL(str(library()))
-    except OSError:
-        return None
-    return found if found.dlrun_runs_here() else None
+    return first(libraries().values())
+
+
+def first(places: Iterable[Path]) -> ctypes.CDLL | None:
+    """The first of some libraries that is there and that this processor can run."""
+    for place in places:
+        try:
+            found = ctypes.CDLL(str(place))
+        except OSError:
+            continue
+        if found.dlrun_runs_here():
+            return found
+    return None
 
 
 def described() -> str:

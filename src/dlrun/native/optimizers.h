@@ -6,6 +6,7 @@
 //       optimizer_prepare(kind, flags, numbers, t, &factor, &pace)    its numbers, computed in double and rounded once
 //       optimizer_step(kind, flags, &pace, theta, grad, slots, P)     one pass over the parameters
 //     optimizer_evaluated(kind, numbers, t, theta, slots, out, P)     the parameters that are evaluated after step t
+// What is done for some lanes alone is given them first.
 //
 // Formulas, guards and the order of the slots are those of the classes in Python.
 #ifndef DLRUN_OPTIMIZERS_H
@@ -158,17 +159,37 @@ static void optimizer_step(int kind, int flags, const Pace *s, vf *theta, const 
   }
 }
 
-// The slots before the first step: zeros, but for ASGD's average, theta, and for Adagrad's sum
-static void optimizer_start(int kind, int flags, const Numbers *h, const vf *theta, vf *slots, long P) {
-  vf first = splat(0.0f);
-  for (int k = 0; k < 2 && kind == optimizer_Adagrad; k++) put(&first, k, h->initial_accumulator_value[k]);
-  for (long p = 0; p < optimizer_slots(kind, flags) * P; p++) slots[p] = kind == optimizer_ASGD ? theta[p] : first;
+#define SEVERAL 64 // parameters at a time, where a block has several optimizers
+#define MOST_SLOTS 3
+
+// The same of the lanes in `mine` alone: a part of the parameters after the other is copied, changed, and put back in these lanes
+static void optimizer_step_of(vi mine, int kind, int flags, const Pace *s, vf *theta, const vf *grad, vf *slots, long P) {
+  vf copy[(1 + MOST_SLOTS) * SEVERAL];
+  const int parts = 1 + optimizer_slots(kind, flags);
+  for (long first = 0; first < P; first += SEVERAL) {
+    const long count = P - first < SEVERAL ? P - first : SEVERAL;
+    for (int i = 0; i < parts; i++)
+      memcpy(copy + i * count, i ? slots + (i - 1) * P + first : theta + first, (size_t)count * sizeof *copy);
+    optimizer_step(kind, flags, s, copy, grad + first, copy + count, count);
+    for (int i = 0; i < parts; i++) {
+      vf *to = i ? slots + (i - 1) * P + first : theta + first;
+      for (long p = 0; p < count; p++) to[p] = choose(mine, copy[i * count + p], to[p]);
+    }
+  }
 }
 
-// What is evaluated after step t: the average of theta for ASGD, else theta
-static void optimizer_evaluated(int kind, const Numbers *h, int64_t t, const vf *theta, const vf *slots, vf *out, long P) {
+// The slots of the lanes in `mine` before the first step: zeros, but for ASGD's average, theta, and for Adagrad's sum
+static void optimizer_start(vi mine, int kind, int flags, const Numbers *h, const vf *theta, vf *slots, long P) {
+  vf first = splat(0.0f);
+  for (int k = 0; k < 2 && kind == optimizer_Adagrad; k++) put(&first, k, h->initial_accumulator_value[k]);
+  for (long p = 0; p < optimizer_slots(kind, flags) * P; p++)
+    slots[p] = choose(mine, kind == optimizer_ASGD ? theta[p] : first, slots[p]);
+}
+
+// What is evaluated after step t of the lanes in `mine`: the average of theta for ASGD, else theta
+static void optimizer_evaluated(vi mine, int kind, const Numbers *h, int64_t t, const vf *theta, const vf *slots, vf *out, long P) {
   Mix share = kind == optimizer_ASGD ? mix(asgd_share(h, t)) : (Mix){};
-  for (long p = 0; p < P; p++) out[p] = kind == optimizer_ASGD ? mixed(slots[p], theta[p], share) : theta[p];
+  for (long p = 0; p < P; p++) out[p] = choose(mine, kind == optimizer_ASGD ? mixed(slots[p], theta[p], share) : theta[p], out[p]);
 }
 
 #define NAME(name, ...) #name " "
@@ -179,18 +200,20 @@ const char *dlrun_optimizer_numbers(void) { return OPTIMIZER_NUMBERS(NAME); }
 
 int dlrun_optimizer_slots(int kind, int flags) { return optimizer_slots(kind, flags); }
 
-// Steps t + 1 to t + steps for given gradients [steps][P] and factors [steps], and what is evaluated behind the last
-void dlrun_optimize(int kind, int flags, const vd *numbers, int64_t t, int64_t steps, const vd *factors, vf *theta,
+// Steps t + 1 to t + steps for given gradients [steps][P] and factors [steps], and what is evaluated behind the last; of the lanes
+// whose bits are set
+void dlrun_optimize(int64_t lanes, int kind, int flags, const vd *numbers, int64_t t, int64_t steps, const vd *factors, vf *theta,
                     const vf *grads, vf *slots, vf *evaluated, long P) {
+  const vi mine = lanes_of(lanes);
   const Numbers *h = (const Numbers *)numbers;
   Pace pace;
-  if (t == 0) optimizer_start(kind, flags, h, theta, slots, P);
+  if (t == 0) optimizer_start(mine, kind, flags, h, theta, slots, P);
   optimizer_begin(kind, flags, h, t, &pace);
   for (int64_t i = 0; i < steps; i++) {
     optimizer_prepare(kind, flags, h, t + i + 1, factors + i, &pace);
-    optimizer_step(kind, flags, &pace, theta, grads + i * P, slots, P);
+    optimizer_step_of(mine, kind, flags, &pace, theta, grads + i * P, slots, P);
   }
-  optimizer_evaluated(kind, h, t + steps, theta, slots, evaluated, P);
+  optimizer_evaluated(mine, kind, h, t + steps, theta, slots, evaluated, P);
 }
 
 #endif

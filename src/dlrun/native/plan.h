@@ -29,14 +29,20 @@ typedef struct {
   int64_t padded;                // whether its places are those of sequences of words
 } Layer;
 
-// What the runs of a block share: numbers of kinds, and flags
+// What the runs of a block share: numbers of kinds. They may have several optimizers: `updates` from number `update` on
 typedef struct {
-  int64_t activation, head, loss, optimizer, flags;
+  int64_t activation, head, loss, update, updates;
 } Block;
+
+// The optimizer of those runs of a block whose bits are set in `lanes`
+typedef struct {
+  int64_t optimizer, flags, lanes;
+} Update;
 
 typedef struct {
   const Layer *layers;
   const Block *blocks;
+  const Update *updates;
   const Weight *weights;
   const Change *changes;  // of a batch, in the order in which they are made
   vf *state;              // [blocks][stride]: theta, buffers, the average of l1, the slots of the optimizer

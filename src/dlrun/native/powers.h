@@ -18,7 +18,7 @@ INLINE hd choose_h(hl mask, hd a, hd b) { return (hd)(((hl)a & mask) | ((hl)b & 
 INLINE hf narrow_h(hd a) { return __builtin_convertvector(a, hf); }
 
 INLINE hd mad_h(hd a, hd b, hd c) {
-#if defined(__FMA__)
+#if V == 8 && defined(X86)
   return (hd)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 #else
   for (int l = 0; l < V / 2; l++) c[l] = __builtin_fma(a[l], b[l], c[l]);
@@ -27,7 +27,7 @@ INLINE hd mad_h(hd a, hd b, hd c) {
 }
 
 INLINE hd root_h(hd a) {
-#if defined(__AVX__)
+#if V == 8 && defined(X86)
   return (hd)_mm256_sqrt_pd((__m256d)a);
 #else
   for (int l = 0; l < V / 2; l++) a[l] = __builtin_sqrt(a[l]);

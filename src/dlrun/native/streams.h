@@ -14,7 +14,7 @@ INLINE uint64_t scramble(uint64_t word) {
 
 // The low 64 bits of a product: x86-64-v3 multiplies vectors of 32 bits alone
 INLINE vw times(vw a, uint64_t b) {
-#if defined(__AVX2__)
+#if V == 8 && defined(X86)
   typedef union {
     vw all;
     __m256i half[2];

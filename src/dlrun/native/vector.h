@@ -12,9 +12,11 @@
 #include <immintrin.h>
 #endif
 
+#ifndef V
 #define V 8 // runs in a vector: eight floats fill a register of x86-64-v3
+#endif
 
-typedef float vf __attribute__((vector_size(4 * V)));
+typedef float vf __attribute__((vector_size(4 * V), aligned(32)));
 typedef int32_t vi __attribute__((vector_size(4 * V)));
 typedef uint32_t vu __attribute__((vector_size(4 * V)));
 typedef double vd __attribute__((vector_size(8 * V)));
@@ -23,13 +25,22 @@ typedef uint64_t vw __attribute__((vector_size(8 * V)));
 
 #define INLINE static inline __attribute__((always_inline, unused))
 
+// The processor's operations on a register that a vf fills
+#if V == 8 && defined(__AVX2__) && defined(__FMA__)
+#define X86(name) _mm256_##name
+typedef __m256 Floats;
+#elif V == 16 && defined(__AVX512F__)
+#define X86(name) _mm512_##name
+typedef __m512 Floats;
+#endif
+
 INLINE vf splat(float a) { return (vf){} + a; }
 INLINE vd splat_d(double a) { return (vd){} + a; }
 
 // a * b + c, rounded once
 INLINE vf mad(vf a, vf b, vf c) {
-#if defined(__FMA__)
-  return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#ifdef X86
+  return (vf)X86(fmadd_ps)((Floats)a, (Floats)b, (Floats)c);
 #else
   vf r;
   for (int l = 0; l < V; l++) r[l] = __builtin_fmaf(a[l], b[l], c[l]);
@@ -38,8 +49,8 @@ INLINE vf mad(vf a, vf b, vf c) {
 }
 
 INLINE vf root(vf a) {
-#if defined(__AVX__)
-  return (vf)_mm256_sqrt_ps((__m256)a);
+#ifdef X86
+  return (vf)X86(sqrt_ps)((Floats)a);
 #else
   vf r;
   for (int l = 0; l < V; l++) r[l] = __builtin_sqrtf(a[l]);
@@ -49,7 +60,7 @@ INLINE vf root(vf a) {
 
 INLINE vd root_d(vd a) {
   vd r;
-#if defined(__AVX__)
+#if V == 8 && defined(X86)
   __m256d halves[2];
   memcpy(halves, &a, sizeof a);
   for (int h = 0; h < 2; h++) halves[h] = _mm256_sqrt_pd(halves[h]);
@@ -62,13 +73,22 @@ INLINE vd root_d(vd a) {
 
 // a where the mask is -1, b where it is 0
 INLINE vf choose(vi mask, vf a, vf b) {
-#if defined(__AVX__)
+#if V == 16 && defined(X86)
+  return (vf)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)mask), (__m512)b, (__m512)a);
+#elif defined(X86)
   return (vf)_mm256_blendv_ps((__m256)b, (__m256)a, (__m256)mask);
 #else
   return (vf)(((vi)a & mask) | ((vi)b & ~mask));
 #endif
 }
 INLINE vd choose_d(vl mask, vd a, vd b) { return (vd)(((vl)a & mask) | ((vl)b & ~mask)); }
+
+// The mask of the lanes whose bits are set
+INLINE vi lanes_of(int64_t bits) {
+  vi mask;
+  for (int l = 0; l < V; l++) mask[l] = -(int32_t)(bits >> l & 1);
+  return mask;
+}
 
 // Whether the mask holds for any lane: for choosing among ways that give the same numbers
 INLINE int any(vi mask) {
@@ -79,15 +99,15 @@ INLINE int any(vi mask) {
 
 // The larger and the smaller of two numbers; b where one of them is NaN
 INLINE vf larger(vf a, vf b) {
-#if defined(__AVX__)
-  return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#ifdef X86
+  return (vf)X86(max_ps)((Floats)a, (Floats)b);
 #else
   return choose(a > b, a, b);
 #endif
 }
 INLINE vf smaller(vf a, vf b) {
-#if defined(__AVX__)
-  return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#ifdef X86
+  return (vf)X86(min_ps)((Floats)a, (Floats)b);
 #else
   return choose(a < b, a, b);
 #endif
@@ -100,7 +120,7 @@ INLINE vf negative(vf a) { return (vf)((vi)a ^ (int32_t)0x80000000); }
 INLINE vf sign(vf a) { return (vf)((vi)splat(1.0f) & (a > 0)) - (vf)((vi)splat(1.0f) & (a < 0)); }
 
 INLINE vf narrow(vd a) {
-#if defined(__AVX__)
+#if V == 8 && defined(X86)
   __m256d halves[2];
   memcpy(halves, &a, sizeof a);
   return (vf)_mm256_set_m128(_mm256_cvtpd_ps(halves[1]), _mm256_cvtpd_ps(halves[0]));
@@ -110,7 +130,7 @@ INLINE vf narrow(vd a) {
 }
 // Lane by lane, the number of the vector at a place of that lane's own
 INLINE vf gather(const vf *from, vi place) {
-#if defined(__AVX2__)
+#if V == 8 && defined(X86)
   const vi lane = {0, 1, 2, 3, 4, 5, 6, 7};
   return (vf)_mm256_i32gather_ps((const float *)from, (__m256i)(place * V + lane), 4);
 #else
@@ -123,5 +143,57 @@ INLINE vf gather(const vf *from, vi place) {
 INLINE vd widen(vf a) { return __builtin_convertvector(a, vd); }
 INLINE vf numbers(vi a) { return __builtin_convertvector(a, vf); }
 INLINE vi integers(vf a) { return __builtin_convertvector(a, vi); } // towards zero
+
+// A pair: two numbers of each run in one register, where one holds as many, for sums of products. Elsewhere it is one number.
+// Tiles (see layers.h) are as large as 16 registers allow, or 32. NARROW goes without, to compare.
+#if V == 8 && defined(__AVX512F__) && !defined(NARROW)
+#define PAIR 2
+#define WIDE 1
+typedef float vp __attribute__((vector_size(8 * V), aligned(32)));
+#else
+#define PAIR 1
+#define WIDE 0
+typedef vf vp;
+#endif
+
+#define PAIRS(count) (((count) + PAIR - 1) / PAIR)         // that hold so many numbers
+#define HALF(i, count) ((i) == (count) / PAIR && PAIR > 1) // whether the i-th of them holds one alone
+
+INLINE vp both(vf a) {
+#if WIDE
+  return (vp)_mm512_broadcast_f32x8((__m256)a);
+#else
+  return a;
+#endif
+}
+
+// Two numbers that lie `step` apart; of half a pair the first one alone
+INLINE vp pair_of(const vf *from, const long step, const int half) {
+#if WIDE
+  if (half) return (vp)_mm512_zextps256_ps512((__m256)*from);
+  if (step == 1) return (vp)_mm512_loadu_ps(from);
+  return (vp)_mm512_insertf32x8(_mm512_castps256_ps512((__m256)*from), (__m256)from[step], 1);
+#else
+  return *from;
+#endif
+}
+
+INLINE void put_pair(vp a, vf *to, const long step, const int half) {
+#if WIDE
+  if (!half && step == 1) return _mm512_storeu_ps(to, (__m512)a);
+  *to = (vf)_mm512_castps512_ps256((__m512)a);
+  if (!half) to[step] = (vf)_mm512_extractf32x8_ps((__m512)a, 1);
+#else
+  *to = a;
+#endif
+}
+
+INLINE vp mad_pair(vp a, vp b, vp c) {
+#if WIDE
+  return (vp)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#else
+  return mad(a, b, c);
+#endif
+}
 
 #endif

@@ -38,32 +38,40 @@ static void keep_words(const vi *words, vf *dx, long rows, long channels, long p
       }
 }
 
-// How many words a sequence has
-INLINE vf words_in(const vi *words, long places) {
+// How much a word adds to a mean: 1 / how many a sequence has; every sequence has one
+INLINE vf share_of_word(const vi *words, long places) {
   vf count = {};
   for (long t = 0; t < places; t++) count += where_word(words[t], splat(1.0f));
-  return count;
+  return 1.0f / count;
 }
 
-// The mean over the words of each channel; every sequence has one
+// The means of some channels over the words
+INLINE void mean_channels(const vi *words, vf share, const vf *x, vf *y, long places, const int channels) {
+  vf sum[4] = {};
+  for (long t = 0; t < places; t++) {
+    const vf here = where_word(words[t], share);
+    for (int c = 0; c < channels; c++) sum[c] = mad(x[c * places + t], here, sum[c]);
+  }
+  for (int c = 0; c < channels; c++) y[c] = sum[c];
+}
+
+// The mean over the words of each channel
 static void mean_words_forward(const vi *words, const vf *x, vf *y, long rows, long channels, long places) {
-  for (long i = 0; i < rows; i++) {
-    const vi *mine = words + i * places;
-    const vf share = 1.0f / words_in(mine, places);
-    for (long c = 0; c < channels; c++) {
-      vf sum = {};
-      for (long t = 0; t < places; t++) sum = mad(x[(i * channels + c) * places + t], where_word(mine[t], share), sum);
-      y[i * channels + c] = sum;
-    }
+  for (long i = 0; i < rows; i++, words += places, x += channels * places, y += channels) {
+    const vf share = share_of_word(words, places);
+    long c = 0;
+    for (; c + 4 <= channels; c += 4) mean_channels(words, share, x + c * places, y + c, places, 4);
+    for (; c < channels; c++) mean_channels(words, share, x + c * places, y + c, places, 1);
   }
 }
 
 static void mean_words_backward(const vi *words, const vf *dy, vf *dx, long rows, long channels, long places) {
-  for (long i = 0; i < rows; i++) {
-    const vi *mine = words + i * places;
-    const vf share = 1.0f / words_in(mine, places);
-    for (long c = 0; c < channels; c++)
-      for (long t = 0; t < places; t++) dx[(i * channels + c) * places + t] = dy[i * channels + c] * where_word(mine[t], share);
+  for (long i = 0; i < rows; i++, words += places, dx += channels * places, dy += channels) {
+    const vf share = share_of_word(words, places);
+    for (long t = 0; t < places; t++) {
+      const vf here = where_word(words[t], share);
+      for (long c = 0; c < channels; c++) dx[c * places + t] = dy[c] * here;
+    }
   }
 }
 

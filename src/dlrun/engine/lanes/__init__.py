@@ -12,6 +12,7 @@ import ctypes
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from dlrun.engine.cohort import Cohort, Settings
 from dlrun.engine.lanes import plan
 from dlrun.engine.lanes.changes import changes
 from dlrun.engine.lanes.columns import Columns, UnfitError
-from dlrun.engine.lanes.library import Block, Change, Layer, Plan, Weight, kernel, kinds, version
+from dlrun.engine.lanes.library import Block, Change, Layer, Plan, Update, Weight, kernel, kinds, version
 from dlrun.engine.lanes.plan import Lanes, V
 from dlrun.engine.lanes.threads import spread
 from dlrun.engine.lanes.updates import keeps_average, weight_table
@@ -97,7 +98,7 @@ class Native:
         assert library is not None
         self._kernel, self._table, self._train_step = library, table, train_step
         runs = plan.parts(train_step)
-        self._lanes = lanes = Lanes.of(train_step.runs, [run.block for run in runs])
+        self._lanes = lanes = Lanes.of(train_step.runs, [run.kind for run in runs])
         columns = Columns(len(runs))
         layers, changed = plan.layers(train_step, columns), changes(train_step, columns)
         activation, loss = columns.rows([run.activation for run in runs]), columns.rows([run.loss for run in runs])
@@ -107,7 +108,8 @@ class Native:
         layout, buffers = train_step.layout.size, train_step.model.buffers.size
         average = layout + buffers
         slots = average + layout * keeps_average(train_step.runs[0].regularizers)
-        stride = slots + layout * max(library.dlrun_slots(kind[3], kind[4]) for kind in lanes.blocks)
+        updates = [update for block in lanes.blocks for update in block.updates]
+        stride = slots + layout * max(library.dlrun_slots(*update[:2]) for update in updates)
         self._memory = aligned.zeros(len(lanes.blocks), stride, V)
         self._running = self._memory[:, layout:average]  # the buffers
         self._theta = aligned.zeros(len(lanes.blocks), layout, V)  # that is evaluated
@@ -119,9 +121,11 @@ class Native:
         drawn = aligned.zeros(len(seeds) * table.sizes["train"], dtype=np.int32)
         splits = table.split_of[lanes.rows]
         tensors = (self._memory, numbers, rates, *keys, changed.shares, splits, self._samples, drawn)
+        counted = zip(accumulate((len(each.updates) for each in lanes.blocks), initial=0), lanes.blocks, strict=False)
         arrays = (
             (Layer * len(layers))(*layers),
-            (Block * len(lanes.blocks))(*(Block(*kind) for kind in lanes.blocks)),
+            (Block * len(lanes.blocks))(*(Block(*each.shared, start, len(each.updates)) for start, each in counted)),
+            (Update * len(updates))(*(Update(*update) for update in updates)),
             (Weight * len(weights))(*weights),
             (Change * len(changed.each))(*changed.each),
         )

@@ -7,10 +7,10 @@ import ctypes
 from functools import cache
 from typing import Literal
 
-from dlrun.native.build import library
+from dlrun.native import build
 from dlrun.native.load import load
 
-__all__ = ["Block", "Change", "Layer", "Plan", "Weight", "kernel", "kinds", "numbered"]
+__all__ = ["Block", "Change", "Layer", "Plan", "Update", "Weight", "kernel", "kinds", "numbered"]
 
 _Fields = list[tuple[str, type]]
 
@@ -36,7 +36,13 @@ class Layer(ctypes.Structure):
 class Block(ctypes.Structure):
     """What the runs of a block share."""
 
-    _fields_ = _integers("activation", "head", "loss", "optimizer", "flags")
+    _fields_ = _integers("activation", "head", "loss", "update", "updates")
+
+
+class Update(ctypes.Structure):
+    """The optimizer of some of the runs of a block."""
+
+    _fields_ = _integers("optimizer", "flags", "lanes")
 
 
 class Weight(ctypes.Structure):
@@ -55,7 +61,9 @@ class Plan(ctypes.Structure):
     """All that the kernel is told of a cohort."""
 
     _fields_ = [
-        *_pointers("layers", "blocks", "weights", "changes", "state", "numbers", "rates", "orders", "masks", "draws", "shares"),
+        *_pointers(
+            "layers", "blocks", "updates", "weights", "changes", "state", "numbers", "rates", "orders", "masks", "draws", "shares"
+        ),
         *_pointers("splits", "samples", "drawn"),
         *_integers("depth", "blocks_count", "weights_count", "changes_count", "penalties"),
         *_integers("parameters", "buffers", "average", "slots", "stride", "numbers_each", "rates_each"),
@@ -66,8 +74,8 @@ class Plan(ctypes.Structure):
 
 @cache
 def version() -> str:
-    """The name of the kernel's library, which no other sources give."""
-    return library().stem
+    """See ``build.version``."""
+    return build.version()
 
 
 @cache

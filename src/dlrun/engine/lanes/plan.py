@@ -4,10 +4,10 @@ Shapes: R runs, G blocks of V lanes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,15 +49,31 @@ How many runs there are does not count, since a run's bits must not depend on th
 time for eight runs, and two to three times as long for one, which has seven empty lanes beside it.
 """
 
-BlockKind = tuple[int, int, int, int, int]
-"""What the runs of a block share: the fields of ``library.Block``."""
+
+class LaneKind(NamedTuple):
+    """The numbers of a run's components that decide with which others it can be in a block."""
+
+    shared: tuple[int, int, int]  # activation, head and loss, which all runs of a block have
+    update: tuple[int, int]  # the optimizer and its flags, of which a block may have several
+
+
+class BlockKind(NamedTuple):
+    """The runs of a block.
+
+    Args:
+        shared: see ``LaneKind``.
+        updates: each optimizer with its flags and the lanes that have it, as bits.
+    """
+
+    shared: tuple[int, int, int]
+    updates: Sequence[tuple[int, int, int]]
 
 
 @dataclass(frozen=True)
 class Part:
     """One run as a lane: the kind of block that it can be in, and its numbers."""
 
-    block: BlockKind
+    kind: LaneKind
     activation: tuple[float, ...]
     loss: tuple[float, ...]
     rates: tuple[float, ...]  # of the optimizer and the penalties
@@ -71,7 +87,7 @@ class Lanes:
     Args:
         rows: of each lane, a row of theta that it is: [G V].
         lane: of each row of theta, its lane: [R].
-        blocks: the kind of each block.
+        blocks: what runs each block has.
     """
 
     rows: NDArray[np.int64]
@@ -79,20 +95,21 @@ class Lanes:
     blocks: Sequence[BlockKind]
 
     @staticmethod
-    def of(runs: Sequence[CohortRun], kinds: Sequence[BlockKind]) -> "Lanes":
-        """Runs of a kind side by side; the last block of each kind is filled up with copies of its last run."""
+    def of(runs: Sequence[CohortRun], kinds: Sequence[LaneKind]) -> "Lanes":
+        """Runs of a kind side by side in whole blocks; those that are left over share blocks with other optimizers.
+
+        A block that is not full is filled up with copies of its last run.
+        """
         first = {id(run): row for row, run in reversed(list(enumerate(runs)))}
-        members: dict[BlockKind, list[int]] = {}
+        members: dict[LaneKind, list[int]] = {}
         for row in sorted(first.values()):
             members.setdefault(kinds[row], []).append(row)
-        rows: list[int] = []
-        place: dict[int, int] = {}
-        blocks: list[BlockKind] = []
-        for kind, mine in members.items():
-            place |= {row: len(rows) + number for number, row in enumerate(mine)}
-            rows += mine + [mine[-1]] * (-len(mine) % V)
-            blocks += [kind] * -(-len(mine) // V)
-        return Lanes(np.array(rows), np.array([place[first[id(run)]] for run in runs]), blocks)
+        blocks = [mine[start : start + V] for mine in members.values() for start in range(0, len(mine) - V + 1, V)]
+        blocks += _fitted({kind: mine[len(mine) // V * V :] for kind, mine in members.items()})
+        place = {row: number * V + lane for number, block in enumerate(blocks) for lane, row in enumerate(block)}
+        filled = [block + block[-1:] * (V - len(block)) for block in blocks]
+        lane = np.array([place[first[id(run)]] for run in runs])
+        return Lanes(np.array(filled).ravel(), lane, [_group([kinds[row] for row in block]) for block in filled])
 
     def spread(self, values: Array) -> Array:
         """Numbers of runs [R, n] as vectors of the kernel [G, n, V]."""
@@ -119,6 +136,27 @@ class Lanes:
         """How many runs there are, where they are the first lanes in their order."""
         runs = len(self.lane)
         return runs if bool((self.lane == np.arange(runs)).all()) else None
+
+
+def _fitted(left: Mapping[LaneKind, list[int]]) -> list[list[int]]:
+    """Rows of each kind, fewer than a block has, in as few blocks as going from the most to the fewest finds; none is divided."""
+    blocks: dict[tuple[int, int, int], list[list[int]]] = {}
+    for kind, rows in sorted(left.items(), key=lambda item: -len(item[1])):
+        if rows:
+            mine = blocks.setdefault(kind.shared, [])
+            room = next((block for block in mine if len(block) + len(rows) <= V), None)
+            if room is None:
+                mine.append(room := [])
+            room += rows
+    return [block for mine in blocks.values() for block in mine]
+
+
+def _group(kinds: Sequence[LaneKind]) -> BlockKind:
+    """What the lanes of a block have, from their kinds."""
+    lanes: dict[tuple[int, int], int] = {}
+    for lane, kind in enumerate(kinds):
+        lanes[kind.update] = lanes.get(kind.update, 0) | 1 << lane
+    return BlockKind(kinds[0].shared, [(*update, bits) for update, bits in lanes.items()])
 
 
 def samples(x: Array, y: Array, place: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
@@ -183,8 +221,8 @@ def _part(run: CohortRun, train_step: TrainStep) -> Part:
         raise UnfitError("a loss of other targets")
     if pixels and run.head in ("softmax", "log_probability"):
         raise UnfitError("a softmax of pixels")
-    block = (activation.number, head.number, loss.number, optimizer.kind, optimizer.flags)
-    return Part(block, activation.numbers, loss.numbers, (*optimizer.numbers, *penalties.numbers), penalties.flags)
+    kind = LaneKind((activation.number, head.number, loss.number), (optimizer.kind, optimizer.flags))
+    return Part(kind, activation.numbers, loss.numbers, (*optimizer.numbers, *penalties.numbers), penalties.flags)
 
 
 Images = tuple[int, int, int]

@@ -18,7 +18,7 @@ from dlrun.engine.lanes.library import numbered
 
 @dataclass(frozen=True)
 class Update:
-    """An optimizer or a set of penalties. Runs of equal ``kind`` and ``flags`` can be lanes of one block."""
+    """An optimizer or a set of penalties. Runs of equal ``kind`` and ``flags`` fill whole blocks."""
 
     kind: int
     flags: int
