@@ -17,8 +17,9 @@ import pytest
 from numpy.typing import NDArray
 
 import replay
+from dlrun.engine.lanes.blocks import V
 from dlrun.engine.lanes.library import Block, Change, Layer, Plan, Update, Weight, kernel, kinds
-from dlrun.engine.lanes.plan import V, samples
+from dlrun.engine.lanes.plan import samples
 from dlrun.engine.layers.convolution import convolved
 from dlrun.native import build
 from dlrun.native.load import first

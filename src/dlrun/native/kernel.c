@@ -1,7 +1,8 @@
-// The kernel: whole epochs of blocks of runs, and their evaluation. One translation unit, so that everything small is inlined.
+// The kernel: whole epochs of blocks of runs, and their evaluation. One translation unit but for pairs.c, so that everything small is
+// inlined.
 //
-// A block is V runs that share the kinds of their components but optimizers; every number may be another one in each. A block goes through all steps
-// that are asked for before the next one begins, so that its parameters stay in the cache.
+// The runs of a block have components of the same kinds, except that their optimizers may differ; every number may be another one in
+// each. A block goes through all steps that are asked for before the next one begins, so that its parameters stay in the cache.
 
 #include <stdlib.h>
 #if defined(__x86_64__)

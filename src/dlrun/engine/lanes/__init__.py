@@ -24,10 +24,10 @@ from dlrun.engine import aligned
 from dlrun.engine.batches import Batches, Here, materialized
 from dlrun.engine.cohort import Cohort, Settings
 from dlrun.engine.lanes import plan
+from dlrun.engine.lanes.blocks import Lanes, V
 from dlrun.engine.lanes.changes import changes
 from dlrun.engine.lanes.columns import Columns, UnfitError
 from dlrun.engine.lanes.library import Block, Change, Layer, Plan, Update, Weight, kernel, kinds, version
-from dlrun.engine.lanes.plan import Lanes, V
 from dlrun.engine.lanes.threads import spread
 from dlrun.engine.lanes.updates import keeps_average, weight_table
 from dlrun.engine.layers import Flatten
