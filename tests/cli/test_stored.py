@@ -67,6 +67,16 @@ def test_runs_are_found_by_settings_and_results(call: Call, store: Store) -> Non
         assert said in err
 
 
+def test_of_runs_that_ended_in_one_second_the_last_is_the_first(
+    call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlrun.experiments.train.utc_now", lambda: "2026-01-31T12:00:00Z")
+    seeds = [3, 1, 2]
+    for seed in seeds:
+        assert call("dataset=moons", "trainer=smoke", "baseline=[]", "logger=none", f"seed={seed}")[0] == 0
+    assert [run["seed"] for run in json.loads(call("runs", "--json")[1])] == seeds[::-1]
+
+
 def test_runs_are_deleted_and_pending_again(call: Call, store: Store) -> None:
     code, _, err = call("runs", "delete", "seed=1")
     assert (code, "would remove 2 runs for ever; type --yes" in err) == (2, True)

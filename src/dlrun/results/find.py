@@ -52,6 +52,7 @@ def find(store: Store, where: Sequence[str]) -> tuple[list[Found], list[str]]:
         if (not ids or record.id.startswith(tuple(ids)))
         and all(_is(values[record.id].get(key), value) for key, _, value in wanted)
     ]
+    found.reverse()  # those that ended in one second stay as the store has them, the last one first
     return sorted(found, key=lambda each: each.record.finished, reverse=True), damaged
 
 
