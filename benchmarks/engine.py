@@ -2,56 +2,24 @@
 
     .venv/bin/python benchmarks/engine.py             a table in Markdown; exits with 1 when a limit is broken
     .venv/bin/python benchmarks/engine.py --seconds 3 longer, for quieter figures
+    git worktree add /tmp/earlier bc64056
+    .venv/bin/python benchmarks/engine.py --beside /tmp/earlier   beside a build from before the kernel, with the same limits
 
-Both ways take turns, and the fastest epoch of each counts, in processor time: batches drawn and gathered, evaluation left out.
+Both take turns, and the fastest epoch of each counts, in processor time: batches drawn and gathered, evaluation left out.
 """
 
 import argparse
-import itertools
+import os
+import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-from dlrun import registry
 from dlrun.threads import set_thread_count
-from work import NETS, one_core, seeds, trainings
+from work import one_core, trainings
+from works import WORKS, Work
 
-
-@dataclass(frozen=True)
-class Work:
-    """Runs to train: their settings, and at most which share of torch's time a step may take."""
-
-    name: str
-    runs: tuple[Mapping[str, Any], ...]
-    at_most: float
-
-
-def mixed() -> Iterable[Mapping[str, Any]]:
-    chosen = [sorted(registry.options(group))[:10] for group in ("activation", "optimizer")]
-    for activation, optimizer, seed in itertools.product(*chosen, range(10)):
-        yield MOONS | {"activation": activation, "optimizer": optimizer, "seed": seed}
-
-
-MOONS = {"dataset": "moons", "hidden": [32, 32], "batch_size": 16}
-CNN = {"dataset": "digits", "model": "cnn", "batch_size": 16}
-BAG = {"dataset": "sentences", "model": "bag_of_words", "batch_size": 16}
-WORKS = [
-    Work("notes 10-5-1, batch 4, 256 runs", seeds(256, **NETS["notes"].settings), 1 / 8),
-    Work("notes, 1 run", seeds(1, **NETS["notes"].settings), 1 / 30),
-    Work("moons 2-32-32-1, batch 16, 100 runs", seeds(100, **MOONS), 1 / 3),
-    Work("the same with batch_norm", seeds(100, **MOONS, regularizer=["batch_norm"]), 1 / 8),
-    Work("the same with dropout", seeds(100, **MOONS, regularizer=["dropout"]), 1 / 5),
-    Work("the same with noise", seeds(100, **MOONS, regularizer=["augmentation"]), 1 / 6),
-    Work("the same with mixup", seeds(100, **MOONS, regularizer=["augmentation"], augmentation="mixup"), 1 / 6),
-    Work("10 activations x 10 optimizers x 10 seeds on moons", tuple(mixed()), 1 / 6),
-    Work("diabetes 10-64-64-1, batch 32, 64 runs", seeds(64, **NETS["mlp"].settings), 1.0),
-    Work("cnn on digits, batch 16, 32 runs", seeds(32, **CNN), 0.45),
-    Work("the same, rotated", seeds(32, **CNN, regularizer=["augmentation"], augmentation="rotate"), 0.5),
-    Work("bag of words on sentences, batch 16, 64 runs", seeds(64, **BAG), 1 / 8),
-    Work("segmenter on shapes, batch 16, 8 runs", seeds(8, dataset="shapes", model="segmenter", batch_size=16), 0.5),
-]
+HERE = Path(__file__).parent
 
 
 class Contestant:
@@ -87,19 +55,37 @@ def measured(work: Work, seconds: float) -> tuple[float, float]:
     return kernel, plain
 
 
+def beside(work: Work, seconds: float, earlier: Path) -> tuple[float, float]:
+    """The same by the kernel and by an earlier build, which has its turn before and after."""
+    command = [sys.executable, str(HERE / "earlier.py"), work.name, str(seconds / 2)]
+    environment = os.environ | {"PYTHONPATH": f"{earlier / 'src'}{os.pathsep}{HERE}"}
+
+    def before() -> float:
+        return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+
+    first, way, spent = before(), Contestant(work, "auto"), 0.0
+    while spent < seconds or way.number < 3:
+        spent += way.epoch()
+    return sum(way.best) / len(work.runs) * 1e6, min(first, before())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--only", default="")
+    parser.add_argument("--beside", type=Path)
     options = parser.parse_args()
     one_core()
     set_thread_count(1)
-    print("| microseconds for a step of one run | kernel | torch | ratio | at most | |\n|---|---:|---:|---:|---:|---|")
+    other = "earlier" if options.beside else "torch"
+    print(f"| microseconds for a step of one run | kernel | {other} | ratio | at most | |\n|---|---:|---:|---:|---:|---|")
     broken = 0
     for work in WORKS:
         if options.only not in work.name:
             continue
-        kernel, plain = measured(work, options.seconds)
+        kernel, plain = (
+            beside(work, options.seconds, options.beside.resolve()) if options.beside else measured(work, options.seconds)
+        )
         ratio = kernel / plain
         broken += ratio > work.at_most
         said = "holds" if ratio <= work.at_most else "**broken**"

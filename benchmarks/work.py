@@ -59,17 +59,23 @@ def trainings(runs: Iterable[Mapping[str, Any]], **trainer: Any) -> list[Any]:
     A run has options of groups, ``hidden``, ``batch_size``, ``seed``, a list ``regularizer`` and the kind of ``augmentation``;
     ``trainer`` is for all of them.
     """
-    from omegaconf import OmegaConf
-
-    from dlrun import registry
-    from dlrun.config.spec import from_config
     from dlrun.engine.by_torch.process import keep_memory
     from dlrun.engine.trainer import Training
     from dlrun.experiments.planning.cohorts import Datasets, plan
     from dlrun.experiments.planning.cut import cut
 
     keep_memory()
-    specs = []
+    return [Training(piece.cohort) for planned in plan(specs(runs, **trainer), Datasets()) for piece in cut(planned, 1 << 40)]
+
+
+def specs(runs: Iterable[Mapping[str, Any]], **trainer: Any) -> list[Any]:
+    """What is to be trained: see ``trainings``."""
+    from omegaconf import OmegaConf
+
+    from dlrun import registry
+    from dlrun.config.spec import from_config
+
+    found = []
     for run in runs:
         given = OPTIONS | {"loss": LOSSES[run["dataset"]]} | run
         groups = {group: given[group] for group in ("dataset", "model", "activation", "loss", "optimizer", "scheduler")}
@@ -81,8 +87,8 @@ def trainings(runs: Iterable[Mapping[str, Any]], **trainer: Any) -> list[Any]:
         model: Any = OmegaConf.to_container(OmegaConf.create({"model": config["model"]}), resolve=True)
         usual = registry.load_option("trainer", "default") | {"device": "cpu", "epochs": 100_000}
         config |= model | {"trainer": usual | {"batch_size": given["batch_size"]} | trainer, "seed": given["seed"]}
-        specs.append(from_config(config, groups))
-    return [Training(piece.cohort) for planned in plan(specs, Datasets()) for piece in cut(planned, 1 << 40)]
+        found.append(from_config(config, groups))
+    return found
 
 
 def dlrun_step(
