@@ -137,25 +137,24 @@ def same(rows: list[Update]) -> tuple[int, int]:
 
 
 class Native:
-    """A block of eight runs and the kernel's optimizer for it, or for those of its lanes whose bits are set."""
+    """A block of eight runs and the kernel's optimizers for it, each for as many of its lanes. Components are given in turn."""
 
-    def __init__(self, kernel: ctypes.CDLL, components: list[Component], theta: np.ndarray, mine: int = 0xFF) -> None:
+    def __init__(self, kernel: ctypes.CDLL, components: list[Component], theta: np.ndarray, optimizers: int = 1) -> None:
         rows = [Updates(kernel).optimizer(part) for part in components]
         assert all(rows)
-        self.kernel, self.mine = kernel, mine
-        self.kind, self.flags = same(rows)
+        self.kernel, self.lanes = kernel, V // optimizers
+        self.kinds = [same(rows[first : first + self.lanes]) for first in range(0, V, self.lanes)]
         self.numbers = lanes(np.array([row.numbers for row in rows]).T, np.float64)
         self.theta, self.evaluated = lanes(theta), aligned(len(theta))
-        self.slots = aligned(kernel.dlrun_optimizer_slots(self.kind, self.flags), len(theta))
+        self.slots = aligned(max(kernel.dlrun_optimizer_slots(*kind) for kind in self.kinds), len(theta))
         self.t = 0
 
     def steps(self, grads: np.ndarray, factors: np.ndarray) -> "Native":
         """Go on from where it is, with a pace that is begun anew."""
         grads, factors = lanes(grads), lanes(factors, np.float64)
         self.kernel.dlrun_optimize(
-            ctypes.c_int64(self.mine),
-            self.kind,
-            self.flags,
+            pointer(np.array(self.kinds, np.int32)),
+            *map(ctypes.c_int64, (len(self.kinds), self.lanes)),
             pointer(self.numbers),
             ctypes.c_int64(self.t),
             ctypes.c_int64(len(grads)),
@@ -282,22 +281,26 @@ def test_an_optimizer_that_only_torch_has_is_left_to_it(kernel: ctypes.CDLL) -> 
     assert Updates(kernel).optimizer(part) is None
 
 
-@pytest.mark.parametrize(("name", "values"), EACH)
-def test_lanes_that_have_another_optimizer_are_left_alone(kernel: ctypes.CDLL, name: str, values: dict[str, Any]) -> None:
-    """More parameters than are changed at a time (see SEVERAL in optimizers.h)."""
-    components, mine, short = parts(name, values), (0, 3, 5, 6), course()
-    given = Course(np.tile(short.theta, (6, 1)), np.tile(short.grads, (1, 6, 1)), short.factors)
-    all_of_them = Native(kernel, components, given.theta).steps(given.grads, given.factors)
-    some = Native(kernel, components, given.theta, sum(1 << lane for lane in mine)).steps(given.grads, given.factors)
-    for lane in range(V):
-        if lane in mine:
-            assert some.of(lane) == all_of_them.of(lane)
-        else:
-            assert np.array_equal(some.theta[:, lane], given.theta[:, lane])
-            assert not some.slots[..., lane].any()
-            assert not some.evaluated[:, lane].any()
+@pytest.mark.parametrize("optimizers", [2, 4, 8])
+def test_optimizers_that_share_a_block_are_what_they_are_alone(kernel: ctypes.CDLL, optimizers: int) -> None:
+    """Every case among others, with more parameters than are dealt out at a time (see DEALT in deal.h)."""
+    short, lane_count = course(), V // optimizers
+    given = Course(np.tile(short.theta, (11, 1)), np.tile(short.grads, (1, 11, 1)), short.factors)
+    cases = [(name, values) for name, each in CASES.items() for values in each]
+    for start in range(0, len(cases), optimizers):
+        mine = [parts(*cases[(start + number) % len(cases)]) for number in range(optimizers)]
+        shared = [mine[lane // lane_count][lane] for lane in range(V)]
+        together = Native(kernel, shared, given.theta, optimizers).steps(given.grads, given.factors)
+        for number, components in enumerate(mine):
+            alone = Native(kernel, components, given.theta).steps(given.grads, given.factors)
+            slots = len(alone.slots)
+            for lane in range(number * lane_count, (number + 1) * lane_count):
+                for name in ("theta", "evaluated"):
+                    assert np.array_equal(getattr(together, name)[:, lane], getattr(alone, name)[:, lane]), (number, name)
+                assert np.array_equal(together.slots[:slots, :, lane], alone.slots[..., lane]), number
+                assert not together.slots[slots:, :, lane].any()
 
 
 def test_every_optimizer_has_room_for_its_slots(kernel: ctypes.CDLL) -> None:
-    """In optimizer_step_of: see MOST_SLOTS in optimizers.h."""
+    """See MOST_SLOTS in deal.h."""
     assert max(kernel.dlrun_optimizer_slots(kind, -1) for kind in range(len(CASES) - 1)) == 3  # AdamW is Adam

@@ -197,12 +197,10 @@ def changes(draw: random.Random, model: Model, loss: Judge) -> list[str]:
     return found
 
 
-def optimizers(draw: random.Random) -> list[Update]:
-    """Those of a block: one to three, each of some lanes."""
-    owners = [draw.randrange(draw.randint(1, 3)) for _ in range(V)]
+def optimizers(draw: random.Random, lanes: int) -> list[Update]:
+    """Those of a block, of so many lanes each; some lanes may have none."""
     kinds_of, flags = len(names("optimizers")), 1 << len(names("optimizer_flags"))
-    lanes = [sum(1 << lane for lane, each in enumerate(owners) if each == owner) for owner in sorted(set(owners))]
-    return [Update(draw.randrange(kinds_of), draw.randrange(flags), each) for each in lanes]
+    return [Update(draw.randrange(kinds_of), draw.randrange(flags)) for _ in range(draw.randint(1, V // lanes))]
 
 
 def cohort(path: Path, seed: int) -> None:
@@ -219,7 +217,8 @@ def cohort(path: Path, seed: int) -> None:
     for each in block:
         each.activation, each.loss = draw.randrange(len(heads)), losses.index(loss.name)
         each.head = draw.randrange(len(heads)) if not loss.pixels else 0
-        mine = optimizers(draw)
+        each.lanes = draw.choice([1, 2, 4, V])
+        mine = optimizers(draw, each.lanes)
         each.update, each.updates = len(updates), len(mine)
         updates += mine
     pixels = model.shape[1] * model.shape[2] if loss.pixels else 1

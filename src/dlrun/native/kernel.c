@@ -115,40 +115,17 @@ static const void *changed(const Plan *p, long q, Space *s, long rows, vw keys, 
   return goals(&batch);
 }
 
-// The optimizers of a block, and their numbers
-INLINE const Update *first_update(const Plan *p, long q) { return p->updates + p->blocks[q].update; }
-INLINE const Update *last_update(const Plan *p, long q) { return first_update(p, q) + p->blocks[q].updates; }
-static Numbers numbers_of(const Plan *p, long q) {
-  Numbers h;
-  memcpy(&h, p->rates + q * p->rates_each, sizeof h);
-  return h;
-}
-
 // What a block knows beside its state while it takes steps
 typedef struct {
-  Numbers numbers;
-  Pace paces[V]; // one for each of its optimizers
+  Optimizer optimizers[V];
   Penalties penalties;
   vw masks, draws; // keys of this epoch's streams of dropout and of what changes batches
   const int32_t *drawn;
   const float *split[V], *next[V]; // where the splits of its runs begin, and those of the block that comes next
 } Going;
 
-// Step `t` of the optimizers of a block
-static void update(const Plan *p, long q, int64_t t, const vd *factor, Going *going, vf *theta, const vf *grad) {
-  Pace *pace = going->paces;
-  for (const Update *own = first_update(p, q); own < last_update(p, q); own++, pace++) {
-    const int kind = (int)own->optimizer, flags = (int)own->flags;
-    optimizer_prepare(kind, flags, &going->numbers, t, factor, pace);
-    if (p->blocks[q].updates == 1)
-      optimizer_step(kind, flags, pace, theta, grad, theta + p->slots, p->parameters);
-    else
-      optimizer_step_of(lanes_of(own->lanes), kind, flags, pace, theta, grad, theta + p->slots, p->parameters);
-  }
-}
-
 // Step `t`, from 1, which is step `number` of its epoch, with `rows` rows
-static void step(const Plan *p, long q, int64_t t, long number, long rows, const vd *factor, Going *going, Space *s) {
+static void step(const Plan *p, long q, int64_t t, long number, long rows, vd factor, Going *going, Space *s) {
   const Block *block = &p->blocks[q];
   vf *theta = p->state + q * p->stride, *buffers = theta + p->parameters;
   const vf *numbers = p->numbers + q * p->numbers_each;
@@ -160,7 +137,7 @@ static void step(const Plan *p, long q, int64_t t, long number, long rows, const
   loss_gradient((int)block->loss, numbers + p->loss_numbers, s->input[p->depth], target, s->grad[0], rows, p->width, p->pixels);
   backward(p, q, theta, buffers, s, rows * p->members);
   penalties_before(&going->penalties, p->weights, p->weights_count, t, theta, s->theta, theta + p->average, s->sides, p->parameters);
-  update(p, q, t, factor, going, theta, s->theta);
+  optimizers_step(going->optimizers, block->updates, t, factor, theta, s->theta, theta + p->slots, p->parameters, block->lanes);
   penalties_behind(&going->penalties, p->weights, p->weights_count, theta, s->sides);
 }
 
@@ -191,22 +168,26 @@ EXPORT int dlrun_steps(const Plan *p, int64_t first, int64_t last, int64_t epoch
   if (!space) return -1;
   const unsigned long floats = flush_small();
   for (int64_t q = first; q < last; q++) {
-    Going going = {.numbers = numbers_of(p, q)};
+    Going going = {};
     vw keys[2];
     memcpy(&keys[0], p->masks + q * V, sizeof keys[0]), memcpy(&keys[1], p->draws + q * V, sizeof keys[1]);
     going.masks = derive_each(keys[0], (uint64_t)epoch), going.draws = derive_each(keys[1], (uint64_t)epoch);
     going.drawn = p->drawn + q * p->train * V;
     begin_of(p, q, going.split);
     begin_of(p, q + 1 < last ? q + 1 : first, going.next);
-    penalties_begin((int)p->penalties, p->rates + q * p->rates_each + sizeof(Numbers) / sizeof(vd), &going.penalties);
-    Pace *pace = going.paces;
-    for (const Update *own = first_update(p, q); own < last_update(p, q); own++)
-      optimizer_begin((int)own->optimizer, (int)own->flags, &going.numbers, before + from, pace++);
+    const Block *block = &p->blocks[q];
+    const vd *rates = p->rates + q * p->rates_each;
+    penalties_begin((int)p->penalties, rates + sizeof(Numbers) / sizeof(vd), &going.penalties);
+    for (int64_t i = 0; i < block->updates; i++) {
+      const Update *own = &p->updates[block->update + i];
+      going.optimizers[i].kind = (int)own->optimizer, going.optimizers[i].flags = (int)own->flags;
+    }
+    optimizers_begin(going.optimizers, block->updates, (const double *)rates, before + from, block->lanes);
     for (int64_t number = from; number < to; number++) {
       const int64_t left = p->train - number * p->batch;
       vd factor = splat_d(1.0);
       if (factors) memcpy(&factor, factors + ((number - from) * p->blocks_count + q) * V, sizeof factor);
-      step(p, q, before + number + 1, number, left < p->batch ? left : p->batch, &factor, &going, space);
+      step(p, q, before + number + 1, number, left < p->batch ? left : p->batch, factor, &going, space);
     }
   }
   restore_small(floats);
@@ -214,13 +195,24 @@ EXPORT int dlrun_steps(const Plan *p, int64_t first, int64_t last, int64_t epoch
   return 0;
 }
 
+// The numbers of the optimizers of a block
+static Numbers numbers_of(const Plan *p, long q) {
+  Numbers h;
+  memcpy(&h, p->rates + q * p->rates_each, sizeof h);
+  return h;
+}
+
 // The state before the first step, but for theta and the buffers, which are there
 EXPORT void dlrun_start(const Plan *p) {
   for (int64_t q = 0; q < p->blocks_count; q++) {
+    const Block *block = &p->blocks[q];
     const Numbers h = numbers_of(p, q);
     vf *theta = p->state + q * p->stride;
-    for (const Update *own = first_update(p, q); own < last_update(p, q); own++)
-      optimizer_start(lanes_of(own->lanes), (int)own->optimizer, (int)own->flags, &h, theta, theta + p->slots, p->parameters);
+    for (int64_t i = 0; i < block->updates; i++) {
+      const Update *own = &p->updates[block->update + i];
+      optimizer_start(lanes_from(i * block->lanes, block->lanes), (int)own->optimizer, (int)own->flags, &h, theta, theta + p->slots,
+                      p->parameters);
+    }
   }
 }
 
@@ -228,11 +220,14 @@ EXPORT void dlrun_start(const Plan *p) {
 EXPORT void dlrun_evaluated(const Plan *p, int64_t t, vf *out) {
   const unsigned long floats = flush_small();
   for (int64_t q = 0; q < p->blocks_count; q++) {
+    const Block *block = &p->blocks[q];
     const Numbers h = numbers_of(p, q);
     const vf *theta = p->state + q * p->stride;
-    for (const Update *own = first_update(p, q); own < last_update(p, q); own++)
-      optimizer_evaluated(lanes_of(own->lanes), (int)own->optimizer, &h, t, theta, theta + p->slots, out + q * p->parameters,
-                          p->parameters);
+    vf *found = out + q * p->parameters;
+    memcpy(found, theta, (size_t)p->parameters * sizeof *found);
+    for (int64_t i = 0; i < block->updates; i++)
+      optimizer_evaluated(lanes_from(i * block->lanes, block->lanes), (int)p->updates[block->update + i].optimizer, &h, t, theta,
+                          theta + p->slots, found, p->parameters);
   }
   restore_small(floats);
 }

@@ -1,13 +1,13 @@
 // The optimizers of components/optimizers, each lane with hyperparameters and a schedule of its own.
 //
-//     optimizer_start(kind, flags, numbers, theta, slots, P)          the optimizer_slots(kind, flags) matrices [P] before step 1
+//     optimizer_start(lanes, kind, flags, numbers, theta, slots, P)          the optimizer_slots(kind, flags) matrices [P] before step 1
 //     optimizer_begin(kind, flags, numbers, t, &pace)                 before step t + 1
 //     in every step t, counted from 1:
 //       optimizer_prepare(kind, flags, numbers, t, &factor, &pace)    its numbers, computed in double and rounded once
 //       optimizer_step(kind, flags, &pace, theta, grad, slots, P)     one pass over the parameters
-//     optimizer_evaluated(kind, numbers, t, theta, slots, out, P)     the parameters that are evaluated after step t
-// What is done for some lanes alone is given them first.
+//     optimizer_evaluated(lanes, kind, numbers, t, theta, slots, out, P)     the parameters that are evaluated after step t
 //
+// deal.h does that for all optimizers of a block.
 // Formulas, guards and the order of the slots are those of the classes in Python.
 #ifndef DLRUN_OPTIMIZERS_H
 #define DLRUN_OPTIMIZERS_H
@@ -159,25 +159,6 @@ static void optimizer_step(int kind, int flags, const Pace *s, vf *theta, const 
   }
 }
 
-#define SEVERAL 64 // parameters at a time, where a block has several optimizers
-#define MOST_SLOTS 3
-
-// The same of the lanes in `mine` alone: a part of the parameters after the other is copied, changed, and put back in these lanes
-static void optimizer_step_of(vi mine, int kind, int flags, const Pace *s, vf *theta, const vf *grad, vf *slots, long P) {
-  vf copy[(1 + MOST_SLOTS) * SEVERAL];
-  const int parts = 1 + optimizer_slots(kind, flags);
-  for (long first = 0; first < P; first += SEVERAL) {
-    const long count = P - first < SEVERAL ? P - first : SEVERAL;
-    for (int i = 0; i < parts; i++)
-      memcpy(copy + i * count, i ? slots + (i - 1) * P + first : theta + first, (size_t)count * sizeof *copy);
-    optimizer_step(kind, flags, s, copy, grad + first, copy + count, count);
-    for (int i = 0; i < parts; i++) {
-      vf *to = i ? slots + (i - 1) * P + first : theta + first;
-      for (long p = 0; p < count; p++) to[p] = choose(mine, copy[i * count + p], to[p]);
-    }
-  }
-}
-
 // The slots of the lanes in `mine` before the first step: zeros, but for ASGD's average, theta, and for Adagrad's sum
 static void optimizer_start(vi mine, int kind, int flags, const Numbers *h, const vf *theta, vf *slots, long P) {
   vf first = splat(0.0f);
@@ -186,10 +167,11 @@ static void optimizer_start(vi mine, int kind, int flags, const Numbers *h, cons
     slots[p] = choose(mine, kind == optimizer_ASGD ? theta[p] : first, slots[p]);
 }
 
-// What is evaluated after step t of the lanes in `mine`: the average of theta for ASGD, else theta
+// What is evaluated after step t: `out`, which is theta, but with ASGD its average in the lanes in `mine`
 static void optimizer_evaluated(vi mine, int kind, const Numbers *h, int64_t t, const vf *theta, const vf *slots, vf *out, long P) {
-  Mix share = kind == optimizer_ASGD ? mix(asgd_share(h, t)) : (Mix){};
-  for (long p = 0; p < P; p++) out[p] = choose(mine, kind == optimizer_ASGD ? mixed(slots[p], theta[p], share) : theta[p], out[p]);
+  if (kind != optimizer_ASGD) return;
+  const Mix share = mix(asgd_share(h, t));
+  for (long p = 0; p < P; p++) out[p] = choose(mine, mixed(slots[p], theta[p], share), out[p]);
 }
 
 #define NAME(name, ...) #name " "
@@ -199,21 +181,5 @@ const char *dlrun_optimizer_numbers(void) { return OPTIMIZER_NUMBERS(NAME); }
 #undef NAME
 
 int dlrun_optimizer_slots(int kind, int flags) { return optimizer_slots(kind, flags); }
-
-// Steps t + 1 to t + steps for given gradients [steps][P] and factors [steps], and what is evaluated behind the last; of the lanes
-// whose bits are set
-void dlrun_optimize(int64_t lanes, int kind, int flags, const vd *numbers, int64_t t, int64_t steps, const vd *factors, vf *theta,
-                    const vf *grads, vf *slots, vf *evaluated, long P) {
-  const vi mine = lanes_of(lanes);
-  const Numbers *h = (const Numbers *)numbers;
-  Pace pace;
-  if (t == 0) optimizer_start(mine, kind, flags, h, theta, slots, P);
-  optimizer_begin(kind, flags, h, t, &pace);
-  for (int64_t i = 0; i < steps; i++) {
-    optimizer_prepare(kind, flags, h, t + i + 1, factors + i, &pace);
-    optimizer_step_of(mine, kind, flags, &pace, theta, grads + i * P, slots, P);
-  }
-  optimizer_evaluated(mine, kind, h, t + steps, theta, slots, evaluated, P);
-}
 
 #endif

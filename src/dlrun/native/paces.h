@@ -42,6 +42,12 @@ static int optimizer_slots(int kind, int flags) {
   return OPTIMIZER_SLOTS[kind][0] + __builtin_popcount(flags & OPTIMIZER_SLOTS[kind][1]);
 }
 
+// `count` vectors of doubles in which the numbers of `lanes` lanes from `first` on stand over and over
+INLINE void repeat(const double *from, double *to, long count, int64_t first, int64_t lanes) {
+  for (long i = 0; i < count; i++)
+    for (int l = 0; l < V; l++) to[i * V + l] = from[i * V + first + l % lanes];
+}
+
 // How far a moving average goes towards a value. As in torch.lerp, steps of a half and more are counted back from the value.
 typedef struct {
   vf by;
@@ -105,7 +111,7 @@ static void nadam_begin(const Numbers *h, int k, int64_t t, Pace *s) {
 
 // With which share theta enters ASGD's average after step t: 1 before t0
 INLINE vf asgd_share(const Numbers *h, int64_t t) {
-  vf share;
+  vf share = {};
   for (int k = 0; k < 2; k++) {
     hd age = (double)(t - 1) - h->t0[k];
     put(&share, k, 1.0 / choose_h(age > 1.0, age, splat_h(1.0)));

@@ -3,7 +3,7 @@
 #define DLRUN_PLAN_H
 
 #include "changes.h"
-#include "optimizers.h"
+#include "deal.h"
 #include "penalties.h"
 #include "vector.h"
 
@@ -29,14 +29,14 @@ typedef struct {
   int64_t padded;                // whether its places are those of sequences of words
 } Layer;
 
-// What the runs of a block share: numbers of kinds. They may have several optimizers: `updates` from number `update` on
+// What the runs of a block share: numbers of kinds. Their optimizers are `updates` from number `update` on, each of `lanes` lanes, one
+// behind the other: 1, 2, 4 or V. Lanes behind the last are of none.
 typedef struct {
-  int64_t activation, head, loss, update, updates;
+  int64_t activation, head, loss, update, updates, lanes;
 } Block;
 
-// The optimizer of those runs of a block whose bits are set in `lanes`
 typedef struct {
-  int64_t optimizer, flags, lanes;
+  int64_t optimizer, flags;
 } Update;
 
 typedef struct {

@@ -83,10 +83,10 @@ INLINE vf choose(vi mask, vf a, vf b) {
 }
 INLINE vd choose_d(vl mask, vd a, vd b) { return (vd)(((vl)a & mask) | ((vl)b & ~mask)); }
 
-// The mask of the lanes whose bits are set
-INLINE vi lanes_of(int64_t bits) {
+// The mask of some lanes
+INLINE vi lanes_from(int64_t first, int64_t count) {
   vi mask;
-  for (int l = 0; l < V; l++) mask[l] = -(int32_t)(bits >> l & 1);
+  for (int l = 0; l < V; l++) mask[l] = -(l >= first && l < first + count);
   return mask;
 }
 

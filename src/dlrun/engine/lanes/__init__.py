@@ -109,7 +109,7 @@ class Native:
         average = layout + buffers
         slots = average + layout * keeps_average(train_step.runs[0].regularizers)
         updates = [update for block in lanes.blocks for update in block.updates]
-        stride = slots + layout * max(library.dlrun_slots(*update[:2]) for update in updates)
+        stride = slots + layout * max(library.dlrun_slots(*update) for update in updates)
         self._memory = aligned.zeros(len(lanes.blocks), stride, V)
         self._running = self._memory[:, layout:average]  # the buffers
         self._theta = aligned.zeros(len(lanes.blocks), layout, V)  # that is evaluated
@@ -124,7 +124,7 @@ class Native:
         counted = zip(accumulate((len(each.updates) for each in lanes.blocks), initial=0), lanes.blocks, strict=False)
         arrays = (
             (Layer * len(layers))(*layers),
-            (Block * len(lanes.blocks))(*(Block(*each.shared, start, len(each.updates)) for start, each in counted)),
+            (Block * len(lanes.blocks))(*(Block(*each.shared, start, len(each.updates), each.lanes) for start, each in counted)),
             (Update * len(updates))(*(Update(*update) for update in updates)),
             (Weight * len(weights))(*weights),
             (Change * len(changed.each))(*changed.each),

@@ -30,11 +30,13 @@ class BlockKind(NamedTuple):
 
     Args:
         shared: see ``LaneKind``.
-        updates: each optimizer with its flags and the lanes that have it, as bits.
+        updates: each optimizer with its flags.
+        lanes: how many lanes each has, one behind the other. Those behind the last are of none.
     """
 
     shared: tuple[int, int, int]
-    updates: Sequence[tuple[int, int, int]]
+    updates: Sequence[tuple[int, int]]
+    lanes: int
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,18 @@ class Lanes:
     def of(runs: Sequence[CohortRun], kinds: Sequence[LaneKind]) -> "Lanes":
         """Runs of a kind side by side in whole blocks; those that are left over share blocks with other optimizers.
 
-        A block that is not full is filled up with copies of its last run.
+        What is not full is filled up with copies of its last run.
         """
         first = {id(run): row for row, run in reversed(list(enumerate(runs)))}
         members: dict[LaneKind, list[int]] = {}
         for row in sorted(first.values()):
             members.setdefault(kinds[row], []).append(row)
-        blocks = [mine[start : start + V] for mine in members.values() for start in range(0, len(mine) - V + 1, V)]
+        blocks = [[mine[start : start + V]] for mine in members.values() for start in range(0, len(mine) - V + 1, V)]
         blocks += _fitted({kind: mine[len(mine) // V * V :] for kind, mine in members.items()})
-        place = {row: number * V + lane for number, block in enumerate(blocks) for lane, row in enumerate(block)}
-        filled = [block + block[-1:] * (V - len(block)) for block in blocks]
-        lane = np.array([place[first[id(run)]] for run in runs])
-        return Lanes(np.array(filled).ravel(), lane, [_group([kinds[row] for row in block]) for block in filled])
+        laid = [_laid(block, kinds) for block in blocks]
+        rows = [row for mine, _ in laid for row in mine]
+        place = {row: lane for lane, row in reversed(list(enumerate(rows)))}
+        return Lanes(np.array(rows), np.array([place[first[id(run)]] for run in runs]), [kind for _, kind in laid])
 
     def spread(self, values: Array) -> Array:
         """Numbers of runs [R, n] as vectors of the kernel [G, n, V]."""
@@ -95,22 +97,31 @@ class Lanes:
         return runs if bool((self.lane == np.arange(runs)).all()) else None
 
 
-def _fitted(left: Mapping[LaneKind, list[int]]) -> list[list[int]]:
-    """Rows of each kind, fewer than a block has, in as few blocks as going from the most to the fewest finds; none is divided."""
-    blocks: dict[tuple[int, int, int], list[list[int]]] = {}
-    for kind, rows in sorted(left.items(), key=lambda item: -len(item[1])):
+Groups = list[list[int]]
+"""The rows of a block, by optimizer."""
+
+
+def _fitted(left: Mapping[LaneKind, list[int]]) -> list[Groups]:
+    """Groups of a kind each, smaller than a block, as blocks: those that share one take equally many lanes."""
+    blocks: dict[tuple[tuple[int, int, int], int], list[Groups]] = {}
+    for kind, rows in left.items():
         if rows:
-            mine = blocks.setdefault(kind.shared, [])
-            room = next((block for block in mine if len(block) + len(rows) <= V), None)
-            if room is None:
-                mine.append(room := [])
-            room += rows
+            lanes = _lanes(rows)
+            mine = blocks.setdefault((kind.shared, lanes), [])
+            if not mine or len(mine[-1]) == V // lanes:
+                mine.append([])
+            mine[-1].append(rows)
     return [block for mine in blocks.values() for block in mine]
 
 
-def _group(kinds: Sequence[LaneKind]) -> BlockKind:
-    """What the lanes of a block have, from their kinds."""
-    lanes: dict[tuple[int, int], int] = {}
-    for lane, kind in enumerate(kinds):
-        lanes[kind.update] = lanes.get(kind.update, 0) | 1 << lane
-    return BlockKind(kinds[0].shared, [(*update, bits) for update, bits in lanes.items()])
+def _lanes(rows: Sequence[int]) -> int:
+    """How many lanes a group takes: a power of two."""
+    return 1 << (len(rows) - 1).bit_length()
+
+
+def _laid(block: Groups, kinds: Sequence[LaneKind]) -> tuple[list[int], BlockKind]:
+    """The rows of a block, a lane each, and its kind. A group that is alone has all lanes."""
+    lanes = V if len(block) == 1 else _lanes(block[0])
+    rows = [row for group in block for row in group + group[-1:] * (lanes - len(group))]
+    kind = BlockKind(kinds[rows[0]].shared, [kinds[group[0]].update for group in block], lanes)
+    return rows + rows[-1:] * (V - len(rows)), kind

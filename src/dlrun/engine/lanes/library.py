@@ -36,13 +36,13 @@ class Layer(ctypes.Structure):
 class Block(ctypes.Structure):
     """What the runs of a block share."""
 
-    _fields_ = _integers("activation", "head", "loss", "update", "updates")
+    _fields_ = _integers("activation", "head", "loss", "update", "updates", "lanes")
 
 
 class Update(ctypes.Structure):
     """The optimizer of some of the runs of a block."""
 
-    _fields_ = _integers("optimizer", "flags", "lanes")
+    _fields_ = _integers("optimizer", "flags")
 
 
 class Weight(ctypes.Structure):
