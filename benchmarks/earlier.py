@@ -6,8 +6,6 @@ Prints the microseconds for a step of one run: the fastest epoch of so many seco
 """
 
 import sys
-import time
-from typing import Any
 
 import torch
 from dlrun.engine.process import at_speed  # type: ignore[import-not-found]
@@ -16,7 +14,7 @@ from dlrun.experiments.cut import cut  # type: ignore[import-not-found]
 
 from dlrun.engine.trainer import Training
 from work import one_core, specs
-from works import WORKS
+from works import WORKS, Contestant
 
 
 def main(name: str, seconds: float) -> None:
@@ -25,16 +23,9 @@ def main(name: str, seconds: float) -> None:
     (work,) = (work for work in WORKS if work.name == name)
     with torch.no_grad(), at_speed():
         planned = plan(specs(work.runs), Datasets())
-        trainings: list[Any] = [Training(piece.cohort) for each in planned for piece in cut(each, 1 << 40)]
-        best, number, end = [float("inf")] * len(trainings), 0, time.perf_counter() + seconds
-        while time.perf_counter() < end or number < 3:
-            for place, training in enumerate(trainings):
-                before = time.process_time()
-                training.epoch(number)
-                taken = (time.process_time() - before) / training.steps_per_epoch
-                best[place] = min(best[place], taken) if number else best[place]
-            number += 1
-    print(sum(best) / len(work.runs) * 1e6)
+        found = Contestant(work, [Training(piece.cohort) for each in planned for piece in cut(each, 1 << 40)])
+        found.train(seconds)
+    print(found.microseconds)
 
 
 if __name__ == "__main__":

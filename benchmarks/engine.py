@@ -12,47 +12,31 @@ import argparse
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from dlrun.threads import set_thread_count
 from work import one_core, trainings
-from works import WORKS, Work
+from works import WORKS, Contestant, Work
 
 HERE = Path(__file__).parent
 
 
-class Contestant:
-    """One way of training, and its fastest step so far."""
-
-    def __init__(self, work: Work, engine: str) -> None:
-        self.trainings = trainings(work.runs, engine=engine)
-        names = {training.way.name for training in self.trainings}
-        assert names == {"torch" if engine == "torch" else "native"}, names
-        self.best = [float("inf")] * len(self.trainings)
-        self.number = 0
-
-    def epoch(self) -> float:
-        """Train an epoch; the seconds that it took."""
-        started = time.perf_counter()
-        for place, training in enumerate(self.trainings):
-            before = time.process_time()
-            training.epoch(self.number)
-            taken = (time.process_time() - before) / training.steps_per_epoch
-            self.best[place] = min(self.best[place], taken) if self.number else self.best[place]
-        self.number += 1
-        return time.perf_counter() - started
+def contestant(work: Work, engine: str) -> Contestant:
+    """One way of training these runs."""
+    found = trainings(work.runs, engine=engine)
+    names = {training.way.name for training in found}
+    assert names == {"torch" if engine == "torch" else "native"}, names
+    return Contestant(work, found)
 
 
 def measured(work: Work, seconds: float) -> tuple[float, float]:
     """Microseconds for a step of one run: by the kernel, by torch."""
-    ways = [Contestant(work, "auto"), Contestant(work, "torch")]
+    ways = [contestant(work, "auto"), contestant(work, "torch")]
     spent = [0.0, 0.0]
     while min(spent) < seconds or min(way.number for way in ways) < 3:
         least = spent.index(min(spent)) if min(way.number for way in ways) >= 3 else min((0, 1), key=lambda i: ways[i].number)
         spent[least] += ways[least].epoch()
-    kernel, plain = (sum(way.best) / len(work.runs) * 1e6 for way in ways)
-    return kernel, plain
+    return ways[0].microseconds, ways[1].microseconds
 
 
 def beside(work: Work, seconds: float, earlier: Path) -> tuple[float, float]:
@@ -63,17 +47,16 @@ def beside(work: Work, seconds: float, earlier: Path) -> tuple[float, float]:
     def before() -> float:
         return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
-    first, way, spent = before(), Contestant(work, "auto"), 0.0
-    while spent < seconds or way.number < 3:
-        spent += way.epoch()
-    return sum(way.best) / len(work.runs) * 1e6, min(first, before())
+    first, way = before(), contestant(work, "auto")
+    way.train(seconds)
+    return way.microseconds, min(first, before())
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--only", default="")
-    parser.add_argument("--beside", type=Path)
+    parser.add_argument("--beside", type=Path, help="a checkout of bc64056, measured instead of torch")
     options = parser.parse_args()
     one_core()
     set_thread_count(1)

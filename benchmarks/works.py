@@ -1,6 +1,7 @@
-"""What engine.py measures: runs that train together."""
+"""What engine.py and earlier.py measure: runs that train together, and how."""
 
 import itertools
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from work import NETS, seeds
 
 @dataclass(frozen=True)
 class Work:
-    """Runs to train: their settings, and at most which share of torch's time a step may take."""
+    """Runs to train: their settings, and at most which fraction of the other's time a step may take."""
 
     name: str
     runs: tuple[Mapping[str, Any], ...]
@@ -42,3 +43,34 @@ WORKS = [
     Work("bag of words on sentences, batch 16, 64 runs", seeds(64, **BAG), 1 / 8),
     Work("segmenter on shapes, batch 16, 8 runs", seeds(8, dataset="shapes", model="segmenter", batch_size=16), 0.5),
 ]
+
+
+class Contestant:
+    """Trainings of these runs, and their fastest steps so far."""
+
+    def __init__(self, work: Work, trainings: list[Any]) -> None:
+        self._trainings, self._runs = trainings, len(work.runs)
+        self._best = [float("inf")] * len(trainings)
+        self.number = 0
+
+    def epoch(self) -> float:
+        """Train an epoch; the seconds that it took. The first one counts for nothing."""
+        started = time.perf_counter()
+        for place, training in enumerate(self._trainings):
+            before = time.process_time()
+            training.epoch(self.number)
+            taken = (time.process_time() - before) / training.steps_per_epoch
+            self._best[place] = min(self._best[place], taken) if self.number else self._best[place]
+        self.number += 1
+        return time.perf_counter() - started
+
+    def train(self, seconds: float) -> None:
+        """Train for so long, and for three epochs at least."""
+        spent = 0.0
+        while spent < seconds or self.number < 3:
+            spent += self.epoch()
+
+    @property
+    def microseconds(self) -> float:
+        """For a step of one run, of processors."""
+        return sum(self._best) / self._runs * 1e6

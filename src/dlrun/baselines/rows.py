@@ -274,9 +274,8 @@ def _by_one_thread(*given: Any) -> dict[str, list[dict[str, float | None]]]:
     """What ``_measure`` gives, with linear algebra by one thread."""
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(
-        1, "blas"
-    ):  # each of many small problems would be handed to several, which takes longer than solving it
+    # each of many small problems would be handed to several threads, which takes longer than solving it
+    with threadpool_limits(1, "blas"):
         return _measure(*given)
 
 

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def machine() -> str:
     return MACHINES.get(name, name)
 
 
+@cache
 def version(name: str | None = None) -> str:
     """A name of the kernel of a machine, by default this one, that no other sources give. All processors have the same bits."""
     digest = sha256(repr(FLAGS).encode())

@@ -27,13 +27,14 @@ from dlrun.engine.lanes import plan
 from dlrun.engine.lanes.blocks import Lanes, V
 from dlrun.engine.lanes.changes import changes
 from dlrun.engine.lanes.columns import Columns, UnfitError
-from dlrun.engine.lanes.library import Block, Change, Layer, Plan, Update, Weight, kernel, kinds, version
+from dlrun.engine.lanes.library import Block, Change, Layer, Plan, Update, Weight, kernel, kinds
 from dlrun.engine.lanes.threads import spread
 from dlrun.engine.lanes.updates import keeps_average, weight_table
 from dlrun.engine.layers import Flatten
 from dlrun.engine.state import Parameters
 from dlrun.engine.step import TrainStep
 from dlrun.engine.way import UNITS, Diagnostics, Evaluation, Outputs
+from dlrun.native.build import version
 
 __all__ = ["Native", "V", "products", "version", "way"]
 

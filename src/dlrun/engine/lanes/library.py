@@ -7,7 +7,6 @@ import ctypes
 from functools import cache
 from typing import Literal
 
-from dlrun.native import build
 from dlrun.native.load import load
 
 __all__ = ["Block", "Change", "Layer", "Plan", "Update", "Weight", "kernel", "kinds", "numbered"]
@@ -70,12 +69,6 @@ class Plan(ctypes.Structure):
         *_integers("rows", "train", "batch", "sample", "inputs", "outputs", "targets", "members", "width", "pixels", "integral"),
         *_integers("activation_numbers", "loss_numbers", "soft"),
     ]
-
-
-@cache
-def version() -> str:
-    """See ``build.version``."""
-    return build.version()
 
 
 @cache
